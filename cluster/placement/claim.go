@@ -1,0 +1,35 @@
+package placement
+
+import (
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/host"
+)
+
+// ClaimSpec is capacity that is promised to a workload on a host.
+type ClaimSpec struct {
+	// VMID is the workload.
+	VMID resource.ID `json:"vmID"`
+	// HostID is the host.
+	HostID resource.ID `json:"hostID"`
+	// CPUs and MemoryMiB are what is promised.
+	CPUs      int64 `json:"cpus"`
+	MemoryMiB int64 `json:"memoryMiB"`
+	// Epoch is the workload's epoch that the claim is made for.
+	Epoch int64 `json:"epoch"`
+	// Why says who asked and why this host, in words.
+	Why string `json:"why"`
+}
+
+// ClaimStatus has nothing to observe.
+type ClaimStatus struct{ resource.Observed }
+
+// Claim is capacity that is promised to a workload on a host.
+type Claim = resource.Record[ClaimSpec, ClaimStatus]
+
+// Claims is the kind.
+var Claims = resource.Define("claim", "claims", resource.Options[ClaimSpec, ClaimStatus]{
+	Doc: "Capacity of a host that is promised to a machine.", Scope: resource.InProject,
+	Refs: func(c *Claim) []resource.Ref {
+		return []resource.Ref{{Kind: "vm", Project: c.Project, ID: c.Spec.VMID}, host.Ref(c.Spec.HostID)}
+	},
+})

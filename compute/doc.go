@@ -1,0 +1,21 @@
+// Package compute runs virtual machines.
+//
+//	noun       spec written by   status written by     states
+//	Image      API               image loop            waiting, importing, ready, failed
+//	VM         API               VM loop               see below
+//	Instance   VM loop, migrate  the host's agent      see below
+//
+// A VM is what the user wants. An Instance is one QEMU process on one host. A Migration is one
+// attempt to move a VM, kept as an operation. While a VM moves there are two Instances, and nobody
+// has to guess which one is the machine: VM.Status.InstanceID names it, and only the one commit
+// of a migration changes it.
+//
+// The wish for power: Spec.Power says running, paused or stopped. Spec.Boot counts the boots that
+// were asked for: start and restart raise it. An instance belongs to one boot; a guest that powers
+// itself off has used its boot up and stays stopped until somebody asks for the next one. A guest
+// that crashes is started again within the same boot by Spec.RestartPolicy, with growing pauses.
+//
+// Invariants: at most one running Instance of a VM; inside a migration two, of which one is
+// paused. An Instance's epoch only rises within its VM. No effect on a host without a record that
+// names it; nothing on a host is destroyed before the agent's first full inventory.
+package compute

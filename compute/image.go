@@ -1,0 +1,72 @@
+package compute
+
+import "github.com/virga-cloud/virga/engine/resource"
+
+// SourceType is where an image comes from.
+type SourceType string
+
+// The sources.
+const (
+	Upload SourceType = "upload" // the content is sent to the API
+	URL    SourceType = "url"    // the content is fetched
+	Build  SourceType = "build"  // the content is built from packages
+)
+
+// ImageSource says where an image comes from.
+type ImageSource struct {
+	// Type is upload, url or build.
+	Type SourceType `json:"type" enum:"upload,url,build"`
+	// URL is fetched; https, http or file on the server are not all allowed: http and https only.
+	URL string `json:"url,omitempty"`
+	// Recipe is what is built: "tiny" or "debian/12".
+	Recipe string `json:"recipe,omitempty"`
+	// Checksum is what the content must have: "sha256:" and 64 hex digits.
+	Checksum string `json:"checksum,omitempty"`
+}
+
+// ImageSpec is the wish for an image.
+type ImageSpec struct {
+	// Description is for people.
+	Description string `json:"description,omitempty"`
+	// Source is where it comes from.
+	Source ImageSource `json:"source"`
+	// Visibility is "project" (its own tenant only) or "cloud" (every tenant).
+	Visibility string `json:"visibility" enum:"project,cloud"`
+	// MinMemoryMiB is the least memory that its guests need.
+	MinMemoryMiB int64 `json:"minMemoryMiB,omitempty"`
+}
+
+// The phases of an image.
+const (
+	ImageWaiting   = "waiting"   // for its content to be sent
+	ImageImporting = "importing" // being fetched, built, checked, converted
+	ImageReady     = "ready"
+	ImageFailed    = "failed"
+)
+
+// ImageStatus is what became of it.
+type ImageStatus struct {
+	resource.Observed
+	// Phase is waiting, importing, ready or failed.
+	Phase string `json:"phase,omitempty" enum:"waiting,importing,ready,failed"`
+	// SourceFormat is the format in which it came: qcow2, raw, vmdk, vhdx, ova.
+	SourceFormat string `json:"sourceFormat,omitempty"`
+	// Digest names the stored content, a qcow2 without a backing file.
+	Digest string `json:"digest,omitempty"`
+	// SizeMiB is the size of the stored file, VirtualMiB that of the disk, in MiB.
+	SizeMiB    int64 `json:"sizeMiB"`
+	VirtualMiB int64 `json:"virtualMiB"`
+	// OperationID is the import that works on it.
+	OperationID resource.ID `json:"operationID,omitempty"`
+}
+
+// Image is what a machine's disk starts from.
+type Image = resource.Record[ImageSpec, ImageStatus]
+
+// Images is the kind.
+var Images = resource.Define("image", "images", resource.Options[ImageSpec, ImageStatus]{
+	Doc: "What a machine's disk starts from.", Scope: resource.InProject,
+	Refs: func(i *Image) []resource.Ref {
+		return []resource.Ref{{Kind: "operation", Project: i.Project, ID: i.Status.OperationID}}
+	},
+})

@@ -1,0 +1,154 @@
+package compute
+
+import (
+	"time"
+
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/host"
+)
+
+// Run is the wish for an instance.
+type Run string
+
+// The wishes.
+const (
+	RunRunning  Run = "running"
+	RunPaused   Run = "paused"
+	RunIncoming Run = "incoming" // started paused, waiting for a migration's memory
+	RunStopped  Run = "stopped"  // ask the guest, wait, then force
+	RunKilled   Run = "killed"   // at once
+)
+
+// InstanceDisk is a disk of an instance.
+type InstanceDisk struct {
+	// AttachmentID and VolumeID are the disk.
+	AttachmentID resource.ID `json:"attachmentID"`
+	VolumeID     resource.ID `json:"volumeID"`
+	// Model is what the guest sees.
+	Model string `json:"model"`
+}
+
+// InstanceNIC is a network card of an instance.
+type InstanceNIC struct {
+	// PlugID and PortID are the port.
+	PlugID resource.ID `json:"plugID"`
+	PortID resource.ID `json:"portID"`
+	// MAC is its hardware address.
+	MAC string `json:"mac"`
+	// MTU in bytes.
+	MTU int64 `json:"mtu"`
+	// Model is what the guest sees.
+	Model string `json:"model"`
+}
+
+// Outgoing tells a source where its memory goes.
+type Outgoing struct {
+	// OperationID is the migration that wants it: one attempt.
+	OperationID resource.ID `json:"operationID"`
+	// InstanceID is the target.
+	InstanceID resource.ID `json:"instanceID"`
+	// Address is the target's agent, host:port.
+	Address string `json:"address"`
+}
+
+// InstanceSpec is one QEMU on one host.
+type InstanceSpec struct {
+	// VMID is the machine that it runs; VMName and Hostname are its names.
+	VMID     resource.ID `json:"vmID"`
+	VMName   string      `json:"vmName"`
+	Hostname string      `json:"hostname"`
+	// HostID is where it runs.
+	HostID resource.ID `json:"hostID"`
+	// Boot is the machine's boot that it belongs to.
+	Boot int64 `json:"boot"`
+	// Epoch is the ownership's; an agent refuses one that is lower than it has seen.
+	Epoch int64 `json:"epoch"`
+	// Run is the wish.
+	Run Run `json:"run" enum:"running,paused,incoming,stopped,killed"`
+	// StopTimeoutSeconds is how long the guest may take to stop.
+	StopTimeoutSeconds int64 `json:"stopTimeoutSeconds"`
+	// CPUs, MemoryMiB are the machine's size.
+	CPUs      int64 `json:"cpus"`
+	MemoryMiB int64 `json:"memoryMiB"`
+	// MachineType and CPUModel are fixed for the life of the instance and its successors in a migration.
+	MachineType string `json:"machineType"`
+	CPUModel    string `json:"cpuModel"`
+	// Accelerator is how the guest's instructions are run.
+	Accelerator host.Accelerator `json:"accelerator"`
+	// UID is the user that the emulator runs as.
+	UID int64 `json:"uid"`
+	// Disks and NICs in order.
+	Disks []InstanceDisk `json:"disks,omitempty"`
+	NICs  []InstanceNIC  `json:"nics,omitempty"`
+	// SSHKeys and UserData are for the seed and the metadata service.
+	SSHKeys  []string `json:"sshKeys,omitempty"`
+	UserData string   `json:"userData,omitempty"`
+	// Outgoing asks for the memory to be sent; the instance then waits, stopped, for what is decided.
+	Outgoing *Outgoing `json:"outgoing,omitempty"`
+}
+
+// The phases of an instance, as its agent sees them.
+const (
+	InstanceWaiting  = "waiting"  // for disks and ports
+	InstanceStarting = "starting" // the emulator is being started
+	InstanceRunning  = "running"
+	InstancePaused   = "paused"
+	InstanceIncoming = "incoming" // ready to receive
+	InstanceReceived = "received" // all memory is here, paused
+	InstanceSending  = "sending"  // memory is on its way; the guest runs
+	InstanceSent     = "sent"     // all memory is sent; the guest is stopped here
+	InstanceStopping = "stopping"
+	InstanceStopped  = "stopped" // the emulator has ended; Exit says how
+	InstanceUnknown  = "unknown" // the agent has not looked yet
+)
+
+// Exit is how an emulator ended.
+type Exit string
+
+// The ends.
+const (
+	ExitPoweredOff Exit = "powered-off" // the guest did it, asked or not
+	ExitForced     Exit = "forced"      // we did it
+	ExitCrashed    Exit = "crashed"     // the emulator died, or the guest panicked
+	ExitFailed     Exit = "failed"      // it could not be started
+	ExitLost       Exit = "lost"        // it was gone when the agent looked, and nobody saw how
+)
+
+// InstanceStatus is what the agent sees.
+type InstanceStatus struct {
+	resource.Observed
+	// Phase is its state in one word.
+	Phase string `json:"phase,omitempty" enum:"waiting,starting,running,paused,incoming,received,sending,sent,stopping,stopped,unknown"`
+	// Exit and ExitMessage say how it ended.
+	Exit        Exit   `json:"exit,omitempty"`
+	ExitMessage string `json:"exitMessage,omitempty"`
+	// StartedAt is when the emulator was started, EndedAt when it ended.
+	StartedAt time.Time `json:"startedAt,omitzero"`
+	EndedAt   time.Time `json:"endedAt,omitzero"`
+	// PID is the emulator's process.
+	PID int64 `json:"pid,omitempty"`
+	// OutgoingID is the migration that Phase sending or sent speaks of; OutgoingError why it failed.
+	OutgoingID    resource.ID `json:"outgoingID,omitempty"`
+	OutgoingError string      `json:"outgoingError,omitempty"`
+	// DowntimeMillis and TransferMillis are QEMU's own figures of the last migration out, in ms.
+	DowntimeMillis int64 `json:"downtimeMillis,omitempty"`
+	TransferMillis int64 `json:"transferMillis,omitempty"`
+	// GuestAgent is "yes" when the guest's agent answers; GuestAddresses is what it told.
+	GuestAgent     string   `json:"guestAgent,omitempty"`
+	GuestAddresses []string `json:"guestAddresses,omitempty"`
+}
+
+// Instance is one QEMU on one host.
+type Instance = resource.Record[InstanceSpec, InstanceStatus]
+
+// Instances is the kind.
+var Instances = resource.Define("instance", "instances", resource.Options[InstanceSpec, InstanceStatus]{
+	Doc: "One run of a machine: a QEMU process on one host.", Scope: resource.InProject, Reach: resource.NamedHost,
+	Refs: func(i *Instance) []resource.Ref {
+		out := []resource.Ref{{Kind: "vm", Project: i.Project, ID: i.Spec.VMID}, host.Ref(i.Spec.HostID)}
+		if i.Spec.Outgoing != nil {
+			out = append(out, resource.Ref{Kind: "operation", Project: i.Project, ID: i.Spec.Outgoing.OperationID})
+		}
+		return out
+	},
+})

@@ -1,0 +1,150 @@
+package compute
+
+import (
+	"time"
+
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/host"
+)
+
+// Power is the wish for a machine's power.
+type Power string
+
+// The wishes.
+const (
+	Running Power = "running"
+	Paused  Power = "paused"
+	Stopped Power = "stopped"
+)
+
+// RestartPolicy says when a guest that ended is started again within the same boot.
+type RestartPolicy string
+
+// The policies.
+const (
+	OnFailure RestartPolicy = "on-failure" // when it crashed
+	Always    RestartPolicy = "always"     // also when it powered itself off
+	Never     RestartPolicy = "never"
+)
+
+// DiskModel and NICModel are what the guest sees.
+const (
+	VirtioBlk = "virtio-blk"
+	VirtioNet = "virtio-net"
+)
+
+// Disk is a volume in a machine; the first is booted from.
+type Disk struct {
+	// VolumeID is the volume.
+	VolumeID resource.ID `json:"volumeID"`
+	// Model is what the guest sees.
+	Model string `json:"model" enum:"virtio-blk"`
+}
+
+// NIC is a port in a machine.
+type NIC struct {
+	// PortID is the port.
+	PortID resource.ID `json:"portID"`
+	// Model is what the guest sees.
+	Model string `json:"model" enum:"virtio-net"`
+}
+
+// VMSpec is what the user wants.
+type VMSpec struct {
+	// Description is for people.
+	Description string `json:"description,omitempty"`
+	// CPUs is the number of virtual CPUs.
+	CPUs int64 `json:"cpus"`
+	// MemoryMiB is the guest's memory, in MiB.
+	MemoryMiB int64 `json:"memoryMiB"`
+	// Disks are its volumes in order.
+	Disks []Disk `json:"disks"`
+	// NICs are its ports in order.
+	NICs []NIC `json:"nics"`
+	// ImageID is the image that the first disk was made from.
+	ImageID resource.ID `json:"imageID,omitempty"`
+	// Power is the wish: running, paused, stopped.
+	Power Power `json:"power" enum:"running,paused,stopped"`
+	// Boot counts the boots that were asked for.
+	Boot int64 `json:"boot"`
+	// Force is the boot that must not wait for the guest when it ends.
+	Force int64 `json:"force,omitempty"`
+	// StopTimeoutSeconds is how long a guest that was asked to stop may take.
+	StopTimeoutSeconds int64 `json:"stopTimeoutSeconds"`
+	// RestartPolicy says when an ended guest is started again.
+	RestartPolicy RestartPolicy `json:"restartPolicy" enum:"on-failure,always,never"`
+	// Hostname is what the guest is told to be called.
+	Hostname string `json:"hostname"`
+	// SSHKeys are put into the guest by cloud-init.
+	SSHKeys []string `json:"sshKeys,omitempty"`
+	// UserData is handed to cloud-init as it is.
+	UserData string `json:"userData,omitempty"`
+	// HostID confines the machine to one host.
+	HostID resource.ID `json:"hostID,omitempty"`
+	// UID is the user that its emulator runs as, on every host; unique in the cloud.
+	UID int64 `json:"uid"`
+}
+
+// The phases of a machine, as people see them.
+const (
+	PhasePending  = "pending"  // waits for disks, addresses or a host
+	PhaseStarting = "starting" // has a host, the emulator is being started
+	PhaseRunning  = "running"
+	PhasePaused   = "paused"
+	PhaseMoving   = "migrating"
+	PhaseStopping = "stopping"
+	PhaseStopped  = "stopped"
+	PhaseCrashed  = "crashed" // and waits to be started again, or must not be
+	PhaseUnknown  = "unknown" // its host is not heard
+	PhaseDeleting = "deleting"
+)
+
+// VMStatus is what was last seen.
+type VMStatus struct {
+	resource.Observed
+	// Phase is the machine's state in one word.
+	Phase string `json:"phase,omitempty" enum:"pending,starting,running,paused,migrating,stopping,stopped,crashed,unknown,deleting"`
+	// InstanceID is the instance that is the machine.
+	InstanceID resource.ID `json:"instanceID,omitempty"`
+	// HostID is where it is.
+	HostID resource.ID `json:"hostID,omitempty"`
+	// Epoch is the ownership's; it only rises.
+	Epoch int64 `json:"epoch"`
+	// EndedBoot is the last boot that is used up, and EndedWhy how it ended.
+	EndedBoot int64  `json:"endedBoot,omitempty"`
+	EndedWhy  string `json:"endedWhy,omitempty"`
+	// Crashes counts the crashes in this boot; RetryAt is when the next start is due.
+	Crashes int64     `json:"crashes,omitempty"`
+	RetryAt time.Time `json:"retryAt,omitzero"`
+	// Addresses are its IP addresses.
+	Addresses []string `json:"addresses,omitempty"`
+	// Accelerator is how its instructions are run: kvm or tcg.
+	Accelerator host.Accelerator `json:"accelerator,omitempty"`
+	// StartedAt is when the running instance was started.
+	StartedAt time.Time `json:"startedAt,omitzero"`
+	// OperationID is the operation that has the machine in its hands.
+	OperationID resource.ID `json:"operationID,omitempty"`
+}
+
+// VM is a virtual machine, as the user wants it.
+type VM = resource.Record[VMSpec, VMStatus]
+
+// VMs is the kind.
+var VMs = resource.Define("vm", "vms", resource.Options[VMSpec, VMStatus]{
+	Doc: "A virtual machine.", Scope: resource.InProject,
+	Refs: func(v *VM) []resource.Ref {
+		out := []resource.Ref{
+			{Kind: "instance", Project: v.Project, ID: v.Status.InstanceID},
+			{Kind: "image", Project: v.Project, ID: v.Spec.ImageID},
+			{Kind: "operation", Project: v.Project, ID: v.Status.OperationID},
+			host.Ref(v.Status.HostID), host.Ref(v.Spec.HostID),
+		}
+		for _, d := range v.Spec.Disks {
+			out = append(out, resource.Ref{Kind: "volume", Project: v.Project, ID: d.VolumeID})
+		}
+		for _, n := range v.Spec.NICs {
+			out = append(out, resource.Ref{Kind: "port", Project: v.Project, ID: n.PortID})
+		}
+		return out
+	},
+})

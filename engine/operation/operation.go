@@ -1,0 +1,96 @@
+// Package operation runs finite work that has a way back: a migration, an import, a clone.
+//
+// An operation is a record with a journal. A Definition lists its steps; each has a Do that may
+// be repeated, an Undo that may be repeated, and at most one step is the commit, the point of no
+// return. The journal says "started" before a Do is called and "done" after it; so after a crash
+// the runner knows what may have happened and calls the same Do again, or undoes it.
+//
+// Before the commit, a failure that is final, or a wish to cancel, undoes the started steps in
+// reverse order. From the commit on, steps are tried again until they succeed: there is no way
+// back. To follow what has already happened in the world (a guest died), use a loop, never an
+// operation.
+//
+// Who reads operations is people: each step has a name and a sentence.
+package operation
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+// Spec is what was asked for.
+type Spec struct {
+	// Type names the definition: "vm.migrate".
+	Type string `json:"type"`
+	// Target is the record that it works on. One operation at a time may have a target.
+	Target resource.Ref `json:"target"`
+	// Input is the definition's own.
+	Input json.RawMessage `json:"input,omitempty"`
+	// Cancel is "yes" when somebody wants it undone.
+	Cancel string `json:"cancel,omitempty" enum:"yes"`
+	// By is who asked for it.
+	By string `json:"by,omitempty"`
+}
+
+// The phases of an operation.
+const (
+	Pending   = "pending"
+	Working   = "running"
+	Undoing   = "undoing"
+	Succeeded = "succeeded"
+	Failed    = "failed"    // undone after a failure
+	Cancelled = "cancelled" // undone after a wish
+)
+
+// The states of a step in the journal.
+const (
+	StepStarted = "started"
+	StepDone    = "done"
+	StepUndone  = "undone"
+)
+
+// Entry is one step in the journal.
+type Entry struct {
+	// Step is its name.
+	Step string `json:"step"`
+	// State is started, done or undone.
+	State string `json:"state" enum:"started,done,undone"`
+	// At is when the state was written.
+	At time.Time `json:"at"`
+	// Output is what later steps need to know of it.
+	Output json.RawMessage `json:"output,omitempty"`
+}
+
+// Status is how far it is.
+type Status struct {
+	resource.Observed
+	// Phase is pending, running, undoing, succeeded, failed or cancelled.
+	Phase string `json:"phase,omitempty" enum:"pending,running,undoing,succeeded,failed,cancelled"`
+	// Committed is "yes" after the point of no return.
+	Committed string `json:"committed,omitempty" enum:"yes"`
+	// Journal is what was done, in order.
+	Journal []Entry `json:"journal,omitempty"`
+	// Why says why it failed or was undone.
+	Why string `json:"why,omitempty"`
+	// WhyKind is the fault kind of Why.
+	WhyKind string `json:"whyKind,omitempty"`
+	// StartedAt and EndedAt frame it.
+	StartedAt time.Time `json:"startedAt,omitzero"`
+	EndedAt   time.Time `json:"endedAt,omitzero"`
+}
+
+// Operation is finite work with a way back.
+type Operation = resource.Record[Spec, Status]
+
+// Operations is the kind.
+var Operations = resource.Define("operation", "operations", resource.Options[Spec, Status]{
+	Doc: "Finite work with a beginning, an end, and a way back until its commit.", Scope: resource.InProject,
+	Refs: func(o *Operation) []resource.Ref { return []resource.Ref{o.Spec.Target} },
+})
+
+// Ended reports whether nothing more will happen.
+func Ended(o *Operation) bool {
+	return o.Status.Phase == Succeeded || o.Status.Phase == Failed || o.Status.Phase == Cancelled
+}

@@ -1,0 +1,161 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+// Runner drives loops with goroutines and the real clock.
+type Runner struct {
+	db    *store.DB
+	works []*work
+}
+
+type work struct {
+	loop  *Loop
+	mu    sync.Mutex
+	queue *Queue
+	wake  chan struct{}
+}
+
+// NewRunner prepares loops; call it before the DB's view runs, so that no change is missed.
+func NewRunner(db *store.DB, loops ...*Loop) *Runner {
+	r := &Runner{db: db}
+	for _, l := range loops {
+		r.works = append(r.works, &work{loop: l, queue: NewQueue(), wake: make(chan struct{}, 1)})
+	}
+	db.Subscribe(r.changed)
+	return r
+}
+
+func (r *Runner) changed(deltas []store.Delta) {
+	now := time.Now()
+	for _, w := range r.works {
+		for _, d := range deltas {
+			w.add(now, w.loop.Affected(r.db.Catalog(), d)...)
+		}
+	}
+}
+
+// Run works until ctx ends and every step in work has returned.
+func (r *Runner) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, w := range r.works {
+		wg.Go(func() { r.resync(ctx, w) })
+		for range max(1, w.loop.Workers) {
+			wg.Go(func() { w.run(ctx) })
+		}
+	}
+	wg.Wait()
+}
+
+func (r *Runner) resync(ctx context.Context, w *work) {
+	every := w.loop.Resync
+	if every == 0 {
+		every = 5 * time.Minute
+	}
+	w.addAll(r.db)
+	if every < 0 {
+		return
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			w.addAll(r.db)
+		}
+	}
+}
+
+func (w *work) addAll(db *store.DB) {
+	for x := range db.Snapshot().OfKind(w.loop.Kind) {
+		w.add(time.Now(), x.Head().ID)
+	}
+}
+
+func (w *work) add(now time.Time, ids ...resource.ID) {
+	if len(ids) == 0 {
+		return
+	}
+	w.mu.Lock()
+	for _, id := range ids {
+		w.queue.Add(id, now)
+	}
+	w.mu.Unlock()
+	w.nudge()
+}
+
+func (w *work) nudge() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *work) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		w.mu.Lock()
+		id, again, ok := w.queue.Next(time.Now())
+		w.mu.Unlock()
+		if !ok {
+			w.sleep(ctx, again)
+			continue
+		}
+		w.nudge() // there may be more for another worker
+		result, err := SafeStep(ctx, w.loop, id)
+		w.mu.Lock()
+		pause := w.queue.Done(id, result, err, time.Now())
+		w.mu.Unlock()
+		w.nudge()
+		w.log(ctx, id, err, pause)
+	}
+}
+
+func (w *work) sleep(ctx context.Context, until time.Time) {
+	wait := time.Hour
+	if !until.IsZero() {
+		wait = time.Until(until)
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-w.wake:
+	case <-timer.C:
+		w.nudge()
+	}
+}
+
+func (w *work) log(ctx context.Context, id resource.ID, err error, pause time.Duration) {
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	level := slog.LevelWarn
+	if kind := fault.KindOf(err); kind == fault.Conflict || kind == fault.Unavailable {
+		level = slog.LevelDebug // somebody was faster, or something is not ready yet
+	}
+	slog.Log(ctx, level, "a step failed and is tried again", "loop", w.loop.Name, "id", id, "error", err, "pause", pause)
+}
+
+// SafeStep calls the step and turns a panic into an error of kind internal: a bug in one loop
+// must not end the daemon that keeps the others.
+func SafeStep(ctx context.Context, l *Loop, id resource.ID) (result Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			slog.Error("a step panicked", "loop", l.Name, "id", id, "panic", p, "stack", string(debug.Stack()))
+			err = fault.New(fault.Internal, "loop %s, id %s: %v", l.Name, id, fmt.Sprint(p))
+		}
+	}()
+	return l.Step(ctx, id)
+}

@@ -1,0 +1,123 @@
+// Package resource gives every noun of the cloud its one shape: a record.
+//
+// A record has a Spec (what is wanted, written by exactly one party) and a Status (what was
+// last seen, written by exactly one other party), and a Meta that is the same for all. Fields
+// are exported and plain; records that were read are shared and never changed in place: a
+// writer works on its own copy.
+package resource
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Kind names a noun in the singular, lower case: "vm".
+type Kind string
+
+// ID names a record for ever. It is a UUID version 7, minted before anything is done in its name.
+type ID string
+
+// NewID mints an id.
+func NewID() ID { return ID(uuid.Must(uuid.NewV7()).String()) }
+
+// Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+type Ref struct {
+	Kind    Kind   `json:"kind"`
+	Project string `json:"project,omitempty"`
+	ID      ID     `json:"id"`
+}
+
+func (r Ref) String() string { return string(r.Kind) + "/" + r.Project + "/" + string(r.ID) }
+
+// Meta is what every record has.
+type Meta struct {
+	// Kind is the noun, in the singular.
+	Kind Kind `json:"kind"`
+	// ID names the record for ever; minted by the API.
+	ID ID `json:"id"`
+	// Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+	// Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project string `json:"project,omitempty"`
+	// Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+	// Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+	// Created is when the record was first stored.
+	Created time.Time `json:"created"`
+	// Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting *time.Time `json:"deleting,omitempty"`
+	// Holders are the parties that still have something to undo before the record may go.
+	Holders []string `json:"holders,omitempty"`
+}
+
+// Head gives generic code the Meta of any record.
+func (m *Meta) Head() *Meta { return m }
+
+// Ref is the record's full address.
+func (m *Meta) Ref() Ref { return Ref{Kind: m.Kind, Project: m.Project, ID: m.ID} }
+
+// HeldBy reports whether the holder still has to let go.
+func (m *Meta) HeldBy(holder string) bool { return slices.Contains(m.Holders, holder) }
+
+// Record is a noun: the wish and the observation.
+type Record[S, T any] struct {
+	Meta
+	// Spec is what is wanted.
+	Spec S `json:"spec"`
+	// Status is what was last seen.
+	Status T `json:"status"`
+}
+
+// Object is any record.
+type Object interface{ Head() *Meta }
+
+// Observed starts every Status: which spec it speaks of, and what is not as it should be.
+type Observed struct {
+	// SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty"`
+	// Problems are what keeps the record from being as wished; empty when all is well.
+	Problems []Problem `json:"problems,omitempty"`
+}
+
+// Problem is one reason why a record is not as wished.
+type Problem struct {
+	// Kind is a word of the closed list of faults.
+	Kind string `json:"kind"`
+	// Message says what is wrong and what to do, in words.
+	Message string `json:"message"`
+	// Since is when it was first seen.
+	Since time.Time `json:"since"`
+}
+
+// SetProblem returns the problems with this one alone, keeping Since when it was there already.
+// An empty message clears them.
+func SetProblem(old []Problem, kind, message string, now time.Time) []Problem {
+	if message == "" {
+		return nil
+	}
+	for _, p := range old {
+		if p.Kind == kind && p.Message == message {
+			return []Problem{p}
+		}
+	}
+	return []Problem{{Kind: kind, Message: message, Since: now}}
+}
+
+// Copy returns a deep copy of a record, made by way of its JSON.
+func Copy[S, T any](r *Record[S, T]) *Record[S, T] {
+	data, err := json.Marshal(r)
+	if err != nil {
+		panic("resource: a record that is no JSON: " + err.Error())
+	}
+	out := new(Record[S, T])
+	if err := json.Unmarshal(data, out); err != nil {
+		panic("resource: a record that does not come back from JSON: " + err.Error())
+	}
+	return out
+}

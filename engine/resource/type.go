@@ -1,0 +1,120 @@
+package resource
+
+import (
+	"encoding/json"
+	"fmt"
+	"sort"
+)
+
+// Scope says to whom a kind belongs.
+type Scope string
+
+// The scopes.
+const (
+	InProject Scope = "project" // owned by a tenant; key, name and route carry the project
+	InCloud   Scope = "cloud"   // one for the whole cloud; the project is empty
+)
+
+// Reach says which hosts' agents may see a kind.
+type Reach string
+
+// The reaches.
+const (
+	NoHost    Reach = ""      // agents never see it
+	NamedHost Reach = "named" // the agents of the hosts that the record refers to
+	EveryHost Reach = "every" // all agents
+)
+
+// Descriptor is what generic code knows of a kind.
+type Descriptor struct {
+	Kind   Kind
+	Plural string // the word in routes and on the command line: "vms"
+	Doc    string // one sentence for the reference
+	Scope  Scope
+	Reach  Reach
+	// HostMakes allows an agent to create and remove records of this kind that refer to its host.
+	HostMakes bool
+	// New makes an empty record to decode into.
+	New func() Object
+	// Refs lists the records that a record speaks of. It feeds the one index of the view, the
+	// triggers of the loops, and what an agent may see. Empty ids are dropped.
+	Refs func(Object) []Ref
+}
+
+// Type is a Descriptor that knows its Go types.
+type Type[S, T any] struct{ Descriptor }
+
+// Options are the optional parts of a kind.
+type Options[S, T any] struct {
+	Doc       string
+	Scope     Scope
+	Reach     Reach
+	HostMakes bool
+	Refs      func(*Record[S, T]) []Ref
+}
+
+// Define makes a kind. It is called once for each noun, in the noun's own file.
+func Define[S, T any](kind Kind, plural string, o Options[S, T]) *Type[S, T] {
+	d := Descriptor{
+		Kind: kind, Plural: plural, Doc: o.Doc, Scope: o.Scope, Reach: o.Reach, HostMakes: o.HostMakes,
+		New: func() Object { return new(Record[S, T]) },
+		Refs: func(x Object) []Ref {
+			if o.Refs == nil {
+				return nil
+			}
+			var out []Ref
+			for _, ref := range o.Refs(x.(*Record[S, T])) {
+				if ref.ID != "" {
+					out = append(out, ref)
+				}
+			}
+			return out
+		},
+	}
+	return &Type[S, T]{d}
+}
+
+// Describe gives the descriptor; it lets a list of types of different Go types be made.
+func (t *Type[S, T]) Describe() Descriptor { return t.Descriptor }
+
+// Catalog is the closed list of kinds that a program knows.
+type Catalog struct{ kinds map[Kind]Descriptor }
+
+// NewCatalog makes a catalog; a kind that is given twice is an error of the program.
+func NewCatalog(types ...interface{ Describe() Descriptor }) *Catalog {
+	c := &Catalog{kinds: map[Kind]Descriptor{}}
+	for _, t := range types {
+		d := t.Describe()
+		if _, twice := c.kinds[d.Kind]; twice {
+			panic(fmt.Sprintf("resource: kind %q is defined twice", d.Kind))
+		}
+		c.kinds[d.Kind] = d
+	}
+	return c
+}
+
+// Lookup finds a kind.
+func (c *Catalog) Lookup(kind Kind) (Descriptor, bool) {
+	d, ok := c.kinds[kind]
+	return d, ok
+}
+
+// All lists the kinds by name.
+func (c *Catalog) All() []Descriptor {
+	out := make([]Descriptor, 0, len(c.kinds))
+	for _, d := range c.kinds {
+		out = append(out, d)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Kind < out[j].Kind })
+	return out
+}
+
+// Decode makes a record of its stored form. The revision is the store's.
+func (d Descriptor) Decode(value []byte, revision int64) (Object, error) {
+	x := d.New()
+	if err := json.Unmarshal(value, x); err != nil {
+		return nil, fmt.Errorf("decode %s: %w", d.Kind, err)
+	}
+	x.Head().Revision = revision
+	return x, nil
+}

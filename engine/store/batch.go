@@ -1,0 +1,143 @@
+package store
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+// Batch collects the writes of one commit. Several writes to one record become one change, held
+// to the revision that was first read. The first error ends it and is returned by Commit.
+type Batch struct {
+	now   time.Time
+	order []resource.Ref
+	work  map[resource.Ref]*work
+	extra []Change
+	err   error
+}
+
+type work struct {
+	object resource.Object // nil: to be removed
+	expect int64
+}
+
+// NewBatch begins a commit. Now is the time that new records and deletion marks get.
+func NewBatch(now time.Time) *Batch {
+	return &Batch{now: now.UTC(), work: map[resource.Ref]*work{}}
+}
+
+// Empty reports whether there is nothing to commit.
+func (b *Batch) Empty() bool { return len(b.order) == 0 && len(b.extra) == 0 && b.err == nil }
+
+// Check holds the commit to a key being as it was read, without changing it.
+func (b *Batch) Check(key resource.Ref, expect int64) {
+	b.extra = append(b.extra, Change{Key: key, Op: Check, Expect: expect})
+}
+
+// Claim takes a unique key for owner; the commit fails with fault.Exists when it is taken.
+func (b *Batch) Claim(key resource.Ref, owner resource.ID) {
+	value, _ := json.Marshal(owner)
+	b.extra = append(b.extra, Change{Key: key, Op: Put, Value: value, Expect: Absent})
+}
+
+// Unclaim frees a unique key.
+func (b *Batch) Unclaim(key resource.Ref) {
+	b.extra = append(b.extra, Change{Key: key, Op: Delete, Expect: Any})
+}
+
+// Hold adds a holder: the record will not go before it lets go.
+func Hold[S, T any](b *Batch, r *resource.Record[S, T], holder string) {
+	edit(b, r, func(r *resource.Record[S, T]) {
+		if !r.HeldBy(holder) {
+			r.Holders = append(slices.Clone(r.Holders), holder)
+		}
+	})
+}
+
+// Release lets go. A record that is being deleted and has no holder left is removed with its name.
+func Release[S, T any](b *Batch, r *resource.Record[S, T], holder string) {
+	edit(b, r, func(r *resource.Record[S, T]) {
+		r.Holders = slices.DeleteFunc(slices.Clone(r.Holders), func(h string) bool { return h == holder })
+	})
+}
+
+// MarkDeleting asks for deletion. A record without holders goes at once.
+func MarkDeleting[S, T any](b *Batch, r *resource.Record[S, T]) {
+	edit(b, r, func(r *resource.Record[S, T]) {
+		if r.Deleting == nil {
+			now := b.now
+			r.Deleting = &now
+		}
+	})
+}
+
+// Changes gives what is to be committed.
+func (b *Batch) Changes() ([]Change, error) {
+	if b.err != nil {
+		return nil, b.err
+	}
+	out := slices.Clone(b.extra)
+	for _, ref := range b.order {
+		w := b.work[ref]
+		head := w.object.Head()
+		name := NameKey(ref.Kind, ref.Project, head.Name)
+		if head.Deleting != nil && len(head.Holders) == 0 {
+			if w.expect == Absent {
+				continue
+			}
+			out = append(out, Change{Key: ref, Op: Delete, Expect: w.expect}, Change{Key: name, Op: Delete, Expect: Any})
+			continue
+		}
+		value, err := json.Marshal(w.object)
+		if err != nil {
+			return nil, fault.New(fault.Internal, "encode %s: %w", ref, err)
+		}
+		out = append(out, Change{Key: ref, Op: Put, Value: value, Expect: w.expect})
+		if w.expect == Absent {
+			owner, _ := json.Marshal(ref.ID)
+			out = append(out, Change{Key: name, Op: Put, Value: owner, Expect: Absent})
+		}
+	}
+	return out, nil
+}
+
+func create[S, T any](b *Batch, r *resource.Record[S, T]) {
+	if b.err != nil {
+		return
+	}
+	r.Generation, r.Revision = 1, 0
+	if r.Created.IsZero() {
+		r.Created = b.now
+	}
+	b.keep(r.Ref(), r, Absent)
+}
+
+// edit changes the batch's own copy of a record. What is unchanged is not written.
+func edit[S, T any](b *Batch, r *resource.Record[S, T], change func(*resource.Record[S, T])) {
+	if b.err != nil {
+		return
+	}
+	if w, ok := b.work[r.Ref()]; ok {
+		change(w.object.(*resource.Record[S, T]))
+		return
+	}
+	mine := resource.Copy(r)
+	change(mine)
+	before, _ := json.Marshal(r)
+	after, err := json.Marshal(mine)
+	if err != nil {
+		b.err = fault.New(fault.Internal, "encode %s: %w", r.Ref(), err)
+		return
+	}
+	if string(before) != string(after) {
+		b.keep(r.Ref(), mine, r.Revision)
+	}
+}
+
+func (b *Batch) keep(ref resource.Ref, x resource.Object, expect int64) {
+	b.order = append(b.order, ref)
+	b.work[ref] = &work{object: x, expect: expect}
+}

@@ -1,0 +1,49 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+// DB is a Store with the View that it feeds. It is what loops, planners and routes are given.
+type DB struct {
+	*View
+	// Now is the clock; the simulator has its own.
+	Now func() time.Time
+	// Fence, if set, is added to every commit: a leader's proof that it still leads.
+	Fence func() (Change, bool)
+}
+
+// NewDB makes a DB on a store, with the real clock.
+func NewDB(s Store, c *resource.Catalog) *DB {
+	return &DB{View: NewView(s, c), Now: time.Now}
+}
+
+// Begin starts a batch.
+func (d *DB) Begin() *Batch { return NewBatch(d.Now()) }
+
+// Commit commits a batch and returns when the view shows it. An empty batch does nothing.
+func (d *DB) Commit(ctx context.Context, b *Batch) error {
+	changes, err := b.Changes()
+	if err != nil || len(changes) == 0 {
+		return err
+	}
+	if d.Fence != nil {
+		if fence, ok := d.Fence(); ok {
+			changes = append(changes, fence)
+		}
+	}
+	revision, err := d.store.Commit(ctx, changes...)
+	if err != nil {
+		return err
+	}
+	return d.WaitFor(ctx, revision)
+}
+
+// Store gives the store below, for what is no record.
+func (d *DB) Store() Store { return d.store }
+
+// Catalog gives the kinds.
+func (d *DB) Catalog() *resource.Catalog { return d.catalog }

@@ -1,0 +1,107 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+// Ledger hands out the right to write one half of one kind, once. It is made in cmd/virga, which
+// thereby reads as the list of who writes what. A right that is asked for twice is an error of
+// the program: Err gives it after everything is wired, and the daemon does not start.
+type Ledger struct {
+	mu    sync.Mutex
+	given map[string]string
+	errs  []error
+}
+
+// NewLedger makes an empty ledger.
+func NewLedger() *Ledger { return &Ledger{given: map[string]string{}} }
+
+// Err lists every right that was handed out twice.
+func (l *Ledger) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return errors.Join(l.errs...)
+}
+
+// Given lists who holds which right: "vm spec" -> "api".
+func (l *Ledger) Given() map[string]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make(map[string]string, len(l.given))
+	for k, v := range l.given {
+		out[k] = v
+	}
+	return out
+}
+
+func (l *Ledger) give(kind resource.Kind, half, party string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	right := string(kind) + " " + half
+	if first, taken := l.given[right]; taken {
+		l.errs = append(l.errs, fmt.Errorf("the right to write %s is asked for by %q and was given to %q", right, party, first))
+		return
+	}
+	l.given[right] = party
+}
+
+// SpecWriter writes the wishes of one kind: creation, spec, deletion mark.
+type SpecWriter[S, T any] struct{ kind *resource.Type[S, T] }
+
+// Specs hands the right to write the specs of a kind to a party.
+func Specs[S, T any](l *Ledger, t *resource.Type[S, T], party string) *SpecWriter[S, T] {
+	l.give(t.Kind, "spec", party)
+	return &SpecWriter[S, T]{kind: t}
+}
+
+// Create adds a new record. The id is minted here unless the caller did; holders are who must
+// let go before it can be deleted.
+func (w *SpecWriter[S, T]) Create(b *Batch, r *resource.Record[S, T], holders ...string) {
+	r.Kind = w.kind.Kind
+	if r.ID == "" {
+		r.ID = resource.NewID()
+	}
+	if r.Name == "" {
+		r.Name = string(r.ID)
+	}
+	r.Holders = append(r.Holders, holders...)
+	create(b, r)
+}
+
+// Set changes the spec; the generation rises by one if that changes anything.
+func (w *SpecWriter[S, T]) Set(b *Batch, r *resource.Record[S, T], change func(*S)) {
+	edit(b, r, func(mine *resource.Record[S, T]) {
+		before, _ := json.Marshal(mine.Spec)
+		change(&mine.Spec)
+		if after, _ := json.Marshal(mine.Spec); string(before) != string(after) {
+			mine.Generation++
+		}
+	})
+}
+
+// Label replaces the labels.
+func (w *SpecWriter[S, T]) Label(b *Batch, r *resource.Record[S, T], labels map[string]string) {
+	edit(b, r, func(mine *resource.Record[S, T]) { mine.Labels = labels })
+}
+
+// Delete marks the record for deletion; it goes when the last holder lets go.
+func (w *SpecWriter[S, T]) Delete(b *Batch, r *resource.Record[S, T]) { MarkDeleting(b, r) }
+
+// StatusWriter writes the observations of one kind.
+type StatusWriter[S, T any] struct{ kind *resource.Type[S, T] }
+
+// Statuses hands the right to write the statuses of a kind to a party.
+func Statuses[S, T any](l *Ledger, t *resource.Type[S, T], party string) *StatusWriter[S, T] {
+	l.give(t.Kind, "status", party)
+	return &StatusWriter[S, T]{kind: t}
+}
+
+// Set changes the status; writing what is there already writes nothing.
+func (w *StatusWriter[S, T]) Set(b *Batch, r *resource.Record[S, T], change func(*T)) {
+	edit(b, r, func(mine *resource.Record[S, T]) { change(&mine.Status) })
+}

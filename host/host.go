@@ -1,0 +1,125 @@
+package host
+
+import "github.com/virga-cloud/virga/engine/resource"
+
+// Mode says whether a host takes new work.
+type Mode string
+
+// The modes.
+const (
+	Active      Mode = "active"      // takes work
+	Maintenance Mode = "maintenance" // takes no new work
+)
+
+// Spec is what is wanted of a host.
+type Spec struct {
+	// Mode says whether placement may choose the host.
+	Mode Mode `json:"mode" enum:"active,maintenance"`
+	// Zone is the failure domain that the host lies in.
+	Zone string `json:"zone,omitempty"`
+	// CPUOvercommitPercent is how many virtual CPUs are promised for 100 of the host's threads.
+	CPUOvercommitPercent int64 `json:"cpuOvercommitPercent"`
+	// MemoryOvercommitPercent is how much guest memory is promised for 100 MiB of the host's.
+	MemoryOvercommitPercent int64 `json:"memoryOvercommitPercent"`
+}
+
+// Accelerator is how guests' instructions are run.
+type Accelerator string
+
+// The accelerators.
+const (
+	KVM Accelerator = "kvm" // by the processor
+	TCG Accelerator = "tcg" // by translation in software
+)
+
+// Datapath is where the virtual switch forwards.
+type Datapath string
+
+// The datapaths.
+const (
+	SystemDatapath Datapath = "system" // in the kernel, openvswitch.ko
+	NetdevDatapath Datapath = "netdev" // in user space
+)
+
+// Profile is what was probed of the machine's abilities; drivers choose by it.
+type Profile struct {
+	// Accelerator is what really works: kvm only if a guest really ran with it.
+	Accelerator Accelerator `json:"accelerator,omitempty"`
+	// AcceleratorWhy says how it was found out, in words.
+	AcceleratorWhy string `json:"acceleratorWhy,omitempty"`
+	// CgroupVersion is 1 or 2, 0 where no cgroup controllers can be used.
+	CgroupVersion int `json:"cgroupVersion"`
+	// Datapath is what the virtual switch uses.
+	Datapath Datapath `json:"datapath,omitempty"`
+	// QEMUVersion is the version of the emulator, for example "7.2.22".
+	QEMUVersion string `json:"qemuVersion,omitempty"`
+	// MachineType is the newest q35 machine that the emulator offers, for example "pc-q35-7.2".
+	MachineType string `json:"machineType,omitempty"`
+	// HugePages2MiB is the number of huge pages of 2 MiB that are set aside.
+	HugePages2MiB int64 `json:"hugePages2MiB"`
+	// IOMMU is "yes" where devices can be given to guests.
+	IOMMU string `json:"iommu,omitempty"`
+	// KernelWireGuard and KernelIPsec are "yes" where the kernel does the work.
+	KernelWireGuard string `json:"kernelWireGuard,omitempty"`
+	KernelIPsec     string `json:"kernelIPsec,omitempty"`
+	// KernelVersion as uname tells it.
+	KernelVersion string `json:"kernelVersion,omitempty"`
+}
+
+// NUMANode is one memory node.
+type NUMANode struct {
+	// Node is its number.
+	Node int `json:"node"`
+	// MemoryMiB is its memory.
+	MemoryMiB int64 `json:"memoryMiB"`
+	// CPUs are its threads.
+	CPUs []int `json:"cpus"`
+}
+
+// Inventory is what the machine has.
+type Inventory struct {
+	// CPUModel as the processor names itself.
+	CPUModel string `json:"cpuModel,omitempty"`
+	// Sockets, CoresPerSocket, ThreadsPerCore multiply to Threads.
+	Sockets        int64 `json:"sockets"`
+	CoresPerSocket int64 `json:"coresPerSocket"`
+	ThreadsPerCore int64 `json:"threadsPerCore"`
+	// Threads is the number of processors that the kernel schedules on: the host's vCPUs.
+	Threads int64 `json:"threads"`
+	// MHz is the clock of one thread.
+	MHz int64 `json:"mhz"`
+	// MemoryMiB is all memory; ReservedMemoryMiB is kept for the host itself.
+	MemoryMiB         int64 `json:"memoryMiB"`
+	ReservedMemoryMiB int64 `json:"reservedMemoryMiB"`
+	// NUMA lists the memory nodes.
+	NUMA []NUMANode `json:"numa,omitempty"`
+}
+
+// Status is what the host's agent reports.
+type Status struct {
+	resource.Observed
+	// Address is where the agent listens for the servers and the other hosts, host:port.
+	Address string `json:"address,omitempty"`
+	// TunnelAddress is the address of the overlay's tunnels.
+	TunnelAddress string `json:"tunnelAddress,omitempty"`
+	// Version of virga that the agent runs.
+	Version string `json:"version,omitempty"`
+	// Profile is what was probed.
+	Profile Profile `json:"profile"`
+	// Inventory is what is there.
+	Inventory Inventory `json:"inventory"`
+	// Inventoried is "yes" after the agent has looked at everything that runs on the host.
+	Inventoried string `json:"inventoried,omitempty"`
+}
+
+// Host is a physical machine that runs workloads.
+type Host = resource.Record[Spec, Status]
+
+// Hosts is the kind.
+var Hosts = resource.Define("host", "hosts", resource.Options[Spec, Status]{
+	Doc: "A physical machine that runs workloads.", Scope: resource.InCloud, Reach: resource.NamedHost,
+	Refs: func(h *Host) []resource.Ref { return []resource.Ref{Ref(h.ID)} },
+})
+
+// Ref is the address of a host.
+func Ref(id resource.ID) resource.Ref { return resource.Ref{Kind: "host", ID: id} }

@@ -1,0 +1,63 @@
+package identity
+
+import (
+	"time"
+
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+// Role says what a token may do.
+type Role string
+
+// The roles.
+const (
+	Admin  Role = "admin"  // everything, in every project and the cloud itself
+	Member Role = "member" // everything inside its one project
+	Viewer Role = "viewer" // read inside its one project
+)
+
+// TokenSpec is a right to use the API.
+type TokenSpec struct {
+	// User is the person or program that the token stands for; it appears in events.
+	User string `json:"user"`
+	// Role is what it may do.
+	Role Role `json:"role" enum:"admin,member,viewer"`
+	// Project confines a member or viewer.
+	Project string `json:"project,omitempty"`
+	// Hash is the SHA-256 of the secret, in hex.
+	Hash string `json:"hash,omitempty"`
+	// Expires ends it; none: never.
+	Expires *time.Time `json:"expires,omitempty"`
+}
+
+// TokenStatus has nothing to observe.
+type TokenStatus struct{ resource.Observed }
+
+// Token lets a person or program use the API.
+type Token = resource.Record[TokenSpec, TokenStatus]
+
+// Tokens is the kind.
+var Tokens = resource.Define("token", "tokens", resource.Options[TokenSpec, TokenStatus]{
+	Doc: "A right to use the API, shown once when it is made.", Scope: resource.InCloud,
+})
+
+// JoinTokenSpec is a right for one host to join.
+type JoinTokenSpec struct {
+	// Hash is the SHA-256 of the secret, in hex.
+	Hash string `json:"hash"`
+	// Expires ends it.
+	Expires time.Time `json:"expires"`
+	// UsedBy is the host that used it; then it is worth nothing.
+	UsedBy resource.ID `json:"usedBy,omitempty"`
+}
+
+// JoinTokenStatus has nothing to observe.
+type JoinTokenStatus struct{ resource.Observed }
+
+// JoinToken lets one new host in, once.
+type JoinToken = resource.Record[JoinTokenSpec, JoinTokenStatus]
+
+// JoinTokens is the kind.
+var JoinTokens = resource.Define("jointoken", "jointokens", resource.Options[JoinTokenSpec, JoinTokenStatus]{
+	Doc: "A one-time right for a host to join the cloud.", Scope: resource.InCloud,
+})

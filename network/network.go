@@ -1,0 +1,216 @@
+package network
+
+import (
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/host"
+)
+
+// Outside says how a network reaches the world.
+type Outside string
+
+// The ways.
+const (
+	NAT     Outside = "nat"  // through the cloud's gateway, with the gateway's address
+	Nowhere Outside = "none" // not at all
+)
+
+// The phases of networks, subnets and ports.
+const (
+	Pending = "pending"
+	Ready   = "ready"
+)
+
+// DefaultNetwork is there from the first start, in every project.
+const DefaultNetwork = "default"
+
+// Spec is what is wanted of a network.
+type Spec struct {
+	// Description is for people.
+	Description string `json:"description,omitempty"`
+	// MTU is the largest packet inside, in bytes; the overlay takes 58 of the hosts' MTU.
+	MTU int64 `json:"mtu"`
+	// Outside says how it reaches the world.
+	Outside Outside `json:"outside" enum:"nat,none"`
+	// Domain is the DNS domain of its machines: web.DOMAIN.
+	Domain string `json:"domain,omitempty"`
+}
+
+// Status is what is known of it.
+type Status struct {
+	resource.Observed
+	// Phase is pending or ready.
+	Phase string `json:"phase,omitempty" enum:"pending,ready"`
+}
+
+// Network is a broadcast domain of one tenant.
+type Network = resource.Record[Spec, Status]
+
+// Networks is the kind.
+var Networks = resource.Define("network", "networks", resource.Options[Spec, Status]{
+	Doc: "A virtual network of one tenant.", Scope: resource.InProject,
+})
+
+// SubnetSpec is a range of addresses.
+type SubnetSpec struct {
+	// NetworkID is the network it belongs to.
+	NetworkID resource.ID `json:"networkID"`
+	// CIDR is the range: 10.0.0.0/24.
+	CIDR string `json:"cidr"`
+	// Gateway is the router's address in it: the first address unless said otherwise.
+	Gateway string `json:"gateway"`
+	// Service is the address of DNS and metadata in it: the second address unless said otherwise.
+	Service string `json:"service"`
+	// DNS are further resolvers that questions about the world are passed on to; empty: the hosts' own.
+	DNS []string `json:"dns,omitempty"`
+}
+
+// SubnetStatus is what is known of it.
+type SubnetStatus struct {
+	resource.Observed
+	// Phase is pending or ready.
+	Phase string `json:"phase,omitempty" enum:"pending,ready"`
+	// FreeAddresses is how many more ports fit.
+	FreeAddresses int64 `json:"freeAddresses"`
+}
+
+// Subnet is a range of addresses in a network.
+type Subnet = resource.Record[SubnetSpec, SubnetStatus]
+
+// Subnets is the kind.
+var Subnets = resource.Define("subnet", "subnets", resource.Options[SubnetSpec, SubnetStatus]{
+	Doc: "A range of addresses in a network.", Scope: resource.InProject,
+	Refs: func(s *Subnet) []resource.Ref {
+		return []resource.Ref{{Kind: "network", Project: s.Project, ID: s.Spec.NetworkID}}
+	},
+})
+
+// PortSpec is a place in a network.
+type PortSpec struct {
+	// NetworkID and SubnetID are where.
+	NetworkID resource.ID `json:"networkID"`
+	SubnetID  resource.ID `json:"subnetID"`
+	// MAC is its hardware address, for example "52:54:00:12:34:56".
+	MAC string `json:"mac"`
+	// Address is its IPv4 address.
+	Address string `json:"address"`
+	// VMID is the machine that it belongs to and is deleted with; empty: it stands alone.
+	VMID resource.ID `json:"vmID,omitempty"`
+	// Hostname is the name that DNS gives it.
+	Hostname string `json:"hostname,omitempty"`
+}
+
+// PortStatus is what is known of it.
+type PortStatus struct {
+	resource.Observed
+	// Phase is pending or ready: known to the virtual network.
+	Phase string `json:"phase,omitempty" enum:"pending,ready"`
+	// HostIDs are the hosts that it is bound to: two while its machine moves.
+	HostIDs []resource.ID `json:"hostIDs,omitempty"`
+}
+
+// Port is a place in a network with its own addresses.
+type Port = resource.Record[PortSpec, PortStatus]
+
+// Ports is the kind.
+var Ports = resource.Define("port", "ports", resource.Options[PortSpec, PortStatus]{
+	Doc: "A place in a network with its own MAC and IP address.", Scope: resource.InProject,
+	Refs: func(p *Port) []resource.Ref {
+		return []resource.Ref{
+			{Kind: "network", Project: p.Project, ID: p.Spec.NetworkID}, {Kind: "subnet", Project: p.Project, ID: p.Spec.SubnetID},
+			{Kind: "vm", Project: p.Project, ID: p.Spec.VMID},
+		}
+	},
+})
+
+// PlugSpec puts a port onto a host.
+type PlugSpec struct {
+	// PortID is the port.
+	PortID resource.ID `json:"portID"`
+	// NetworkID is the port's network.
+	NetworkID resource.ID `json:"networkID"`
+	// VMID and InstanceID are who uses it.
+	VMID       resource.ID `json:"vmID"`
+	InstanceID resource.ID `json:"instanceID"`
+	// HostID is where.
+	HostID resource.ID `json:"hostID"`
+	// Epoch is the owner's: the plug with the highest decides where the port lives.
+	Epoch int64 `json:"epoch"`
+	// UID is the user that must be able to open the tap.
+	UID int64 `json:"uid"`
+	// MAC, Address, PrefixLength, Gateway, Service, MTU are the port's, so that the host needs no other record.
+	MAC          string `json:"mac"`
+	Address      string `json:"address"`
+	PrefixLength int64  `json:"prefixLength"`
+	Gateway      string `json:"gateway"`
+	Service      string `json:"service"`
+	MTU          int64  `json:"mtu"`
+}
+
+// The phases of a plug.
+const (
+	PlugWaiting = "waiting"
+	PlugReady   = "ready"
+	PlugClosed  = "closed"
+)
+
+// PlugStatus is what the agent did.
+type PlugStatus struct {
+	resource.Observed
+	// Phase is waiting, ready or closed.
+	Phase string `json:"phase,omitempty" enum:"waiting,ready,closed"`
+	// Device is the tap's name on the host.
+	Device string `json:"device,omitempty"`
+}
+
+// Plug is a port on a host.
+type Plug = resource.Record[PlugSpec, PlugStatus]
+
+// Plugs is the kind.
+var Plugs = resource.Define("plug", "plugs", resource.Options[PlugSpec, PlugStatus]{
+	Doc: "A port on a host: a tap on the virtual switch.", Scope: resource.InProject, Reach: resource.NamedHost,
+	Refs: func(p *Plug) []resource.Ref {
+		return []resource.Ref{
+			{Kind: "port", Project: p.Project, ID: p.Spec.PortID}, {Kind: "network", Project: p.Project, ID: p.Spec.NetworkID},
+			{Kind: "vm", Project: p.Project, ID: p.Spec.VMID}, {Kind: "instance", Project: p.Project, ID: p.Spec.InstanceID},
+			host.Ref(p.Spec.HostID),
+		}
+	},
+})
+
+// ZoneSpec is the names of one network.
+type ZoneSpec struct {
+	// NetworkID is the network.
+	NetworkID resource.ID `json:"networkID"`
+	// HostIDs are the hosts that have plugs in it.
+	HostIDs []resource.ID `json:"hostIDs,omitempty"`
+	// Domain is the DNS domain.
+	Domain string `json:"domain"`
+	// Names maps a host name to its IPv4 address.
+	Names map[string]string `json:"names,omitempty"`
+	// Forwarders are the resolvers for questions about the world.
+	Forwarders []string `json:"forwarders,omitempty"`
+	// ServiceMAC is the hardware address of the service port on every host.
+	ServiceMAC string `json:"serviceMAC"`
+	// ServicePortID names the service port in the virtual network.
+	ServicePortID resource.ID `json:"servicePortID"`
+	// Services are the service addresses, one a subnet, as CIDR: 10.0.0.2/24.
+	Services []string `json:"services,omitempty"`
+}
+
+// ZoneStatus has nothing to observe.
+type ZoneStatus struct{ resource.Observed }
+
+// Zone is the names and services of one network, for the hosts that need them.
+type Zone = resource.Record[ZoneSpec, ZoneStatus]
+
+// Zones is the kind.
+var Zones = resource.Define("zone", "zones", resource.Options[ZoneSpec, ZoneStatus]{
+	Doc: "The names and services of one network, for the hosts that need them.", Scope: resource.InProject, Reach: resource.NamedHost,
+	Refs: func(z *Zone) []resource.Ref {
+		out := []resource.Ref{{Kind: "network", Project: z.Project, ID: z.Spec.NetworkID}}
+		for _, id := range z.Spec.HostIDs {
+			out = append(out, host.Ref(id))
+		}
+		return out
+	},
+})

@@ -1,0 +1,44 @@
+// Package observe tells people what happened: events now, metrics and alarms later.
+//
+// An Event is written once by whoever saw it happen and never changed. The retention loop keeps
+// the newest; older ones go.
+package observe
+
+import (
+	"time"
+
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/host"
+)
+
+// EventSpec is what happened.
+type EventSpec struct {
+	// About is the record that it happened to.
+	About resource.Ref `json:"about"`
+	// Subject is that record's name, which outlives it.
+	Subject string `json:"subject"`
+	// Reason is one word in kebab case: "started", "crashed".
+	Reason string `json:"reason"`
+	// Message says it in a sentence.
+	Message string `json:"message"`
+	// Severity is info, warning or error.
+	Severity string `json:"severity" enum:"info,warning,error"`
+	// At is when.
+	At time.Time `json:"at"`
+	// By is who did it or saw it.
+	By string `json:"by"`
+	// HostID is the host that saw it, if an agent did.
+	HostID resource.ID `json:"hostID,omitempty"`
+}
+
+// EventStatus has nothing to observe.
+type EventStatus struct{ resource.Observed }
+
+// Event is something that happened.
+type Event = resource.Record[EventSpec, EventStatus]
+
+// Events is the kind. Project is that of the record it is about.
+var Events = resource.Define("event", "events", resource.Options[EventSpec, EventStatus]{
+	Doc: "Something that happened.", Scope: resource.InProject, HostMakes: true, Reach: resource.NoHost,
+	Refs: func(e *Event) []resource.Ref { return []resource.Ref{e.Spec.About, host.Ref(e.Spec.HostID)} },
+})

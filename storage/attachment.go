@@ -1,0 +1,53 @@
+package storage
+
+import (
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/host"
+)
+
+// AttachmentSpec lets one instance use a volume.
+type AttachmentSpec struct {
+	// VolumeID is the disk.
+	VolumeID resource.ID `json:"volumeID"`
+	// VMID and InstanceID are who uses it.
+	VMID       resource.ID `json:"vmID"`
+	InstanceID resource.ID `json:"instanceID"`
+	// HostID is where.
+	HostID resource.ID `json:"hostID"`
+	// Epoch is the owner's; the volume is opened for writing only with the highest.
+	Epoch int64 `json:"epoch"`
+	// UID is the user that the emulator runs as and that must be able to read and write.
+	UID int64 `json:"uid"`
+}
+
+// The phases of an attachment.
+const (
+	AttachmentWaiting = "waiting"
+	AttachmentReady   = "ready"
+	AttachmentClosed  = "closed"
+)
+
+// AttachmentStatus is what the agent did.
+type AttachmentStatus struct {
+	resource.Observed
+	// Phase is waiting, ready or closed.
+	Phase string `json:"phase,omitempty" enum:"waiting,ready,closed"`
+	// Path is the file to open, on that host.
+	Path string `json:"path,omitempty"`
+	// Format is its format: qcow2.
+	Format string `json:"format,omitempty"`
+}
+
+// Attachment lets one instance on one host use a volume.
+type Attachment = resource.Record[AttachmentSpec, AttachmentStatus]
+
+// Attachments is the kind.
+var Attachments = resource.Define("attachment", "attachments", resource.Options[AttachmentSpec, AttachmentStatus]{
+	Doc: "The use of a volume by one instance on one host.", Scope: resource.InProject, Reach: resource.NamedHost,
+	Refs: func(a *Attachment) []resource.Ref {
+		return []resource.Ref{
+			{Kind: "volume", Project: a.Project, ID: a.Spec.VolumeID}, {Kind: "vm", Project: a.Project, ID: a.Spec.VMID},
+			{Kind: "instance", Project: a.Project, ID: a.Spec.InstanceID}, host.Ref(a.Spec.HostID),
+		}
+	},
+})

@@ -1,0 +1,26 @@
+// Package storage turns folders, shares and disks into volumes.
+//
+// The three-step model: a Resource says how something is reached, a Device is what a host's scan
+// found there, a Datastore is made on it, and Volumes live on datastores.
+//
+//	noun        spec written by        status written by      states
+//	Resource    API                    storage loop           -
+//	Device      the finding agent      the finding agent      -
+//	Datastore   API                    storage loop           unreachable, ready
+//	Volume      API                    storage loop           unbound, creating, ready, failed, deleting
+//	Allocation  storage loop           caretaker's agent      pending, ready, failed
+//	ImageCopy   storage loop           caretaker's agent      pending, fetching, ready, failed
+//	Attachment  compute                the host's agent       waiting, ready, closed
+//
+// A Volume is the wish. An Allocation is its space on one datastore, looked after by one host's
+// agent, the caretaker. An ImageCopy is an immutable content-addressed file on a datastore that
+// allocations are backed by. An Attachment lets one instance on one host use a volume.
+//
+// A volume without a wish for a datastore stays unbound until its first Attachment says from
+// which host it must be reached.
+//
+// Epochs: an Attachment carries the epoch of its owner; the agent keeps the highest epoch it has
+// seen beside the volume and refuses lower ones. QEMU's image locks stay on as the last wall.
+//
+// The same folder seen from two hosts is found to be the same by a marker file with an id in it.
+package storage

@@ -1,0 +1,109 @@
+package storage
+
+import (
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/host"
+)
+
+// ResourceType is a way to reach storage.
+type ResourceType string
+
+// Folder is a directory on the host: a local disk, or a share that the host has mounted.
+const Folder ResourceType = "folder"
+
+// ResourceSpec says how storage is reached.
+type ResourceSpec struct {
+	// Type is the way.
+	Type ResourceType `json:"type" enum:"folder"`
+	// Path is the absolute path of the folder on each of the hosts.
+	Path string `json:"path"`
+	// HostIDs are the hosts that reach it.
+	HostIDs []resource.ID `json:"hostIDs"`
+}
+
+// ResourceStatus is what the hosts found.
+type ResourceStatus struct {
+	resource.Observed
+	// DeviceIDs are the devices that scans found.
+	DeviceIDs []resource.ID `json:"deviceIDs,omitempty"`
+}
+
+// Resource says how some storage is reached.
+type Resource = resource.Record[ResourceSpec, ResourceStatus]
+
+// Resources is the kind.
+var Resources = resource.Define("storage", "storages", resource.Options[ResourceSpec, ResourceStatus]{
+	Doc: "A storage resource: how some storage is reached.", Scope: resource.InCloud, Reach: resource.EveryHost,
+	Refs: func(r *Resource) []resource.Ref {
+		var out []resource.Ref
+		for _, id := range r.Spec.HostIDs {
+			out = append(out, host.Ref(id))
+		}
+		return out
+	},
+})
+
+// DeviceSpec is what a scan found.
+type DeviceSpec struct {
+	// ResourceID is where it was found.
+	ResourceID resource.ID `json:"resourceID"`
+	// HostID is who found it.
+	HostID resource.ID `json:"hostID"`
+	// Identity is the same wherever the same device is seen.
+	Identity string `json:"identity"`
+	// Path is where it is on that host.
+	Path string `json:"path"`
+}
+
+// DeviceStatus is its size.
+type DeviceStatus struct {
+	resource.Observed
+	// CapacityMiB and FreeMiB are its size and what is free, in MiB, when it was last looked at.
+	CapacityMiB int64 `json:"capacityMiB"`
+	FreeMiB     int64 `json:"freeMiB"`
+}
+
+// Device is storage that a host's scan found.
+type Device = resource.Record[DeviceSpec, DeviceStatus]
+
+// Devices is the kind.
+var Devices = resource.Define("device", "devices", resource.Options[DeviceSpec, DeviceStatus]{
+	Doc: "A disk, LUN or share that a host found behind a storage resource.", Scope: resource.InCloud,
+	Reach: resource.NamedHost, HostMakes: true,
+	Refs: func(d *Device) []resource.Ref {
+		return []resource.Ref{host.Ref(d.Spec.HostID), {Kind: "storage", ID: d.Spec.ResourceID}}
+	},
+})
+
+// DatastoreSpec says on what the datastore lies.
+type DatastoreSpec struct {
+	// ResourceID is the storage resource whose devices it is made on.
+	ResourceID resource.ID `json:"resourceID"`
+}
+
+// DatastoreStatus is what is known of it.
+type DatastoreStatus struct {
+	resource.Observed
+	// Phase is unreachable or ready.
+	Phase string `json:"phase,omitempty" enum:"unreachable,ready"`
+	// Identity is that of the devices below.
+	Identity string `json:"identity,omitempty"`
+	// HostIDs are the hosts that reach it.
+	HostIDs []resource.ID `json:"hostIDs,omitempty"`
+	// CapacityMiB and FreeMiB are its size and what is free, in MiB.
+	CapacityMiB int64 `json:"capacityMiB"`
+	FreeMiB     int64 `json:"freeMiB"`
+	// PromisedMiB is the sum of the sizes of its volumes.
+	PromisedMiB int64 `json:"promisedMiB"`
+}
+
+// Datastore is where volumes live.
+type Datastore = resource.Record[DatastoreSpec, DatastoreStatus]
+
+// Datastores is the kind.
+var Datastores = resource.Define("datastore", "datastores", resource.Options[DatastoreSpec, DatastoreStatus]{
+	Doc: "A place where volumes live.", Scope: resource.InCloud, Reach: resource.EveryHost,
+	Refs: func(d *Datastore) []resource.Ref {
+		return []resource.Ref{{Kind: "storage", ID: d.Spec.ResourceID}}
+	},
+})

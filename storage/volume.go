@@ -1,0 +1,147 @@
+package storage
+
+import (
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/host"
+)
+
+// Base is the immutable content that a volume starts from.
+type Base struct {
+	// Digest is "sha256:" and 64 hex digits of the file in its stored form (qcow2).
+	Digest string `json:"digest"`
+	// VirtualMiB is the size of the disk that the file describes, rounded up to MiB.
+	VirtualMiB int64 `json:"virtualMiB"`
+}
+
+// VolumeSpec is the wish for a disk.
+type VolumeSpec struct {
+	// SizeMiB is the size that the guest sees.
+	SizeMiB int64 `json:"sizeMiB"`
+	// Base is the content it starts from; none: empty.
+	Base *Base `json:"base,omitempty"`
+	// DatastoreID is where it must live; empty: where it is first needed.
+	DatastoreID resource.ID `json:"datastoreID,omitempty"`
+	// VMID is the machine that it belongs to and is deleted with; empty: it stands alone.
+	VMID resource.ID `json:"vmID,omitempty"`
+}
+
+// The phases of a volume.
+const (
+	VolumeUnbound  = "unbound"  // no datastore chosen yet
+	VolumeCreating = "creating" // its allocation is being made
+	VolumeReady    = "ready"
+	VolumeFailed   = "failed"
+	VolumeDeleting = "deleting"
+)
+
+// VolumeStatus is what is known of it.
+type VolumeStatus struct {
+	resource.Observed
+	// Phase is unbound, creating, ready, failed or deleting.
+	Phase string `json:"phase,omitempty" enum:"unbound,creating,ready,failed,deleting"`
+	// DatastoreID is where it lives.
+	DatastoreID resource.ID `json:"datastoreID,omitempty"`
+	// AllocationID is its space there.
+	AllocationID resource.ID `json:"allocationID,omitempty"`
+	// UsedMiB is the space that it takes on the datastore.
+	UsedMiB int64 `json:"usedMiB"`
+}
+
+// Volume is a virtual disk.
+type Volume = resource.Record[VolumeSpec, VolumeStatus]
+
+// Volumes is the kind.
+var Volumes = resource.Define("volume", "volumes", resource.Options[VolumeSpec, VolumeStatus]{
+	Doc: "A virtual disk.", Scope: resource.InProject,
+	Refs: func(v *Volume) []resource.Ref {
+		return []resource.Ref{
+			{Kind: "datastore", ID: v.Spec.DatastoreID}, {Kind: "datastore", ID: v.Status.DatastoreID},
+			{Kind: "vm", Project: v.Project, ID: v.Spec.VMID},
+		}
+	},
+})
+
+// AllocationSpec is a volume's space on a datastore.
+type AllocationSpec struct {
+	// VolumeID is whose space it is.
+	VolumeID resource.ID `json:"volumeID"`
+	// DatastoreID and ResourceID are where it lies.
+	DatastoreID resource.ID `json:"datastoreID"`
+	ResourceID  resource.ID `json:"resourceID"`
+	// CaretakerID is the host whose agent makes, grows and removes it.
+	CaretakerID resource.ID `json:"caretakerID"`
+	// HostIDs are further hosts that use it.
+	HostIDs []resource.ID `json:"hostIDs,omitempty"`
+	// SizeMiB is the size that the guest sees.
+	SizeMiB int64 `json:"sizeMiB"`
+	// Base is the content it is backed by.
+	Base *Base `json:"base,omitempty"`
+}
+
+// The phases of an allocation and of an image copy.
+const (
+	Pending  = "pending"
+	Fetching = "fetching"
+	Ready    = "ready"
+	Failed   = "failed"
+)
+
+// AllocationStatus is what the caretaker did.
+type AllocationStatus struct {
+	resource.Observed
+	// Phase is pending, ready or failed.
+	Phase string `json:"phase,omitempty" enum:"pending,ready,failed"`
+	// SizeMiB is the size that it has.
+	SizeMiB int64 `json:"sizeMiB"`
+	// UsedMiB is the space that it takes.
+	UsedMiB int64 `json:"usedMiB"`
+}
+
+// Allocation is the space of one volume on one datastore.
+type Allocation = resource.Record[AllocationSpec, AllocationStatus]
+
+// Allocations is the kind.
+var Allocations = resource.Define("allocation", "allocations", resource.Options[AllocationSpec, AllocationStatus]{
+	Doc: "The space of one volume on one datastore.", Scope: resource.InProject, Reach: resource.NamedHost,
+	Refs: func(a *Allocation) []resource.Ref {
+		out := []resource.Ref{
+			{Kind: "volume", Project: a.Project, ID: a.Spec.VolumeID}, {Kind: "datastore", ID: a.Spec.DatastoreID},
+			host.Ref(a.Spec.CaretakerID),
+		}
+		for _, id := range a.Spec.HostIDs {
+			out = append(out, host.Ref(id))
+		}
+		return out
+	},
+})
+
+// ImageCopySpec is a file that must be on a datastore.
+type ImageCopySpec struct {
+	// Digest names the content.
+	Digest string `json:"digest"`
+	// DatastoreID and ResourceID are where it must be.
+	DatastoreID resource.ID `json:"datastoreID"`
+	ResourceID  resource.ID `json:"resourceID"`
+	// CaretakerID is the host whose agent fetches it.
+	CaretakerID resource.ID `json:"caretakerID"`
+}
+
+// ImageCopyStatus is how far that is.
+type ImageCopyStatus struct {
+	resource.Observed
+	// Phase is pending, fetching, ready or failed.
+	Phase string `json:"phase,omitempty" enum:"pending,fetching,ready,failed"`
+	// SizeMiB is the space that it takes.
+	SizeMiB int64 `json:"sizeMiB"`
+}
+
+// ImageCopy is an immutable, content-addressed file on a datastore.
+type ImageCopy = resource.Record[ImageCopySpec, ImageCopyStatus]
+
+// ImageCopies is the kind.
+var ImageCopies = resource.Define("imagecopy", "imagecopies", resource.Options[ImageCopySpec, ImageCopyStatus]{
+	Doc: "An image's content on a datastore, shared by all volumes made from it.", Scope: resource.InCloud, Reach: resource.NamedHost,
+	Refs: func(c *ImageCopy) []resource.Ref {
+		return []resource.Ref{{Kind: "datastore", ID: c.Spec.DatastoreID}, host.Ref(c.Spec.CaretakerID)}
+	},
+})

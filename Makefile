@@ -1,0 +1,46 @@
+# Virga. `make help` says what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || cat VERSION 2>/dev/null || echo unknown)
+export CGO_ENABLED ?= 0
+# one package's tests at a time for each two processors, so that guests of two suites do not starve each other
+PARALLEL ?= $(shell n=$$(nproc); echo $$(( n < 2 ? 1 : n > 8 ? 4 : (n + 1) / 2 + 1 )))
+
+.PHONY: help setup build run stop test lab bench lint gen
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## install the programs that are missing here (Debian, root)
+	@./setup.sh
+
+build: ## bin/virga
+	@go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/virga ./cmd/virga
+
+run: setup build ## a cloud on this machine with a first guest in it
+	@./run.sh
+
+stop: ## end the daemon; guests go on (bin/virga down --all ends everything)
+	@if [ -x bin/virga ]; then ./bin/virga down; else echo 'nothing was built here, so nothing runs'; fi
+
+test: setup build ## everything that must hold before a change is taken
+	@go vet ./...
+	@go test -count=1 -timeout 20m -p $(PARALLEL) ./...
+
+lab: setup build ## many hosts on this machine, real switches and guests, faults
+	@go test -count=1 -timeout 60m -p 1 -v ./lab/...
+
+bench: setup build ## measure; writes bench.json
+	@go test -run '^$$' -bench . -benchtime 1s -count 1 -json ./... > bench.json
+	@grep -o '"Output":"[^"]*ns/op[^"]*"' bench.json || true
+
+lint: ## gofmt, go vet, the rules of the house, shell syntax
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not formatted (gofmt -w): $$unformatted"; exit 1; }
+	@go vet ./...
+	@go test -count=1 ./house
+	@bash -n setup.sh run.sh .ci/run
+
+gen: ## what is generated and checked in: docs/api, client
+	@go generate ./...

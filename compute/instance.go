@@ -7,6 +7,9 @@ import (
 	"github.com/virga-cloud/virga/host"
 )
 
+// AgentHolder holds what an agent has made on its host until the agent has undone it.
+const AgentHolder = "agent"
+
 // Run is the wish for an instance.
 type Run string
 

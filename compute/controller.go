@@ -1,0 +1,183 @@
+package compute
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/operation"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/network"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// Holder holds a VM until its instances are gone.
+const Holder = "compute"
+
+// Writers are the halves that compute writes.
+type Writers struct {
+	VMStatuses  *store.StatusWriter[VMSpec, VMStatus]
+	Instances   *store.SpecWriter[InstanceSpec, InstanceStatus]
+	Attachments *store.SpecWriter[storage.AttachmentSpec, storage.AttachmentStatus]
+	Plugs       *store.SpecWriter[network.PlugSpec, network.PlugStatus]
+}
+
+// Recorder tells people what happened, in the same commit.
+type Recorder interface {
+	Record(b *store.Batch, about resource.Object, severity, reason, message, by string)
+}
+
+// Controller keeps VMs true on the server: it makes and ends their instances, and moves them.
+type Controller struct {
+	db     *store.DB
+	w      Writers
+	placer Placer
+	events Recorder
+}
+
+// NewController makes the controller.
+func NewController(db *store.DB, w Writers, placer Placer, events Recorder) *Controller {
+	return &Controller{db: db, w: w, placer: placer, events: events}
+}
+
+// crashPause is how long to wait before a guest that crashed n times in this boot starts again:
+// 1 s, doubling to 5 minutes.
+func crashPause(n int64) time.Duration {
+	if n > 9 {
+		return 5 * time.Minute
+	}
+	return min(time.Second<<max(0, n-1), 5*time.Minute)
+}
+
+// newInstance puts an instance of the machine on a host into the batch, with its attachments and plugs.
+func (c *Controller) newInstance(b *store.Batch, snap *store.Snapshot, vm *VM, hostID resource.ID, epoch int64, name string, run Run) (*Instance, error) {
+	h, err := store.Need(snap, host.Hosts, hostID)
+	if err != nil {
+		return nil, err
+	}
+	i := &Instance{Spec: InstanceSpec{
+		VMID: vm.ID, VMName: vm.Name, Hostname: vm.Spec.Hostname, HostID: hostID, Boot: vm.Spec.Boot, Epoch: epoch,
+		Run: run, StopTimeoutSeconds: vm.Spec.StopTimeoutSeconds, CPUs: vm.Spec.CPUs, MemoryMiB: vm.Spec.MemoryMiB,
+		MachineType: h.Status.Profile.MachineType, CPUModel: cpuModel(h.Status.Profile.Accelerator),
+		Accelerator: h.Status.Profile.Accelerator, UID: vm.Spec.UID, SSHKeys: vm.Spec.SSHKeys, UserData: vm.Spec.UserData,
+	}}
+	i.ID, i.Name, i.Project = resource.NewID(), name, vm.Project
+	for n, d := range vm.Spec.Disks {
+		a := &storage.Attachment{Spec: storage.AttachmentSpec{
+			VolumeID: d.VolumeID, VMID: vm.ID, InstanceID: i.ID, HostID: hostID, Epoch: epoch, UID: vm.Spec.UID,
+		}}
+		a.ID, a.Name, a.Project = resource.NewID(), fmt.Sprintf("%s-disk%d", i.ID, n), vm.Project
+		c.w.Attachments.Create(b, a, AgentHolder)
+		i.Spec.Disks = append(i.Spec.Disks, InstanceDisk{AttachmentID: a.ID, VolumeID: d.VolumeID, Model: d.Model})
+	}
+	for n, nic := range vm.Spec.NICs {
+		p, err := newPlug(snap, vm, nic, i.ID, hostID, epoch)
+		if err != nil {
+			return nil, err
+		}
+		p.Name = fmt.Sprintf("%s-nic%d", i.ID, n)
+		c.w.Plugs.Create(b, p, AgentHolder)
+		i.Spec.NICs = append(i.Spec.NICs, InstanceNIC{
+			PlugID: p.ID, PortID: nic.PortID, MAC: p.Spec.MAC, MTU: p.Spec.MTU, Model: nic.Model,
+		})
+	}
+	c.w.Instances.Create(b, i, AgentHolder)
+	return i, nil
+}
+
+func cpuModel(a host.Accelerator) string {
+	if a == host.KVM {
+		return "host"
+	}
+	return "max"
+}
+
+func newPlug(snap *store.Snapshot, vm *VM, nic NIC, instanceID, hostID resource.ID, epoch int64) (*network.Plug, error) {
+	port, err := store.Need(snap, network.Ports, nic.PortID)
+	if err != nil {
+		return nil, fault.Wrap(err, "plug a network card of machine %s", vm.Name)
+	}
+	net, err := store.Need(snap, network.Networks, port.Spec.NetworkID)
+	if err != nil {
+		return nil, fault.Wrap(err, "plug port %s", port.Name)
+	}
+	subnet, err := store.Need(snap, network.Subnets, port.Spec.SubnetID)
+	if err != nil {
+		return nil, fault.Wrap(err, "plug port %s", port.Name)
+	}
+	p := &network.Plug{Spec: network.PlugSpec{
+		PortID: port.ID, NetworkID: net.ID, VMID: vm.ID, InstanceID: instanceID, HostID: hostID, Epoch: epoch, UID: vm.Spec.UID,
+		MAC: port.Spec.MAC, Address: port.Spec.Address, PrefixLength: prefixLength(subnet.Spec.CIDR),
+		Gateway: subnet.Spec.Gateway, Service: subnet.Spec.Service, MTU: net.Spec.MTU,
+	}}
+	p.ID, p.Project = resource.NewID(), vm.Project
+	return p, nil
+}
+
+// endInstance marks an instance that has ended, and all it used, for deletion.
+func (c *Controller) endInstance(b *store.Batch, snap *store.Snapshot, i *Instance) {
+	c.w.Instances.Delete(b, i)
+	for _, a := range store.Referring(snap, storage.Attachments, i.ID) {
+		c.w.Attachments.Delete(b, a)
+	}
+	for _, p := range store.Referring(snap, network.Plugs, i.ID) {
+		c.w.Plugs.Delete(b, p)
+	}
+}
+
+// leftovers are records of a machine that belong to no instance any more.
+func (c *Controller) deleteLeftovers(b *store.Batch, snap *store.Snapshot, vm *VM) {
+	for _, a := range store.Referring(snap, storage.Attachments, vm.ID) {
+		if a.Deleting == nil && store.Find(snap, Instances, a.Spec.InstanceID) == nil {
+			c.w.Attachments.Delete(b, a)
+		}
+	}
+	for _, p := range store.Referring(snap, network.Plugs, vm.ID) {
+		if p.Deleting == nil && store.Find(snap, Instances, p.Spec.InstanceID) == nil {
+			c.w.Plugs.Delete(b, p)
+		}
+	}
+}
+
+// released reports whether no attachment and no plug of the machine is left.
+func released(snap *store.Snapshot, vm *VM) bool {
+	return len(store.Referring(snap, storage.Attachments, vm.ID)) == 0 && len(store.Referring(snap, network.Plugs, vm.ID)) == 0
+}
+
+// hands gives the operation that has the machine in its hands; nil if none has.
+func hands(snap *store.Snapshot, vm *VM) *operation.Operation {
+	op := store.Find(snap, operation.Operations, vm.Status.OperationID)
+	if op == nil || operation.Ended(op) {
+		return nil
+	}
+	return op
+}
+
+func hostState(snap *store.Snapshot, id resource.ID) host.LifeState {
+	for _, l := range store.Referring(snap, host.Livenesses, id) {
+		if l.Status.State != "" {
+			return l.Status.State
+		}
+	}
+	return host.Unknown
+}
+
+func hostName(snap *store.Snapshot, id resource.ID) string {
+	if h := store.Find(snap, host.Hosts, id); h != nil {
+		return h.Name
+	}
+	return string(id)
+}
+
+func addresses(snap *store.Snapshot, vm *VM) []string {
+	var out []string
+	for _, nic := range vm.Spec.NICs {
+		if p := store.Find(snap, network.Ports, nic.PortID); p != nil && !slices.Contains(out, p.Spec.Address) {
+			out = append(out, p.Spec.Address)
+		}
+	}
+	return out
+}

@@ -1,0 +1,282 @@
+package compute
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// steady is how long an instance must run until earlier crashes are forgotten.
+const steady = 10 * time.Minute
+
+// Loop keeps every VM true.
+func (c *Controller) Loop() *reconcile.Loop {
+	return &reconcile.Loop{
+		Name: "compute/vm", Kind: VMs.Kind, Workers: 4, Step: c.step,
+		Also: map[resource.Kind]func(resource.Object) []resource.ID{
+			host.Livenesses.Kind: c.onHost,
+			storage.Volumes.Kind: func(x resource.Object) []resource.ID {
+				return []resource.ID{x.(*storage.Volume).Spec.VMID}
+			},
+		},
+	}
+}
+
+// onHost lists the machines of a host whose life has changed.
+func (c *Controller) onHost(x resource.Object) []resource.ID {
+	var out []resource.ID
+	for _, vm := range store.Referring(c.db.Snapshot(), VMs, x.(*host.Liveness).Spec.HostID) {
+		out = append(out, vm.ID)
+	}
+	return out
+}
+
+func (c *Controller) gather(snap *store.Snapshot, vm *VM) facts {
+	f := facts{vm: vm, now: c.db.Now(), instance: store.Find(snap, Instances, vm.Status.InstanceID), hostLife: host.Alive}
+	for _, i := range store.Referring(snap, Instances, vm.ID) {
+		if i.ID != vm.Status.InstanceID {
+			f.others++
+		}
+	}
+	if f.instance != nil {
+		f.hostLife = hostState(snap, f.instance.Spec.HostID)
+	}
+	f.inHands = hands(snap, vm) != nil
+	f.free = released(snap, vm)
+	return f
+}
+
+func (c *Controller) step(ctx context.Context, id resource.ID) (reconcile.Result, error) {
+	snap := c.db.Snapshot()
+	vm := store.Find(snap, VMs, id)
+	if vm == nil {
+		return reconcile.Result{}, nil
+	}
+	f := c.gather(snap, vm)
+	p := decide(f)
+	result := reconcile.Result{After: p.after}
+	switch p.act {
+	case actPlace:
+		return c.place(ctx, snap, vm)
+	case actSteer:
+		return c.steer(ctx, snap, f, p)
+	case actReap:
+		return result, c.reap(ctx, snap, vm, f.instance)
+	case actDelete:
+		return result, c.delete(ctx, snap, vm, f)
+	case actAwait:
+		return result, c.await(ctx, snap, vm, p.phase)
+	}
+	return result, c.report(ctx, snap, vm, p.phase, nil)
+}
+
+// report writes the phase and what people want to see.
+func (c *Controller) report(ctx context.Context, snap *store.Snapshot, vm *VM, phase string, problem error) error {
+	b := c.db.Begin()
+	c.put(b, snap, vm, phase, problem, func(*VMStatus) {})
+	return c.db.Commit(ctx, b)
+}
+
+func (c *Controller) put(b *store.Batch, snap *store.Snapshot, vm *VM, phase string, problem error, more func(*VMStatus)) {
+	if problem == nil && phase == PhaseUnknown {
+		problem = fault.New(fault.Unavailable,
+			"host %s is not heard, so nobody knows whether the machine runs; bring the host back", hostName(snap, vm.Status.HostID))
+	}
+	c.w.VMStatuses.Set(b, vm, func(s *VMStatus) {
+		s.SeenGeneration, s.Phase, s.Addresses = vm.Generation, phase, addresses(snap, vm)
+		kind, message := "", ""
+		if problem != nil {
+			kind, message = string(fault.KindOf(problem)), problem.Error()
+		}
+		s.Problems = resource.SetProblem(s.Problems, kind, message, c.db.Now())
+		more(s)
+	})
+}
+
+// place chooses a host and makes the instance, the claim and the new epoch in one commit.
+func (c *Controller) place(ctx context.Context, snap *store.Snapshot, vm *VM) (reconcile.Result, error) {
+	if why := c.notReady(snap, vm); why != nil {
+		return reconcile.Result{After: time.Minute}, c.report(ctx, snap, vm, PhasePending, why)
+	}
+	epoch := vm.Status.Epoch + 1
+	request := PlaceRequest{VM: vm, Epoch: epoch, Why: fmt.Sprintf("start of boot %d", vm.Spec.Boot)}
+	err := c.placer.Place(ctx, request, func(b *store.Batch, hostID resource.ID) error {
+		i, err := c.newInstance(b, snap, vm, hostID, epoch, fmt.Sprintf("%s-%d", vm.ID, epoch), startingRun(vm))
+		if err != nil {
+			return err
+		}
+		c.put(b, snap, vm, PhaseStarting, nil, func(s *VMStatus) {
+			if vm.Spec.Boot > s.EndedBoot && s.Crashes > 0 && s.RetryAt.IsZero() {
+				s.Crashes = 0
+			}
+			s.InstanceID, s.HostID, s.Epoch, s.Accelerator = i.ID, hostID, epoch, i.Spec.Accelerator
+		})
+		return nil
+	})
+	switch fault.KindOf(err) {
+	case "":
+		return reconcile.Result{}, nil
+	case fault.Exhausted, fault.Precondition, fault.Unavailable, fault.NotFound:
+		// No host now. Room, hosts and datastores change without telling this machine: look again.
+		return reconcile.Result{After: 5 * time.Second}, c.report(ctx, snap, vm, PhasePending, err)
+	}
+	return reconcile.Result{}, fault.Wrap(err, "place machine %s", vm.Name)
+}
+
+func startingRun(vm *VM) Run {
+	if vm.Spec.Power == Paused {
+		return RunPaused
+	}
+	return RunRunning
+}
+
+// notReady says which disk can never come, so that waiting for a host would be in vain.
+func (c *Controller) notReady(snap *store.Snapshot, vm *VM) error {
+	for _, d := range vm.Spec.Disks {
+		v := store.Find(snap, storage.Volumes, d.VolumeID)
+		switch {
+		case v == nil:
+			return fault.New(fault.Precondition, "disk %s of machine %s is gone; delete the machine, or take the disk out", d.VolumeID, vm.Name)
+		case v.Status.Phase == storage.VolumeFailed && len(v.Status.Problems) > 0:
+			return fault.New(fault.Precondition, "disk %s: %s", v.Name, v.Status.Problems[0].Message)
+		}
+	}
+	return nil
+}
+
+// steer tells the instance what is wanted of it and passes on what it reports.
+func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p plan) (reconcile.Result, error) {
+	vm, i := f.vm, f.instance
+	b := c.db.Begin()
+	c.w.Instances.Set(b, i, func(s *InstanceSpec) {
+		s.Run, s.StopTimeoutSeconds, s.Outgoing = p.run, vm.Spec.StopTimeoutSeconds, nil
+	})
+	var problem error
+	if len(i.Status.Problems) > 0 {
+		problem = fault.New(fault.Kind(i.Status.Problems[0].Kind), "%s", i.Status.Problems[0].Message)
+	}
+	if vm.Status.Phase != PhaseRunning && p.phase == PhaseRunning {
+		c.events.Record(b, vm, "info", "running", "the machine runs on host "+hostName(snap, i.Spec.HostID), "compute")
+	}
+	calm := i.Status.Phase == InstanceRunning && f.now.Sub(i.Status.StartedAt) > steady
+	c.put(b, snap, vm, p.phase, problem, func(s *VMStatus) {
+		s.StartedAt, s.OperationID = i.Status.StartedAt, ""
+		if calm {
+			s.Crashes, s.RetryAt = 0, time.Time{}
+		}
+	})
+	after := time.Duration(0)
+	if vm.Status.Crashes > 0 && !calm {
+		after = steady
+	}
+	return reconcile.Result{After: after}, c.db.Commit(ctx, b)
+}
+
+// reap writes down how an instance ended, frees what it used, and says when to start again.
+func (c *Controller) reap(ctx context.Context, snap *store.Snapshot, vm *VM, i *Instance) error {
+	end := judge(vm, i)
+	b := c.db.Begin()
+	c.endInstance(b, snap, i)
+	c.placer.Release(b, vm, "")
+	message := "the machine stopped: " + string(i.Status.Exit)
+	if i.Status.ExitMessage != "" {
+		message += ": " + i.Status.ExitMessage
+	}
+	severity := "info"
+	if end.crashed {
+		severity = "error"
+	}
+	c.events.Record(b, vm, severity, string(i.Status.Exit), message, "compute")
+	phase := PhaseStopping
+	if end.crashed {
+		phase = PhaseCrashed
+	}
+	c.put(b, snap, vm, phase, crashProblem(end, message), func(s *VMStatus) {
+		s.InstanceID, s.StartedAt, s.OperationID = "", time.Time{}, ""
+		if end.crashed {
+			s.Crashes++
+			s.RetryAt = c.db.Now().Add(crashPause(s.Crashes))
+		} else {
+			s.Crashes, s.RetryAt = 0, time.Time{}
+		}
+		if end.bootOver {
+			s.EndedBoot, s.EndedWhy = max(s.EndedBoot, i.Spec.Boot), string(i.Status.Exit)
+			if end.crashed {
+				s.EndedWhy = string(ExitCrashed)
+			}
+		}
+	})
+	return c.db.Commit(ctx, b)
+}
+
+func crashProblem(end ending, message string) error {
+	if !end.crashed {
+		return nil
+	}
+	if end.bootOver {
+		return fault.New(fault.Internal, "%s; it is not started again by itself: virga vm start", message)
+	}
+	return fault.New(fault.Internal, "%s; it is started again soon", message)
+}
+
+// await waits for an old instance to go and sees that nothing keeps it.
+func (c *Controller) await(ctx context.Context, snap *store.Snapshot, vm *VM, phase string) error {
+	b := c.db.Begin()
+	c.deleteLeftovers(b, snap, vm)
+	for _, i := range store.Referring(snap, Instances, vm.ID) {
+		if i.ID != vm.Status.InstanceID {
+			c.w.Instances.Set(b, i, func(s *InstanceSpec) { s.Run = RunKilled })
+			c.w.Instances.Delete(b, i)
+		}
+	}
+	c.put(b, snap, vm, phase, c.stuck(snap, vm), func(*VMStatus) {})
+	return c.db.Commit(ctx, b)
+}
+
+// stuck says that what is to go is in the hands of a host that is not heard.
+func (c *Controller) stuck(snap *store.Snapshot, vm *VM) error {
+	for _, i := range store.Referring(snap, Instances, vm.ID) {
+		if hostState(snap, i.Spec.HostID) == host.Lost {
+			return fault.New(fault.Unavailable, "waits for host %s, which is not heard, to let go of the machine; bring the host back",
+				hostName(snap, i.Spec.HostID))
+		}
+	}
+	return nil
+}
+
+// delete ends all instances, then frees what they used, then lets the machine go.
+func (c *Controller) delete(ctx context.Context, snap *store.Snapshot, vm *VM, f facts) error {
+	b := c.db.Begin()
+	instances := store.Referring(snap, Instances, vm.ID)
+	for _, i := range instances {
+		c.w.Instances.Set(b, i, func(s *InstanceSpec) { s.Run = RunKilled })
+		c.w.Instances.Delete(b, i)
+	}
+	if len(instances) == 0 {
+		c.deleteLeftovers(b, snap, vm)
+	}
+	if len(instances) == 0 && f.free {
+		c.placer.Release(b, vm, "")
+		b.Unclaim(UIDKey(vm.Spec.UID))
+		store.Release(b, vm, Holder)
+		return c.db.Commit(ctx, b)
+	}
+	c.put(b, snap, vm, PhaseDeleting, c.stuck(snap, vm), func(*VMStatus) {})
+	return c.db.Commit(ctx, b)
+}
+
+func prefixLength(cidr string) int64 {
+	p, err := netip.ParsePrefix(cidr)
+	if err != nil {
+		return 0
+	}
+	return int64(p.Bits())
+}

@@ -1,0 +1,132 @@
+package compute
+
+import (
+	"time"
+
+	"github.com/virga-cloud/virga/host"
+)
+
+// What the VM loop may do next with a machine.
+type act string
+
+const (
+	actRest   act = "rest"   // nothing but report
+	actPlace  act = "place"  // choose a host and make an instance
+	actSteer  act = "steer"  // tell the instance what to do
+	actReap   act = "reap"   // the instance has ended: write down how, and clean up
+	actAwait  act = "await"  // an instance is going away
+	actDelete act = "delete" // the machine goes
+)
+
+// facts are all that the decision about a machine depends on.
+type facts struct {
+	vm       *VM
+	instance *Instance // that Status.InstanceID names; nil if there is none
+	others   int       // further instances of the machine
+	free     bool      // no attachment or plug of an earlier instance is left
+	inHands  bool      // an operation has the machine
+	hostLife host.LifeState
+	now      time.Time
+}
+
+// plan is the decision.
+type plan struct {
+	act   act
+	run   Run           // for steer
+	phase string        // to report
+	after time.Duration // look again
+}
+
+// decide is the whole life of a machine: from facts to the next act. It changes nothing.
+func decide(f facts) plan {
+	vm, i := f.vm, f.instance
+	switch {
+	case f.inHands:
+		return plan{act: actRest, phase: PhaseMoving}
+	case vm.Deleting != nil:
+		return plan{act: actDelete, phase: PhaseDeleting}
+	case i == nil:
+		return decideIdle(f)
+	case i.Deleting != nil:
+		return plan{act: actAwait, phase: PhaseStopping}
+	case i.Status.Phase == InstanceStopped:
+		return plan{act: actReap, phase: PhaseStopping}
+	case f.hostLife == host.Lost:
+		return plan{act: actRest, phase: PhaseUnknown}
+	}
+	run := wantedRun(vm, i)
+	return plan{act: actSteer, run: run, phase: phaseOf(i, run)}
+}
+
+func decideIdle(f facts) plan {
+	vm := f.vm
+	ended := vm.Status.EndedBoot >= vm.Spec.Boot
+	switch {
+	case f.others > 0 || !f.free:
+		return plan{act: actAwait, phase: PhaseStopping}
+	case vm.Spec.Power == Stopped || ended:
+		return plan{act: actRest, phase: idlePhase(vm, ended)}
+	case f.now.Before(vm.Status.RetryAt) && vm.Status.Crashes > 0:
+		return plan{act: actRest, phase: PhaseCrashed, after: vm.Status.RetryAt.Sub(f.now)}
+	}
+	return plan{act: actPlace, phase: PhasePending}
+}
+
+func idlePhase(vm *VM, ended bool) string {
+	if ended && vm.Spec.Power != Stopped && vm.Status.EndedWhy == string(ExitCrashed) {
+		return PhaseCrashed
+	}
+	return PhaseStopped
+}
+
+// wantedRun is what the instance should do, from the machine's wish.
+func wantedRun(vm *VM, i *Instance) Run {
+	over := vm.Spec.Power == Stopped || i.Spec.Boot < vm.Spec.Boot || vm.Status.EndedBoot >= i.Spec.Boot
+	switch {
+	case over && (vm.Spec.Force >= i.Spec.Boot || i.Spec.Run == RunKilled):
+		return RunKilled
+	case over:
+		return RunStopped
+	case vm.Spec.Power == Paused:
+		return RunPaused
+	}
+	return RunRunning
+}
+
+func phaseOf(i *Instance, wanted Run) string {
+	switch i.Status.Phase {
+	case InstanceRunning, InstanceSending:
+		if wanted == RunStopped || wanted == RunKilled {
+			return PhaseStopping
+		}
+		return PhaseRunning
+	case InstancePaused, InstanceSent:
+		return PhasePaused
+	case InstanceStopping:
+		return PhaseStopping
+	case InstanceUnknown:
+		return PhaseUnknown
+	}
+	if wanted == RunStopped || wanted == RunKilled {
+		return PhaseStopping
+	}
+	return PhaseStarting
+}
+
+// ending is what the end of an instance means for its machine.
+type ending struct {
+	bootOver bool // this boot is used up
+	crashed  bool
+}
+
+// judge reads an ended instance by the machine's wish and policy.
+func judge(vm *VM, i *Instance) ending {
+	wanted := vm.Spec.Power == Stopped || i.Spec.Boot < vm.Spec.Boot || i.Spec.Run == RunStopped || i.Spec.Run == RunKilled
+	switch {
+	case wanted, i.Status.Exit == ExitForced:
+		return ending{bootOver: true}
+	case i.Status.Exit == ExitPoweredOff:
+		return ending{bootOver: vm.Spec.RestartPolicy != Always}
+	}
+	return ending{bootOver: vm.Spec.RestartPolicy == Never, crashed: true}
+}

@@ -40,6 +40,9 @@ type Status struct {
 	resource.Observed
 	// Phase is pending or ready.
 	Phase string `json:"phase,omitempty" enum:"pending,ready"`
+	// OutsideAddress is the address of its router on the way out, which its machines' packets leave
+	// with: an IPv4 address of the range that the hosts translate. Empty without a way out.
+	OutsideAddress string `json:"outsideAddress,omitempty"`
 }
 
 // Network is a broadcast domain of one tenant.

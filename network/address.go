@@ -1,0 +1,172 @@
+package network
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"github.com/google/uuid"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+// OutsideRange is what routers have their outside addresses from. Every host has the first
+// address on a bridge of its own and translates the rest to its own address.
+const OutsideRange = "100.64.0.0/16"
+
+// OutsideGateway is the host's address on that bridge, the same on every host; so is its MAC,
+// and a router that moves to another host notices nothing.
+const (
+	OutsideGateway    = "100.64.0.1"
+	OutsideGatewayMAC = "02:64:64:40:00:01"
+)
+
+// Wish is what is wanted of a port's addresses; empty parts are chosen.
+type Wish struct {
+	// PortID is the port's id, from which its MAC is made.
+	PortID resource.ID
+	// MAC and Address are asked for by the user.
+	MAC     string
+	Address string
+	// Beside are ports of the same commit, which the snapshot does not show yet.
+	Beside []*Port
+}
+
+// AllocatePort chooses the addresses of a port: what is wished if it is free, or else the lowest
+// free address and a MAC made of the port's id. Whoever creates the port claims them in the same
+// commit (ClaimPort); two at once that choose the same are told fault.Exists and choose again.
+func AllocatePort(s *store.Snapshot, n *Network, subnet *Subnet, wish Wish) (mac, address string, err error) {
+	if subnet.Spec.NetworkID != n.ID {
+		return "", "", fault.New(fault.Invalid, "take an address: subnet %s does not belong to network %s", subnet.Name, n.Name)
+	}
+	if n.Deleting != nil || subnet.Deleting != nil {
+		return "", "", fault.New(fault.Precondition, "take an address in network %s: it is being deleted", n.Name)
+	}
+	p, err := netip.ParsePrefix(subnet.Spec.CIDR)
+	if err != nil {
+		return "", "", fault.New(fault.Internal, "take an address in subnet %s: %w", subnet.Name, err)
+	}
+	macs, addresses := map[string]string{}, map[string]string{}
+	for _, port := range append(store.Referring(s, Ports, n.ID), wish.Beside...) {
+		if port.Spec.NetworkID == n.ID {
+			macs[port.Spec.MAC], addresses[port.Spec.Address] = port.Name, port.Name
+		}
+	}
+	if mac, err = chooseMAC(wish, macs); err != nil {
+		return "", "", err
+	}
+	if wish.Address != "" {
+		return mac, wish.Address, checkAddress(subnet, p, wish.Address, addresses)
+	}
+	for a := p.Masked().Addr().Next(); p.Contains(a); a = a.Next() {
+		if checkAddress(subnet, p, a.String(), addresses) == nil {
+			return mac, a.String(), nil
+		}
+	}
+	return "", "", fault.New(fault.Exhausted, "take an address in subnet %s (%s): all %d addresses for machines are in use; add a subnet to network %s",
+		subnet.Name, subnet.Spec.CIDR, capacity(p), n.Name)
+}
+
+func checkAddress(subnet *Subnet, p netip.Prefix, text string, taken map[string]string) error {
+	refuse := func(kind fault.Kind, why string, args ...any) error {
+		return fault.New(kind, "take address %s in subnet %s: %s", text, subnet.Name, fmt.Sprintf(why, args...))
+	}
+	a, err := netip.ParseAddr(text)
+	switch {
+	case err != nil || !a.Is4():
+		return refuse(fault.Invalid, "it is no IPv4 address")
+	case !p.Contains(a):
+		return refuse(fault.Invalid, "it is outside of %s", p)
+	case a == p.Masked().Addr():
+		return refuse(fault.Invalid, "it is the address of the range itself")
+	case a == broadcast(p):
+		return refuse(fault.Invalid, "it is the broadcast address")
+	case text == subnet.Spec.Gateway:
+		return refuse(fault.Exists, "it is the gateway's")
+	case text == subnet.Spec.Service:
+		return refuse(fault.Exists, "it is that of DNS and metadata")
+	case taken[text] != "":
+		return refuse(fault.Exists, "port %s has it", taken[text])
+	}
+	return nil
+}
+
+func chooseMAC(wish Wish, taken map[string]string) (string, error) {
+	if wish.MAC != "" {
+		if who := taken[wish.MAC]; who != "" {
+			return "", fault.New(fault.Exists, "take MAC %s: port %s has it", wish.MAC, who)
+		}
+		return wish.MAC, nil
+	}
+	for try := 0; ; try++ {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", wish.PortID, try))
+		mac := fmt.Sprintf("52:54:00:%02x:%02x:%02x", sum[0], sum[1], sum[2])
+		if taken[mac] == "" {
+			return mac, nil
+		}
+	}
+}
+
+// ClaimPort takes the port's addresses in the commit that creates it.
+func ClaimPort(b *store.Batch, port *Port) {
+	for _, key := range portKeys(port) {
+		b.Claim(key, port.ID)
+	}
+}
+
+func unclaimPort(b *store.Batch, port *Port) {
+	for _, key := range portKeys(port) {
+		b.Unclaim(key)
+	}
+}
+
+func portKeys(port *Port) []resource.Ref {
+	in := string(port.Spec.NetworkID)
+	return []resource.Ref{
+		store.ClaimKey(port.Project, "ip:"+in+":"+port.Spec.Address),
+		store.ClaimKey(port.Project, "mac:"+in+":"+port.Spec.MAC),
+	}
+}
+
+func outsideKey(address string) resource.Ref { return store.ClaimKey("", "outside:"+address) }
+
+// chooseOutside gives the lowest free outside address.
+func chooseOutside(s *store.Snapshot) (string, error) {
+	taken := map[string]bool{OutsideGateway: true}
+	for _, n := range store.Every(s, Networks) {
+		taken[n.Status.OutsideAddress] = true
+	}
+	p := netip.MustParsePrefix(OutsideRange)
+	for a := p.Addr().Next(); a != broadcast(p); a = a.Next() {
+		if !taken[a.String()] {
+			return a.String(), nil
+		}
+	}
+	return "", fault.New(fault.Exhausted, "give a network an outside address: all %d of %s are in use", len(taken), OutsideRange)
+}
+
+// capacity is how many machines fit into a range.
+func capacity(p netip.Prefix) int64 { return 1<<(32-p.Bits()) - 4 } // itself, broadcast, gateway, service
+
+func broadcast(p netip.Prefix) netip.Addr {
+	raw := p.Masked().Addr().As4()
+	binary.BigEndian.PutUint32(raw[:], binary.BigEndian.Uint32(raw[:])|(1<<(32-p.Bits())-1))
+	return netip.AddrFrom4(raw)
+}
+
+// ServiceMAC is the hardware address of a network's service port, the same on every host.
+func ServiceMAC(networkID resource.ID) string { return DerivedMAC("service/" + string(networkID)) }
+
+// DerivedMAC makes a locally administered address, never one of a machine's (52:54:00), of a text.
+func DerivedMAC(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return fmt.Sprintf("02:76:%02x:%02x:%02x:%02x", sum[0], sum[1], sum[2], sum[3])
+}
+
+// ServicePortID names the service port of a network.
+func ServicePortID(networkID resource.ID) resource.ID {
+	return resource.ID(uuid.NewSHA1(uuid.NameSpaceOID, []byte("virga/service/"+networkID)).String())
+}

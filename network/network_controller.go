@@ -1,0 +1,120 @@
+package network
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+// NewNetworkLoop gives every network its outside address and keeps its zone; it removes both
+// when the network is deleted and its last subnet is gone.
+func NewNetworkLoop(db *store.DB, w *Writers) *reconcile.Loop {
+	return &reconcile.Loop{
+		Name: "network/network", Kind: Networks.Kind,
+		Step: func(ctx context.Context, id resource.ID) (reconcile.Result, error) {
+			s := db.Snapshot()
+			n := store.Find(s, Networks, id)
+			if n == nil {
+				return reconcile.Result{}, nil
+			}
+			b := db.Begin()
+			if n.Deleting != nil {
+				removeNetwork(b, s, w, n)
+			} else if err := keepNetwork(b, s, w, n); err != nil {
+				return reconcile.Result{}, err
+			}
+			return reconcile.Result{}, db.Commit(ctx, b)
+		},
+	}
+}
+
+func keepNetwork(b *store.Batch, s *store.Snapshot, w *Writers, n *Network) error {
+	want := zoneOf(s, n)
+	if z := zoneIn(s, n.ID); z == nil {
+		w.Zones.Create(b, &Zone{Meta: resource.Meta{Name: string(n.ID), Project: n.Project}, Spec: want})
+	} else {
+		w.Zones.Set(b, z, func(spec *ZoneSpec) { *spec = want })
+	}
+	switch {
+	case n.Spec.Outside == NAT && n.Status.OutsideAddress == "":
+		address, err := chooseOutside(s)
+		if err != nil {
+			return fault.Wrap(err, "network %s", n.Name)
+		}
+		b.Claim(outsideKey(address), n.ID)
+		w.Networks.Set(b, n, func(st *Status) { st.OutsideAddress = address })
+	case n.Spec.Outside != NAT && n.Status.OutsideAddress != "":
+		b.Unclaim(outsideKey(n.Status.OutsideAddress))
+		w.Networks.Set(b, n, func(st *Status) { st.OutsideAddress = "" })
+	}
+	return nil
+}
+
+func removeNetwork(b *store.Batch, s *store.Snapshot, w *Writers, n *Network) {
+	if len(store.Referring(s, Subnets, n.ID)) > 0 || !n.HeldBy(Holder) {
+		return // the last subnet's going calls us again
+	}
+	if z := zoneIn(s, n.ID); z != nil {
+		w.Zones.Delete(b, z)
+	}
+	if n.Status.OutsideAddress != "" {
+		b.Unclaim(outsideKey(n.Status.OutsideAddress))
+	}
+	store.Release(b, n, Holder)
+}
+
+func zoneIn(s *store.Snapshot, networkID resource.ID) *Zone {
+	for _, z := range store.Referring(s, Zones, networkID) {
+		if z.Deleting == nil {
+			return z
+		}
+	}
+	return nil
+}
+
+// zoneOf says what the hosts need to know of a network.
+func zoneOf(s *store.Snapshot, n *Network) ZoneSpec {
+	z := ZoneSpec{
+		NetworkID: n.ID, Domain: n.Spec.Domain,
+		ServiceMAC: ServiceMAC(n.ID), ServicePortID: ServicePortID(n.ID),
+	}
+	hosts, forwarders := map[resource.ID]bool{}, map[string]bool{}
+	for _, plug := range store.Referring(s, Plugs, n.ID) {
+		hosts[plug.Spec.HostID] = true
+	}
+	for _, port := range store.Referring(s, Ports, n.ID) {
+		if port.Spec.Hostname == "" || port.Deleting != nil {
+			continue
+		}
+		if z.Names == nil {
+			z.Names = map[string]string{}
+		}
+		if _, first := z.Names[port.Spec.Hostname]; !first { // of equal names the eldest counts
+			z.Names[port.Spec.Hostname] = port.Spec.Address
+		}
+	}
+	for _, subnet := range store.Referring(s, Subnets, n.ID) {
+		if cidr := withBits(subnet.Spec.Service, subnet.Spec.CIDR); cidr != "" {
+			z.Services = append(z.Services, cidr)
+		}
+		for _, f := range subnet.Spec.DNS {
+			forwarders[f] = true
+		}
+	}
+	slices.Sort(z.Services)
+	z.HostIDs = sorted(hosts)
+	z.Forwarders = sorted(forwarders)
+	return z
+}
+
+func sorted[K ~string](set map[K]bool) []K {
+	if len(set) == 0 {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(set))
+}

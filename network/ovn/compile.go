@@ -1,0 +1,302 @@
+package ovn
+
+import (
+	"cmp"
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/ovn-kubernetes/libovsdb/model"
+
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/network"
+	"github.com/virga-cloud/virga/network/ovn/nbdb"
+)
+
+// ExternalNetwork is the name that hosts map to their bridge to the outside.
+const ExternalNetwork = "virga-ext"
+
+const (
+	mark      = "virga" // in external_ids: the row's key
+	extSwitch = "switch/ext"
+)
+
+// Cloud is all that the rows are made of.
+type Cloud struct {
+	Networks []*network.Network
+	Subnets  []*network.Subnet
+	Ports    []*network.Port
+	Plugs    []*network.Plug
+	Hosts    []*host.Host
+	Lives    []*host.Liveness
+}
+
+// Read takes it from a snapshot.
+func Read(s *store.Snapshot) Cloud {
+	return Cloud{
+		Networks: store.Every(s, network.Networks), Subnets: store.Every(s, network.Subnets),
+		Ports: store.Every(s, network.Ports), Plugs: store.Every(s, network.Plugs),
+		Hosts: store.Every(s, host.Hosts), Lives: store.Every(s, host.Livenesses),
+	}
+}
+
+// Row is a wanted row. Where its model refers to other rows, it has their keys.
+type Row struct {
+	Key   string
+	Model model.Model
+}
+
+// Compile makes the rows of the whole cloud, in a fixed order.
+func Compile(c Cloud) []Row {
+	k := &compiler{
+		gateways: gateways(c), plugs: map[resource.ID][]*network.Plug{},
+		subnets: map[resource.ID][]*network.Subnet{}, ports: map[resource.ID][]*network.Port{},
+	}
+	for _, p := range c.Plugs {
+		k.plugs[p.Spec.PortID] = append(k.plugs[p.Spec.PortID], p)
+	}
+	for _, s := range c.Subnets {
+		k.subnets[s.Spec.NetworkID] = append(k.subnets[s.Spec.NetworkID], s)
+	}
+	for _, p := range c.Ports {
+		k.ports[p.Spec.NetworkID] = append(k.ports[p.Spec.NetworkID], p)
+	}
+	k.outside()
+	for _, n := range c.Networks {
+		k.network(n)
+	}
+	k.ext.Ports = k.extPorts
+	return k.rows
+}
+
+type compiler struct {
+	rows     []Row
+	gateways []resource.ID
+	plugs    map[resource.ID][]*network.Plug
+	subnets  map[resource.ID][]*network.Subnet
+	ports    map[resource.ID][]*network.Port
+	ext      *nbdb.LogicalSwitch
+	extPorts []string
+}
+
+func (k *compiler) add(key string, m model.Model) string {
+	k.rows = append(k.rows, Row{key, m})
+	return key
+}
+
+func marked(key string) map[string]string { return map[string]string{mark: key} }
+
+// outside makes the one switch that routers go out by.
+func (k *compiler) outside() {
+	const local = "lsp/ext-localnet"
+	k.ext = &nbdb.LogicalSwitch{Name: "virga-ext", ExternalIDs: marked(extSwitch)}
+	k.add(extSwitch, k.ext)
+	k.extPorts = append(k.extPorts, k.add(local, &nbdb.LogicalSwitchPort{
+		Name: "virga-ext-localnet", Type: "localnet", Addresses: []string{"unknown"},
+		Options: map[string]string{"network_name": ExternalNetwork}, ExternalIDs: marked(local),
+	}))
+}
+
+func (k *compiler) network(n *network.Network) {
+	key, routerKey := "switch/"+string(n.ID), "router/"+string(n.ID)
+	ls := &nbdb.LogicalSwitch{Name: "virga-" + string(n.ID), ExternalIDs: marked(key)}
+	lr := &nbdb.LogicalRouter{Name: "virga-" + string(n.ID), ExternalIDs: marked(routerKey),
+		// Routers of many tenants share the outside switch: none may learn all the others.
+		Options: map[string]string{"dynamic_neigh_routers": "true", "always_learn_from_arp_request": "false"}}
+	k.add(key, ls)
+	k.add(routerKey, lr)
+	options := map[resource.ID]string{}
+	for _, s := range k.subnets[n.ID] {
+		options[s.ID] = k.subnet(n, s, ls, lr)
+	}
+	for _, p := range k.ports[n.ID] {
+		if dhcp, known := options[p.Spec.SubnetID]; known && (p.Deleting == nil || len(k.plugs[p.ID]) > 0) {
+			ls.Ports = append(ls.Ports, k.port(p, dhcp))
+		}
+	}
+	if len(options) > 0 {
+		ls.Ports = append(ls.Ports, k.service(n))
+	}
+	if n.Spec.Outside == network.NAT && n.Status.OutsideAddress != "" {
+		k.uplink(n, lr)
+	}
+}
+
+func (k *compiler) subnet(n *network.Network, s *network.Subnet, ls *nbdb.LogicalSwitch, lr *nbdb.LogicalRouter) string {
+	id := string(s.ID)
+	mac, name := network.DerivedMAC("gateway/"+id), "virga-gw-"+id
+	p, _ := netip.ParsePrefix(s.Spec.CIDR)
+	key := "lrp/" + id
+	lr.Ports = append(lr.Ports, k.add(key, &nbdb.LogicalRouterPort{
+		Name: name, MAC: mac, Networks: []string{fmt.Sprintf("%s/%d", s.Spec.Gateway, p.Bits())}, ExternalIDs: marked(key),
+	}))
+	key = "lsp/gw-" + id
+	ls.Ports = append(ls.Ports, k.add(key, &nbdb.LogicalSwitchPort{
+		Name: "virga-sw-" + id, Type: "router", Addresses: []string{"router"},
+		Options: map[string]string{"router-port": name}, ExternalIDs: marked(key),
+	}))
+	key = "dhcp/" + id
+	return k.add(key, &nbdb.DHCPOptions{Cidr: s.Spec.CIDR, Options: k.dhcp(n, s, mac), ExternalIDs: marked(key)})
+}
+
+func (k *compiler) dhcp(n *network.Network, s *network.Subnet, mac string) map[string]string {
+	// RFC 3442: a machine that is given classless routes ignores the router option, so the way out
+	// stands in both.
+	routes := []string{network.MetadataAddress + "/32," + s.Spec.Service}
+	out := map[string]string{
+		"server_id": s.Spec.Gateway, "server_mac": mac, "lease_time": "3600",
+		"mtu": fmt.Sprint(n.Spec.MTU), "dns_server": s.Spec.Service,
+	}
+	if n.Spec.Outside == network.NAT {
+		out["router"] = s.Spec.Gateway
+		routes = append(routes, "0.0.0.0/0,"+s.Spec.Gateway)
+	} else {
+		for _, other := range k.subnets[n.ID] {
+			if other.ID != s.ID {
+				routes = append(routes, other.Spec.CIDR+","+s.Spec.Gateway)
+			}
+		}
+	}
+	out["classless_static_route"] = "{" + strings.Join(routes, ", ") + "}"
+	if n.Spec.Domain != "" {
+		out["domain_name"] = `"` + n.Spec.Domain + `"`
+	}
+	return out
+}
+
+func (k *compiler) port(p *network.Port, dhcp string) string {
+	key := "lsp/" + string(p.ID)
+	addresses := p.Spec.MAC + " " + p.Spec.Address
+	row := &nbdb.LogicalSwitchPort{
+		Name: string(p.ID), Addresses: []string{addresses}, PortSecurity: []string{addresses},
+		Dhcpv4Options: &dhcp, ExternalIDs: marked(key), Options: map[string]string{},
+	}
+	if p.Spec.Hostname != "" {
+		row.Options["hostname"] = `"` + p.Spec.Hostname + `"`
+	}
+	if hosts := Binding(k.plugs[p.ID]); len(hosts) > 0 {
+		row.Options["requested-chassis"] = join(hosts)
+	}
+	return k.add(key, row)
+}
+
+// Binding says which hosts a port is bound to, the main one first: the hosts of its plugs that
+// stay, by rising epoch. While a machine moves that is the source, then the target; when the
+// source's plug is let go, the target alone. A port needs the binding before its tap can come up,
+// so that it does not wait for the plug to be ready.
+func Binding(plugs []*network.Plug) []resource.ID {
+	var stay []*network.Plug
+	for _, p := range plugs {
+		if p.Deleting == nil && p.Status.Phase != network.PlugClosed {
+			stay = append(stay, p)
+		}
+	}
+	slices.SortFunc(stay, func(a, b *network.Plug) int {
+		return cmp.Or(cmp.Compare(a.Spec.Epoch, b.Spec.Epoch), cmp.Compare(a.ID, b.ID))
+	})
+	var out []resource.ID
+	for _, p := range stay {
+		if !slices.Contains(out, p.Spec.HostID) {
+			out = append(out, p.Spec.HostID)
+		}
+	}
+	return out
+}
+
+func (k *compiler) service(n *network.Network) string {
+	key := "lsp/service-" + string(n.ID)
+	words := []string{network.ServiceMAC(n.ID)}
+	for _, s := range k.subnets[n.ID] {
+		words = append(words, s.Spec.Service)
+	}
+	words = append(words, network.MetadataAddress)
+	return k.add(key, &nbdb.LogicalSwitchPort{
+		Name: string(network.ServicePortID(n.ID)), Type: "localport",
+		Addresses: []string{strings.Join(words, " ")}, ExternalIDs: marked(key),
+	})
+}
+
+// uplink gives a router its way out: a port on the outside switch that lives on one host at a
+// time, the default route to that host's bridge, and the translation of every subnet.
+func (k *compiler) uplink(n *network.Network, lr *nbdb.LogicalRouter) {
+	id, address := string(n.ID), n.Status.OutsideAddress
+	name, key := "virga-out-"+id, "lrp/out-"+id
+	bits := netip.MustParsePrefix(network.OutsideRange).Bits()
+	out := &nbdb.LogicalRouterPort{Name: name, MAC: outsideMAC(address),
+		Networks: []string{fmt.Sprintf("%s/%d", address, bits)}, ExternalIDs: marked(key)}
+	lr.Ports = append(lr.Ports, k.add(key, out))
+	for i, h := range drawn(k.gateways, n.ID) {
+		key := "gateway/" + id + "/" + string(h)
+		out.GatewayChassis = append(out.GatewayChassis, k.add(key, &nbdb.GatewayChassis{
+			Name: name + "-" + string(h), ChassisName: string(h), Priority: max(1, 1000-i), ExternalIDs: marked(key),
+		}))
+	}
+	key = "lsp/out-" + id
+	k.extPorts = append(k.extPorts, k.add(key, &nbdb.LogicalSwitchPort{
+		Name: "virga-xs-" + id, Type: "router", Addresses: []string{"router"},
+		Options: map[string]string{"router-port": name}, ExternalIDs: marked(key),
+	}))
+	key = "route/" + id
+	lr.StaticRoutes = append(lr.StaticRoutes, k.add(key, &nbdb.LogicalRouterStaticRoute{
+		IPPrefix: "0.0.0.0/0", Nexthop: network.OutsideGateway, OutputPort: &name, ExternalIDs: marked(key),
+	}))
+	for _, s := range k.subnets[n.ID] {
+		key := "nat/" + string(s.ID)
+		lr.Nat = append(lr.Nat, k.add(key, &nbdb.NAT{
+			Type: nbdb.NATTypeSNAT, ExternalIP: address, LogicalIP: s.Spec.CIDR, ExternalIDs: marked(key),
+		}))
+	}
+	// The next hop's MAC is the same on every host and never asked for: nobody can answer for it.
+	k.add("mac/"+name, &nbdb.StaticMACBinding{
+		LogicalPort: name, IP: network.OutsideGateway, MAC: network.OutsideGatewayMAC, OverrideDynamicMAC: true,
+	})
+}
+
+// gateways lists the hosts that routers may go out by: all that are not known to be lost.
+func gateways(c Cloud) []resource.ID {
+	lost := map[resource.ID]bool{}
+	for _, l := range c.Lives {
+		lost[l.Spec.HostID] = l.Status.State == host.Lost
+	}
+	var out []resource.ID
+	for _, h := range c.Hosts {
+		if h.Deleting == nil && !lost[h.ID] {
+			out = append(out, h.ID)
+		}
+	}
+	return out
+}
+
+// drawn orders hosts by a lot that a host keeps when others come and go.
+func drawn(hosts []resource.ID, network resource.ID) []resource.ID {
+	lot := func(h resource.ID) uint64 {
+		f := fnv.New64a()
+		fmt.Fprintf(f, "%s/%s", network, h)
+		return f.Sum64()
+	}
+	out := slices.Clone(hosts)
+	slices.SortFunc(out, func(a, b resource.ID) int { return cmp.Or(cmp.Compare(lot(a), lot(b)), cmp.Compare(a, b)) })
+	return out
+}
+
+// outsideMAC is the address itself: no two routers share one on the outside switch.
+func outsideMAC(address string) string {
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		return network.DerivedMAC(address)
+	}
+	raw := a.As4()
+	return fmt.Sprintf("02:64:%02x:%02x:%02x:%02x", raw[0], raw[1], raw[2], raw[3])
+}
+
+func join(ids []resource.ID) string {
+	words := make([]string, len(ids))
+	for i, id := range ids {
+		words[i] = string(id)
+	}
+	return strings.Join(words, ",")
+}

@@ -1,0 +1,170 @@
+package ovn
+
+import (
+	"context"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/go-logr/logr"
+	"github.com/ovn-kubernetes/libovsdb/client"
+	"github.com/ovn-kubernetes/libovsdb/ovsdb"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/network/ovn/nbdb"
+)
+
+// Database is OVN's northbound database.
+type Database struct {
+	endpoint string
+	client   client.Client
+}
+
+// NewDatabase speaks to the northbound server at an endpoint: unix:PATH. It connects when first
+// used, and again when the server comes back.
+func NewDatabase(endpoint string) *Database { return &Database{endpoint: endpoint} }
+
+// Close ends the connection.
+func (d *Database) Close() {
+	if d.client != nil {
+		d.client.Close()
+	}
+}
+
+// globals are the options of the whole database: a gateway that dies is noticed in 0.3 s.
+var globals = map[string]string{"bfd-min-rx": "100", "bfd-min-tx": "100", "bfd-mult": "3"}
+
+// Apply makes the database have exactly the rows, among those that are ours, in one transaction.
+// It returns when the local copy shows them, so that the next pass does not send them twice.
+func (d *Database) Apply(ctx context.Context, want []Row) error {
+	if err := d.connect(ctx); err != nil {
+		return fault.New(fault.Unavailable, "connect to OVN's northbound database: %w", err)
+	}
+	if d.global() == nil {
+		return fault.New(fault.Unavailable, "OVN's northbound database is empty; wait for ovn-northd")
+	}
+	p := makePlan(d.existing(), want)
+	ops, err := d.operations(p)
+	if err != nil {
+		return fault.New(fault.Internal, "encode rows for OVN: %w", err)
+	}
+	if len(ops) == 0 {
+		return nil
+	}
+	results, err := d.client.Transact(ctx, ops...)
+	if err != nil {
+		return fault.New(fault.Unavailable, "write to OVN's northbound database: %w", err)
+	}
+	if _, err := ovsdb.CheckOperationResults(results, ops); err != nil {
+		return fault.New(fault.Internal, "OVN's northbound database refuses rows: %w", err)
+	}
+	return d.settle(ctx, want)
+}
+
+func (d *Database) settle(ctx context.Context, want []Row) error {
+	for end := time.Now().Add(5 * time.Second); ; {
+		if makePlan(d.existing(), want).empty() && d.globalOps() == nil {
+			return nil
+		}
+		if time.Now().After(end) || ctx.Err() != nil {
+			return fault.New(fault.Unavailable, "what was written to OVN's northbound database does not come back from it")
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+func (d *Database) connect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if d.client == nil {
+		schema, err := nbdb.FullDatabaseModel()
+		if err != nil {
+			return err
+		}
+		quiet := logr.Discard()
+		c, err := client.NewOVSDBClient(schema, client.WithEndpoint(d.endpoint), client.WithLogger(&quiet),
+			client.WithReconnect(2*time.Second, backoff.NewConstantBackOff(200*time.Millisecond)))
+		if err != nil {
+			return err
+		}
+		if err := c.Connect(ctx); err != nil {
+			c.Close()
+			return err
+		}
+		if _, err := c.MonitorAll(ctx); err != nil {
+			c.Close()
+			return err
+		}
+		d.client = c
+	}
+	return d.client.Echo(ctx)
+}
+
+func (d *Database) existing() existing {
+	out := existing{}
+	for _, t := range tables {
+		if rows := d.client.Cache().Table(t.name); rows != nil {
+			out[t.name] = rows.Rows()
+		}
+	}
+	return out
+}
+
+func (d *Database) global() *nbdb.NBGlobal {
+	for _, row := range d.client.Cache().Table(nbdb.NBGlobalTable).Rows() {
+		return row.(*nbdb.NBGlobal)
+	}
+	return nil
+}
+
+func (d *Database) globalOps() *nbdb.NBGlobal {
+	g := d.global()
+	if g == nil {
+		return nil
+	}
+	changed := false
+	for k, v := range globals {
+		if g.Options[k] != v {
+			if g.Options == nil {
+				g.Options = map[string]string{}
+			}
+			g.Options[k], changed = v, true
+		}
+	}
+	if !changed {
+		return nil
+	}
+	return g
+}
+
+func (d *Database) operations(p plan) ([]ovsdb.Operation, error) {
+	var ops []ovsdb.Operation
+	keep := func(more []ovsdb.Operation, err error) error {
+		ops = append(ops, more...)
+		return err
+	}
+	if g := d.globalOps(); g != nil {
+		if err := keep(d.client.Where(g).Update(g, &g.Options)); err != nil {
+			return nil, err
+		}
+	}
+	for _, row := range p.create {
+		if err := keep(d.client.Create(row)); err != nil {
+			return nil, err
+		}
+	}
+	for _, u := range p.update {
+		var fields []any
+		for _, name := range u.columns {
+			fields = append(fields, column(u.row, name).Addr().Interface())
+		}
+		if err := keep(d.client.Where(u.row).Update(u.row, fields...)); err != nil {
+			return nil, err
+		}
+	}
+	for _, row := range p.remove {
+		if err := keep(d.client.Where(row).Delete()); err != nil {
+			return nil, err
+		}
+	}
+	return ops, nil
+}

@@ -1,0 +1,18 @@
+// Package ovn compiles the records of networks to rows of OVN's northbound database, is the only
+// writer of those rows, and keeps OVN's central daemons running.
+//
+//	records --Compile--> Rows --plan against what is there--> one transaction
+//
+// Compile is a pure function. A row of ours is known by external_ids:virga, which holds its key;
+// rows without it are somebody else's and left alone. What carries our mark and is no longer
+// compiled is deleted. If we die at any point, the next pass compiles again and sends the rest.
+//
+// How a network looks in OVN:
+//
+//   - a logical switch with a port for each of its ports, a port to its router for each subnet, and
+//     a localport for DNS and metadata that is there on every host;
+//   - a logical router with the gateway address of each subnet; with a way outside it also has a
+//     port on the switch virga-ext, which every host maps to a bridge of its own (br-ex) with the same
+//     address and MAC, so that whichever host is the router's gateway, its own br-ex is the next hop;
+//   - the order of the gateways of a router is drawn from the ids, to spread the routers.
+package ovn

@@ -1,0 +1,152 @@
+package ovn
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/network"
+)
+
+const (
+	together  = 10 * time.Millisecond // changes within this time go in one transaction
+	perCommit = 50                    // statuses written in one commit
+	relook    = time.Minute           // a look without a reason, should somebody else have written
+)
+
+// Sink takes the rows of the whole cloud. The simulator's does nothing.
+type Sink interface {
+	Apply(ctx context.Context, want []Row) error
+}
+
+// Northbound brings every change of the network's records to OVN, and reports it as ready.
+type Northbound struct {
+	db    *store.DB
+	sink  Sink
+	w     *network.Writers
+	dirty chan struct{}
+}
+
+// NewNorthbound prepares it; call it before the DB's view runs, so that no change is missed.
+func NewNorthbound(db *store.DB, sink Sink, w *network.Writers) *Northbound {
+	n := &Northbound{db: db, sink: sink, w: w, dirty: make(chan struct{}, 1)}
+	kinds := []resource.Kind{network.Networks.Kind, network.Subnets.Kind, network.Ports.Kind, network.Plugs.Kind,
+		host.Hosts.Kind, host.Livenesses.Kind}
+	db.Subscribe(func(deltas []store.Delta) {
+		for _, d := range deltas {
+			if x := d.New; x != nil && slices.Contains(kinds, x.Head().Kind) || x == nil && slices.Contains(kinds, d.Old.Head().Kind) {
+				n.nudge()
+				return
+			}
+		}
+	})
+	return n
+}
+
+func (n *Northbound) nudge() {
+	select {
+	case n.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// Run works until ctx ends. OVN being away is reported on the networks and tried again; the
+// records are the truth meanwhile.
+func (n *Northbound) Run(ctx context.Context) {
+	for pause := relook; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.dirty:
+			time.Sleep(together)
+		case <-time.After(pause):
+		}
+		if n.db.Revision() == 0 {
+			continue // nothing has been seen yet: an empty picture would delete every row
+		}
+		err := n.Step(ctx)
+		if err == nil || ctx.Err() != nil {
+			pause = relook
+			continue
+		}
+		if !fault.Is(err, fault.Conflict) {
+			slog.Warn("the virtual network is behind its records; tried again", "error", err)
+		}
+		pause = min(max(50*time.Millisecond, 2*(pause%relook)), 2*time.Second)
+	}
+}
+
+// Step compiles all records, sends the difference, and reports.
+func (n *Northbound) Step(ctx context.Context) error {
+	cloud := Read(n.db.Snapshot())
+	if err := n.sink.Apply(ctx, Compile(cloud)); err != nil {
+		return n.reportTrouble(ctx, cloud, err)
+	}
+	return n.reportReady(ctx, cloud)
+}
+
+func (n *Northbound) reportTrouble(ctx context.Context, c Cloud, trouble error) error {
+	now := n.db.Now()
+	b := n.db.Begin()
+	for i, record := range c.Networks {
+		if i == perCommit {
+			break // the others say the same
+		}
+		n.w.Networks.Set(b, record, func(st *network.Status) {
+			st.Problems = resource.SetProblem(st.Problems, string(fault.KindOf(trouble)), trouble.Error(), now)
+		})
+	}
+	if err := n.db.Commit(ctx, b); err != nil {
+		slog.Debug("the trouble of the virtual network could not be reported", "error", err)
+	}
+	return trouble
+}
+
+func (n *Northbound) reportReady(ctx context.Context, c Cloud) error {
+	plugs := map[resource.ID][]*network.Plug{}
+	for _, p := range c.Plugs {
+		plugs[p.Spec.PortID] = append(plugs[p.Spec.PortID], p)
+	}
+	var reports []func(*store.Batch)
+	for _, r := range c.Networks {
+		if r.Status.Phase != network.Ready || r.Status.SeenGeneration != r.Generation || len(r.Status.Problems) > 0 {
+			reports = append(reports, func(b *store.Batch) {
+				n.w.Networks.Set(b, r, func(st *network.Status) { st.Phase, st.Observed = network.Ready, seen(r.Generation) })
+			})
+		}
+	}
+	for _, r := range c.Subnets {
+		if r.Status.Phase != network.Ready || r.Status.SeenGeneration != r.Generation {
+			reports = append(reports, func(b *store.Batch) {
+				n.w.Subnets.Set(b, r, func(st *network.SubnetStatus) { st.Phase, st.Observed = network.Ready, seen(r.Generation) })
+			})
+		}
+	}
+	for _, r := range c.Ports {
+		hosts := Binding(plugs[r.ID])
+		if r.Status.Phase != network.Ready || r.Status.SeenGeneration != r.Generation || !slices.Equal(r.Status.HostIDs, hosts) {
+			reports = append(reports, func(b *store.Batch) {
+				n.w.Ports.Set(b, r, func(st *network.PortStatus) {
+					st.Phase, st.HostIDs, st.Observed = network.Ready, hosts, seen(r.Generation)
+				})
+			})
+		}
+	}
+	for part := range slices.Chunk(reports, perCommit) {
+		b := n.db.Begin()
+		for _, report := range part {
+			report(b)
+		}
+		if err := n.db.Commit(ctx, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func seen(generation int64) resource.Observed { return resource.Observed{SeenGeneration: generation} }

@@ -1,0 +1,135 @@
+package qcow2
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// call is one run of qemu-img.
+type call struct {
+	doing    string
+	args     []string
+	paths    []string // the arguments that are files of the caller's choice
+	readOnly int      // how many of the paths, from the first, are only read
+	fine     []int    // exit statuses that are no failure
+	output   io.Writer
+}
+
+func (t Tool) run(ctx context.Context, c call) ([]byte, error) {
+	for _, p := range c.paths {
+		if !filepath.IsAbs(p) {
+			return nil, &Error{Doing: c.doing, Why: "the path is not absolute"}
+		}
+	}
+	binary := t.Binary
+	if binary == "" {
+		binary = "qemu-img"
+	}
+	args, files, err := t.handOver(c)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(files)
+	var out, said bytes.Buffer
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
+	cmd.Dir = "/"
+	cmd.ExtraFiles = files
+	cmd.Stdout, cmd.Stderr = &out, &limited{w: &said, left: 8192}
+	if c.output != nil {
+		cmd.Stdout = c.output
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if t.As != nil && os.Geteuid() == 0 {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: t.As.UID, Gid: t.As.GID}
+	}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	if err := cmd.Start(); err != nil {
+		return nil, &Error{Doing: c.doing, Why: "start qemu-img: " + err.Error(), Cause: ctx.Err()}
+	}
+	t.limit(cmd.Process.Pid)
+	err = cmd.Wait()
+	if err == nil {
+		return out.Bytes(), nil
+	}
+	if ctx.Err() != nil {
+		return nil, &Error{Doing: c.doing, Why: "it was given up: " + ctx.Err().Error(), Cause: ctx.Err()}
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && slices.Contains(c.fine, exit.ExitCode()) {
+		return out.Bytes(), nil
+	}
+	return nil, explain(c.doing, said.String(), err)
+}
+
+// handOver opens the files for a user who may not walk to them, and names them by descriptor.
+func (t Tool) handOver(c call) ([]string, []*os.File, error) {
+	if t.As == nil || os.Geteuid() != 0 {
+		return c.args, nil, nil
+	}
+	args := slices.Clone(c.args)
+	var files []*os.File
+	for i, p := range c.paths {
+		flags := os.O_RDWR | os.O_CREATE
+		if i < c.readOnly {
+			flags = os.O_RDONLY
+		}
+		f, err := os.OpenFile(p, flags, 0o600)
+		if err == nil {
+			files = append(files, f)
+			err = f.Chown(int(t.As.UID), int(t.As.GID))
+		}
+		if err != nil {
+			closeAll(files)
+			return nil, nil, &Error{Doing: c.doing, Why: err.Error()}
+		}
+		at := slices.Index(args, p)
+		args[at] = "/proc/self/fd/" + strconv.Itoa(2+len(files))
+	}
+	return args, files, nil
+}
+
+// limit bounds what the child may take. It has run for a moment by then; that is short enough.
+func (t Tool) limit(pid int) {
+	set := func(what int, n uint64) { _ = unix.Prlimit(pid, what, &unix.Rlimit{Cur: n, Max: n}, nil) }
+	set(unix.RLIMIT_CORE, 0)
+	if t.MemoryMiB > 0 {
+		set(unix.RLIMIT_AS, uint64(t.MemoryMiB)<<20)
+	}
+	if t.CPUSeconds > 0 {
+		set(unix.RLIMIT_CPU, uint64(t.CPUSeconds))
+	}
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close()
+	}
+}
+
+// limited keeps the beginning and drops the rest.
+type limited struct {
+	w    io.Writer
+	left int
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	keep := p[:min(len(p), l.left)]
+	l.left -= len(keep)
+	if _, err := l.w.Write(keep); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}

@@ -101,6 +101,37 @@ func (b *Batch) Changes() ([]Change, error) {
 			out = append(out, Change{Key: name, Op: Put, Value: owner, Expect: Absent})
 		}
 	}
+	return merge(out)
+}
+
+// merge makes one change of several that name the same key, where that has a meaning: a check
+// of what is written anyway, and a name or claim that passes from one record to another.
+func merge(changes []Change) ([]Change, error) {
+	at := make(map[resource.Ref]int, len(changes))
+	var out []Change
+	for _, c := range changes {
+		i, twice := at[c.Key]
+		if !twice {
+			at[c.Key] = len(out)
+			out = append(out, c)
+			continue
+		}
+		first := &out[i]
+		switch {
+		case c.Op == Check && c.Expect == first.Expect:
+		case first.Op == Check && c.Expect == first.Expect:
+			*first = c
+		case c.Op == Check || first.Op == Check:
+			return nil, fault.New(fault.Conflict, "%s was read twice and has changed meanwhile; read again", c.Key)
+		case first.Op == Delete && c.Op == Put && c.Expect == Absent:
+			*first = Change{Key: c.Key, Op: Put, Value: c.Value, Expect: first.Expect}
+		case first.Op == Put && first.Expect == Absent && c.Op == Delete && c.Expect == Any:
+			first.Expect = Any
+		case first.Op == Delete && c.Op == Delete:
+		default:
+			return nil, fault.New(fault.Internal, "a commit writes %s twice", c.Key)
+		}
+	}
 	return out, nil
 }
 
@@ -111,6 +142,10 @@ func create[S, T any](b *Batch, r *resource.Record[S, T]) {
 	r.Generation, r.Revision = 1, 0
 	if r.Created.IsZero() {
 		r.Created = b.now
+	}
+	if _, twice := b.work[r.Ref()]; twice {
+		b.err = fault.New(fault.Internal, "create %s: the batch has it already", r.Ref())
+		return
 	}
 	b.keep(r.Ref(), r, Absent)
 }

@@ -14,6 +14,9 @@ type DB struct {
 	Now func() time.Time
 	// Fence, if set, is added to every commit: a leader's proof that it still leads.
 	Fence func() (Change, bool)
+	// Inline lets a commit bring the view up to date by CatchUp, where no goroutine runs the
+	// view: in the simulator and in tests of one goroutine.
+	Inline bool
 }
 
 // NewDB makes a DB on a store, with the real clock.
@@ -38,6 +41,9 @@ func (d *DB) Commit(ctx context.Context, b *Batch) error {
 	revision, err := d.store.Commit(ctx, changes...)
 	if err != nil {
 		return err
+	}
+	if d.Inline {
+		return d.CatchUp(ctx)
 	}
 	return d.WaitFor(ctx, revision)
 }

@@ -52,6 +52,8 @@ type View struct {
 	moved    chan struct{} // closed and replaced when revision rises
 	tell     []func([]Delta)
 	unknown  map[resource.Ref]string // records that no loop of this program understands, and why
+
+	pull Watch // CatchUp's
 }
 
 // NewView makes an empty view. Run fills it.
@@ -71,22 +73,21 @@ func (v *View) Subscribe(fn func([]Delta)) {
 	v.tell = append(v.tell, fn)
 }
 
+// The pauses before a broken watch is begun again.
+const (
+	firstPause = 50 * time.Millisecond
+	longPause  = 5 * time.Second
+)
+
 // Run keeps the view current until ctx ends. A watch that breaks is begun again, by a full list
 // where the past is gone.
 func (v *View) Run(ctx context.Context) error {
 	listed := false
-	for pause := 50 * time.Millisecond; ctx.Err() == nil; pause = min(2*pause, 5*time.Second) {
-		err := error(nil)
-		if !listed {
-			if err = v.relist(ctx); err == nil {
-				listed, pause = true, 50*time.Millisecond
-			}
-		}
-		if err == nil {
-			err = v.follow(ctx)
-			if fault.Is(err, fault.TooLate) {
-				listed = false
-			}
+	for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, longPause) {
+		before := v.Revision()
+		err := v.once(ctx, &listed)
+		if v.Revision() != before {
+			pause = firstPause // it worked for a while
 		}
 		if err != nil && ctx.Err() == nil {
 			slog.Warn("the view lost its watch; it begins again", "error", err, "pause", pause)
@@ -99,30 +100,85 @@ func (v *View) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Sync lists once and then applies nothing further; the simulator and tools use it with Step.
+func (v *View) once(ctx context.Context, listed *bool) error {
+	if !*listed {
+		if err := v.relist(ctx); err != nil {
+			return err
+		}
+		*listed = true
+	}
+	err := v.follow(ctx)
+	if fault.Is(err, fault.TooLate) {
+		*listed = false
+	}
+	return err
+}
+
+// Sync lists once and applies nothing further.
 func (v *View) Sync(ctx context.Context) error { return v.relist(ctx) }
 
+// CatchUp applies all that has happened so far, in the caller's goroutine: the simulator, which
+// has no others, calls it instead of Run. The store must be in this process's memory.
+func (v *View) CatchUp(ctx context.Context) error {
+	for {
+		if v.pull == nil {
+			if err := v.relist(ctx); err != nil {
+				return err
+			}
+			w, err := v.store.Watch(ctx, v.Revision())
+			if err != nil {
+				return fault.Wrap(err, "watch all records")
+			}
+			v.pull = w
+		}
+		select {
+		case c, ok := <-v.pull.Changes():
+			if !ok {
+				err := v.pull.Err()
+				v.pull = nil
+				if err != nil && !fault.Is(err, fault.TooLate) || ctx.Err() != nil {
+					return fault.Wrap(err, "watch all records")
+				}
+				continue
+			}
+			v.Apply(c)
+		default:
+			return nil
+		}
+	}
+}
+
+// relist makes the view equal to what the store holds now, whatever it showed before: the store
+// may even have been restored to an older state.
 func (v *View) relist(ctx context.Context) error {
 	entries, revision, err := v.store.List(ctx)
 	if err != nil {
 		return fault.Wrap(err, "list all records")
 	}
-	events := make([]Event, 0, len(entries))
-	there := make(map[string]bool, len(entries))
-	for _, e := range entries {
-		events = append(events, Event{Key: e.Key, Value: e.Value})
-		there[string(e.Key.ID)] = true
-	}
 	revisions := make(map[resource.Ref]int64, len(entries))
 	for _, e := range entries {
 		revisions[e.Key] = e.Revision
 	}
+	var events []Event
 	for x := range v.Snapshot().all() {
-		if head := x.Head(); !there[string(head.ID)] {
-			events = append(events, Event{Key: head.Ref()})
+		if ref := x.Head().Ref(); revisions[ref] == 0 {
+			events = append(events, Event{Key: ref})
 		}
 	}
-	v.apply(revision, events, func(k resource.Ref) int64 { return revisions[k] })
+	for _, e := range entries {
+		events = append(events, Event{Key: e.Key, Value: e.Value})
+	}
+	v.mu.Lock()
+	for ref := range v.unknown {
+		if revisions[ref] == 0 {
+			delete(v.unknown, ref)
+		}
+	}
+	v.revision = min(v.revision, revision)
+	v.mu.Unlock()
+	v.apply(revision, events, func(there int64, k resource.Ref) (int64, bool) {
+		return revisions[k], there != revisions[k]
+	})
 	return nil
 }
 
@@ -147,15 +203,28 @@ func (v *View) follow(ctx context.Context) error {
 // Apply brings one revision's changes into the view. Run calls it; the simulator, which has no
 // goroutines, calls it itself.
 func (v *View) Apply(c Changes) {
-	v.apply(c.Revision, c.Events, func(resource.Ref) int64 { return c.Revision })
+	v.apply(c.Revision, c.Events, func(there int64, _ resource.Ref) (int64, bool) {
+		return c.Revision, there < c.Revision
+	})
 }
 
-func (v *View) apply(revision int64, events []Event, revisionOf func(resource.Ref) int64) {
+// news tells the revision that an event brings for a key of which the view shows another one,
+// and whether that is news.
+type news func(there int64, key resource.Ref) (revision int64, isNew bool)
+
+func (v *View) apply(revision int64, events []Event, isNews news) {
 	txn := v.db.Txn(true)
 	var deltas []Delta
-	for _, e := range events {
-		if d, ok := v.applyOne(txn, e, revisionOf(e.Key)); ok {
-			deltas = append(deltas, d)
+	// Removals first: a name that passes from one record to another within one revision must
+	// not be dropped from the index after its new owner has entered it.
+	for _, removals := range []bool{true, false} {
+		for _, e := range events {
+			if (e.Value == nil) != removals {
+				continue
+			}
+			if d, ok := v.applyOne(txn, e, isNews); ok {
+				deltas = append(deltas, d)
+			}
 		}
 	}
 	txn.Commit()
@@ -173,42 +242,56 @@ func (v *View) apply(revision int64, events []Event, revisionOf func(resource.Re
 	}
 }
 
-func (v *View) applyOne(txn *memdb.Txn, e Event, revision int64) (Delta, bool) {
+func (v *View) applyOne(txn *memdb.Txn, e Event, isNews news) (Delta, bool) {
 	if e.Key.Kind == NameKind {
 		return Delta{}, false
 	}
 	var d Delta
+	var there int64
 	raw, _ := txn.First(table, "id", string(e.Key.ID))
 	if raw != nil {
 		d.Old = raw.(*row).Object
+		there = d.Old.Head().Revision
 	}
 	if e.Value == nil {
 		v.forget(e.Key)
-		if raw != nil {
-			_ = txn.Delete(table, raw)
+		if raw == nil || d.Old.Head().Ref() != e.Key {
+			return d, false
 		}
-		return d, raw != nil
+		_ = txn.Delete(table, raw)
+		return d, true
 	}
-	kind, known := v.catalog.Lookup(e.Key.Kind)
-	if !known {
-		v.remember(e.Key, "this version of virga knows no kind "+string(e.Key.Kind))
+	revision, isNew := isNews(there, e.Key)
+	if !isNew {
 		return d, false
 	}
-	object, err := kind.Decode(e.Value, revision)
+	x, kind, err := v.decode(e, revision)
 	if err != nil {
 		v.remember(e.Key, err.Error())
 		return d, false
 	}
-	if d.Old != nil && d.Old.Head().Revision >= revision {
-		return d, false
-	}
-	v.forget(e.Key)
-	d.New = object
-	if err := txn.Insert(table, newRow(kind, object)); err != nil {
+	if err := txn.Insert(table, newRow(kind, x)); err != nil {
 		v.remember(e.Key, err.Error())
 		return d, false
 	}
+	v.forget(e.Key)
+	d.New = x
 	return d, true
+}
+
+func (v *View) decode(e Event, revision int64) (resource.Object, resource.Descriptor, error) {
+	kind, known := v.catalog.Lookup(e.Key.Kind)
+	if !known {
+		return nil, kind, errors.New("this version of virga knows no kind " + string(e.Key.Kind))
+	}
+	x, err := kind.Decode(e.Value, revision)
+	if err != nil {
+		return nil, kind, err
+	}
+	if ref := x.Head().Ref(); ref != e.Key {
+		return nil, kind, errors.New("it calls itself " + ref.String())
+	}
+	return x, kind, nil
 }
 
 func newRow(kind resource.Descriptor, x resource.Object) *row {

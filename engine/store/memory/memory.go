@@ -5,6 +5,7 @@
 package memory
 
 import (
+	"bytes"
 	"context"
 	"sort"
 	"sync"
@@ -63,7 +64,10 @@ func (s *Store) List(_ context.Context, kinds ...resource.Kind) ([]store.Entry, 
 }
 
 // Commit implements store.Store.
-func (s *Store) Commit(_ context.Context, changes ...store.Change) (int64, error) {
+func (s *Store) Commit(ctx context.Context, changes ...store.Change) (int64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, fault.New(fault.Unavailable, "commit: %w", err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := store.Distinct(changes); err != nil {
@@ -79,8 +83,9 @@ func (s *Store) Commit(_ context.Context, changes ...store.Change) (int64, error
 		old := s.entries[c.Key]
 		switch c.Op {
 		case store.Put:
-			s.entries[c.Key] = store.Entry{Key: c.Key, Value: c.Value, Revision: told.Revision}
-			told.Events = append(told.Events, store.Event{Key: c.Key, Value: c.Value, Old: old.Value})
+			value := bytes.Clone(c.Value) // the caller may go on using theirs
+			s.entries[c.Key] = store.Entry{Key: c.Key, Value: value, Revision: told.Revision}
+			told.Events = append(told.Events, store.Event{Key: c.Key, Value: value, Old: old.Value})
 		case store.Delete:
 			if old.Revision != 0 {
 				delete(s.entries, c.Key)
@@ -102,6 +107,17 @@ func (s *Store) Commit(_ context.Context, changes ...store.Change) (int64, error
 	return s.revision, nil
 }
 
+// Compact forgets all changes up to revision; watchers that are past it go on.
+func (s *Store) Compact(_ context.Context, revision int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := s.revision - int64(len(s.past))
+	if n := min(revision, s.revision) - first; n > 0 {
+		s.past = append([]store.Changes(nil), s.past[n:]...)
+	}
+	return nil
+}
+
 // Watch implements store.Store.
 func (s *Store) Watch(ctx context.Context, after int64) (store.Watch, error) {
 	s.mu.Lock()
@@ -109,6 +125,12 @@ func (s *Store) Watch(ctx context.Context, after int64) (store.Watch, error) {
 	first := s.revision - int64(len(s.past))
 	if after < first {
 		return nil, fault.New(fault.TooLate, "watch after revision %d: only changes after %d are kept; list again", after, first)
+	}
+	if after > s.revision {
+		return nil, fault.New(fault.TooLate, "watch after revision %d: the store is only at %d; list again", after, s.revision)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fault.New(fault.Unavailable, "watch: %w", err)
 	}
 	missed := s.past[after-first:]
 	w := &watch{store: s, changes: make(chan store.Changes, buffer+len(missed))}

@@ -1,0 +1,43 @@
+package etcd
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+const root = "/virga/records/"
+
+func prefix(kind resource.Kind) string { return root + url.PathEscape(string(kind)) + "/" }
+
+// encode makes the key of an entry. A project that is called "-" is escaped, as "-" means none.
+func encode(ref resource.Ref) string {
+	project := url.PathEscape(ref.Project)
+	switch project {
+	case "":
+		project = "-"
+	case "-":
+		project = "%2D"
+	}
+	return prefix(ref.Kind) + project + "/" + url.PathEscape(string(ref.ID))
+}
+
+func decode(key string) (resource.Ref, error) {
+	parts := strings.Split(strings.TrimPrefix(key, root), "/")
+	if !strings.HasPrefix(key, root) || len(parts) != 3 {
+		return resource.Ref{}, fault.New(fault.Internal, "%q is no key of a record", key)
+	}
+	if parts[1] == "-" {
+		parts[1] = ""
+	}
+	for i, p := range parts {
+		plain, err := url.PathUnescape(p)
+		if err != nil {
+			return resource.Ref{}, fault.New(fault.Internal, "%q is no key of a record: %w", key, err)
+		}
+		parts[i] = plain
+	}
+	return resource.Ref{Kind: resource.Kind(parts[0]), Project: parts[1], ID: resource.ID(parts[2])}, nil
+}

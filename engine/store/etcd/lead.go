@@ -1,0 +1,167 @@
+package etcd
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+const leaseSeconds = 5
+
+// Leadership is the right of one of several servers to run what only one may run. The leader's
+// key is an entry of the store, so that every commit can be held to it: see Fence.
+type Leadership struct {
+	key      resource.Ref
+	revision int64
+	done     chan struct{}
+	cancel   context.CancelFunc
+}
+
+// Done closes when the leadership is lost or resigned.
+func (l *Leadership) Done() <-chan struct{} { return l.done }
+
+// Fence gives the check that holds a commit to this leadership; it fits store.DB.Fence. A
+// deposed leader's commit fails with fault.Conflict, even if it does not know of it yet.
+func (l *Leadership) Fence() (store.Change, bool) {
+	return store.Change{Key: l.key, Op: store.Check, Expect: l.revision}, true
+}
+
+// Resign gives the leadership up and waits until it is free for others.
+func (l *Leadership) Resign() {
+	l.cancel()
+	<-l.done
+}
+
+// Lead waits until this server leads under a name.
+func (s *Store) Lead(ctx context.Context, name string) (*Leadership, error) {
+	if !s.enter() {
+		return nil, fault.New(fault.Unavailable, "lead %s: the store is closed", name)
+	}
+	won := false
+	defer func() {
+		if !won {
+			s.work.Done()
+		}
+	}()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	key := store.ClaimKey("", "leader:"+name)
+	for {
+		lease, err := s.client.Grant(ctx, leaseSeconds)
+		if err != nil {
+			return nil, s.failed(err, "lead %s", name)
+		}
+		l, err := s.campaign(ctx, key, name, lease.ID)
+		if err == nil && l != nil {
+			won = true
+			return l, nil
+		}
+		s.revoke(lease.ID)
+		if err != nil {
+			return nil, s.failed(err, "lead %s", name)
+		}
+	}
+}
+
+// campaign waits until the key is free and takes it; nil if somebody was faster.
+func (s *Store) campaign(ctx context.Context, key resource.Ref, name string, lease clientv3.LeaseID) (*Leadership, error) {
+	path := encode(key)
+	r, err := s.client.Get(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	var expect int64
+	if len(r.Kvs) > 0 {
+		if !s.leftBehind(r.Kvs[0].Value, name) {
+			return nil, s.waitFree(ctx, path, r.Header.Revision)
+		}
+		expect = r.Kvs[0].ModRevision
+	}
+	value, _ := json.Marshal(s.config.Name)
+	t, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(path), "=", expect)).
+		Then(clientv3.OpPut(path, string(value), clientv3.WithLease(lease))).Commit()
+	if err != nil || !t.Succeeded {
+		return nil, err
+	}
+	// The leadership outlives the call that won it; Resign and Close end it.
+	alive, cancel := context.WithCancel(s.ctx)
+	l := &Leadership{key: key, revision: t.Header.Revision, done: make(chan struct{}), cancel: cancel}
+	s.mu.Lock()
+	s.leads[name] = l
+	s.mu.Unlock()
+	go func() {
+		defer s.work.Done()
+		s.keep(alive, l, name, lease)
+	}()
+	return l, nil
+}
+
+// leftBehind reports whether a leader's key is that of this server's own previous process: the
+// folder's lock proves that it is dead, so nobody waits for its lease.
+func (s *Store) leftBehind(value []byte, name string) bool {
+	var holder string
+	_ = json.Unmarshal(value, &holder)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return holder == s.config.Name && s.leads[name] == nil
+}
+
+func (s *Store) waitFree(ctx context.Context, path string, after int64) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for r := range s.client.Watch(ctx, path, clientv3.WithRev(after+1)) {
+		if err := r.Err(); err != nil {
+			return err
+		}
+		for _, e := range r.Events {
+			if e.Type == clientv3.EventTypeDelete {
+				return nil
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// keep renews the lease until the leadership ends, and ends it when the key is no longer ours.
+func (s *Store) keep(ctx context.Context, l *Leadership, name string, lease clientv3.LeaseID) {
+	defer l.cancel()
+	defer close(l.done)
+	defer func() {
+		s.mu.Lock()
+		delete(s.leads, name)
+		s.mu.Unlock()
+	}()
+	defer s.revoke(lease)
+	renewals, err := s.client.KeepAlive(ctx, lease)
+	if err != nil {
+		slog.Warn("the leadership cannot be kept", "name", name, "error", err)
+		return
+	}
+	key := s.client.Watch(ctx, encode(l.key), clientv3.WithRev(l.revision+1))
+	for {
+		select {
+		case _, ok := <-renewals:
+			if !ok {
+				return
+			}
+		case r, ok := <-key:
+			if !ok || r.Err() != nil || len(r.Events) > 0 {
+				return
+			}
+		}
+	}
+}
+
+func (s *Store) revoke(lease clientv3.LeaseID) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_, _ = s.client.Revoke(ctx, lease)
+}

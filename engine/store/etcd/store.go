@@ -1,0 +1,176 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+const page = 1000 // entries read at once
+
+// Get implements store.Store.
+func (s *Store) Get(ctx context.Context, key resource.Ref) (store.Entry, error) {
+	r, err := s.client.Get(ctx, encode(key))
+	if err != nil {
+		return store.Entry{}, s.failed(err, "read %s", key)
+	}
+	if len(r.Kvs) == 0 {
+		return store.Entry{}, fault.New(fault.NotFound, "no %s with id %q", key.Kind, key.ID)
+	}
+	return store.Entry{Key: key, Value: r.Kvs[0].Value, Revision: r.Kvs[0].ModRevision}, nil
+}
+
+// List implements store.Store.
+func (s *Store) List(ctx context.Context, kinds ...resource.Kind) ([]store.Entry, int64, error) {
+	prefixes := []string{root}
+	if len(kinds) > 0 {
+		prefixes = nil
+		for _, k := range kinds {
+			prefixes = append(prefixes, prefix(k))
+		}
+	}
+	for range 5 {
+		entries, revision, err := s.list(ctx, prefixes)
+		if errors.Is(err, rpctypes.ErrCompacted) {
+			continue // so slow that the revision was forgotten meanwhile
+		}
+		if err != nil {
+			return nil, 0, s.failed(err, "list")
+		}
+		return entries, revision, nil
+	}
+	return nil, 0, fault.New(fault.Unavailable, "list: the store forgets faster than it is read; try again")
+}
+
+func (s *Store) list(ctx context.Context, prefixes []string) ([]store.Entry, int64, error) {
+	var out []store.Entry
+	var revision int64
+	for _, p := range prefixes {
+		end := clientv3.GetPrefixRangeEnd(p)
+		for from := p; ; {
+			r, err := s.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(page), clientv3.WithRev(revision))
+			if err != nil {
+				return nil, 0, err
+			}
+			if revision == 0 {
+				revision = r.Header.Revision
+			}
+			for _, kv := range r.Kvs {
+				e, err := entry(kv)
+				if err != nil {
+					return nil, 0, err
+				}
+				out = append(out, e)
+			}
+			if !r.More {
+				break
+			}
+			from = string(r.Kvs[len(r.Kvs)-1].Key) + "\x00"
+		}
+	}
+	return out, revision, nil
+}
+
+func entry(kv *mvccpb.KeyValue) (store.Entry, error) {
+	ref, err := decode(string(kv.Key))
+	return store.Entry{Key: ref, Value: kv.Value, Revision: kv.ModRevision}, err
+}
+
+// Commit implements store.Store: one transaction.
+func (s *Store) Commit(ctx context.Context, changes ...store.Change) (int64, error) {
+	if err := store.Distinct(changes); err != nil {
+		return 0, err
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, fault.New(fault.Unavailable, "commit: %w", err)
+	}
+	r, err := s.transact(ctx, changes)
+	if errors.Is(err, rpctypes.ErrNoSpace) && s.mayReclaim() {
+		if err = s.Reclaim(ctx); err == nil {
+			r, err = s.transact(ctx, changes)
+		}
+	}
+	if err != nil {
+		return 0, s.failed(err, "commit")
+	}
+	if r.Succeeded {
+		return r.Header.Revision, nil
+	}
+	return 0, refused(changes, r)
+}
+
+func (s *Store) transact(ctx context.Context, changes []store.Change) (*clientv3.TxnResponse, error) {
+	var when []clientv3.Cmp
+	var then, otherwise []clientv3.Op
+	for _, c := range changes {
+		key := encode(c.Key)
+		if c.Expect != store.Any {
+			when = append(when, clientv3.Compare(clientv3.ModRevision(key), "=", c.Expect))
+			otherwise = append(otherwise, clientv3.OpGet(key, clientv3.WithKeysOnly()))
+		}
+		switch c.Op {
+		case store.Put:
+			then = append(then, clientv3.OpPut(key, string(c.Value)))
+		case store.Delete:
+			then = append(then, clientv3.OpDelete(key))
+		}
+	}
+	return s.client.Txn(ctx).If(when...).Then(then...).Else(otherwise...).Commit()
+}
+
+// refused finds the first expectation that failed.
+func refused(changes []store.Change, r *clientv3.TxnResponse) error {
+	i := 0
+	for _, c := range changes {
+		if c.Expect == store.Any {
+			continue
+		}
+		var there int64
+		if kvs := r.Responses[i].GetResponseRange().GetKvs(); len(kvs) > 0 {
+			there = kvs[0].ModRevision
+		}
+		i++
+		if err := store.CheckExpectation(c, there); err != nil {
+			return err
+		}
+	}
+	return fault.New(fault.Internal, "etcd refused a commit whose expectations all hold")
+}
+
+// failed gives an error of etcd its kind.
+func (s *Store) failed(err error, doing string, args ...any) error {
+	kind := fault.KindOf(err)
+	switch {
+	case s.ctx.Err() != nil:
+		return fault.New(fault.Unavailable, doing+": the store is closed", args...)
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		return fault.New(fault.Exhausted, "commit: the state store in %s is full (its quota is %d MiB); delete records that are not needed or raise the quota, and restart",
+			s.config.Dir, s.config.QuotaMiB)
+	case errors.Is(err, rpctypes.ErrCompacted) || errors.Is(err, rpctypes.ErrFutureRev):
+		kind = fault.TooLate
+	case errors.Is(err, rpctypes.ErrRequestTooLarge) || errors.Is(err, rpctypes.ErrTooManyOps):
+		kind = fault.Invalid
+	case isTransient(err):
+		kind = fault.Unavailable
+	}
+	return fault.New(kind, doing+": %w", append(args, err)...)
+}
+
+func isTransient(err error) bool {
+	for _, known := range []error{
+		rpctypes.ErrNoLeader, rpctypes.ErrTimeout, rpctypes.ErrTimeoutDueToLeaderFail, rpctypes.ErrTimeoutDueToConnectionLost,
+		rpctypes.ErrStopped, rpctypes.ErrTooManyRequests, rpctypes.ErrLeaderChanged, rpctypes.ErrNotCapable, rpctypes.ErrUnhealthy,
+	} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}

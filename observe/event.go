@@ -1,7 +1,3 @@
-// Package observe tells people what happened: events now, metrics and alarms later.
-//
-// An Event is written once by whoever saw it happen and never changed. The retention loop keeps
-// the newest; older ones go.
 package observe
 
 import (

@@ -1,0 +1,124 @@
+package onhost
+
+import (
+	"context"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+)
+
+// Machine is what is probed; probe.Machine is the real one.
+type Machine interface {
+	// Inventory reads what the machine has. It is quick.
+	Inventory() (host.Inventory, error)
+	// Profile finds out what works. It may take seconds, and gives what it knows beside an error.
+	Profile(ctx context.Context) (host.Profile, error)
+}
+
+// Self is what the agent knows of itself.
+type Self struct {
+	// HostID is the record of this host.
+	HostID resource.ID
+	// Address is where the agent listens for servers and other hosts, host:port.
+	Address string
+	// TunnelAddress is the address of the overlay's tunnels.
+	TunnelAddress string
+	// Version is that of the program.
+	Version string
+	// Inventoried reports whether the agent has looked at everything that runs here; nil: it has.
+	Inventoried func() bool
+}
+
+const (
+	lookAgain   = time.Minute            // how long what was probed is believed
+	tryAgain    = 10 * time.Second       // after a probe that failed
+	notYetAfter = 200 * time.Millisecond // while the first inventory goes on
+)
+
+// NewLoop makes the loop that reports the status of this host. A step may take as long as a
+// probe; nothing else waits for it.
+func NewLoop(db *store.DB, self Self, m Machine, statuses *store.StatusWriter[host.Spec, host.Status]) *reconcile.Loop {
+	r := &reporter{db: db, self: self, machine: m, statuses: statuses}
+	return &reconcile.Loop{Name: "host/report", Kind: host.Hosts.Kind, Resync: lookAgain, Step: r.step}
+}
+
+type reporter struct {
+	db       *store.DB
+	self     Self
+	machine  Machine
+	statuses *store.StatusWriter[host.Spec, host.Status]
+	// what was found out last; only the one worker of the loop touches it
+	seen picture
+}
+
+// picture is what a probe found.
+type picture struct {
+	until     time.Time
+	inventory host.Inventory
+	profile   host.Profile
+	err       error
+}
+
+func (r *reporter) step(ctx context.Context, id resource.ID) (reconcile.Result, error) {
+	if id != r.self.HostID {
+		return reconcile.Result{}, nil
+	}
+	h := host.Find(r.db.Snapshot(), id)
+	if h == nil {
+		return reconcile.Result{}, nil // this host has not joined yet; its record will call
+	}
+	r.look(ctx)
+	if ctx.Err() != nil {
+		return reconcile.Result{}, ctx.Err() // a probe that was called off says nothing about the machine
+	}
+	inventoried := r.self.Inventoried == nil || r.self.Inventoried()
+	b := r.db.Begin()
+	r.statuses.Set(b, h, func(t *host.Status) { r.fill(t, h, inventoried) })
+	if err := r.db.Commit(ctx, b); err != nil {
+		return reconcile.Result{}, fault.Wrap(err, "report host %s", h.Name)
+	}
+	switch {
+	case !inventoried:
+		return reconcile.Result{After: notYetAfter}, nil
+	case r.seen.err != nil:
+		return reconcile.Result{After: tryAgain}, nil
+	}
+	return reconcile.Result{}, nil
+}
+
+// look probes if what is known is old. The loop is called for every record that names this host.
+func (r *reporter) look(ctx context.Context) {
+	now := r.db.Now()
+	if !r.seen.until.IsZero() && now.Before(r.seen.until) {
+		return
+	}
+	p := picture{until: now.Add(lookAgain)}
+	if p.inventory, p.err = r.machine.Inventory(); p.err == nil {
+		p.profile, p.err = r.machine.Profile(ctx)
+	}
+	if p.err != nil {
+		p.until = now.Add(tryAgain)
+	}
+	if ctx.Err() == nil {
+		r.seen = p
+	}
+}
+
+func (r *reporter) fill(t *host.Status, h *host.Host, inventoried bool) {
+	t.SeenGeneration = h.Generation
+	t.Address, t.TunnelAddress, t.Version = r.self.Address, r.self.TunnelAddress, r.self.Version
+	t.Inventory, t.Profile = r.seen.inventory, r.seen.profile
+	t.Inventoried = ""
+	if inventoried {
+		t.Inventoried = "yes"
+	}
+	message := ""
+	if r.seen.err != nil {
+		message = r.seen.err.Error()
+	}
+	t.Problems = resource.SetProblem(t.Problems, string(fault.KindOf(r.seen.err)), message, r.db.Now().UTC())
+}

@@ -1,0 +1,90 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+// Right is what a route needs and what a caller has.
+type Right string
+
+// The rights. Read, Write and Admin hold within the caller's project, or everywhere when it has none.
+const (
+	Public Right = "public" // nobody is asked
+	Known  Right = "known"  // anybody who may read anything
+	Read   Right = "read"
+	Write  Right = "write"
+	Admin  Right = "admin"
+	AsHost Right = "host" // a host with its certificate
+)
+
+var rank = map[Right]int{Read: 1, Write: 2, Admin: 3}
+
+// Caller is who asks.
+type Caller struct {
+	User    string      // the person or program, for events
+	Right   Right       // the highest of Read, Write, Admin; empty: none
+	Project string      // confines Right to one project; empty: everywhere, and the cloud itself
+	Host    resource.ID // the host that showed its certificate
+}
+
+// May reports whether the caller has a right in a project; an empty project means the cloud itself.
+func (c Caller) May(right Right, project string) bool {
+	switch right {
+	case Public:
+		return true
+	case Known:
+		return rank[c.Right] > 0
+	case AsHost:
+		return c.Host != ""
+	}
+	return rank[right] > 0 && rank[c.Right] >= rank[right] && (c.Project == "" || c.Project == project)
+}
+
+func (c Caller) refuse(right Right, project string) error {
+	where := "the cloud"
+	if project != "" {
+		where = "project " + project
+	}
+	switch {
+	case right == AsHost:
+		return fault.New(fault.Denied, "%s is no host; only a host with its certificate may do this", c.User)
+	case c.Host != "":
+		return fault.New(fault.Denied, "a host may not do this; show a token")
+	case c.Project != "":
+		return fault.New(fault.Denied, "%s may %s in project %s only; this needs the right to %s in %s", c.User, c.Right, c.Project, right, where)
+	}
+	return fault.New(fault.Denied, "%s may only %s; this needs the right to %s in %s", c.User, c.Right, right, where)
+}
+
+type callerKey struct{}
+
+// CallerOf gives who asks, within a handler that was given to Raw.
+func CallerOf(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c
+}
+
+// admit says who asks and whether they may.
+func (a *API) admit(r *http.Request, right Right, project string) (Caller, error) {
+	if a.options.Authenticate == nil {
+		if right == Public {
+			return Caller{}, nil
+		}
+		return Caller{}, fault.New(fault.Unauthenticated, "this server knows nobody yet")
+	}
+	c, err := a.options.Authenticate(r)
+	if right == Public {
+		return c, nil
+	}
+	if err != nil {
+		return Caller{}, err
+	}
+	if !c.May(right, project) {
+		return Caller{}, c.refuse(right, project)
+	}
+	return c, nil
+}

@@ -1,0 +1,208 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+// Op describes a route.
+type Op struct {
+	ID      string // unique, in kebab case: "migrate-vm"; the generated clients name a function after it
+	Method  string
+	Path    string // with {project} where the route belongs to a project
+	Summary string // one line for the reference
+	Doc     string // more of it
+	Right   Right  // what the caller needs, in the project of the path if there is one
+	Tag     string // the chapter of the reference; usually the plural of the kind
+	Status  int    // of success; 200, or 204 for an answer without body
+	body    *huma.RequestBody
+	params  []*huma.Param // of the path, where In does not name them
+}
+
+// Call is one request on its way: who asks, one picture of all records to decide on, and the
+// batch for what is to be written. A handler may be called again with a fresh Call when somebody
+// else was faster; so it does nothing but read the Snapshot and fill the Batch.
+type Call struct {
+	Caller
+	Project  string // of the path; empty if it has none
+	DB       *store.DB
+	Snapshot *store.Snapshot
+	Batch    *store.Batch
+	api      *API
+	request  *http.Request
+}
+
+// PathValue gives a word of the path.
+func (c *Call) PathValue(name string) string { return c.request.PathValue(name) }
+
+// Now is the present time, of the batch.
+func (c *Call) Now() time.Time { return c.DB.Now().UTC() }
+
+// Note remembers what is being done, in the same commit.
+func (c *Call) Note(verb string, about *resource.Meta) {
+	if c.api.options.Note != nil {
+		c.api.options.Note(c, verb, about)
+	}
+}
+
+// attempts is how often a commit is built anew before its caller is told of the race.
+const attempts = 5
+
+// commit runs build and commits what it wrote; it begins anew when somebody was faster, unless once.
+func (a *API) commit(ctx context.Context, c *Call, once bool, build func() error) error {
+	for n := 1; ; n++ {
+		c.Snapshot, c.Batch = a.DB.Snapshot(), a.DB.Begin()
+		if err := build(); err != nil {
+			return err
+		}
+		err := a.DB.Commit(ctx, c.Batch)
+		if !fault.Is(err, fault.Conflict) || once || n == attempts {
+			return err
+		}
+		// The loser's picture may be older than the winner's write: a linearizable empty commit tells how far to wait.
+		revision, err := a.DB.Store().Commit(ctx)
+		if err == nil {
+			err = a.DB.WaitFor(ctx, revision)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// Handle adds a route that is no record's. In and Out are structs with fields tagged path, query,
+// header, and a field Body. The handler's Batch is committed after it returns without error.
+func Handle[In, Out any](a *API, op Op, do func(context.Context, *Call, *In) (*Out, error)) {
+	handle(a, op, func(ctx context.Context, c *Call, in *In) (*Out, error) {
+		var out *Out
+		err := a.commit(ctx, c, false, func() (err error) {
+			out, err = do(ctx, c, in)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		return out, nil
+	})
+}
+
+// handle is Handle without the commit.
+func handle[In, Out any](a *API, op Op, do func(context.Context, *Call, *In) (*Out, error)) {
+	o := a.operation(op)
+	o.SkipValidateBody = op.body != nil
+	huma.Register(a.API, o, func(ctx context.Context, in *In) (*Out, error) {
+		r, _ := ctx.Value(requestKey{}).(*http.Request)
+		c := &Call{Caller: CallerOf(ctx), Project: r.PathValue("project"), DB: a.DB, api: a, request: r}
+		out, err := do(ctx, c, in)
+		if err != nil {
+			return nil, a.told(ctx, op, err)
+		}
+		return out, nil
+	})
+}
+
+func (a *API) operation(op Op) huma.Operation {
+	return huma.Operation{
+		OperationID: op.ID, Method: op.Method, Path: op.Path, Summary: op.Summary, Description: op.Doc,
+		DefaultStatus: op.Status, Tags: []string{op.Tag}, RequestBody: op.body, Parameters: op.params,
+		Security: security(op.Right), MaxBodyBytes: 2 * maxBody, BodyReadTimeout: -1,
+		Extensions:  map[string]any{"x-right": string(op.Right)},
+		Middlewares: huma.Middlewares{a.guard(op.Right)},
+	}
+}
+
+func security(right Right) []map[string][]string {
+	switch right {
+	case Public:
+		return []map[string][]string{{}}
+	case AsHost:
+		return []map[string][]string{{"certificate": {}}}
+	}
+	return []map[string][]string{{"token": {}}}
+}
+
+type requestKey struct{}
+
+// guard admits the caller and reads the body whole, within a limit of size and time. The time is
+// lifted afterwards: a deadline that passes while the handler waits would end the request.
+func (a *API) guard(right Right) func(huma.Context, func(huma.Context)) {
+	return func(hctx huma.Context, next func(huma.Context)) {
+		r, w := humago.Unwrap(hctx)
+		caller, err := a.admit(r, right, r.PathValue("project"))
+		if err == nil {
+			err = readBody(w, r)
+		}
+		if err != nil {
+			writeProblem(w, r, err)
+			return
+		}
+		ctx := context.WithValue(r.Context(), callerKey{}, caller)
+		next(huma.WithContext(hctx, context.WithValue(ctx, requestKey{}, r)))
+	}
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) error {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	ctl := http.NewResponseController(w)
+	_ = ctl.SetReadDeadline(time.Now().Add(30 * time.Second))
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	_ = ctl.SetReadDeadline(time.Time{})
+	if _, big := errors.AsType[*http.MaxBytesError](err); big {
+		return fault.New(fault.Invalid, "the request is larger than %d KiB; send less", maxBody>>10)
+	}
+	if err != nil {
+		return fault.New(fault.Invalid, "read the request: %w", err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(data))
+	return nil
+}
+
+// told makes the answer of an error, and logs what is our own fault.
+func (a *API) told(ctx context.Context, op Op, err error) error {
+	p := AsProblem(err)
+	if p.Kind == fault.Internal && ctx.Err() == nil {
+		slog.Error("a request failed by our own fault", "operation", op.ID, "error", err)
+	}
+	return p
+}
+
+// Raw adds a plain handler, with the same admission, for what is no JSON: an upload, a console.
+// The handler finds who asks by CallerOf, and path values in the request.
+func (a *API) Raw(op Op, h http.Handler) {
+	o := a.operation(op)
+	o.Responses = map[string]*huma.Response{
+		"default": {Description: "Error", Content: map[string]*huma.MediaType{
+			"application/problem+json": {Schema: a.problemSchema()}}},
+	}
+	if op.Status == 0 {
+		op.Status = http.StatusOK
+	}
+	o.Responses[statusText(op.Status)] = &huma.Response{Description: op.Summary}
+	o.Parameters = pathParameters(op.Path)
+	a.OpenAPI().AddOperation(&o)
+	a.Mux.HandleFunc(op.Method+" "+op.Path, func(w http.ResponseWriter, r *http.Request) {
+		caller, err := a.admit(r, op.Right, r.PathValue("project"))
+		if err != nil {
+			writeProblem(w, r, err)
+			return
+		}
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
+	})
+}
+
+// Fail answers a request with a fault, in a handler that was given to Raw.
+func Fail(w http.ResponseWriter, r *http.Request, err error) { writeProblem(w, r, err) }

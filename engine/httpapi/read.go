@@ -1,0 +1,181 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+// listing are the questions of a list.
+type listing struct {
+	Label []string `query:"label,explode" doc:"A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold."`
+	Name  string   `query:"name" doc:"The name wanted."`
+	Limit int      `query:"limit" minimum:"1" maximum:"1000" default:"200" doc:"How many records a page has."`
+	Page  string   `query:"page" doc:"The token of a page, from nextPage of the page before."`
+}
+
+type pageOut[S, T any] struct{ Body Page[S, T] }
+
+func (k *kind[S, T]) registerList() {
+	list := func(_ context.Context, c *Call, in *listing) (*pageOut[S, T], error) {
+		return k.list(c, in)
+	}
+	handle(k.api, Op{ID: "list-" + k.Plural, Method: http.MethodGet, Path: k.path(), Right: k.Reading, Tag: k.Plural,
+		Summary: "List " + k.Plural, Doc: k.Doc, params: pathParameters(k.path())}, list)
+	if k.Scope == resource.InProject {
+		handle(k.api, Op{ID: "list-all-" + k.Plural, Method: http.MethodGet, Path: "/v1/" + k.Plural, Right: k.Reading, Tag: k.Plural,
+			Summary: "List " + k.Plural + " of all projects", Doc: k.Doc}, list)
+	}
+}
+
+func (k *kind[S, T]) list(c *Call, in *listing) (*pageOut[S, T], error) {
+	wanted, err := selector(in.Label)
+	if err != nil {
+		return nil, err
+	}
+	after, err := base64.RawURLEncoding.DecodeString(in.Page)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "page %q is no token of a page; use nextPage of the page before", in.Page)
+	}
+	// Read before the picture is taken, so that a watch from here misses nothing.
+	page := Page[S, T]{Items: []*resource.Record[S, T]{}, Revision: c.DB.Revision()}
+	c.Snapshot = c.DB.Snapshot()
+	if _, err := k.api.project(c); err != nil {
+		return nil, err
+	}
+	for _, r := range store.Every(c.Snapshot, k.Type) {
+		everywhere := k.Scope == resource.InCloud || c.Project == ""
+		if !everywhere && r.Project != c.Project || in.Name != "" && r.Name != in.Name || !wanted(r.Labels) || !k.sees(c.Caller, r) {
+			continue
+		}
+		page.Total++
+		switch {
+		case string(r.ID) <= string(after):
+		case len(page.Items) < in.Limit:
+			page.Items = append(page.Items, k.shown(r))
+		default:
+			page.NextPage = base64.RawURLEncoding.EncodeToString([]byte(page.Items[len(page.Items)-1].ID))
+		}
+	}
+	return &pageOut[S, T]{Body: page}, nil
+}
+
+// selector makes a test of label selectors.
+func selector(terms []string) (func(map[string]string) bool, error) {
+	type term struct {
+		key, value  string
+		any, differ bool
+	}
+	var all []term
+	for _, t := range terms {
+		key, value, valued := strings.Cut(t, "=")
+		x := term{key: strings.TrimSuffix(key, "!"), value: value, any: !valued, differ: strings.HasSuffix(key, "!")}
+		if x.key == "" {
+			return nil, fault.New(fault.Invalid, "label %q is no selector; write k=v, k!=v or k", t)
+		}
+		all = append(all, x)
+	}
+	return func(labels map[string]string) bool {
+		for _, t := range all {
+			v, there := labels[t.key]
+			if t.differ && there && v == t.value || !t.differ && (!there || !t.any && v != t.value) {
+				return false
+			}
+		}
+		return true
+	}, nil
+}
+
+// waiting are the questions of a get.
+type waiting struct {
+	Wait        string `query:"wait" enum:"ready" doc:"Answer only when the record is ready, or cannot become so."`
+	Timeout     string `query:"timeout" default:"30s" doc:"How long to wait at most, for example 30s or 5m; at most 10m."`
+	IfNoneMatch string `header:"If-None-Match" doc:"An ETag: answer when the record is at another revision, or the timeout is over."`
+}
+
+const longest = 10 * time.Minute
+
+func timeout(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 || d > longest {
+		return 0, fault.Fields("the request", []fault.Detail{{Field: "query.timeout", Message: "a time up to 10m is wanted, for example 30s, got " + text}})
+	}
+	return d, nil
+}
+
+func (k *kind[S, T]) registerGet() {
+	handle(k.api, Op{ID: "get-" + string(k.Kind), Method: http.MethodGet, Path: k.onePath(), Right: k.Reading, Tag: k.Plural,
+		Summary: "Get a " + string(k.Kind) + ", by name or id", Doc: k.Doc, params: pathParameters(k.onePath())},
+		func(ctx context.Context, c *Call, in *waiting) (*one[S, T], error) {
+			limit, err := timeout(in.Timeout)
+			if err != nil {
+				return nil, err
+			}
+			var last *resource.Record[S, T]
+			err = k.api.until(ctx, c, limit, func() (bool, error) {
+				r, err := k.find(c, c.PathValue("name"))
+				if err != nil {
+					return false, k.vanished(last, err)
+				}
+				last = r
+				if in.IfNoneMatch != "" && in.IfNoneMatch == etag(r.Revision) {
+					return false, nil
+				}
+				if in.Wait == "" {
+					return true, nil
+				}
+				return k.Ready(r)
+			})
+			if err != nil {
+				return nil, k.unready(err, last, limit)
+			}
+			return k.answer(http.StatusOK, last), nil
+		})
+}
+
+// vanished says that a record went while somebody waited for it.
+func (k *kind[S, T]) vanished(last *resource.Record[S, T], err error) error {
+	if last == nil {
+		return err
+	}
+	return fault.New(fault.NotFound, "%s %s was deleted while waiting for it", k.Kind, last.Name)
+}
+
+// unready says in words what a wait that was too short waited for.
+func (k *kind[S, T]) unready(err error, last *resource.Record[S, T], limit time.Duration) error {
+	if last == nil || err != errTimeout {
+		return err
+	}
+	if o := observedOf(&last.Status); o != nil && len(o.Problems) > 0 {
+		return fault.New(fault.Unavailable, "%s %s is not ready after %s: %s", k.Kind, last.Name, limit, o.Problems[0].Message)
+	}
+	return fault.New(fault.Unavailable, "%s %s is not ready after %s; wait longer", k.Kind, last.Name, limit)
+}
+
+var errTimeout = fault.New(fault.Unavailable, "the time to wait is over")
+
+// until looks again at every change until look is content, fails, or the time is over.
+func (a *API) until(ctx context.Context, c *Call, limit time.Duration, look func() (bool, error)) error {
+	wait, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		revision := a.DB.Revision()
+		c.Snapshot = a.DB.Snapshot()
+		done, err := look()
+		if done || err != nil {
+			return err
+		}
+		if a.DB.WaitFor(wait, revision+1) != nil {
+			if ctx.Err() != nil {
+				return fault.New(fault.Unavailable, "the caller has gone: %w", ctx.Err())
+			}
+			return errTimeout
+		}
+	}
+}

@@ -1,0 +1,261 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+// Verb is one of the things that can be done to a record.
+type Verb string
+
+// The verbs that write.
+const (
+	Create Verb = "create"
+	Update Verb = "update"
+	Delete Verb = "delete"
+)
+
+// Routes say how a kind is offered. Everything is optional; the zero value is a kind that
+// administrators and the people of a project may read.
+type Routes[S, T any] struct {
+	// Specs is the right to write the kind; without it the kind is read-only.
+	Specs *store.SpecWriter[S, T]
+	// Verbs are those that are offered; none named: all, when Specs is there.
+	Verbs []Verb
+	// Holders must let go of a new record before it can be deleted.
+	Holders []string
+	// Reading and Writing are the rights needed. Default: Read and Write in a project, Admin in the cloud.
+	Reading, Writing Right
+	// Visible narrows what a caller who may read sees.
+	Visible func(Caller, *resource.Record[S, T]) bool
+	// Redact takes out of a copy what nobody shall read.
+	Redact func(*resource.Record[S, T])
+	// Ready says whether the record is as wished; an error is a problem that waiting will not solve.
+	// Default: the status speaks of the present spec and has no problems.
+	Ready func(*resource.Record[S, T]) (bool, error)
+	// Default fills what a request left out.
+	Default func(*S)
+	// Check lists what is wrong with a spec.
+	Check func(*S) []fault.Detail
+	// Input makes a record of a request; see Creating. Default: of a Draft.
+	Input *Input[S, T]
+	// Changing is asked before a spec is changed, and may write more or refuse. It may change the new spec.
+	Changing func(ctx context.Context, c *Call, old *resource.Record[S, T], spec *S) error
+	// Deleting is asked before a record is marked, and may write more or refuse.
+	Deleting func(ctx context.Context, c *Call, r *resource.Record[S, T]) error
+}
+
+// Draft is the request for a new record where the domain has no own.
+type Draft[S any] struct {
+	Name   string            `json:"name" doc:"Unique within the kind and the project: lower case letters, digits and dashes, at most 63."`
+	Labels map[string]string `json:"labels,omitempty" doc:"Free words for people and selectors."`
+	Spec   S                 `json:"spec" doc:"What is wanted."`
+}
+
+// Change is the request for a changed record.
+type Change[S any] struct {
+	Labels map[string]string `json:"labels,omitempty" doc:"Free words for people and selectors."`
+	Spec   S                 `json:"spec" doc:"What is wanted."`
+}
+
+// Page is a part of a list.
+type Page[S, T any] struct {
+	Items    []*resource.Record[S, T] `json:"items" doc:"The records, in the order of their making."`
+	NextPage string                   `json:"nextPage,omitempty" doc:"The token of the next page; none: this is the last."`
+	Total    int                      `json:"total" doc:"How many records the whole list has at this moment."`
+	Revision int64                    `json:"revision" doc:"The revision of the store that the list is of; a watch goes on from it."`
+}
+
+// Input is a domain's own request for a new record.
+type Input[S, T any] struct {
+	in   reflect.Type
+	make func(ctx context.Context, a *API, c *Call, raw []byte) (*resource.Record[S, T], error)
+}
+
+// Creating makes an Input of a function that writes a new record, and what goes with it, into the
+// batch of the call. The name and the project of the record are set by it.
+func Creating[In, S, T any](do func(context.Context, *Call, *In) (*resource.Record[S, T], error)) *Input[S, T] {
+	return &Input[S, T]{in: reflect.TypeFor[In](), make: func(ctx context.Context, a *API, c *Call, raw []byte) (*resource.Record[S, T], error) {
+		in := new(In)
+		if err := a.decode(raw, in); err != nil {
+			return nil, err
+		}
+		return do(ctx, c, in)
+	}}
+}
+
+// kind is a kind with its routes, as the handlers need it.
+type kind[S, T any] struct {
+	Routes[S, T]
+	*resource.Type[S, T]
+	api  *API
+	noun string
+}
+
+// kindRoutes is what the watch needs to know of a kind.
+type kindRoutes struct {
+	resource.Descriptor
+	reading Right
+	visible func(Caller, resource.Object) bool
+	show    func(resource.Object) resource.Object
+	verbs   []string
+}
+
+// Register offers a kind.
+func Register[S, T any](a *API, t *resource.Type[S, T], o Routes[S, T]) {
+	defaultRight := func(given, inProject Right) Right {
+		switch {
+		case given != "":
+			return given
+		case t.Scope == resource.InProject:
+			return inProject
+		}
+		return Admin
+	}
+	o.Reading, o.Writing = defaultRight(o.Reading, Read), defaultRight(o.Writing, Write)
+	if o.Ready == nil {
+		o.Ready = observedReady[S, T]
+	}
+	k := &kind[S, T]{Routes: o, Type: t, api: a, noun: Noun(reflect.TypeFor[S]())}
+	a.prepare(reflect.TypeFor[Draft[S]]())
+	a.prepare(reflect.TypeFor[Change[S]]())
+	if k.Input == nil {
+		k.Input = k.drafts()
+	}
+	a.prepare(k.Input.in)
+	a.kinds[t.Kind] = &kindRoutes{Descriptor: t.Descriptor, reading: o.Reading,
+		visible: func(c Caller, x resource.Object) bool { return k.sees(c, x.(*resource.Record[S, T])) },
+		show:    func(x resource.Object) resource.Object { return k.shown(x.(*resource.Record[S, T])) },
+	}
+	k.registerList()
+	k.registerGet()
+	for _, verb := range []struct {
+		Verb
+		register func()
+	}{{Create, k.registerCreate}, {Update, k.registerUpdate}, {Delete, k.registerDelete}} {
+		if o.Specs != nil && (len(o.Verbs) == 0 || slices.Contains(o.Verbs, verb.Verb)) {
+			verb.register()
+		}
+	}
+}
+
+func (k *kind[S, T]) path() string {
+	if k.Scope == resource.InProject {
+		return "/v1/projects/{project}/" + k.Plural
+	}
+	return "/v1/" + k.Plural
+}
+
+func (k *kind[S, T]) onePath() string { return k.path() + "/{name}" }
+
+func (k *kind[S, T]) sees(c Caller, r *resource.Record[S, T]) bool {
+	return c.May(k.Reading, r.Project) && (k.Visible == nil || k.Visible(c, r))
+}
+
+func (k *kind[S, T]) shown(r *resource.Record[S, T]) *resource.Record[S, T] {
+	if k.Redact == nil {
+		return r
+	}
+	mine := resource.Copy(r)
+	mine.Revision = r.Revision
+	k.Redact(mine)
+	return mine
+}
+
+// find gives the record that a path names, by name or id.
+func (k *kind[S, T]) find(c *Call, name string) (*resource.Record[S, T], error) {
+	if r := store.Named(c.Snapshot, k.Type, c.Project, name); r != nil && (k.Visible == nil || k.Visible(c.Caller, r)) {
+		return r, nil
+	}
+	return nil, k.absent(c, name)
+}
+
+func (k *kind[S, T]) absent(c *Call, name string) error {
+	if c.Project != "" {
+		if _, err := k.api.project(c); err != nil {
+			return err
+		}
+		return fault.New(fault.NotFound, "no %s %q in project %s", k.Kind, name, c.Project)
+	}
+	return fault.New(fault.NotFound, "no %s %q", k.Kind, name)
+}
+
+// project gives the project of a call; nil if nobody keeps projects.
+func (a *API) project(c *Call) (*resource.Meta, error) {
+	if a.options.Project == nil || c.Project == "" {
+		return nil, nil
+	}
+	if p := a.options.Project(c.Snapshot, c.Project); p != nil {
+		return p, nil
+	}
+	return nil, fault.New(fault.NotFound, "no project %q", c.Project)
+}
+
+// one is the answer with one record.
+type one[S, T any] struct {
+	Status   int
+	ETag     string `header:"ETag" doc:"The revision of the record, for If-Match."`
+	Location string `header:"Location" doc:"Where a new record is."`
+	Body     *resource.Record[S, T]
+}
+
+func (k *kind[S, T]) answer(status int, r *resource.Record[S, T]) *one[S, T] {
+	return &one[S, T]{Status: status, ETag: etag(r.Revision), Body: k.shown(r)}
+}
+
+func etag(revision int64) string { return `"` + strconv.FormatInt(revision, 10) + `"` }
+
+// match holds a record to what the caller named by If-Match.
+func match(ifMatch string, r *resource.Meta) error {
+	if ifMatch == "" || ifMatch == "*" {
+		return nil
+	}
+	for _, tag := range strings.Split(ifMatch, ",") {
+		if strings.TrimPrefix(strings.TrimSpace(tag), "W/") == etag(r.Revision) {
+			return nil
+		}
+	}
+	return fault.New(fault.Conflict, "%s %s has changed: it is at revision %d, the request is for %s; read again and retry", r.Kind, r.Name, r.Revision, ifMatch)
+}
+
+// documented makes the description of a request body that the route reads itself.
+func documented(content map[string]*huma.Schema) *huma.RequestBody {
+	b := &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{}}
+	for media, schema := range content {
+		b.Content[media] = &huma.MediaType{Schema: schema}
+	}
+	return b
+}
+
+type rawBody struct{ Body json.RawMessage }
+
+// observedReady is Ready for a kind that has nothing better to say.
+func observedReady[S, T any](r *resource.Record[S, T]) (bool, error) {
+	observed := observedOf(&r.Status)
+	return observed == nil || observed.SeenGeneration >= r.Generation && len(observed.Problems) == 0, nil
+}
+
+func observedOf(status any) *resource.Observed {
+	v := reflect.ValueOf(status).Elem()
+	if v.Kind() != reflect.Struct {
+		return nil
+	}
+	f := v.FieldByName("Observed")
+	if !f.IsValid() {
+		return nil
+	}
+	o, _ := f.Addr().Interface().(*resource.Observed)
+	return o
+}
+
+func statusText(status int) string { return strconv.Itoa(status) }

@@ -1,0 +1,187 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/engine/store/memory"
+)
+
+type BoatSpec struct {
+	// Sails is their number.
+	Sails int64 `json:"sails" minimum:"0"`
+	// Rig is how they are set.
+	Rig string `json:"rig" enum:"sloop,ketch"`
+	// Crew are names.
+	Crew  []string   `json:"crew"`
+	Masts []BoatMast `json:"masts,omitempty"`
+	Note  string     `json:"note,omitempty"`
+}
+
+type BoatMast struct {
+	HeightMM int64 `json:"heightMM"`
+}
+
+type BoatStatus struct {
+	resource.Observed
+	Afloat string `json:"afloat,omitempty"`
+}
+
+type Boat = resource.Record[BoatSpec, BoatStatus]
+
+var boats = resource.Define("boat", "boats", resource.Options[BoatSpec, BoatStatus]{Doc: "A toy.", Scope: resource.InProject})
+
+type HarbourSpec struct {
+	Secret string `json:"secret,omitempty"`
+}
+type HarbourStatus struct{ resource.Observed }
+type Harbour = resource.Record[HarbourSpec, HarbourStatus]
+
+var harbours = resource.Define("harbour", "harbours", resource.Options[HarbourSpec, HarbourStatus]{Doc: "Another.", Scope: resource.InCloud})
+
+// people are the tokens of the toy.
+var people = map[string]Caller{
+	"root":   {User: "root", Right: Admin},
+	"member": {User: "member", Right: Write, Project: "a"},
+	"viewer": {User: "viewer", Right: Read, Project: "a"},
+	"host":   {User: "host/1", Host: "1"},
+}
+
+type toy struct {
+	*API
+	t        *testing.T
+	server   *httptest.Server
+	statuses *store.StatusWriter[BoatSpec, BoatStatus]
+}
+
+func newToy(t *testing.T, change ...func(*Options, *Routes[BoatSpec, BoatStatus])) *toy {
+	t.Helper()
+	catalog := resource.NewCatalog(boats, harbours)
+	db := store.NewDB(memory.New(), catalog)
+	o := Options{Version: "test", Beat: 50 * time.Millisecond, Patience: 200 * time.Millisecond,
+		Authenticate: func(r *http.Request) (Caller, error) {
+			c, ok := people[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]
+			if !ok {
+				return c, fault.New(fault.Unauthenticated, "no such token")
+			}
+			return c, nil
+		},
+		Project: func(_ *store.Snapshot, name string) *resource.Meta {
+			if name == "a" || name == "b" {
+				return &resource.Meta{Kind: "harbour", ID: resource.ID(name), Name: name}
+			}
+			return nil
+		},
+	}
+	ledger := store.NewLedger()
+	routes := Routes[BoatSpec, BoatStatus]{Specs: store.Specs(ledger, boats, "api"),
+		Default: func(s *BoatSpec) {
+			if s.Rig == "" {
+				s.Rig = "sloop"
+			}
+		},
+		Check: func(s *BoatSpec) (out []fault.Detail) {
+			if s.Sails > 9 {
+				out = append(out, fault.Detail{Field: "sails", Message: "at most 9"})
+			}
+			return out
+		}}
+	for _, fn := range change {
+		fn(&o, &routes)
+	}
+	api := New(db, o)
+	Register(api, boats, routes)
+	Register(api, harbours, Routes[HarbourSpec, HarbourStatus]{Specs: store.Specs(ledger, harbours, "api"),
+		Redact: func(h *Harbour) { h.Spec.Secret = "" }})
+	Action(api, boats, Act{Name: "sail", Summary: "Sail"}, func(_ context.Context, c *Call, b *Boat, in *struct {
+		To string `json:"to"`
+	}) (*Boat, error) {
+		routes.Specs.Set(c.Batch, b, func(s *BoatSpec) { s.Note = "to " + in.To })
+		return b, nil
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = db.Run(ctx) }()
+	// The projects of the toy have no records; the checks on them expect revision 0.
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = NewServer(api)
+	server.StartTLS()
+	t.Cleanup(func() { server.CloseClientConnections(); server.Close(); stop(); <-done })
+	return &toy{API: api, t: t, server: server, statuses: store.Statuses(ledger, boats, "toy")}
+}
+
+type reply struct {
+	*http.Response
+	body []byte
+}
+
+func (r reply) into(t *testing.T, v any) {
+	t.Helper()
+	if err := json.Unmarshal(r.body, v); err != nil {
+		t.Fatalf("%s: %v", r.body, err)
+	}
+}
+
+func (r reply) problem(t *testing.T) Problem {
+	t.Helper()
+	var p Problem
+	r.into(t, &p)
+	if got := r.Header.Get("Content-Type"); got != "application/problem+json" {
+		t.Fatalf("content type %q", got)
+	}
+	if p.Status != r.StatusCode || p.Type != "urn:virga:fault:"+string(p.Kind) {
+		t.Fatalf("problem %+v with status %d", p, r.StatusCode)
+	}
+	return p
+}
+
+func (y *toy) do(who, method, path, body string, headers ...string) reply {
+	y.t.Helper()
+	req, err := http.NewRequest(method, y.server.URL+path, bytes.NewReader([]byte(body)))
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+who)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := y.server.Client().Do(req)
+	if err != nil {
+		y.t.Error(err)
+		return reply{Response: &http.Response{}}
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		y.t.Error(err)
+	}
+	return reply{resp, data}
+}
+
+func (y *toy) want(status int, r reply) reply {
+	y.t.Helper()
+	if r.StatusCode != status {
+		y.t.Fatalf("status %d, want %d: %s", r.StatusCode, status, r.body)
+	}
+	return r
+}
+
+func (y *toy) boat(who, project, name string) *Boat {
+	y.t.Helper()
+	var b Boat
+	y.want(201, y.do(who, "POST", "/v1/projects/"+project+"/boats", `{"name":"`+name+`","spec":{"sails":2}}`)).into(y.t, &b)
+	return &b
+}

@@ -1,0 +1,264 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+// WatchEvent is the data of an event of a watch.
+type WatchEvent struct {
+	Revision int64           `json:"revision" doc:"The revision of the store that made the change."`
+	Type     string          `json:"type,omitempty" enum:"put,delete" doc:"What happened; only in change."`
+	Kind     resource.Kind   `json:"kind,omitempty" doc:"The kind of the record; only in change."`
+	Object   json.RawMessage `json:"object,omitempty" doc:"The record; of a deleted one at least kind, id and project."`
+}
+
+const watchDoc = `Tells of every change, in order, as server-sent events.
+
+- ` + "`change`" + `: a record was put or deleted.
+- ` + "`synced`" + `: everything that was there at the beginning has been told; only without after.
+- ` + "`bookmark`" + `: nothing else up to this revision; every 10 s.
+- ` + "`error`" + `: a problem document; the stream ends. too-late: begin again without after.
+
+The id of an event is the revision to go on from, by after or Last-Event-ID. Who does not read is cut off.`
+
+func (a *API) registerWatch() {
+	op := Op{ID: "watch", Method: http.MethodGet, Path: "/v1/watch", Right: Known, Tag: "server", Summary: "Watch records", Doc: watchDoc}
+	a.Raw(op, http.HandlerFunc(a.serveWatch))
+	item := a.OpenAPI().Paths["/v1/watch"].Get
+	text := func(name, doc string) {
+		item.Parameters = append(item.Parameters, &huma.Param{Name: name, In: "query", Description: doc, Schema: &huma.Schema{Type: huma.TypeString}})
+	}
+	text("kinds", "The kinds, with commas between them; none: all that the caller may read.")
+	text("project", "Only records of this project.")
+	text("after", "The revision after which to begin; none: begin with everything that is there.")
+	item.Parameters = append(item.Parameters, &huma.Param{Name: "Last-Event-ID", In: "header", Description: "The same as after, from a stream that broke.", Schema: &huma.Schema{Type: huma.TypeString}})
+	item.Responses["200"].Content = map[string]*huma.MediaType{"text/event-stream": {Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[WatchEvent](), true, "")}}
+}
+
+// stream is one watch of one caller.
+type stream struct {
+	api     *API
+	caller  Caller
+	kinds   map[resource.Kind]*kindRoutes
+	project string
+	w       http.ResponseWriter
+	ctl     *http.ResponseController
+}
+
+func (a *API) serveWatch(w http.ResponseWriter, r *http.Request) {
+	s, after, err := a.newStream(w, r)
+	if err != nil {
+		writeProblem(w, r, err)
+		return
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	var present []store.Entry
+	listed := after < 0
+	if listed {
+		if present, after, err = a.DB.Store().List(ctx, s.named()...); err != nil {
+			writeProblem(w, r, fault.Wrap(err, "watch"))
+			return
+		}
+	}
+	changes, err := a.DB.Store().Watch(ctx, after)
+	if err != nil {
+		writeProblem(w, r, fault.Wrap(err, "watch"))
+		return
+	}
+	defer changes.Stop()
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Accel-Buffering", "no")
+	w.WriteHeader(http.StatusOK)
+	if err := s.begin(present, after, listed); err != nil {
+		return
+	}
+	s.follow(ctx, changes, after)
+}
+
+func (a *API) newStream(w http.ResponseWriter, r *http.Request) (*stream, int64, error) {
+	q := r.URL.Query()
+	for name := range q {
+		if !slices.Contains([]string{"kinds", "project", "after"}, name) {
+			return nil, 0, fault.New(fault.Invalid, "a watch has no parameter %q; it has kinds, project, after", name)
+		}
+	}
+	s := &stream{api: a, caller: CallerOf(r.Context()), kinds: map[resource.Kind]*kindRoutes{}, project: q.Get("project"), w: w, ctl: http.NewResponseController(w)}
+	if s.project != "" && !s.caller.May(Read, s.project) {
+		return nil, 0, s.caller.refuse(Read, s.project)
+	}
+	if q.Get("kinds") == "" {
+		for name, k := range a.kinds {
+			if s.mayKind(k) {
+				s.kinds[name] = k
+			}
+		}
+	} else {
+		for _, word := range strings.Split(q.Get("kinds"), ",") {
+			k, ok := a.kinds[resource.Kind(word)]
+			if !ok {
+				return nil, 0, fault.New(fault.NotFound, "there is no kind %q to watch", word)
+			}
+			if !s.mayKind(k) {
+				return nil, 0, s.caller.refuse(k.reading, s.project)
+			}
+			s.kinds[k.Kind] = k
+		}
+	}
+	from := r.Header.Get("Last-Event-ID")
+	if from == "" {
+		from = q.Get("after")
+	}
+	if from == "" {
+		return s, -1, nil
+	}
+	after, err := strconv.ParseInt(from, 10, 64)
+	if err != nil || after < 0 {
+		return nil, 0, fault.New(fault.Invalid, "watch after %q: a revision is wanted, a whole number", from)
+	}
+	return s, after, nil
+}
+
+// mayKind reports whether the caller could see any record of a kind.
+func (s *stream) mayKind(k *kindRoutes) bool {
+	if k.Scope == resource.InProject {
+		return s.caller.May(k.reading, s.caller.Project)
+	}
+	return s.caller.May(k.reading, "")
+}
+
+func (s *stream) named() []resource.Kind {
+	out := []resource.Kind{"-"} // never no kind at all, which would mean every kind
+	for k := range s.kinds {
+		out = append(out, k)
+	}
+	return out
+}
+
+// begin tells what is there. These events have no id: a stream that breaks here begins anew.
+func (s *stream) begin(present []store.Entry, revision int64, listed bool) error {
+	for _, e := range present {
+		if ev := s.see(store.Event{Key: e.Key, Value: e.Value}, e.Revision); ev != nil {
+			if err := s.send("change", "", ev); err != nil {
+				return err
+			}
+		}
+	}
+	word := "bookmark"
+	if listed {
+		word = "synced"
+	}
+	return s.send(word, id(revision), &WatchEvent{Revision: revision})
+}
+
+func (s *stream) follow(ctx context.Context, changes store.Watch, told int64) {
+	beat := time.NewTicker(s.api.options.Beat)
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-beat.C:
+			if s.send("bookmark", id(told), &WatchEvent{Revision: told}) != nil {
+				return
+			}
+		case c, more := <-changes.Changes():
+			if !more {
+				s.end(changes.Err())
+				return
+			}
+			// Whoever reads a record after hearing of it shall find it.
+			if s.api.DB.WaitFor(ctx, c.Revision) != nil || s.tell(c, told) != nil {
+				return
+			}
+			told = c.Revision
+		}
+	}
+}
+
+// tell sends what one revision changed. Only its last event carries its revision as id, so that
+// a stream that breaks between two of them tells both again.
+func (s *stream) tell(c store.Changes, before int64) error {
+	var events []*WatchEvent
+	for _, e := range c.Events {
+		if ev := s.see(e, c.Revision); ev != nil {
+			events = append(events, ev)
+		}
+	}
+	for i, ev := range events {
+		upTo := before
+		if i == len(events)-1 {
+			upTo = c.Revision
+		}
+		if err := s.send("change", id(upTo), ev); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// see makes the event that this caller sees of a change; nil if it is none of theirs.
+func (s *stream) see(e store.Event, revision int64) *WatchEvent {
+	k, ok := s.kinds[e.Key.Kind]
+	if !ok || s.project != "" && e.Key.Project != s.project {
+		return nil
+	}
+	ev := &WatchEvent{Revision: revision, Type: "put", Kind: e.Key.Kind}
+	value := e.Value
+	if value == nil {
+		ev.Type, value = "delete", e.Old
+	}
+	if value == nil {
+		if !s.caller.May(k.reading, e.Key.Project) {
+			return nil
+		}
+		ev.Object, _ = json.Marshal(e.Key)
+		return ev
+	}
+	x, err := k.Decode(value, revision)
+	if err != nil || !k.visible(s.caller, x) {
+		return nil
+	}
+	ev.Object, _ = json.Marshal(k.show(x))
+	return ev
+}
+
+// send writes one event. A reader that does not read is waited for a little, then cut off.
+func (s *stream) send(event, id string, data any) error {
+	text, err := json.Marshal(data)
+	if err != nil {
+		return err
+	}
+	if id != "" {
+		id = "id: " + id + "\n"
+	}
+	_ = s.ctl.SetWriteDeadline(time.Now().Add(s.api.options.Patience))
+	if _, err := fmt.Fprintf(s.w, "event: %s\n%sdata: %s\n\n", event, id, text); err != nil {
+		return err
+	}
+	return s.ctl.Flush()
+}
+
+func (s *stream) end(err error) {
+	if err == nil {
+		err = fault.New(fault.Unavailable, "the watch ended; begin again from the last id")
+	}
+	_ = s.send("error", "", AsProblem(err))
+}
+
+func id(revision int64) string { return strconv.FormatInt(revision, 10) }

@@ -1,0 +1,290 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+type createIn struct {
+	rawBody
+	Key string `header:"Idempotency-Key" maxLength:"200" doc:"A word of the caller's: the same key with the same request within 24 hours makes one record."`
+}
+
+func (k *kind[S, T]) registerCreate() {
+	op := Op{ID: "create-" + string(k.Kind), Method: http.MethodPost, Path: k.path(), Right: k.Writing, Tag: k.Plural, Status: http.StatusCreated,
+		Summary: "Create a " + string(k.Kind), Doc: k.Doc, params: pathParameters(k.path()),
+		body: documented(map[string]*huma.Schema{"application/json": k.api.OpenAPI().Components.Schemas.Schema(k.Input.in, true, "")})}
+	handle(k.api, op, func(ctx context.Context, c *Call, in *createIn) (*one[S, T], error) {
+		made, err := k.create(ctx, c, in)
+		if err != nil {
+			return nil, err
+		}
+		out := k.answer(http.StatusCreated, made)
+		out.Location = strings.ReplaceAll(k.path(), "{project}", c.Project) + "/" + made.Name
+		return out, nil
+	})
+}
+
+// create makes one record, also when the same request comes twice at the same time.
+func (k *kind[S, T]) create(ctx context.Context, c *Call, in *createIn) (*resource.Record[S, T], error) {
+	once := k.api.idempotency(c, string(k.Kind), in.Key, in.Body)
+	if id, err := once.seen(ctx); err != nil {
+		return nil, err
+	} else if id != "" {
+		return k.madeBefore(c, id)
+	}
+	var made *resource.Record[S, T]
+	err := k.api.commit(ctx, c, false, func() (err error) {
+		if made, err = k.build(ctx, c, in.Body); err == nil {
+			once.claim(c.Batch, made.ID)
+			c.Note("create", &made.Meta)
+		}
+		return err
+	})
+	if fault.Is(err, fault.Exists) {
+		// Somebody was faster; perhaps it was this very request.
+		if id, again := once.seen(ctx); again != nil {
+			return nil, again
+		} else if id != "" {
+			return k.madeBefore(c, id)
+		}
+	}
+	if fault.Is(err, fault.Exists) && made != nil && store.Named(k.api.DB.Snapshot(), k.Type, c.Project, made.Name) != nil {
+		return nil, fault.New(fault.Exists, "%s %q is there already; pick another name, or use it", k.Kind, made.Name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return store.Need(k.api.DB.Snapshot(), k.Type, made.ID)
+}
+
+func (k *kind[S, T]) madeBefore(c *Call, id resource.ID) (*resource.Record[S, T], error) {
+	r := store.Find(k.api.DB.Snapshot(), k.Type, id)
+	if r == nil || !k.sees(c.Caller, r) {
+		return nil, fault.New(fault.NotFound, "the %s that this Idempotency-Key made is deleted; use another key", k.Kind)
+	}
+	return r, nil
+}
+
+// build makes the record and its writes.
+func (k *kind[S, T]) build(ctx context.Context, c *Call, raw []byte) (*resource.Record[S, T], error) {
+	project, err := k.api.project(c)
+	if err != nil {
+		return nil, err
+	}
+	if project != nil {
+		if project.Deleting != nil {
+			return nil, fault.New(fault.Precondition, "project %s is being deleted; use another", c.Project)
+		}
+		// Whoever deletes the project at this moment makes this commit fail, and is seen next time.
+		c.Batch.Check(project.Ref(), project.Revision)
+	}
+	made, err := k.Input.make(ctx, k.api, c, raw)
+	if err != nil {
+		return nil, err
+	}
+	if err := CheckName(made.Name); err != nil {
+		return made, err
+	}
+	if err := checkLabels(made.Labels); err != nil {
+		return made, err
+	}
+	if store.Named(c.Snapshot, k.Type, c.Project, made.Name) != nil {
+		return made, fault.New(fault.Exists, "%s %q is there already; pick another name, or use it", k.Kind, made.Name)
+	}
+	return made, nil
+}
+
+// drafts is the Input of a kind whose domain has no own.
+func (k *kind[S, T]) drafts() *Input[S, T] {
+	return Creating(func(_ context.Context, c *Call, in *Draft[S]) (*resource.Record[S, T], error) {
+		if err := CheckName(in.Name); err != nil {
+			return nil, err
+		}
+		if err := k.checked("create", in.Name, &in.Spec); err != nil {
+			return nil, err
+		}
+		r := &resource.Record[S, T]{Spec: in.Spec}
+		r.Name, r.Labels, r.Project = in.Name, in.Labels, c.Project
+		k.Specs.Create(c.Batch, r, k.Holders...)
+		return r, nil
+	})
+}
+
+// checked fills a spec's defaults and refuses what is wrong with it.
+func (k *kind[S, T]) checked(verb, name string, spec *S) error {
+	if k.Default != nil {
+		k.Default(spec)
+	}
+	if k.Check == nil {
+		return nil
+	}
+	details := k.Check(spec)
+	for i, d := range details {
+		if d.Field != "spec" && !strings.HasPrefix(d.Field, "spec.") {
+			details[i].Field = "spec." + d.Field
+		}
+	}
+	return fault.Fields(verb+" "+string(k.Kind)+" "+name, details)
+}
+
+type changeIn struct {
+	rawBody
+	IfMatch string `header:"If-Match" doc:"An ETag: change only if the record is at this revision."`
+}
+
+func (k *kind[S, T]) registerUpdate() {
+	whole := k.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Change[S]](), true, "")
+	part := &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true,
+		Description: "A JSON merge patch (RFC 7396) of labels and spec: what is named is changed, null removes, the rest stays."}
+	op := Op{Path: k.onePath(), Right: k.Writing, Tag: k.Plural, Doc: k.Doc, params: pathParameters(k.onePath())}
+	put, patch := op, op
+	put.ID, put.Method, put.Summary = "replace-"+string(k.Kind), http.MethodPut, "Replace labels and spec of a "+string(k.Kind)
+	put.body = documented(map[string]*huma.Schema{"application/json": whole})
+	patch.ID, patch.Method, patch.Summary = "update-"+string(k.Kind), http.MethodPatch, "Change labels and spec of a "+string(k.Kind)
+	patch.body = documented(map[string]*huma.Schema{"application/json": part, "application/merge-patch+json": part})
+	patch.params = pathParameters(k.onePath())
+	handle(k.api, put, func(ctx context.Context, c *Call, in *changeIn) (*one[S, T], error) {
+		return k.change(ctx, c, in, func(*resource.Record[S, T]) map[string]any { return map[string]any{} })
+	})
+	handle(k.api, patch, func(ctx context.Context, c *Call, in *changeIn) (*one[S, T], error) {
+		return k.change(ctx, c, in, func(r *resource.Record[S, T]) map[string]any {
+			return tree(Change[S]{Labels: r.Labels, Spec: r.Spec})
+		})
+	})
+}
+
+// change writes a record anew: what the request says, on top of what base says.
+func (k *kind[S, T]) change(ctx context.Context, c *Call, in *changeIn, base func(*resource.Record[S, T]) map[string]any) (*one[S, T], error) {
+	var id resource.ID
+	err := k.api.commit(ctx, c, in.IfMatch != "", func() error {
+		r, err := k.find(c, c.PathValue("name"))
+		if err != nil {
+			return err
+		}
+		id = r.ID
+		if err := match(in.IfMatch, &r.Meta); err != nil {
+			return err
+		}
+		if r.Deleting != nil {
+			return fault.New(fault.Precondition, "%s %s is being deleted and is changed no more", k.Kind, r.Name)
+		}
+		wanted, err := k.merged(r, base(r), in.Body)
+		if err != nil {
+			return err
+		}
+		if k.Changing != nil {
+			if err := k.Changing(ctx, c, r, &wanted.Spec); err != nil {
+				return err
+			}
+		}
+		k.Specs.Set(c.Batch, r, func(s *S) { *s = wanted.Spec })
+		k.Specs.Label(c.Batch, r, wanted.Labels)
+		if !c.Batch.Empty() {
+			c.Note("update", &r.Meta)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	r, err := store.Need(k.api.DB.Snapshot(), k.Type, id)
+	if err != nil {
+		return nil, err
+	}
+	return k.answer(http.StatusOK, r), nil
+}
+
+// merged reads a request on top of base, strictly, with defaults and checks.
+func (k *kind[S, T]) merged(r *resource.Record[S, T], base map[string]any, raw []byte) (*Change[S], error) {
+	var patch any
+	if err := json.Unmarshal(raw, &patch); err != nil {
+		return nil, fault.New(fault.Invalid, "the request is no JSON: %w", err)
+	}
+	if _, isObject := patch.(map[string]any); !isObject {
+		return nil, fault.New(fault.Invalid, "the request must be a JSON object with labels and spec")
+	}
+	whole, err := json.Marshal(merge(base, patch))
+	if err != nil {
+		return nil, fault.New(fault.Internal, "merge: %w", err)
+	}
+	wanted := &Change[S]{}
+	if err := k.api.decode(whole, wanted); err != nil {
+		return nil, err
+	}
+	if err := checkLabels(wanted.Labels); err != nil {
+		return nil, err
+	}
+	return wanted, k.checked("change", r.Name, &wanted.Spec)
+}
+
+type deleteIn struct {
+	IfMatch string `header:"If-Match" doc:"An ETag: delete only if the record is at this revision."`
+	Wait    string `query:"wait" enum:"gone" doc:"Answer only when the record is gone."`
+	Timeout string `query:"timeout" default:"30s" doc:"How long to wait at most; at most 10m."`
+}
+
+func (k *kind[S, T]) registerDelete() {
+	op := Op{ID: "delete-" + string(k.Kind), Method: http.MethodDelete, Path: k.onePath(), Right: k.Writing, Tag: k.Plural, Status: http.StatusAccepted,
+		Summary: "Delete a " + string(k.Kind), params: pathParameters(k.onePath()),
+		Doc: "The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202)."}
+	handle(k.api, op, func(ctx context.Context, c *Call, in *deleteIn) (*one[S, T], error) {
+		limit, err := timeout(in.Timeout)
+		if err != nil {
+			return nil, err
+		}
+		last, err := k.mark(ctx, c, in.IfMatch)
+		if err != nil {
+			return nil, err
+		}
+		if in.Wait == "" {
+			limit = 0
+		}
+		err = k.api.until(ctx, c, limit, func() (bool, error) {
+			r := store.Find(c.Snapshot, k.Type, last.ID)
+			if r != nil {
+				last = r
+			}
+			return r == nil, nil
+		})
+		switch {
+		case err == nil:
+			return &one[S, T]{Status: http.StatusNoContent}, nil
+		case err == errTimeout && in.Wait != "":
+			return nil, fault.New(fault.Unavailable, "%s %s is not gone after %s; it is held by %s", k.Kind, last.Name, limit, strings.Join(last.Holders, ", "))
+		case err == errTimeout:
+			return k.answer(http.StatusAccepted, last), nil
+		}
+		return nil, err
+	})
+}
+
+func (k *kind[S, T]) mark(ctx context.Context, c *Call, ifMatch string) (*resource.Record[S, T], error) {
+	var r *resource.Record[S, T]
+	err := k.api.commit(ctx, c, ifMatch != "", func() (err error) {
+		if r, err = k.find(c, c.PathValue("name")); err != nil {
+			return err
+		}
+		if err := match(ifMatch, &r.Meta); err != nil || r.Deleting != nil {
+			return err
+		}
+		if k.Deleting != nil {
+			if err := k.Deleting(ctx, c, r); err != nil {
+				return err
+			}
+		}
+		k.Specs.Delete(c.Batch, r)
+		c.Note("delete", &r.Meta)
+		return nil
+	})
+	return r, err
+}

@@ -1,0 +1,187 @@
+// Package dns answers the questions of machines about names: those of their own network from its
+// zone, all others by asking the forwarders from the host's own namespace.
+package dns
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/network/onhost"
+)
+
+const (
+	ownTTL      = 30 // seconds: names follow the machines
+	askTimeout  = 2 * time.Second
+	udpCapacity = 1232 // bytes that pass every path in one packet
+)
+
+// Responder is DNS for all networks of a host.
+type Responder struct {
+	// System gives the host's own forwarders, "address:port".
+	system func() []string
+
+	mu      sync.Mutex
+	servers map[resource.ID]*server
+}
+
+var _ onhost.Responder = (*Responder)(nil)
+
+// New makes it. System gives the forwarders of networks that have none of their own; nil: those
+// of the host's resolv.conf.
+func New(system func() []string) *Responder {
+	if system == nil {
+		system = hostForwarders
+	}
+	return &Responder{system: system, servers: map[resource.ID]*server{}}
+}
+
+type server struct {
+	scene    atomic.Pointer[onhost.Scene]
+	system   func() []string
+	udp, tcp *dns.Server
+	place    onhost.Place
+	wg       sync.WaitGroup
+}
+
+// Ensure implements onhost.Responder.
+func (r *Responder) Ensure(ctx context.Context, place onhost.Place, scene onhost.Scene) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id := scene.Zone.ID
+	if s := r.servers[id]; s != nil {
+		if s.place == place {
+			s.scene.Store(&scene)
+			return nil
+		}
+		s.stop()
+		delete(r.servers, id)
+	}
+	packets, err := place.ListenPacket(ctx, "0.0.0.0:53")
+	if err != nil {
+		return err
+	}
+	streams, err := place.Listen(ctx, "0.0.0.0:53")
+	if err != nil {
+		packets.Close()
+		return err
+	}
+	s := &server{system: r.system, place: place}
+	s.scene.Store(&scene)
+	s.start(packets, streams)
+	r.servers[id] = s
+	return nil
+}
+
+// Remove implements onhost.Responder.
+func (r *Responder) Remove(zoneID resource.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.servers[zoneID]; s != nil {
+		s.stop()
+		delete(r.servers, zoneID)
+	}
+}
+
+// Close stops answering everywhere.
+func (r *Responder) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, s := range r.servers {
+		s.stop()
+		delete(r.servers, id)
+	}
+}
+
+func (s *server) start(packets net.PacketConn, streams net.Listener) {
+	s.udp = &dns.Server{PacketConn: packets, Handler: s, UDPSize: 4096}
+	s.tcp = &dns.Server{Listener: streams, Handler: s, IdleTimeout: func() time.Duration { return 10 * time.Second }}
+	for _, d := range []*dns.Server{s.udp, s.tcp} {
+		up := make(chan struct{})
+		d.NotifyStartedFunc = func() { close(up) }
+		ended := make(chan struct{})
+		s.wg.Go(func() {
+			defer close(ended)
+			if err := d.ActivateAndServe(); err != nil {
+				slog.Debug("a DNS socket has ended", "error", err)
+			}
+		})
+		select { // a server that has not begun cannot be shut down
+		case <-up:
+		case <-ended:
+		}
+	}
+}
+
+func (s *server) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = s.udp.ShutdownContext(ctx)
+	_ = s.tcp.ShutdownContext(ctx)
+	_ = s.udp.PacketConn.Close()
+	_ = s.tcp.Listener.Close()
+	s.wg.Wait()
+}
+
+// ServeDNS implements dns.Handler.
+func (s *server) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
+	_, overTCP := w.RemoteAddr().(*net.TCPAddr)
+	reply, known := answer(s.scene.Load().Zone, q)
+	if !known {
+		reply = s.forward(q, overTCP)
+	}
+	limit := dns.MinMsgSize
+	if o := q.IsEdns0(); o != nil {
+		limit = min(udpCapacity, max(dns.MinMsgSize, int(o.UDPSize())))
+		if reply.IsEdns0() == nil {
+			reply.SetEdns0(udpCapacity, false)
+		}
+	}
+	if overTCP {
+		limit = dns.MaxMsgSize
+	}
+	reply.Truncate(limit)
+	_ = w.WriteMsg(reply)
+}
+
+// forward asks each forwarder in turn. Nobody to ask is a failure at once, not a silence.
+func (s *server) forward(q *dns.Msg, overTCP bool) *dns.Msg {
+	var ask []string
+	for _, f := range s.scene.Load().Zone.Spec.Forwarders {
+		ask = append(ask, net.JoinHostPort(f, "53"))
+	}
+	if len(ask) == 0 {
+		ask = s.system()
+	}
+	client := &dns.Client{Net: "udp", Timeout: askTimeout, UDPSize: udpCapacity}
+	if overTCP {
+		client.Net = "tcp"
+	}
+	for _, address := range ask {
+		reply, _, err := client.Exchange(q.Copy(), address)
+		if err == nil && reply != nil {
+			reply.Id = q.Id
+			return reply
+		}
+	}
+	failed := new(dns.Msg)
+	return failed.SetRcode(q, dns.RcodeServerFailure)
+}
+
+func hostForwarders() []string {
+	config, err := dns.ClientConfigFromFile("/etc/resolv.conf")
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, s := range config.Servers {
+		out = append(out, net.JoinHostPort(s, config.Port))
+	}
+	return out
+}

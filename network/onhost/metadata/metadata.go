@@ -1,0 +1,123 @@
+// Package metadata tells a machine what it is, in the way of EC2 (cloud-init's Ec2 data source
+// and most others know it): http://169.254.169.254/latest/meta-data/... . Who asks is known by
+// the address inside the network that the question comes from, which the switch does not let be
+// forged. Sessions by token (IMDSv2) work and are not demanded.
+package metadata
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/network/onhost"
+)
+
+// Guest is what a machine may know of itself.
+type Guest struct {
+	// InstanceID stays the same over restarts and moves: the machine's id, not the run's.
+	InstanceID resource.ID
+	// Hostname is its name without the domain.
+	Hostname string
+	// Zone is the failure domain that it runs in.
+	Zone string
+	// Type is its size in a word.
+	Type string
+	// Project is whose it is.
+	Project string
+	// SSHKeys may log in; UserData is what the user gave along.
+	SSHKeys  []string
+	UserData string
+}
+
+// Lookup finds what runs as an instance on this host.
+type Lookup func(instanceID resource.ID) (Guest, bool)
+
+// Responder is metadata for all networks of a host.
+type Responder struct {
+	lookup Lookup
+	now    func() time.Time
+	key    []byte // of the tokens; a new one with every start of the daemon
+
+	mu      sync.Mutex
+	servers map[resource.ID]*server
+}
+
+var _ onhost.Responder = (*Responder)(nil)
+
+// New makes it.
+func New(lookup Lookup) *Responder {
+	return &Responder{lookup: lookup, now: time.Now, key: newKey(), servers: map[resource.ID]*server{}}
+}
+
+type server struct {
+	owner *Responder
+	scene atomic.Pointer[onhost.Scene]
+	place onhost.Place
+	http  *http.Server
+	wg    sync.WaitGroup
+}
+
+// Ensure implements onhost.Responder.
+func (r *Responder) Ensure(ctx context.Context, place onhost.Place, scene onhost.Scene) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id := scene.Zone.ID
+	if s := r.servers[id]; s != nil {
+		if s.place == place {
+			s.scene.Store(&scene)
+			return nil
+		}
+		s.stop()
+		delete(r.servers, id)
+	}
+	l, err := place.Listen(ctx, "0.0.0.0:80")
+	if err != nil {
+		return err
+	}
+	s := &server{owner: r, place: place}
+	s.scene.Store(&scene)
+	s.start(l)
+	r.servers[id] = s
+	return nil
+}
+
+func (s *server) start(l net.Listener) {
+	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		WriteTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10}
+	s.wg.Go(func() {
+		if err := s.http.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			slog.Debug("a metadata socket has ended", "error", err)
+		}
+	})
+}
+
+func (s *server) stop() {
+	_ = s.http.Close()
+	s.wg.Wait()
+}
+
+// Remove implements onhost.Responder.
+func (r *Responder) Remove(zoneID resource.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.servers[zoneID]; s != nil {
+		s.stop()
+		delete(r.servers, zoneID)
+	}
+}
+
+// Close stops answering everywhere.
+func (r *Responder) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, s := range r.servers {
+		s.stop()
+		delete(r.servers, id)
+	}
+}

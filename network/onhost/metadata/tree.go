@@ -1,0 +1,164 @@
+package metadata
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"net"
+
+	"github.com/virga-cloud/virga/network"
+	"github.com/virga-cloud/virga/network/onhost"
+)
+
+// versions are the dates that clients ask for; all mean the same tree.
+var versions = []string{"2009-04-04", "2014-11-05", "2016-09-02", "2018-09-24", "2021-03-23", "latest"}
+
+var dated = regexp.MustCompile(`^(\d{4}-\d{2}-\d{2}|latest|1\.0)$`)
+
+// ServeHTTP answers one question.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Server", "EC2ws") // clients look for it
+	who, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		http.Error(w, "who asks?", http.StatusBadRequest)
+		return
+	}
+	// A question that was passed on by a proxy in the machine is somebody else's.
+	if r.Header.Get("X-Forwarded-For") != "" {
+		http.Error(w, "forwarded questions are not answered", http.StatusForbidden)
+		return
+	}
+	scene := s.scene.Load()
+	resident, here := scene.Residents[who]
+	guest, known := Guest{}, false
+	if here {
+		guest, known = s.owner.lookup(resident.InstanceID)
+	}
+	if !known {
+		http.Error(w, "no machine of this network has this address here", http.StatusNotFound)
+		return
+	}
+	path := strings.Trim(r.URL.Path, "/")
+	if path == "latest/api/token" {
+		s.token(w, r, who)
+		return
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		http.Error(w, "only GET", http.StatusMethodNotAllowed)
+		return
+	}
+	if token := r.Header.Get("X-aws-ec2-metadata-token"); token != "" && !s.owner.validToken(token, who) {
+		http.Error(w, "the token is not valid; ask for a new one", http.StatusUnauthorized)
+		return
+	}
+	text, found := tree(facts{guest, resident, who, scene.Zone}, path)
+	if !found {
+		http.Error(w, "not found", http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain")
+	fmt.Fprint(w, text)
+}
+
+type facts struct {
+	guest    Guest
+	resident onhost.Resident
+	address  string
+	zone     *network.Zone
+}
+
+// tree answers a path: a value, or the list of what lies below it.
+func tree(f facts, path string) (string, bool) {
+	if path == "" {
+		return strings.Join(versions, "\n"), true
+	}
+	version, rest, _ := strings.Cut(path, "/")
+	if !dated.MatchString(version) {
+		return "", false
+	}
+	leaves := leavesOf(f)
+	if value, there := leaves[rest]; there {
+		return value, true
+	}
+	if rest == "meta-data/public-keys" {
+		return keyList(f.guest), len(f.guest.SSHKeys) > 0
+	}
+	return list(leaves, rest)
+}
+
+func leavesOf(f facts) map[string]string {
+	full := f.guest.Hostname
+	if f.zone.Spec.Domain != "" {
+		full += "." + f.zone.Spec.Domain
+	}
+	mac := "meta-data/network/interfaces/macs/" + f.resident.MAC + "/"
+	out := map[string]string{
+		"meta-data/ami-id":                      "unknown",
+		"meta-data/instance-id":                 string(f.guest.InstanceID),
+		"meta-data/instance-type":               f.guest.Type,
+		"meta-data/hostname":                    full,
+		"meta-data/local-hostname":              full,
+		"meta-data/local-ipv4":                  f.address,
+		"meta-data/mac":                         f.resident.MAC,
+		"meta-data/placement/availability-zone": f.guest.Zone,
+		"meta-data/services/domain":             f.zone.Spec.Domain,
+		mac + "device-number":                   "0",
+		mac + "local-ipv4s":                     f.address,
+		mac + "local-hostname":                  full,
+		mac + "mac":                             f.resident.MAC,
+		"dynamic/instance-identity/document":    identity(f),
+	}
+	for _, service := range f.zone.Spec.Services {
+		if _, subnet, err := net.ParseCIDR(service); err == nil && subnet.Contains(net.ParseIP(f.address)) {
+			out[mac+"subnet-ipv4-cidr-block"] = subnet.String()
+		}
+	}
+	for i, key := range f.guest.SSHKeys {
+		out[fmt.Sprintf("meta-data/public-keys/%d/openssh-key", i)] = key
+	}
+	if f.guest.UserData != "" {
+		out["user-data"] = f.guest.UserData
+	}
+	return out
+}
+
+func keyList(g Guest) string {
+	var out []string
+	for i := range g.SSHKeys {
+		out = append(out, fmt.Sprintf("%d=key-%d", i, i))
+	}
+	return strings.Join(out, "\n")
+}
+
+// list names what lies directly below a folder, folders with a slash at the end.
+func list(leaves map[string]string, folder string) (string, bool) {
+	if folder != "" {
+		folder += "/"
+	}
+	var out []string
+	for path := range leaves {
+		if below, ok := strings.CutPrefix(path, folder); ok {
+			first, _, deeper := strings.Cut(below, "/")
+			if deeper {
+				first += "/"
+			}
+			if !slices.Contains(out, first) {
+				out = append(out, first)
+			}
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n"), len(out) > 0
+}
+
+func identity(f facts) string {
+	data, _ := json.MarshalIndent(map[string]string{
+		"instanceId": string(f.guest.InstanceID), "privateIp": f.address, "instanceType": f.guest.Type,
+		"availabilityZone": f.guest.Zone, "region": "virga", "accountId": f.guest.Project, "architecture": "x86_64", "version": "2017-09-30",
+	}, "", "  ")
+	return string(data)
+}

@@ -1,0 +1,117 @@
+package ovs
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/virga-cloud/virga/engine/fault"
+)
+
+const nsfs = 0x6e736673
+
+// isNamespace says whether a namespace is mounted on a file.
+func isNamespace(path string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(path, &st) == nil && st.Type == nsfs
+}
+
+// createNamespace makes a network namespace that lives as long as it is mounted on the file. The
+// thread that made it is thrown away.
+func createNamespace(path string) error {
+	if isNamespace(path) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fault.New(fault.Unavailable, "create a namespace: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o600)
+	if err != nil {
+		return fault.New(fault.Unavailable, "create a namespace: %w", err)
+	}
+	f.Close()
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			done <- err
+			return
+		}
+		self := "/proc/self/task/" + strconv.Itoa(unix.Gettid()) + "/ns/net"
+		if err := unix.Mount(self, path, "", unix.MS_BIND, ""); err != nil {
+			done <- err
+			return
+		}
+		_ = os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0)
+		_ = os.WriteFile("/proc/sys/net/ipv6/conf/default/disable_ipv6", []byte("1"), 0)
+		done <- nil
+	}()
+	if err := <-done; err != nil {
+		return fault.New(fault.Unavailable, "create the namespace %s: %w", path, err)
+	}
+	return nil
+}
+
+func removeNamespace(path string) error {
+	if isNamespace(path) {
+		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
+			return fault.New(fault.Unavailable, "remove the namespace %s: %w", path, err)
+		}
+	}
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return fault.New(fault.Unavailable, "remove the namespace %s: %w", path, err)
+	}
+	return nil
+}
+
+// inside calls fn on a thread that is in the namespace; sockets that fn opens stay in it.
+func inside(path string, fn func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			done <- err
+			return
+		}
+		defer unix.Close(fd)
+		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+			done <- err
+			return
+		}
+		done <- fn()
+	}()
+	return <-done
+}
+
+// place opens sockets in a namespace.
+type place struct{ path string }
+
+func (p *place) Listen(ctx context.Context, address string) (net.Listener, error) {
+	var out net.Listener
+	err := inside(p.path, func() (err error) {
+		out, err = new(net.ListenConfig).Listen(ctx, "tcp4", address)
+		return err
+	})
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "listen on %s inside a network: %w", address, err)
+	}
+	return out, nil
+}
+
+func (p *place) ListenPacket(ctx context.Context, address string) (net.PacketConn, error) {
+	var out net.PacketConn
+	err := inside(p.path, func() (err error) {
+		out, err = new(net.ListenConfig).ListenPacket(ctx, "udp4", address)
+		return err
+	})
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "listen on %s inside a network: %w", address, err)
+	}
+	return out, nil
+}

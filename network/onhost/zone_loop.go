@@ -1,0 +1,64 @@
+package onhost
+
+import (
+	"context"
+	"slices"
+
+	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/network"
+)
+
+// NewZoneLoop keeps DNS and metadata in every network that has a plug on this host.
+func NewZoneLoop(db *store.DB, hostID resource.ID, sw Switch, responders ...Responder) *reconcile.Loop {
+	return &reconcile.Loop{
+		Name: "network/zone", Kind: network.Zones.Kind,
+		Also: map[resource.Kind]func(resource.Object) []resource.ID{network.Plugs.Kind: func(x resource.Object) []resource.ID {
+			var out []resource.ID
+			for _, z := range store.Referring(db.Snapshot(), network.Zones, x.(*network.Plug).Spec.NetworkID) {
+				out = append(out, z.ID)
+			}
+			return out
+		}},
+		Step: func(ctx context.Context, id resource.ID) (reconcile.Result, error) {
+			s := db.Snapshot()
+			z := store.Find(s, network.Zones, id)
+			if z == nil || z.Deleting != nil || !slices.Contains(z.Spec.HostIDs, hostID) {
+				for _, r := range responders {
+					r.Remove(id) // before the sockets' namespace goes
+				}
+				return reconcile.Result{}, sw.RemoveService(ctx, id)
+			}
+			place, err := sw.EnsureService(ctx, serviceOf(z))
+			if err != nil {
+				return reconcile.Result{}, err
+			}
+			scene := Scene{Zone: z, Residents: residents(store.Referring(s, network.Plugs, z.Spec.NetworkID), hostID)}
+			for _, r := range responders {
+				if err := r.Ensure(ctx, place, scene); err != nil {
+					return reconcile.Result{}, err
+				}
+			}
+			return reconcile.Result{}, nil
+		},
+	}
+}
+
+func serviceOf(z *network.Zone) Service {
+	return Service{ZoneID: z.ID, PortID: z.Spec.ServicePortID, MAC: z.Spec.ServiceMAC,
+		Addresses: append(slices.Clone(z.Spec.Services), network.MetadataAddress+"/32")}
+}
+
+// residents says who has which address on this host. Of two plugs with one address, the higher
+// epoch is the machine.
+func residents(plugs []*network.Plug, hostID resource.ID) map[string]Resident {
+	out, epochs := map[string]Resident{}, map[string]int64{}
+	for _, p := range plugs {
+		if p.Spec.HostID == hostID && p.Spec.Epoch >= epochs[p.Spec.Address] {
+			out[p.Spec.Address] = Resident{InstanceID: p.Spec.InstanceID, MAC: p.Spec.MAC}
+			epochs[p.Spec.Address] = p.Spec.Epoch
+		}
+	}
+	return out
+}

@@ -26,9 +26,14 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldWith(t, resource.NewCatalog(Hosts, Livenesses), memory.New())
+}
+
+func newWorldWith(t *testing.T, kinds *resource.Catalog, s store.Store) *world {
+	t.Helper()
 	ledger := store.NewLedger()
 	w := &world{T: t, now: noon, specs: store.Specs(ledger, Hosts, "api")}
-	w.db = store.NewDB(memory.New(), resource.NewCatalog(Hosts, Livenesses))
+	w.db = store.NewDB(s, kinds)
 	w.db.Now = func() time.Time { return w.now }
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})

@@ -1,0 +1,206 @@
+// Package drivertest is what every storage driver must do.
+package drivertest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/storage"
+	"github.com/virga-cloud/virga/storage/onhost"
+)
+
+// Subject is a driver to be tested: two hosts that see one empty place at the same path, and a
+// third path that both see as an empty folder of their own.
+type Subject struct {
+	One, Two onhost.Driver
+	Path     string
+	Bare     string
+	// Image is content that volumes can be backed by, with a disk of 16 MiB.
+	Image []byte
+}
+
+// Run runs all.
+func Run(t *testing.T, fresh func(*testing.T) Subject) {
+	for name, test := range map[string]func(*testing.T, Subject, onhost.Place){
+		"TwoHostsFindTheSameIdentity":           sameIdentity,
+		"NothingIsMadeInAPlaceThatIsAnotherOne": anotherPlace,
+		"AVolumeIsMadeGrownAndRemovedTwice":     volumeLife,
+		"AVolumeWaitsForItsBase":                base,
+		"ContentThatIsNotWhatItIsCalled":        wrongContent,
+		"ContentThatBreaksOffLeavesNothing":     brokenContent,
+		"AnOwnerOfThePastIsRefused":             epochs,
+		"AVolumeThatIsNotThereCannotBeOpened":   absent,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := fresh(t)
+			found, err := s.One.Scan(t.Context(), s.Path, true)
+			must(t, err)
+			test(t, s, onhost.Place{Path: s.Path, Identity: found.Identity})
+		})
+	}
+}
+
+func sameIdentity(t *testing.T, s Subject, at onhost.Place) {
+	var wg sync.WaitGroup
+	for _, d := range []onhost.Driver{s.One, s.Two, s.One, s.Two} {
+		wg.Go(func() {
+			for _, fresh := range []bool{true, false} {
+				found, err := d.Scan(context.Background(), s.Path, fresh)
+				if err != nil || found.Identity != at.Identity || found.CapacityMiB <= 0 || found.FreeMiB > found.CapacityMiB {
+					t.Errorf("found %+v, %v", found, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := s.One.Scan(t.Context(), "/nowhere/at/all", true); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("a folder that is not there: %v", err)
+	}
+}
+
+func anotherPlace(t *testing.T, s Subject, at onhost.Place) {
+	if _, err := s.One.Scan(t.Context(), s.Bare, false); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("scan of a bare folder: %v", err)
+	}
+	for _, wrong := range []onhost.Place{{Path: s.Bare, Identity: at.Identity}, {Path: s.Path, Identity: "other"}} {
+		id := resource.NewID()
+		_, made := s.One.EnsureVolume(t.Context(), wrong, onhost.Volume{ID: id, SizeMiB: 16})
+		_, listed := s.One.List(t.Context(), wrong)
+		_, opened := s.One.Open(t.Context(), wrong, onhost.Owner{VolumeID: id})
+		_, kept := s.One.EnsureImage(t.Context(), wrong, digest(s.Image), content(s.Image))
+		for _, err := range []error{made, listed, opened, kept, s.One.RemoveVolume(t.Context(), wrong, id), s.One.RemoveImage(t.Context(), wrong, digest(s.Image))} {
+			if !fault.Is(err, fault.Unavailable) {
+				t.Errorf("%v: %v", wrong, err)
+			}
+		}
+	}
+}
+
+func volumeLife(t *testing.T, s Subject, at onhost.Place) {
+	id := resource.NewID()
+	for i, size := range []int64{16, 16, 32, 16} {
+		driver := []onhost.Driver{s.One, s.Two}[i%2]
+		u, err := driver.EnsureVolume(t.Context(), at, onhost.Volume{ID: id, SizeMiB: size})
+		must(t, err)
+		if want := []int64{16, 16, 32, 32}[i]; u.SizeMiB != want || u.UsedMiB > u.SizeMiB {
+			t.Errorf("step %d: %+v, want a size of %d", i, u, want)
+		}
+	}
+	items, err := s.Two.List(t.Context(), at)
+	must(t, err)
+	if len(items) != 1 || items[0].Kind != onhost.AVolume || items[0].Name != string(id) {
+		t.Errorf("listed %+v", items)
+	}
+	must(t, s.One.RemoveVolume(t.Context(), at, id))
+	must(t, s.Two.RemoveVolume(t.Context(), at, id))
+	isEmpty(t, s, at)
+}
+
+func base(t *testing.T, s Subject, at onhost.Place) {
+	v := onhost.Volume{ID: resource.NewID(), SizeMiB: 64, Base: &storage.Base{Digest: digest(s.Image), VirtualMiB: 16}}
+	if _, err := s.One.EnsureVolume(t.Context(), at, v); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("a volume without its base: %v", err)
+	}
+	isEmpty(t, s, at)
+	size, err := s.One.EnsureImage(t.Context(), at, digest(s.Image), content(s.Image))
+	must(t, err)
+	again, err := s.Two.EnsureImage(t.Context(), at, digest(s.Image), func(context.Context) (io.ReadCloser, error) {
+		return nil, errors.New("read again")
+	})
+	must(t, err)
+	if again != size {
+		t.Errorf("sizes %d and %d", size, again)
+	}
+	u, err := s.One.EnsureVolume(t.Context(), at, v)
+	must(t, err)
+	if u.SizeMiB != 64 {
+		t.Errorf("made %+v", u)
+	}
+	must(t, s.One.RemoveVolume(t.Context(), at, v.ID))
+	must(t, s.One.RemoveImage(t.Context(), at, digest(s.Image)))
+	must(t, s.One.RemoveImage(t.Context(), at, digest(s.Image)))
+	isEmpty(t, s, at)
+}
+
+func wrongContent(t *testing.T, s Subject, at onhost.Place) {
+	if _, err := s.One.EnsureImage(t.Context(), at, digest(s.Image), content([]byte("other"))); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("other content: %v", err)
+	}
+	for _, name := range []string{"", "sha256:../../etc", "md5:" + digest(s.Image)[7:]} {
+		if _, err := s.One.EnsureImage(t.Context(), at, name, content(s.Image)); !fault.Is(err, fault.Invalid) {
+			t.Errorf("digest %q: %v", name, err)
+		}
+	}
+	isEmpty(t, s, at)
+}
+
+func brokenContent(t *testing.T, s Subject, at onhost.Place) {
+	broken := func(context.Context) (io.ReadCloser, error) {
+		return io.NopCloser(io.MultiReader(bytes.NewReader(s.Image[:len(s.Image)/2]), failing{})), nil
+	}
+	if _, err := s.One.EnsureImage(t.Context(), at, digest(s.Image), broken); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("broken content: %v", err)
+	}
+	isEmpty(t, s, at)
+}
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
+
+func epochs(t *testing.T, s Subject, at onhost.Place) {
+	id := resource.NewID()
+	_, err := s.One.EnsureVolume(t.Context(), at, onhost.Volume{ID: id, SizeMiB: 16})
+	must(t, err)
+	for _, step := range []struct {
+		driver onhost.Driver
+		epoch  int64
+		ok     bool
+	}{{s.One, 3, true}, {s.One, 3, true}, {s.Two, 2, false}, {s.Two, 4, true}, {s.One, 3, false}, {s.One, 4, true}} {
+		o, err := step.driver.Open(t.Context(), at, onhost.Owner{VolumeID: id, Epoch: step.epoch, UID: int64(os.Geteuid())})
+		if step.ok && (err != nil || o.Path == "" || o.Format != "qcow2") || !step.ok && !fault.Is(err, fault.Precondition) {
+			t.Errorf("epoch %d: %+v, %v", step.epoch, o, err)
+		}
+	}
+}
+
+func absent(t *testing.T, s Subject, at onhost.Place) {
+	if _, err := s.One.Open(t.Context(), at, onhost.Owner{VolumeID: resource.NewID(), Epoch: 1}); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("open: %v", err)
+	}
+	isEmpty(t, s, at)
+}
+
+func isEmpty(t *testing.T, s Subject, at onhost.Place) {
+	t.Helper()
+	items, err := s.One.List(t.Context(), at)
+	must(t, err)
+	if len(items) != 0 {
+		t.Errorf("left behind: %+v", items)
+	}
+}
+
+func content(data []byte) func(context.Context) (io.ReadCloser, error) {
+	return func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
+}
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,268 @@
+// Package fake is a storage driver in memory, for the simulator and for tests of loops. It is
+// deterministic: no clock, no randomness, lists in order. A World is what all hosts share; each
+// host has a Driver of its own on it.
+package fake
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/storage"
+	"github.com/virga-cloud/virga/storage/onhost"
+)
+
+// World holds folders by the name under which they are known to all.
+type World struct {
+	mu      sync.Mutex
+	folders map[string]*folder
+}
+
+type folder struct {
+	identity string
+	capacity int64 // MiB
+	volumes  map[resource.ID]*volume
+	images   map[string]int64 // MiB
+}
+
+type volume struct {
+	size, epoch int64
+	base        string
+}
+
+// NewWorld makes a world without folders.
+func NewWorld() *World { return &World{folders: map[string]*folder{}} }
+
+// Driver is what one host sees of a world.
+type Driver struct {
+	world  *World
+	mounts map[string]string // path on this host -> name in the world
+	fail   map[string]error
+}
+
+var _ onhost.Driver = (*Driver)(nil)
+
+// Host makes the driver of a host. It sees nothing before Mount.
+func (w *World) Host() *Driver {
+	return &Driver{world: w, mounts: map[string]string{}, fail: map[string]error{}}
+}
+
+// Mount shows a folder of the world at a path. Two hosts that mount one name share it.
+func (d *Driver) Mount(path, name string, capacityMiB int64) {
+	d.world.mu.Lock()
+	defer d.world.mu.Unlock()
+	d.mounts[path] = name
+	if d.world.folders[name] == nil {
+		d.world.folders[name] = &folder{capacity: capacityMiB, volumes: map[resource.ID]*volume{}, images: map[string]int64{}}
+	}
+}
+
+// Unmount leaves an empty folder at the path.
+func (d *Driver) Unmount(path string) {
+	d.world.mu.Lock()
+	defer d.world.mu.Unlock()
+	d.mounts[path] = ""
+}
+
+// Fail makes a method fail until it is called again with nil: "EnsureVolume".
+func (d *Driver) Fail(method string, err error) {
+	d.world.mu.Lock()
+	defer d.world.mu.Unlock()
+	d.fail[method] = err
+}
+
+// used sums what lies in the folder. A volume takes a tenth of its size.
+func (f *folder) used() int64 {
+	var sum int64
+	for _, v := range f.volumes {
+		sum += v.size / 10
+	}
+	for _, size := range f.images {
+		sum += size
+	}
+	return sum
+}
+
+// enter locks the world; the caller calls leave when err is nil.
+func (d *Driver) enter(method string, at onhost.Place) (f *folder, leave func(), err error) {
+	d.world.mu.Lock()
+	f, err = d.look(method, at)
+	if err != nil {
+		d.world.mu.Unlock()
+		return nil, nil, err
+	}
+	return f, d.world.mu.Unlock, nil
+}
+
+func (d *Driver) look(method string, at onhost.Place) (*folder, error) {
+	if err := d.fail[method]; err != nil {
+		return nil, err
+	}
+	f := d.world.folders[d.mounts[at.Path]]
+	switch {
+	case f == nil || f.identity == "":
+		return nil, fault.New(fault.Unavailable, "folder %s has no identity; is the share not mounted?", at.Path)
+	case f.identity != at.Identity:
+		return nil, fault.New(fault.Unavailable, "folder %s is another one than expected", at.Path)
+	}
+	return f, nil
+}
+
+// Scan implements onhost.Driver.
+func (d *Driver) Scan(_ context.Context, path string, fresh bool) (onhost.Found, error) {
+	d.world.mu.Lock()
+	defer d.world.mu.Unlock()
+	if err := d.fail["Scan"]; err != nil {
+		return onhost.Found{}, err
+	}
+	name, there := d.mounts[path]
+	f := d.world.folders[name]
+	if !there || f == nil && fresh {
+		return onhost.Found{}, fault.New(fault.Unavailable, "folder %s is not there; make it, or mount the share", path)
+	}
+	if f == nil || f.identity == "" && !fresh {
+		return onhost.Found{}, fault.New(fault.Unavailable, "folder %s has no identity; is the share not mounted?", path)
+	}
+	if f.identity == "" {
+		f.identity = fmt.Sprintf("00000000-0000-4000-8000-%012x", sha256.Sum256([]byte(name)))[:36]
+	}
+	return onhost.Found{Identity: f.identity, CapacityMiB: f.capacity, FreeMiB: f.capacity - f.used()}, nil
+}
+
+// List implements onhost.Driver.
+func (d *Driver) List(_ context.Context, at onhost.Place) ([]onhost.Item, error) {
+	f, leave, err := d.enter("List", at)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	var out []onhost.Item
+	for id, v := range f.volumes {
+		out = append(out, onhost.Item{Kind: onhost.AVolume, Name: string(id), UsedMiB: v.size / 10})
+	}
+	for digest, size := range f.images {
+		out = append(out, onhost.Item{Kind: onhost.AnImage, Name: digest, UsedMiB: size})
+	}
+	slices.SortFunc(out, func(a, b onhost.Item) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// EnsureImage implements onhost.Driver.
+func (d *Driver) EnsureImage(ctx context.Context, at onhost.Place, digest string, content func(context.Context) (io.ReadCloser, error)) (int64, error) {
+	if err := storage.CheckDigest(digest); err != nil {
+		return 0, err
+	}
+	f, leave, err := d.enter("EnsureImage", at)
+	if err != nil {
+		return 0, err
+	}
+	size, there := f.images[digest]
+	leave()
+	if there {
+		return size, nil
+	}
+	in, err := content(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer in.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, in)
+	if err != nil {
+		return 0, err
+	}
+	if got := "sha256:" + hex.EncodeToString(h.Sum(nil)); got != digest {
+		return 0, fault.New(fault.Unavailable, "what came has digest %s", got)
+	}
+	f, leave, err = d.enter("EnsureImage", at)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	size = (n + 1<<20 - 1) >> 20
+	if f.used()+size > f.capacity {
+		return 0, fault.New(fault.Exhausted, "keep image %s: no space is left", digest)
+	}
+	f.images[digest] = size
+	return size, nil
+}
+
+// RemoveImage implements onhost.Driver.
+func (d *Driver) RemoveImage(_ context.Context, at onhost.Place, digest string) error {
+	if err := storage.CheckDigest(digest); err != nil {
+		return err
+	}
+	f, leave, err := d.enter("RemoveImage", at)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	for id, v := range f.volumes {
+		if v.base == digest {
+			panic(fmt.Sprintf("fake: image %s is removed while volume %s is backed by it", digest, id))
+		}
+	}
+	delete(f.images, digest)
+	return nil
+}
+
+// EnsureVolume implements onhost.Driver.
+func (d *Driver) EnsureVolume(_ context.Context, at onhost.Place, v onhost.Volume) (onhost.Usage, error) {
+	f, leave, err := d.enter("EnsureVolume", at)
+	if err != nil {
+		return onhost.Usage{}, err
+	}
+	defer leave()
+	there := f.volumes[v.ID]
+	if there == nil {
+		there = &volume{}
+		if v.Base != nil {
+			there.base = v.Base.Digest
+			if _, ok := f.images[v.Base.Digest]; !ok {
+				return onhost.Usage{}, fault.New(fault.Unavailable, "image %s is not there yet", v.Base.Digest)
+			}
+		}
+	}
+	if grown := max(there.size, v.SizeMiB); f.used()+(grown-there.size)/10 > f.capacity {
+		return onhost.Usage{}, fault.New(fault.Exhausted, "make volume %s: no space is left", v.ID)
+	}
+	there.size = max(there.size, v.SizeMiB)
+	f.volumes[v.ID] = there
+	return onhost.Usage{SizeMiB: there.size, UsedMiB: there.size / 10}, nil
+}
+
+// Open implements onhost.Driver.
+func (d *Driver) Open(_ context.Context, at onhost.Place, o onhost.Owner) (onhost.Opened, error) {
+	f, leave, err := d.enter("Open", at)
+	if err != nil {
+		return onhost.Opened{}, err
+	}
+	defer leave()
+	v := f.volumes[o.VolumeID]
+	if v == nil {
+		return onhost.Opened{}, fault.New(fault.Unavailable, "open volume %s: it is not there", o.VolumeID)
+	}
+	if o.Epoch < v.epoch {
+		return onhost.Opened{}, fault.New(fault.Precondition, "open volume %s: epoch %d is over: it was opened in epoch %d", o.VolumeID, o.Epoch, v.epoch)
+	}
+	v.epoch = o.Epoch
+	return onhost.Opened{Path: at.Path + "/volumes/" + string(o.VolumeID) + "/disk.qcow2", Format: "qcow2"}, nil
+}
+
+// RemoveVolume implements onhost.Driver.
+func (d *Driver) RemoveVolume(_ context.Context, at onhost.Place, id resource.ID) error {
+	f, leave, err := d.enter("RemoveVolume", at)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	delete(f.volumes, id)
+	return nil
+}

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -46,6 +47,8 @@ type API struct {
 	names   *namer
 	lenient huma.Registry // schemas with no required fields, to check requests with
 	kinds   map[resource.Kind]*kindRoutes
+
+	watching atomic.Int64 // how many watches run
 }
 
 const maxBody = 1 << 20

@@ -65,6 +65,8 @@ func (a *API) serveWatch(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, err)
 		return
 	}
+	a.watching.Add(1)
+	defer a.watching.Add(-1)
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	var present []store.Entry

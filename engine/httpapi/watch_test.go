@@ -1,0 +1,168 @@
+package httpapi
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+type heard struct {
+	event, id string
+	data      struct {
+		Revision int64
+		Type     string
+		Kind     string
+		Object   Boat
+	}
+}
+
+// listen reads a watch until enough says so, and then hangs up.
+func (y *toy) listen(who, query string, enough func(heard) bool, headers ...string) {
+	y.t.Helper()
+	ctx, hangUp := context.WithTimeout(y.t.Context(), 20*time.Second)
+	defer hangUp()
+	req, _ := http.NewRequestWithContext(ctx, "GET", y.server.URL+"/v1/watch?"+query, nil)
+	req.Header.Set("Authorization", "Bearer "+who)
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := y.server.Client().Do(req)
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != 200 {
+		y.t.Fatalf("status %d", resp.StatusCode)
+	}
+	var h heard
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		key, value, _ := strings.Cut(lines.Text(), ": ")
+		switch key {
+		case "event":
+			h.event = value
+		case "id":
+			h.id = value
+		case "data":
+			if err := json.Unmarshal([]byte(value), &h.data); err != nil {
+				y.t.Fatal(err)
+			}
+		case "":
+			if enough(h) {
+				return
+			}
+			h = heard{}
+		}
+	}
+	y.t.Fatalf("the stream ended: %v", lines.Err())
+}
+
+func TestAWatchTellsWhatIsThereAndThenWhatChanges(t *testing.T) {
+	y := newToy(t)
+	y.boat("root", "b", "beth")
+	y.boat("member", "a", "ann")
+	var told []string
+	y.listen("member", "kinds=boat", func(h heard) bool {
+		told = append(told, strings.TrimSpace(h.event+" "+h.data.Type+" "+h.data.Object.Name))
+		switch {
+		case h.event == "synced":
+			go func() {
+				y.boat("root", "b", "bill")
+				y.boat("member", "a", "amy")
+				y.do("member", "DELETE", inA+"/ann", "")
+			}()
+		case h.event == "bookmark":
+			told = told[:len(told)-1]
+		}
+		return h.data.Type == "delete"
+	})
+	if got := strings.Join(told, ", "); got != "change put ann, synced, change put amy, change delete ann" {
+		t.Error(got)
+	}
+}
+
+func TestAWatchThatBreaksGoesOnWithoutLoss(t *testing.T) {
+	y := newToy(t)
+	const n = 60
+	w := store.Specs(store.NewLedger(), boats, "test")
+	go func() {
+		for i := range n {
+			b := y.DB.Begin()
+			for _, twin := range []string{"x", "y"} { // two records in one revision
+				r := &Boat{}
+				r.Name, r.Project = fmt.Sprintf("%s%d", twin, i), "a"
+				w.Create(b, r)
+			}
+			if err := y.DB.Commit(t.Context(), b); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	seen, last, breaks := map[string]bool{}, "0", 0
+	for len(seen) < 2*n && breaks < 500 {
+		left := 5 // odd, so that it often breaks between the twins
+		breaks++
+		y.listen("viewer", "", func(h heard) bool {
+			if h.data.Object.Name != "" {
+				seen[h.data.Object.Name] = true
+			}
+			if h.id != "" {
+				last = h.id
+			}
+			left--
+			return left == 0
+		}, "Last-Event-ID", last)
+	}
+	for i := range n {
+		if !seen[fmt.Sprintf("x%d", i)] || !seen[fmt.Sprintf("y%d", i)] {
+			t.Fatalf("revision %d was lost", i)
+		}
+	}
+}
+
+func TestAWatchOfAPastThatIsGoneIsTooLate(t *testing.T) {
+	y := newToy(t)
+	for range 21_000 { // the memory store keeps 10,000 revisions
+		key := store.ClaimKey("a", "k")
+		if _, err := y.DB.Store().Commit(t.Context(), store.Change{Key: key, Op: store.Put, Value: []byte(`""`), Expect: store.Any}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	y.want(410, y.do("member", "GET", "/v1/watch?after=1", "")).problem(t)
+	y.want(422, y.do("member", "GET", "/v1/watch?after=x", "")).problem(t)
+	y.want(404, y.do("member", "GET", "/v1/watch?kinds=ship", "")).problem(t)
+}
+
+func TestAClientThatNeverReadsItsWatchIsCutOff(t *testing.T) {
+	y := newToy(t)
+	req, _ := http.NewRequest("GET", y.server.URL+"/v1/watch", nil)
+	req.Header.Set("Authorization", "Bearer root")
+	resp, err := y.server.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	// Nobody reads resp.Body. Others are served, and the writer is let go of.
+	big := strings.Repeat("x", 100_000)
+	began := time.Now()
+	for i := range 200 {
+		y.want(201, y.do("member", "POST", inA, fmt.Sprintf(`{"name":"n%d","spec":{"note":"%s"}}`, i, big)))
+	}
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("others were held up: %s", took)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for y.watching.Load() > 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("the watch that nobody reads is still there")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}

@@ -1,0 +1,115 @@
+package house
+
+import (
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	readme       = "README.md"
+	readmeScreen = 60
+)
+
+var link = regexp.MustCompile(`\]\(([^)#\s]+)[^)]*\)`)
+
+func TestTheReadmeFitsOnOneScreen(t *testing.T) {
+	if n := strings.Count(read(t, readme), "\n"); n > readmeScreen {
+		t.Errorf("%s:1: %d lines, at most %d; move the rest to docs/", readme, n, readmeScreen)
+	}
+}
+
+func TestEveryPageIsReachedFromTheReadmeAndEveryLinkLeadsSomewhere(t *testing.T) {
+	tree := ours(t)
+	reached := map[string]bool{readme: true}
+	for todo := []string{readme}; len(todo) > 0; todo = todo[1:] {
+		page := todo[0]
+		n := 0
+		for line := range strings.Lines(read(t, page)) {
+			n++
+			for _, m := range link.FindAllStringSubmatch(line, -1) {
+				if strings.Contains(m[1], "://") || strings.HasPrefix(m[1], "mailto:") {
+					continue
+				}
+				target := path.Join(path.Dir(page), m[1])
+				if _, err := os.Stat(filepath.Join(root, target)); err != nil {
+					t.Errorf("%s:%d: the link %s leads nowhere; mend it", page, n, m[1])
+				} else if strings.HasSuffix(target, ".md") && !reached[target] {
+					reached[target] = true
+					todo = append(todo, target)
+				}
+			}
+		}
+	}
+	for _, file := range tree.files {
+		if strings.HasPrefix(file, "docs/") && strings.HasSuffix(file, ".md") && !reached[file] {
+			t.Errorf("%s:1: no page links here; link it from the page where a reader would look for it", file)
+		}
+	}
+}
+
+var (
+	fence   = regexp.MustCompile("(?s)```[a-z]*\n(.*?)```")
+	command = regexp.MustCompile(`(?m)(?:^|[$|(] ?)(?:sudo )?(?:\./bin/|bin/)?virga ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)?)`)
+)
+
+// documented lists the commands, "noun verb" or "verb", in the examples of a page.
+func documented(page string) []string {
+	var out []string
+	for _, block := range fence.FindAllStringSubmatch(page, -1) {
+		for _, m := range command.FindAllStringSubmatch(block[1], -1) {
+			out = append(out, m[1])
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func TestEveryCommandInTheGuideIsThere(t *testing.T) {
+	binary, err := filepath.Abs(filepath.Join(root, "bin", "virga"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(binary); err != nil {
+		t.Skip("there is no bin/virga to ask; run make build")
+	}
+	known := map[string]bool{}
+	for _, file := range ours(t).files {
+		if !strings.HasSuffix(file, ".md") || file == "CHANGELOG.md" {
+			continue
+		}
+		for _, c := range documented(read(t, file)) {
+			if _, asked := known[c]; !asked {
+				known[c] = isCommand(binary, c)
+			}
+			if !known[c] {
+				t.Errorf("%s:1: there is no command \"virga %s\"; mend the page, or write the command", file, c)
+			}
+		}
+	}
+}
+
+// isCommand asks the program for help: the usage of what is there begins with its own words. What
+// follows a command that takes an argument is no part of its name.
+func isCommand(binary, words string) bool {
+	out, err := exec.Command(binary, append(strings.Fields(words), "--help")...).CombinedOutput()
+	if err != nil {
+		return false
+	}
+	noun, verb, two := strings.Cut(words, " ")
+	text := string(out)
+	takesArgument := regexp.MustCompile(`(?m)^\s+virga ` + regexp.QuoteMeta(noun) + ` [A-Z<\[]`).MatchString(text)
+	return strings.Contains(text, "virga "+words) || two && verb != "" && takesArgument && !strings.Contains(text, "Available Commands")
+}
+
+func TestCommandsAreFoundInTheExamplesOfAPage(t *testing.T) {
+	page := "text `virga ignored here`\n```sh\nvirga vm create web --wait\n$ ./bin/virga up\nsudo virga down --all\ncurl x | virga image import a\n```\n"
+	if got := documented(page); !slices.Equal(got, []string{"down", "image import", "up", "vm create"}) {
+		t.Errorf("got %q", got)
+	}
+}

@@ -1,0 +1,132 @@
+package house
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// which other domains' types a domain may know; every domain may know identity and observe
+var neighbours = map[string][]string{
+	"compute":   {"storage", "network", "host", "cluster/placement"},
+	"container": {"storage", "network", "host", "cluster/placement"},
+	"storage":   {"host"},
+	"network":   {"host"},
+	"observe":   {"host"},
+	"cluster":   {"compute", "container", "storage", "network", "host"},
+	"host":      {},
+	"identity":  {},
+}
+
+// the layers of the engine, from below; the same number knows nothing of each other
+var layers = map[string]int{
+	"engine/fault": 0, "engine/resource": 0, "engine/store": 1, "engine/reconcile": 2, "engine/operation": 3, "engine/httpapi": 4,
+}
+
+// wire clients speak a foreign format and are usable alone
+var wireClients = []string{"compute/onhost/qmp", "compute/onhost/guest"}
+
+// mayImport decides by the two folders alone; why says what to do.
+func mayImport(from, to string) (ok bool, why string) {
+	top, _, _ := strings.Cut(from, "/")
+	switch {
+	case slices.Contains([]string{"cmd", "sim", "lab", "house", "tools"}, top):
+		return true, ""
+	case top == "cli":
+		return within(to, "cli") || within(to, "client"), "the command line knows the generated client only; ask the API"
+	case top == "client" || top == "web":
+		return within(to, top), "this is usable without the rest; keep it so"
+	case top == "engine":
+		return engineMay(from, to), "the engine imports downwards only: fault, resource, store, reconcile, operation, httpapi; it knows no domain"
+	case slices.Contains(wireClients, from):
+		return false, "a wire client imports nothing of ours; give it plain values"
+	case neighbours[top] == nil:
+		return false, "nobody has said what " + top + " may import; say it in house/imports_test.go"
+	}
+	return domainMay(top, from, to)
+}
+
+func engineMay(from, to string) bool {
+	layer := func(folder string) (int, string) {
+		parts := strings.SplitN(folder, "/", 3)
+		name := strings.Join(parts[:min(2, len(parts))], "/")
+		n, known := layers[name]
+		if !known {
+			return 100, name
+		}
+		return n, name
+	}
+	above, a := layer(from)
+	below, b := layer(to)
+	return within(to, "engine") && (below < above || a == b)
+}
+
+func domainMay(domain, from, to string) (bool, string) {
+	onhost := domain + "/onhost"
+	driver := strings.HasPrefix(from, onhost+"/")
+	switch {
+	case driver:
+		ok := within(to, domain) || slices.Contains([]string{"engine/fault", "engine/resource"}, to) || slices.Contains(neighbours[domain], to)
+		return ok, "a driver knows faults, resources, types, and its wire client; let the loop in " + onhost + " read and write records"
+	case within(to, "engine"):
+		return true, ""
+	case from == domain && within(to, onhost):
+		return false, "the servers' half does not know the hosts' half; talk through records"
+	case from == onhost && strings.HasPrefix(to, onhost+"/"):
+		return false, "the hosts' half declares the interface; cmd/virga picks the driver"
+	case within(to, domain) || within(to, "identity") || to == "observe":
+		return true, ""
+	}
+	return slices.Contains(neighbours[domain], to), "a domain knows the types of " + strings.Join(neighbours[domain], ", ") + "; talk through records"
+}
+
+func within(folder, top string) bool { return folder == top || strings.HasPrefix(folder, top+"/") }
+
+func TestImportsGoOneWay(t *testing.T) {
+	tree := ours(t)
+	for _, f := range tree.gos {
+		if f.test {
+			continue
+		}
+		for to, line := range tree.imports(f) {
+			if ok, why := mayImport(f.folder(), to); !ok {
+				t.Errorf("%s:%d: %s must not import %s: %s", f.path, line, f.folder(), to, why)
+			}
+		}
+	}
+}
+
+func TestTheRuleOfImportsIsWhatTheDocumentSays(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		want     bool
+	}{
+		{"engine/store", "engine/fault", true},
+		{"engine/store/etcd", "engine/store", true},
+		{"engine/fault", "engine/store", false},
+		{"engine/reconcile", "engine/operation", false},
+		{"engine/store", "compute", false},
+		{"compute", "engine/httpapi", true},
+		{"compute", "storage", true},
+		{"compute", "storage/onhost", false},
+		{"compute", "cluster/placement", true},
+		{"compute", "cluster/ha", false},
+		{"compute", "compute/onhost", false},
+		{"compute", "observe", true},
+		{"storage", "compute", false},
+		{"cluster/ha", "compute", true},
+		{"compute/onhost", "compute", true},
+		{"compute/onhost", "compute/onhost/qemu", false},
+		{"compute/onhost/qemu", "compute/onhost/qmp", true},
+		{"compute/onhost/qemu", "engine/store", false},
+		{"compute/onhost/qmp", "engine/fault", false},
+		{"cli", "client", true},
+		{"cli", "compute", false},
+		{"cmd/virga", "compute/onhost/qemu", true},
+		{"billing", "engine/store", false},
+	} {
+		if got, _ := mayImport(c.from, c.to); got != c.want {
+			t.Errorf("%s importing %s: %v, want %v", c.from, c.to, got, c.want)
+		}
+	}
+}

@@ -27,7 +27,7 @@ type Writers struct {
 
 // Recorder tells people what happened, in the same commit.
 type Recorder interface {
-	Record(b *store.Batch, about resource.Object, severity, reason, message, by string)
+	Record(b *store.Batch, about resource.Ref, name, severity, reason, message, by string)
 }
 
 // Controller keeps VMs true on the server: it makes and ends their instances, and moves them.
@@ -53,18 +53,19 @@ func crashPause(n int64) time.Duration {
 }
 
 // newInstance puts an instance of the machine on a host into the batch, with its attachments and plugs.
-func (c *Controller) newInstance(b *store.Batch, snap *store.Snapshot, vm *VM, hostID resource.ID, epoch int64, name string, run Run) (*Instance, error) {
+func (c *Controller) newInstance(b *store.Batch, snap *store.Snapshot, vm *VM, hostID resource.ID, epoch int64, name string, adjust func(*InstanceSpec)) (*Instance, error) {
 	h, err := store.Need(snap, host.Hosts, hostID)
 	if err != nil {
 		return nil, err
 	}
 	i := &Instance{Spec: InstanceSpec{
 		VMID: vm.ID, VMName: vm.Name, Hostname: vm.Spec.Hostname, HostID: hostID, Boot: vm.Spec.Boot, Epoch: epoch,
-		Run: run, StopTimeoutSeconds: vm.Spec.StopTimeoutSeconds, CPUs: vm.Spec.CPUs, MemoryMiB: vm.Spec.MemoryMiB,
+		StopTimeoutSeconds: vm.Spec.StopTimeoutSeconds, CPUs: vm.Spec.CPUs, MemoryMiB: vm.Spec.MemoryMiB,
 		MachineType: h.Status.Profile.MachineType, CPUModel: cpuModel(h.Status.Profile.Accelerator),
 		Accelerator: h.Status.Profile.Accelerator, UID: vm.Spec.UID, SSHKeys: vm.Spec.SSHKeys, UserData: vm.Spec.UserData,
 	}}
 	i.ID, i.Name, i.Project = resource.NewID(), name, vm.Project
+	adjust(&i.Spec)
 	for n, d := range vm.Spec.Disks {
 		a := &storage.Attachment{Spec: storage.AttachmentSpec{
 			VolumeID: d.VolumeID, VMID: vm.ID, InstanceID: i.ID, HostID: hostID, Epoch: epoch, UID: vm.Spec.UID,

@@ -113,9 +113,10 @@ type VMStatus struct {
 	// EndedBoot is the last boot that is used up, and EndedWhy how it ended.
 	EndedBoot int64  `json:"endedBoot,omitempty"`
 	EndedWhy  string `json:"endedWhy,omitempty"`
-	// Crashes counts the crashes in this boot; RetryAt is when the next start is due.
-	Crashes int64     `json:"crashes,omitempty"`
-	RetryAt time.Time `json:"retryAt,omitzero"`
+	// Crashes counts the crashes in boot CrashBoot; RetryAt is when the next start is due.
+	Crashes   int64     `json:"crashes,omitempty"`
+	CrashBoot int64     `json:"crashBoot,omitempty"`
+	RetryAt   time.Time `json:"retryAt,omitzero"`
 	// Addresses are its IP addresses.
 	Addresses []string `json:"addresses,omitempty"`
 	// Accelerator is how its instructions are run: kvm or tcg.

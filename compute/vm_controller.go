@@ -109,14 +109,12 @@ func (c *Controller) place(ctx context.Context, snap *store.Snapshot, vm *VM) (r
 	epoch := vm.Status.Epoch + 1
 	request := PlaceRequest{VM: vm, Epoch: epoch, Why: fmt.Sprintf("start of boot %d", vm.Spec.Boot)}
 	err := c.placer.Place(ctx, request, func(b *store.Batch, hostID resource.ID) error {
-		i, err := c.newInstance(b, snap, vm, hostID, epoch, fmt.Sprintf("%s-%d", vm.ID, epoch), startingRun(vm))
+		i, err := c.newInstance(b, snap, vm, hostID, epoch, fmt.Sprintf("%s-%d", vm.ID, epoch),
+			func(s *InstanceSpec) { s.Run = startingRun(vm) })
 		if err != nil {
 			return err
 		}
 		c.put(b, snap, vm, PhaseStarting, nil, func(s *VMStatus) {
-			if vm.Spec.Boot > s.EndedBoot && s.Crashes > 0 && s.RetryAt.IsZero() {
-				s.Crashes = 0
-			}
 			s.InstanceID, s.HostID, s.Epoch, s.Accelerator = i.ID, hostID, epoch, i.Spec.Accelerator
 		})
 		return nil
@@ -164,7 +162,7 @@ func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p
 		problem = fault.New(fault.Kind(i.Status.Problems[0].Kind), "%s", i.Status.Problems[0].Message)
 	}
 	if vm.Status.Phase != PhaseRunning && p.phase == PhaseRunning {
-		c.events.Record(b, vm, "info", "running", "the machine runs on host "+hostName(snap, i.Spec.HostID), "compute")
+		c.events.Record(b, vm.Ref(), vm.Name, "info", "running", "the machine runs on host "+hostName(snap, i.Spec.HostID), "compute")
 	}
 	calm := i.Status.Phase == InstanceRunning && f.now.Sub(i.Status.StartedAt) > steady
 	c.put(b, snap, vm, p.phase, problem, func(s *VMStatus) {
@@ -194,7 +192,7 @@ func (c *Controller) reap(ctx context.Context, snap *store.Snapshot, vm *VM, i *
 	if end.crashed {
 		severity = "error"
 	}
-	c.events.Record(b, vm, severity, string(i.Status.Exit), message, "compute")
+	c.events.Record(b, vm.Ref(), vm.Name, severity, string(i.Status.Exit), message, "compute")
 	phase := PhaseStopping
 	if end.crashed {
 		phase = PhaseCrashed
@@ -202,6 +200,9 @@ func (c *Controller) reap(ctx context.Context, snap *store.Snapshot, vm *VM, i *
 	c.put(b, snap, vm, phase, crashProblem(end, message), func(s *VMStatus) {
 		s.InstanceID, s.StartedAt, s.OperationID = "", time.Time{}, ""
 		if end.crashed {
+			if s.CrashBoot != i.Spec.Boot {
+				s.Crashes, s.CrashBoot = 0, i.Spec.Boot
+			}
 			s.Crashes++
 			s.RetryAt = c.db.Now().Add(crashPause(s.Crashes))
 		} else {

@@ -66,7 +66,7 @@ func decideIdle(f facts) plan {
 		return plan{act: actAwait, phase: PhaseStopping}
 	case vm.Spec.Power == Stopped || ended:
 		return plan{act: actRest, phase: idlePhase(vm, ended)}
-	case f.now.Before(vm.Status.RetryAt) && vm.Status.Crashes > 0:
+	case vm.Status.Crashes > 0 && vm.Status.CrashBoot == vm.Spec.Boot && f.now.Before(vm.Status.RetryAt):
 		return plan{act: actRest, phase: PhaseCrashed, after: vm.Status.RetryAt.Sub(f.now)}
 	}
 	return plan{act: actPlace, phase: PhasePending}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/fault"
+)
+
+// pidFile names the daemon's process and the time it began, so that a number that was given to
+// another process is not taken for ours.
+func (c *config) pidFile() string { return filepath.Join(c.run, "virga.pid") }
+
+func (c *config) writePID() error {
+	text := fmt.Sprintf("%d %s\n", os.Getpid(), startTime(os.Getpid()))
+	return writeFile(c.pidFile(), []byte(text), 0o644)
+}
+
+// daemonPID is the running daemon of these folders; 0 if none runs.
+func (c *config) daemonPID() int {
+	data, err := os.ReadFile(c.pidFile())
+	if err != nil {
+		return 0
+	}
+	pid, begun, _ := strings.Cut(strings.TrimSpace(string(data)), " ")
+	n, err := strconv.Atoi(pid)
+	if err != nil || begun == "" || startTime(n) != begun {
+		return 0
+	}
+	return n
+}
+
+// startTime is field 22 of /proc/PID/stat; empty if there is no such process, or it is a zombie.
+func startTime(pid int) string {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(fields) < 20 || fields[0] == "Z" {
+		return ""
+	}
+	return fields[19]
+}
+
+// startDaemon starts the daemon as a process of its own and waits until it is ready.
+func (c *config) startDaemon(ctx context.Context) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fault.New(fault.Internal, "find this program: %w", err)
+	}
+	if err := os.MkdirAll(c.run, 0o711); err != nil {
+		return fault.New(fault.Internal, "make the run folder: %w", err)
+	}
+	log, err := os.OpenFile(c.logFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	if err != nil {
+		return fault.New(fault.Internal, "open the log: %w", err)
+	}
+	defer log.Close()
+	begin, _ := log.Seek(0, 2)
+	cmd := exec.Command(self, "daemon", "--state", c.state, "--run", c.run)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return fault.New(fault.Internal, "start the daemon: %w", err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		if err := c.ready(ctx); err == nil {
+			return nil
+		} else if ctx.Err() != nil {
+			return fault.New(fault.Unavailable, "wait for the daemon: %w; its log is %s", err, c.logFile())
+		}
+		select {
+		case <-ended:
+			return fault.New(fault.Precondition, "the daemon ended at once: %s", lastWords(c.logFile(), begin))
+		case <-time.After(25 * time.Millisecond):
+		}
+	}
+}
+
+func (c *config) logFile() string { return c.in("virga.log") }
+
+// lastWords are the lines that a daemon wrote before it ended.
+func lastWords(path string, from int64) string {
+	data, err := os.ReadFile(path)
+	if err != nil || int64(len(data)) < from {
+		return "it said nothing"
+	}
+	lines := strings.Split(strings.TrimSpace(string(data[from:])), "\n")
+	last := strings.TrimSpace(lines[len(lines)-1])
+	if last == "" {
+		return "it said nothing"
+	}
+	return last
+}
+
+// ready asks the daemon on its socket whether it can do its work.
+func (c *config) ready(ctx context.Context) error {
+	client := http.Client{Timeout: time.Second, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", c.socket())
+		}, DisableKeepAlives: true}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://virga/ready", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return errors.New("it is not ready yet: " + answer.Status)
+	}
+	return nil
+}
+
+// stopDaemon asks the daemon to end and waits; one that does not end in time is killed, which it
+// is built to survive.
+func (c *config) stopDaemon(patience time.Duration) (stopped bool, err error) {
+	pid := c.daemonPID()
+	if pid == 0 {
+		return false, nil
+	}
+	begun := startTime(pid)
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return false, fault.New(fault.Denied, "stop the daemon (process %d): %w", pid, err)
+	}
+	for deadline := time.Now().Add(patience); startTime(pid) == begun; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			deadline = deadline.Add(time.Minute)
+		}
+	}
+	_ = os.Remove(c.pidFile())
+	return true, nil
+}

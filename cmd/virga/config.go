@@ -1,0 +1,123 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+// config is what a host remembers between starts. It lies in the state folder.
+type config struct {
+	// Name of the host in the cloud.
+	Name string `json:"name"`
+	// Server is "yes" where this host holds the state of the cloud.
+	Server string `json:"server"`
+	// Listen is the address of the HTTPS API; servers only.
+	Listen string `json:"listen,omitempty"`
+	// Servers are the addresses, host:port, that the agent reaches the API at.
+	Servers []string `json:"servers"`
+	// Address is this host's address for the servers and the other hosts.
+	Address string `json:"address"`
+	// AgentPort is the port that the agent listens on.
+	AgentPort int `json:"agentPort"`
+	// OVNPort is the port of OVN's southbound database; servers only.
+	OVNPort int `json:"ovnPort,omitempty"`
+	// OVNRemote is where the agent finds OVN's southbound database; empty: the unix socket here.
+	OVNRemote string `json:"ovnRemote,omitempty"`
+	// Uplink is the card that the overlay takes over in the user-space datapath; empty: none.
+	Uplink string `json:"uplink,omitempty"`
+	// HostID is who this host is; empty until it has joined.
+	HostID resource.ID `json:"hostID,omitempty"`
+
+	state, run string
+}
+
+func (c *config) path() string          { return filepath.Join(c.state, "config.json") }
+func (c *config) in(name string) string { return filepath.Join(c.state, name) }
+func (c *config) socket() string        { return filepath.Join(c.run, "api.sock") }
+
+// loadConfig reads the config of a state folder; found is false where there is none yet.
+func loadConfig(state, run string) (c *config, found bool, err error) {
+	c = &config{state: state, run: run}
+	data, err := os.ReadFile(c.path())
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, false, nil
+	}
+	if err != nil {
+		return nil, false, fault.New(fault.Internal, "read the config: %w", err)
+	}
+	if err := json.Unmarshal(data, c); err != nil {
+		return nil, false, fault.New(fault.Precondition, "read %s: %w; repair it, or move the state folder away to begin anew", c.path(), err)
+	}
+	return c, true, nil
+}
+
+func (c *config) save() error {
+	if err := os.MkdirAll(c.state, 0o711); err != nil {
+		return fault.New(fault.Internal, "make the state folder: %w", err)
+	}
+	data, _ := json.MarshalIndent(c, "", "  ")
+	return writeFile(c.path(), append(data, '\n'), 0o600)
+}
+
+// writeFile replaces a file so that a power cut leaves the old or the new one whole.
+func writeFile(path string, data []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return fault.New(fault.Internal, "write %s: %w", path, err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fault.New(fault.Internal, "write %s: %w", path, err)
+	}
+	return nil
+}
+
+// ownAddress is the address of this machine that others are likely to reach: the first that is
+// global and not a container's or our own bridge; loopback on a machine without any.
+func ownAddress() string {
+	cards, err := net.Interfaces()
+	if err != nil {
+		return "127.0.0.1"
+	}
+	for _, card := range cards {
+		if card.Flags&net.FlagUp == 0 || card.Flags&net.FlagLoopback != 0 || strings.HasPrefix(card.Name, "br-") || strings.HasPrefix(card.Name, "docker") {
+			continue
+		}
+		addresses, _ := card.Addrs()
+		for _, a := range addresses {
+			if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() != nil && ip.IP.IsGlobalUnicast() {
+				return ip.IP.String()
+			}
+		}
+	}
+	return "127.0.0.1"
+}
+
+// hostName is the machine's own name, made fit to be a record's.
+func hostName() string {
+	name, _ := os.Hostname()
+	name, _, _ = strings.Cut(strings.ToLower(name), ".")
+	name = strings.Trim(strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return '-'
+	}, name), "-")
+	if name == "" {
+		return "host"
+	}
+	return name
+}

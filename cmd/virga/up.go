@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/virga-cloud/virga/engine/fault"
+)
+
+// The folders of a host that is alone on its machine.
+const (
+	defaultState = "/var/lib/virga"
+	defaultRun   = "/run/virga"
+)
+
+type folders struct{ state, run string }
+
+func (f *folders) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.state, "state", defaultState, "folder of everything that must outlive a reboot")
+	if cmd.Root() == cmd { // the command line's own root has it already
+		cmd.Flags().StringVar(&f.run, "run", defaultRun, "folder of sockets and process numbers")
+	}
+}
+
+// resolve makes the folders absolute: daemons and guests keep them for long.
+func (f *folders) resolve(cmd *cobra.Command) error {
+	if flag := cmd.Flag("run"); flag != nil && flag.Value.String() != "" {
+		f.run = flag.Value.String()
+	}
+	if f.run == "" {
+		f.run = defaultRun
+	}
+	var err error
+	if f.state, err = filepath.Abs(f.state); err == nil {
+		f.run, err = filepath.Abs(f.run)
+	}
+	if err != nil {
+		return fault.New(fault.Invalid, "find the folders: %w", err)
+	}
+	return nil
+}
+
+// hostFlags are what can be said about a host when it first starts.
+type hostFlags struct {
+	folders
+	name, address, listen, uplink string
+	agentPort, ovnPort            int
+}
+
+func (h *hostFlags) flags(cmd *cobra.Command, server bool) {
+	h.folders.flags(cmd)
+	cmd.Flags().StringVar(&h.name, "name", "", "name of this host in the cloud (default: the machine's name)")
+	cmd.Flags().StringVar(&h.address, "address", "", "address of this host for the others (default: the first that fits)")
+	cmd.Flags().StringVar(&h.uplink, "uplink", "", "card that the overlay takes over where the switch works in user space")
+	cmd.Flags().IntVar(&h.agentPort, "agent-port", 7444, "port of this host's agent")
+	if server {
+		cmd.Flags().StringVar(&h.listen, "listen", ":7443", "address of the HTTPS API")
+		cmd.Flags().IntVar(&h.ovnPort, "ovn-port", 6642, "port of the virtual network's database for further hosts")
+	}
+}
+
+// apply fills a config; what it has already stays, unless the flag was given.
+func (h *hostFlags) apply(c *config, cmd *cobra.Command) {
+	set := func(to *string, flag, value, fallback string) {
+		if cmd.Flags().Changed(flag) || *to == "" {
+			if value == "" {
+				value = fallback
+			}
+			*to = value
+		}
+	}
+	set(&c.Name, "name", h.name, hostName())
+	set(&c.Address, "address", h.address, ownAddress())
+	set(&c.Uplink, "uplink", h.uplink, "")
+	if cmd.Flags().Changed("agent-port") || c.AgentPort == 0 {
+		c.AgentPort = h.agentPort
+	}
+}
+
+func upCommand() *cobra.Command {
+	var h hostFlags
+	cmd := &cobra.Command{
+		Use: "up", Short: "Start Virga on this machine, in the background; the first time, this makes a new cloud",
+		Example: "  virga up\n  virga up --name h1 --address 192.0.2.10", Args: cobra.NoArgs, GroupID: "daemon",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := h.resolve(cmd); err != nil {
+				return err
+			}
+			return up(cmd.Context(), cmd, &h)
+		},
+	}
+	h.flags(cmd, true)
+	return cmd
+}
+
+func up(ctx context.Context, cmd *cobra.Command, h *hostFlags) error {
+	if os.Geteuid() != 0 {
+		return fault.New(fault.Denied, "start Virga: it runs machines, switches and disks, so root has to; try sudo virga up")
+	}
+	c, found, err := loadConfig(h.state, h.run)
+	if err != nil {
+		return err
+	}
+	if pid := c.daemonPID(); pid != 0 {
+		fmt.Fprintf(cmd.OutOrStdout(), "Virga runs already on host %s (process %d).\n", c.Name, pid)
+		return nil
+	}
+	h.apply(c, cmd)
+	if !found {
+		c.Server = "yes"
+	}
+	if c.Server == "yes" {
+		if cmd.Flags().Changed("listen") || c.Listen == "" {
+			c.Listen = h.listen
+		}
+		if cmd.Flags().Changed("ovn-port") || c.OVNPort == 0 {
+			c.OVNPort = h.ovnPort
+		}
+		_, port, err := net.SplitHostPort(c.Listen)
+		if _, bad := strconv.Atoi(port); err != nil || bad != nil {
+			return fault.New(fault.Invalid, "--listen %q is no address and port, like :7443 or 192.0.2.10:7443", c.Listen)
+		}
+		c.Servers = []string{net.JoinHostPort(c.Address, port)}
+	}
+	if err := c.save(); err != nil {
+		return err
+	}
+	begun := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	if err := c.startDaemon(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "Virga is up on host %s after %.1f s. API: https://%s (CA %s, token %s)\n", c.Name,
+		time.Since(begun).Seconds(), c.Servers[0], c.in("ca/ca.crt"), c.in("admin.token"))
+	return nil
+}

@@ -1,0 +1,350 @@
+package compute
+
+import (
+	"context"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/operation"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/network"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// Live migration, step by step, and what is true when we die there:
+//
+//	step      effect                                        after a crash
+//	reserve   claim, instance (incoming), attachments,      again: the instance is found by its name;
+//	          plugs on the target, in one commit            or undone: all of it goes, source's epoch rises
+//	receive   wait: the target is started paused and        again; or undone with reserve
+//	          listens
+//	transfer  the source sends its memory and stops;        again; or undone: the source goes on.
+//	          the target has it all and is paused           The target never runs without the commit
+//	switch    COMMIT: the machine is the target instance,   the transaction happened, or it did not
+//	          epoch + 1; target: run, source: end
+//	resume    wait: the target runs                         again
+//	clean     source instance, its attachments, plugs and   again
+//	          claim go
+//
+// Two running copies are impossible: the source's guest is stopped before the switch, and the
+// target's is let go only by the record that the switch writes.
+
+// MigrateType is the type of the operation.
+const MigrateType = "vm.migrate"
+
+// MigrateInput is what a migration is asked for with.
+type MigrateInput struct {
+	// HostID is the target; empty: placement chooses.
+	HostID resource.ID `json:"hostID,omitempty"`
+}
+
+// lookAgain is how often a step that waits for records looks by itself.
+const lookAgain = 500 * time.Millisecond
+
+// Movable refuses a machine that cannot be moved now.
+func Movable(vm *VM, target resource.ID) error {
+	refuse := func(kind fault.Kind, why string) error {
+		return fault.New(kind, "migrate machine %s: %s", vm.Name, why)
+	}
+	switch {
+	case vm.Deleting != nil:
+		return refuse(fault.Precondition, "it is being deleted")
+	case vm.Status.Phase == PhaseMoving:
+		return refuse(fault.Precondition, "it is being moved already; wait for that operation, or cancel it")
+	case vm.Status.Phase != PhaseRunning:
+		return refuse(fault.Precondition, "it is "+vm.Status.Phase+", and only a running machine can be moved live; start it first")
+	case target != "" && target == vm.Status.HostID:
+		return refuse(fault.Precondition, "it is on that host already")
+	case vm.Spec.HostID != "" && target != vm.Spec.HostID:
+		return refuse(fault.Precondition, "it is confined to its host")
+	}
+	return nil
+}
+
+func moveRequest(vm *VM, target resource.ID, why, machineType string) PlaceRequest {
+	return PlaceRequest{
+		VM: vm, Epoch: vm.Status.Epoch + 1, OnHost: target, NotOn: []resource.ID{vm.Status.HostID}, MachineType: machineType, Why: why,
+	}
+}
+
+// Migration is the operation that moves a machine.
+func (c *Controller) Migration() operation.Definition {
+	return operation.Definition{
+		Type: MigrateType, Doc: "Move a running machine to another host, without stopping it for longer than a blink.",
+		Wakes: []resource.Kind{Instances.Kind, storage.Attachments.Kind, network.Plugs.Kind},
+		Steps: []operation.Step{
+			{Name: "reserve", Doc: "claim room on the target and prepare disks and ports there", Do: c.reserve, Undo: c.unreserve},
+			{Name: "receive", Doc: "start the target, paused, ready to receive", Do: c.receive},
+			{Name: "transfer", Doc: "send the memory; the machine stands still at the end", Do: c.transfer, Undo: c.goOn},
+			{Name: "switch", Doc: "the machine is now the one on the target", Commit: true, Do: c.switchOver},
+			{Name: "resume", Doc: "the machine runs on the target", Do: c.resumed},
+			{Name: "clean", Doc: "free what is left on the source", Do: c.clean},
+		},
+	}
+}
+
+// move is what all steps look at.
+type move struct {
+	snap           *store.Snapshot
+	vm             *VM
+	source, target *Instance
+}
+
+func targetName(op resource.ID) string { return "move-" + string(op) }
+
+// look finds the two instances. Before the switch the machine is the source, after it the target.
+func (c *Controller) look(r *operation.Run) (move, error) {
+	m := move{snap: c.db.Snapshot()}
+	var err error
+	if m.vm, err = store.Need(m.snap, VMs, r.Operation.Spec.Target.ID); err != nil {
+		return m, err
+	}
+	m.target = store.Named(m.snap, Instances, m.vm.Project, targetName(r.Operation.ID))
+	for _, i := range store.Referring(m.snap, Instances, m.vm.ID) {
+		if m.target == nil || i.ID != m.target.ID {
+			m.source = i
+		}
+	}
+	return m, nil
+}
+
+func (c *Controller) reserve(ctx context.Context, r *operation.Run) error {
+	m, err := c.look(r)
+	if err != nil || m.target != nil {
+		return err
+	}
+	in, err := operation.Input[MigrateInput](r)
+	if err != nil {
+		return err
+	}
+	if err := Movable(m.vm, in.HostID); err != nil {
+		return err
+	}
+	if m.source == nil || m.source.ID != m.vm.Status.InstanceID {
+		return fault.New(fault.Precondition, "migrate machine %s: an earlier instance of it is still being cleaned up; try again soon", m.vm.Name)
+	}
+	request := moveRequest(m.vm, in.HostID, "migration asked for by "+r.Operation.Spec.By, m.source.Spec.MachineType)
+	return c.placer.Place(ctx, request, func(b *store.Batch, hostID resource.ID) error {
+		if h := store.Find(m.snap, host.Hosts, hostID); h == nil || h.Status.Profile.Accelerator != m.source.Spec.Accelerator {
+			return fault.New(fault.Precondition, "migrate machine %s: it runs with %s, and host %s does not", m.vm.Name, m.source.Spec.Accelerator, hostName(m.snap, hostID))
+		}
+		_, err := c.newInstance(b, m.snap, m.vm, hostID, m.vm.Status.Epoch+1, targetName(r.Operation.ID), func(s *InstanceSpec) {
+			s.Run, s.Boot, s.MachineType, s.CPUModel = RunIncoming, m.source.Spec.Boot, m.source.Spec.MachineType, m.source.Spec.CPUModel
+			s.CPUs, s.MemoryMiB, s.SSHKeys, s.UserData = m.source.Spec.CPUs, m.source.Spec.MemoryMiB, m.source.Spec.SSHKeys, m.source.Spec.UserData
+		})
+		c.put(b, m.snap, m.vm, PhaseMoving, nil, func(s *VMStatus) { s.OperationID = r.Operation.ID })
+		return err
+	})
+}
+
+// unreserve removes everything on the target. Then the source's epoch rises above the target's, so
+// that whatever may be left there is refused for ever.
+func (c *Controller) unreserve(ctx context.Context, r *operation.Run) error {
+	m, err := c.look(r)
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	b := c.db.Begin()
+	gone := m.target == nil || hostState(m.snap, m.target.Spec.HostID) == host.Lost
+	if m.target != nil {
+		c.w.Instances.Set(b, m.target, func(s *InstanceSpec) { s.Run = RunKilled })
+		c.w.Instances.Delete(b, m.target)
+	} else {
+		c.deleteLeftovers(b, m.snap, m.vm)
+		gone = gone && b.Empty() && !leftOver(m.snap, m.vm)
+	}
+	if !gone {
+		if err := c.db.Commit(ctx, b); err != nil {
+			return err
+		}
+		return operation.NotYet(lookAgain, "the target has not let go of everything yet")
+	}
+	c.placer.Release(b, m.vm, m.vm.Status.HostID)
+	if m.vm.Status.OperationID == r.Operation.ID {
+		c.raise(b, m)
+	}
+	return c.db.Commit(ctx, b)
+}
+
+// leftOver reports whether anything of an instance that is gone still waits for its agent.
+func leftOver(snap *store.Snapshot, vm *VM) bool {
+	for _, a := range store.Referring(snap, storage.Attachments, vm.ID) {
+		if store.Find(snap, Instances, a.Spec.InstanceID) == nil {
+			return true
+		}
+	}
+	for _, p := range store.Referring(snap, network.Plugs, vm.ID) {
+		if store.Find(snap, Instances, p.Spec.InstanceID) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// raise gives the machine that stays where it is an epoch above the one of the attempt.
+func (c *Controller) raise(b *store.Batch, m move) {
+	epoch := m.vm.Status.Epoch + 2
+	c.w.VMStatuses.Set(b, m.vm, func(s *VMStatus) { s.Epoch, s.OperationID = epoch, "" })
+	i := m.source
+	if i == nil || i.ID != m.vm.Status.InstanceID {
+		return
+	}
+	c.w.Instances.Set(b, i, func(s *InstanceSpec) { s.Epoch = epoch })
+	for _, a := range store.Referring(m.snap, storage.Attachments, i.ID) {
+		c.w.Attachments.Set(b, a, func(s *storage.AttachmentSpec) { s.Epoch = epoch })
+	}
+	for _, p := range store.Referring(m.snap, network.Plugs, i.ID) {
+		c.w.Plugs.Set(b, p, func(s *network.PlugSpec) { s.Epoch = epoch })
+	}
+}
+
+// healthy says why an attempt has become hopeless; nil while there is hope.
+func (m move) healthy() error {
+	refuse := func(why string) error { return fault.New(fault.Precondition, "migrate machine %s: %s", m.vm.Name, why) }
+	switch {
+	case m.target == nil || m.target.Deleting != nil:
+		return refuse("its instance on the target is gone")
+	case m.source == nil || m.source.Deleting != nil:
+		return refuse("its instance on the source is gone")
+	case m.vm.Deleting != nil:
+		return refuse("it is being deleted")
+	case m.target.Status.Phase == InstanceStopped:
+		return refuse("the target ended: " + m.target.Status.ExitMessage)
+	case m.source.Status.Phase == InstanceStopped:
+		return refuse("the machine ended meanwhile")
+	case hostState(m.snap, m.target.Spec.HostID) == host.Lost:
+		return refuse("target host " + hostName(m.snap, m.target.Spec.HostID) + " is not heard any more")
+	case hostState(m.snap, m.source.Spec.HostID) == host.Lost:
+		return refuse("source host " + hostName(m.snap, m.source.Spec.HostID) + " is not heard any more")
+	}
+	return nil
+}
+
+func (c *Controller) receive(_ context.Context, r *operation.Run) error {
+	m, err := c.look(r)
+	if err != nil {
+		return err
+	}
+	if err := m.healthy(); err != nil {
+		return err
+	}
+	if m.target.Status.Phase == InstanceIncoming || m.target.Status.Phase == InstanceReceived {
+		return nil
+	}
+	return operation.NotYet(lookAgain, "the target does not listen yet")
+}
+
+func (c *Controller) transfer(ctx context.Context, r *operation.Run) error {
+	m, err := c.look(r)
+	if err != nil {
+		return err
+	}
+	if err := m.healthy(); err != nil {
+		return err
+	}
+	s := m.source.Status
+	switch {
+	case s.OutgoingID == r.Operation.ID && s.OutgoingError != "":
+		return fault.New(fault.Precondition, "migrate machine %s: sending its memory failed: %s", m.vm.Name, s.OutgoingError)
+	case s.OutgoingID == r.Operation.ID && s.Phase == InstanceSent && m.target.Status.Phase == InstanceReceived:
+		return nil
+	}
+	address := ""
+	if h := store.Find(m.snap, host.Hosts, m.target.Spec.HostID); h != nil {
+		address = h.Status.Address
+	}
+	b := c.db.Begin()
+	c.w.Instances.Set(b, m.source, func(s *InstanceSpec) {
+		s.Outgoing = &Outgoing{OperationID: r.Operation.ID, InstanceID: m.target.ID, Address: address}
+	})
+	if err := c.db.Commit(ctx, b); err != nil {
+		return err
+	}
+	return operation.NotYet(lookAgain, "the memory is on its way")
+}
+
+// goOn undoes transfer: the source's guest runs on. A source whose host is lost is not waited for.
+func (c *Controller) goOn(ctx context.Context, r *operation.Run) error {
+	m, err := c.look(r)
+	if fault.Is(err, fault.NotFound) || m.source == nil {
+		return nil
+	}
+	b := c.db.Begin()
+	c.w.Instances.Set(b, m.source, func(s *InstanceSpec) { s.Outgoing = nil })
+	if err := c.db.Commit(ctx, b); err != nil {
+		return err
+	}
+	lost := hostState(m.snap, m.source.Spec.HostID) == host.Lost
+	if p := m.source.Status.Phase; lost || m.source.Spec.Outgoing == nil && p != InstanceSending && p != InstanceSent {
+		return nil
+	}
+	return operation.NotYet(lookAgain, "the source does not run on yet")
+}
+
+// switchOver is the point of no return: its writes and the journal are one transaction.
+func (c *Controller) switchOver(_ context.Context, r *operation.Run) error {
+	m, err := c.look(r)
+	if err != nil {
+		return err
+	}
+	if err := m.healthy(); err != nil {
+		return err
+	}
+	if m.vm.Status.InstanceID != m.source.ID || m.source.Status.Phase != InstanceSent || m.target.Status.Phase != InstanceReceived {
+		return fault.New(fault.Precondition, "migrate machine %s: it is not ready to be switched over", m.vm.Name)
+	}
+	c.w.VMStatuses.Set(r.Batch, m.vm, func(s *VMStatus) {
+		s.InstanceID, s.HostID, s.Epoch = m.target.ID, m.target.Spec.HostID, m.target.Spec.Epoch
+	})
+	c.w.Instances.Set(r.Batch, m.target, func(s *InstanceSpec) { s.Run = RunRunning })
+	c.w.Instances.Set(r.Batch, m.source, func(s *InstanceSpec) { s.Run = RunKilled })
+	c.events.Record(r.Batch, m.vm.Ref(), m.vm.Name, "info", "migrated", "the machine moved from host "+hostName(m.snap, m.source.Spec.HostID)+" to host "+
+		hostName(m.snap, m.target.Spec.HostID), r.Operation.Spec.By)
+	return nil
+}
+
+// resumed waits for the target. If it ended instead, the VM loop will say what follows.
+func (c *Controller) resumed(_ context.Context, r *operation.Run) error {
+	m, err := c.look(r)
+	if fault.Is(err, fault.NotFound) || m.target == nil {
+		return nil
+	}
+	if p := m.target.Status.Phase; p == InstanceRunning || p == InstancePaused || p == InstanceStopped {
+		return nil
+	}
+	return operation.NotYet(lookAgain, "the target does not run yet")
+}
+
+// clean frees what the machine had on the source. A source host that is lost is not waited for.
+func (c *Controller) clean(ctx context.Context, r *operation.Run) error {
+	m, err := c.look(r)
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	b := c.db.Begin()
+	waiting := false
+	if m.source != nil {
+		c.w.Instances.Delete(b, m.source)
+		waiting = hostState(m.snap, m.source.Spec.HostID) != host.Lost
+	} else {
+		c.deleteLeftovers(b, m.snap, m.vm)
+		waiting = !b.Empty() || leftOver(m.snap, m.vm)
+	}
+	if !waiting {
+		c.placer.Release(b, m.vm, m.vm.Status.HostID)
+		c.w.VMStatuses.Set(b, m.vm, func(s *VMStatus) {
+			if s.OperationID == r.Operation.ID {
+				s.OperationID = ""
+			}
+		})
+	}
+	if err := c.db.Commit(ctx, b); err != nil {
+		return err
+	}
+	if waiting {
+		return operation.NotYet(lookAgain, "the source has not let go of everything yet")
+	}
+	return nil
+}

@@ -1,0 +1,163 @@
+package onhost
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/compute/stream"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+// Peer is who opened a connection to the agent: a server, or another host.
+type Peer struct {
+	Server bool
+	Host   resource.ID
+}
+
+// Streams are the agent's own routes, for servers and other hosts alone: consoles, screens, logs,
+// and the memory of machines that move in. The listener in front of it checks certificates.
+//
+//	GET /instances/{id}/console     upgrade: the serial line          servers
+//	GET /instances/{id}/display     upgrade: VNC                      servers
+//	GET /instances/{id}/screenshot  PNG                               servers
+//	GET /instances/{id}/log         what the serial line ever said    servers
+//	GET /instances/{id}/memory      upgrade: the source's QEMU        hosts, while the instance waits for it
+type Streams struct {
+	Hypervisor Hypervisor
+	// Peer says who asks.
+	Peer func(*http.Request) (Peer, error)
+	// Find gives the record of an instance here; nil if there is none.
+	Find func(resource.ID) *compute.Instance
+	// LogFile is where the serial line's log of an instance lies.
+	LogFile func(resource.ID) string
+}
+
+// Handler makes the routes.
+func (s *Streams) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /instances/{id}/console", s.forServers(s.console))
+	mux.HandleFunc("GET /instances/{id}/display", s.forServers(s.display))
+	mux.HandleFunc("GET /instances/{id}/screenshot", s.forServers(s.screenshot))
+	mux.HandleFunc("GET /instances/{id}/log", s.forServers(s.log))
+	mux.HandleFunc("GET /instances/{id}/memory", s.memory)
+	return mux
+}
+
+func (s *Streams) forServers(do func(http.ResponseWriter, *http.Request, resource.ID) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		peer, err := s.Peer(r)
+		if err == nil && !peer.Server {
+			err = fault.New(fault.Denied, "only a server of the cloud may ask this of an agent")
+		}
+		if err == nil {
+			err = do(w, r, resource.ID(r.PathValue("id")))
+		}
+		if err != nil {
+			stream.Fail(w, err)
+		}
+	}
+}
+
+func (s *Streams) console(w http.ResponseWriter, r *http.Request, id resource.ID) error {
+	c, ok := s.Hypervisor.(Console)
+	if !ok {
+		return fault.New(fault.Precondition, "this hypervisor has no consoles")
+	}
+	line, err := c.Console(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return s.splice(w, line)
+}
+
+func (s *Streams) display(w http.ResponseWriter, r *http.Request, id resource.ID) error {
+	c, ok := s.Hypervisor.(Console)
+	if !ok {
+		return fault.New(fault.Precondition, "this hypervisor has no screens")
+	}
+	path, err := c.Display(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		return fault.New(fault.Unavailable, "open the screen of instance %s: %w", id, err)
+	}
+	return s.splice(w, conn)
+}
+
+func (s *Streams) screenshot(w http.ResponseWriter, r *http.Request, id resource.ID) error {
+	shooter, ok := s.Hypervisor.(Screenshotter)
+	if !ok {
+		return fault.New(fault.Precondition, "this hypervisor takes no pictures")
+	}
+	png, err := shooter.Screenshot(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "image/png")
+	_, err = w.Write(png)
+	return err
+}
+
+func (s *Streams) log(w http.ResponseWriter, _ *http.Request, id resource.ID) error {
+	// The id comes from outside and becomes a path: only that of a record here will do.
+	if s.Find(id) == nil {
+		return fault.New(fault.NotFound, "no instance %s on this host", id)
+	}
+	f, err := os.Open(filepath.Clean(s.LogFile(id)))
+	if err != nil {
+		return fault.New(fault.NotFound, "instance %s has written nothing yet", id)
+	}
+	defer f.Close()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, err = io.Copy(w, f)
+	return err
+}
+
+// memory takes a machine's memory from the agent of its source.
+func (s *Streams) memory(w http.ResponseWriter, r *http.Request) {
+	id := resource.ID(r.PathValue("id"))
+	peer, err := s.Peer(r)
+	i := s.Find(id)
+	m, can := s.Hypervisor.(Migrator)
+	switch {
+	case err != nil:
+	case peer.Host == "":
+		err = fault.New(fault.Denied, "only another host may send memory")
+	case i == nil || i.Spec.Run != compute.RunIncoming:
+		err = fault.New(fault.Precondition, "instance %s does not wait for memory here", id)
+	case !can:
+		err = fault.New(fault.Precondition, "this hypervisor cannot move machines")
+	}
+	if err != nil {
+		stream.Fail(w, err)
+		return
+	}
+	conn, err := stream.Upgrade(w)
+	if err != nil {
+		stream.Fail(w, err)
+		return
+	}
+	defer conn.Close()
+	if err := m.AcceptStream(context.WithoutCancel(r.Context()), id, conn); err != nil {
+		slog.Warn("the memory of a machine that moves in broke off", "instance", id, "from", peer.Host, "error", err)
+	}
+}
+
+func (s *Streams) splice(w http.ResponseWriter, far io.ReadWriteCloser) error {
+	conn, err := stream.Upgrade(w)
+	if err != nil {
+		far.Close()
+		return err
+	}
+	stream.Splice(conn, far)
+	return nil
+}

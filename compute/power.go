@@ -1,0 +1,107 @@
+package compute
+
+import (
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/operation"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/network"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// Start asks for the machine to run: for the next boot if this one is used up. Starting what runs
+// is no error.
+func (f *Front) Start(b *store.Batch, vm *VM) error {
+	if err := usable(vm, "start"); err != nil {
+		return err
+	}
+	if vm.Status.InstanceID == "" {
+		if err := f.roomFor(vm); err != nil {
+			return err
+		}
+	}
+	f.VMs.Set(b, vm, func(s *VMSpec) {
+		over := s.Power == Stopped || vm.Status.EndedBoot >= s.Boot
+		waiting := vm.Status.Crashes > 0 && vm.Status.InstanceID == ""
+		s.Power = Running
+		if over || waiting {
+			s.Boot++
+		}
+	})
+	return nil
+}
+
+// Stop asks for the machine to be stopped: the guest is asked and gets its time, unless force.
+func (f *Front) Stop(b *store.Batch, vm *VM, force bool) error {
+	if err := usable(vm, "stop"); err != nil {
+		return err
+	}
+	f.VMs.Set(b, vm, func(s *VMSpec) {
+		s.Power = Stopped
+		if force {
+			s.Force = s.Boot
+		}
+	})
+	return nil
+}
+
+// Restart asks for the next boot.
+func (f *Front) Restart(b *store.Batch, vm *VM, force bool) error {
+	if err := usable(vm, "restart"); err != nil {
+		return err
+	}
+	f.VMs.Set(b, vm, func(s *VMSpec) {
+		if force {
+			s.Force = s.Boot
+		}
+		s.Power = Running
+		s.Boot++
+	})
+	return nil
+}
+
+// Pause asks for the machine to stand still in memory.
+func (f *Front) Pause(b *store.Batch, vm *VM) error {
+	if err := usable(vm, "pause"); err != nil {
+		return err
+	}
+	if vm.Spec.Power == Stopped || vm.Status.EndedBoot >= vm.Spec.Boot {
+		return fault.New(fault.Precondition, "pause machine %s: it does not run; start it first", vm.Name)
+	}
+	f.VMs.Set(b, vm, func(s *VMSpec) { s.Power = Paused })
+	return nil
+}
+
+// Resume lets a paused machine go on.
+func (f *Front) Resume(b *store.Batch, vm *VM) error {
+	if err := usable(vm, "resume"); err != nil {
+		return err
+	}
+	if vm.Spec.Power == Stopped || vm.Status.EndedBoot >= vm.Spec.Boot {
+		return fault.New(fault.Precondition, "resume machine %s: it does not run; virga vm start %s", vm.Name, vm.Name)
+	}
+	f.VMs.Set(b, vm, func(s *VMSpec) { s.Power = Running })
+	return nil
+}
+
+func usable(vm *VM, verb string) error {
+	if vm.Deleting != nil {
+		return fault.New(fault.Precondition, "%s machine %s: it is being deleted", verb, vm.Name)
+	}
+	return nil
+}
+
+// Delete marks the machine, and the disks and ports that were made with it, for deletion in one
+// commit. A migration that can still be undone is asked to be.
+func (f *Front) Delete(snap *store.Snapshot, b *store.Batch, vm *VM) error {
+	if op := hands(snap, vm); op != nil && op.Spec.Cancel == "" && op.Status.Committed == "" {
+		f.Operations.Set(b, op, func(s *operation.Spec) { s.Cancel = "yes" })
+	}
+	for _, v := range store.Referring(snap, storage.Volumes, vm.ID) {
+		f.Volumes.Delete(b, v)
+	}
+	for _, p := range store.Referring(snap, network.Ports, vm.ID) {
+		f.Ports.Delete(b, p)
+	}
+	f.VMs.Delete(b, vm)
+	return nil
+}

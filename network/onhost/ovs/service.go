@@ -22,8 +22,10 @@ const (
 	serviceMTU = 1442
 )
 
-func (s *Switch) netnsFolder() string                  { return filepath.Join(s.config.Run, "netns") }
-func (s *Switch) netnsPath(zoneID resource.ID) string { return filepath.Join(s.netnsFolder(), string(zoneID)) }
+func (s *Switch) netnsFolder() string { return filepath.Join(s.config.Run, "netns") }
+func (s *Switch) netnsPath(zoneID resource.ID) string {
+	return filepath.Join(s.netnsFolder(), string(zoneID))
+}
 
 // EnsureService implements onhost.Switch.
 func (s *Switch) EnsureService(ctx context.Context, want onhost.Service) (onhost.Place, error) {

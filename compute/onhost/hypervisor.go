@@ -1,0 +1,134 @@
+package onhost
+
+import (
+	"context"
+	"io"
+	"net"
+	"time"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+// State is what a guest is doing.
+type State string
+
+// The states.
+const (
+	Absent   State = ""         // nothing is known of it here
+	Running  State = "running"  //
+	Paused   State = "paused"   // also just started and not yet let go
+	Incoming State = "incoming" // waits for memory, or is receiving it
+	Received State = "received" // all memory is here; its disks are not open yet
+	Sent     State = "sent"     // all memory is sent; its disks are not open any more
+	Off      State = "off"      // the guest has powered itself off; the emulator still lives
+	Crashed  State = "crashed"  // the guest has panicked; the emulator still lives
+	Ended    State = "ended"    // the emulator is gone; Exit says how
+)
+
+// Alive reports whether there is an emulator.
+func (s State) Alive() bool { return s != Absent && s != Ended }
+
+// TransferState is how far memory that is being sent has got.
+type TransferState string
+
+// The states of a transfer.
+const (
+	NoTransfer       TransferState = ""
+	TransferActive   TransferState = "active"
+	TransferDone     TransferState = "done"
+	TransferFailed   TransferState = "failed"
+	TransferCanceled TransferState = "cancelled"
+)
+
+// Transfer is the last attempt to send a guest's memory.
+type Transfer struct {
+	OperationID resource.ID
+	State       TransferState
+	Error       string
+	// DowntimeMillis and TotalMillis are the emulator's own figures.
+	DowntimeMillis, TotalMillis int64
+}
+
+// Guest is what a hypervisor knows of an instance.
+type Guest struct {
+	ID    resource.ID
+	Epoch int64
+	State State
+	PID   int
+	// StartedAt and EndedAt frame the emulator's life.
+	StartedAt, EndedAt time.Time
+	// Exit and ExitMessage say how it ended; they are set in the state Ended.
+	Exit        compute.Exit
+	ExitMessage string
+	// AskedAt is when the guest was first asked to power off, Asks how often.
+	AskedAt time.Time
+	Asks    int
+	// Transfer is the last attempt to send its memory.
+	Transfer Transfer
+	// Problem says why a paused guest was paused by nobody: a full disk.
+	Problem string
+}
+
+// Hypervisor runs guests on this host. Everything may be repeated.
+type Hypervisor interface {
+	// Ensure starts the machine, paused, or waiting for memory, or adopts it when it is there
+	// already; then it only raises the epoch. An epoch that is lower than the one kept is refused
+	// with fault.Conflict. A guest that has ended is not started again: fault.Precondition. A disk
+	// that is in use elsewhere is fault.Conflict too. When a start fails, List shows an ended guest.
+	Ensure(ctx context.Context, m Machine) error
+	// List tells of every guest, alive or ended and not yet removed. It is complete, or an error.
+	List(ctx context.Context) ([]Guest, error)
+	// Look tells of one guest; its state is Absent when there is none.
+	Look(ctx context.Context, id resource.ID) (Guest, error)
+	// Pause holds a guest, Resume lets it run: after a start, a pause, or a transfer.
+	Pause(ctx context.Context, id resource.ID) error
+	Resume(ctx context.Context, id resource.ID) error
+	// Ask asks the guest to power itself off. It may not listen.
+	Ask(ctx context.Context, id resource.ID) error
+	// Kill ends the emulator and returns when it is gone. How the guest ended is kept: a guest
+	// that is Off has powered itself off, one that ran was forced.
+	Kill(ctx context.Context, id resource.ID) error
+	// Remove forgets a guest, and ends it where it lives.
+	Remove(ctx context.Context, id resource.ID) error
+}
+
+// Migrator is a hypervisor that can move guests.
+type Migrator interface {
+	// Send begins to send the guest's memory; for a transfer that has begun already, or has ended,
+	// it does nothing. A guest stands still when everything is sent.
+	Send(ctx context.Context, id resource.ID, to compute.Outgoing) error
+	// Cancel ends a transfer that is under way; the guest goes on.
+	Cancel(ctx context.Context, id resource.ID) error
+	// AcceptStream hands memory to a guest that waits for it, and returns when the stream has ended.
+	AcceptStream(ctx context.Context, id resource.ID, conn net.Conn) error
+}
+
+// Dial opens the way to the target's agent, which hands it to AcceptStream.
+type Dial func(ctx context.Context, to compute.Outgoing) (net.Conn, error)
+
+// Console is a hypervisor whose guests have a serial line and a screen.
+type Console interface {
+	// Console attaches a viewer to the serial line. Several may watch and type; each first gets
+	// the latest of what was written before.
+	Console(ctx context.Context, id resource.ID) (io.ReadWriteCloser, error)
+	// Display is the unix socket that speaks VNC.
+	Display(ctx context.Context, id resource.ID) (string, error)
+}
+
+// Screenshotter is a hypervisor that can show the guest's screen as a PNG.
+type Screenshotter interface {
+	Screenshot(ctx context.Context, id resource.ID) ([]byte, error)
+}
+
+// Insight is what the agent inside a guest tells.
+type Insight struct {
+	// Answers is false where no agent answers, which is normal.
+	Answers   bool
+	Addresses []string
+}
+
+// Insider is a hypervisor that can ask inside the guest.
+type Insider interface {
+	Inside(ctx context.Context, id resource.ID) Insight
+}

@@ -1,0 +1,153 @@
+package onhost
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/compute/onhost/seed"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/network"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// Screen is the graphics card.
+type Screen string
+
+// The screens.
+const (
+	VGA      Screen = "vga"
+	NoScreen Screen = "none" // a guest boots most of a second faster without, under TCG
+)
+
+// Machine is all that a hypervisor needs to know to run an instance: pure data.
+type Machine struct {
+	ID    resource.ID // the instance
+	VMID  resource.ID // what the guest sees as its own UUID
+	Boot  int64
+	Epoch int64
+	// Name is for people.
+	Name        string
+	CPUs        int64
+	MemoryMiB   int64
+	MachineType string
+	CPUModel    string // empty: the best that the accelerator has
+	Accelerator host.Accelerator
+	UID         int64
+	Disks       []Disk
+	NICs        []NIC
+	// Seed are the files of the seed disk; empty: none.
+	Seed seed.Files
+	// Incoming waits for memory instead of booting.
+	Incoming bool
+	Screen   Screen
+	// Kernel, Initrd and Append boot a kernel directly, without a disk.
+	Kernel, Initrd, Append string
+}
+
+// Disk is an open volume.
+type Disk struct {
+	Path   string
+	Format string // qcow2, raw
+	Serial string // what the guest sees: the volume's id
+	Boot   bool   // the first to boot from
+}
+
+// NIC is a plugged port.
+type NIC struct {
+	Device string // the tap
+	MAC    string
+	MTU    int64 // bytes
+	// VNetHdr lets the guest hand over large and unfinished packets. User-space Open vSwitch
+	// cannot finish them.
+	VNetHdr bool
+}
+
+// Inputs are what an instance is compiled from, besides its own record.
+type Inputs struct {
+	Attachments []*storage.Attachment
+	Plugs       []*network.Plug
+	Profile     host.Profile
+	Screen      Screen
+}
+
+// Compile makes the machine of an instance, or says what it waits for.
+func Compile(i *compute.Instance, in Inputs) (Machine, []string, error) {
+	s := i.Spec
+	m := Machine{
+		ID: i.ID, VMID: s.VMID, Boot: s.Boot, Epoch: s.Epoch, Name: s.VMName, CPUs: s.CPUs, MemoryMiB: s.MemoryMiB,
+		MachineType: s.MachineType, CPUModel: s.CPUModel, Accelerator: s.Accelerator, UID: s.UID,
+		Incoming: s.Run == compute.RunIncoming, Screen: in.Screen,
+	}
+	if m.MachineType == "" {
+		m.MachineType = in.Profile.MachineType
+	}
+	if m.Accelerator == "" {
+		m.Accelerator = in.Profile.Accelerator
+	}
+	if m.Accelerator == host.KVM && in.Profile.Accelerator == host.TCG {
+		return Machine{}, nil, fault.New(fault.Precondition, "instance %s wants kvm, and this host has none: %s", i.ID, in.Profile.AcceleratorWhy)
+	}
+	disks, waits := compileDisks(s.Disks, in.Attachments)
+	nics, more := compileNICs(s.NICs, in.Plugs, in.Profile.Datapath)
+	m.Disks, m.NICs, waits = disks, nics, append(waits, more...)
+	facts := seed.Facts{InstanceID: string(s.VMID), Hostname: s.Hostname, SSHKeys: s.SSHKeys, UserData: s.UserData}
+	for _, n := range nics {
+		facts.NICs = append(facts.NICs, seed.NIC{MAC: n.MAC, MTU: n.MTU})
+	}
+	var err error
+	if m.Seed, err = seed.Make(facts); err != nil {
+		return Machine{}, nil, fault.New(fault.Internal, "compile instance %s: %w", i.ID, err)
+	}
+	sort.Strings(waits)
+	return m, waits, nil
+}
+
+func compileDisks(wanted []compute.InstanceDisk, there []*storage.Attachment) (out []Disk, waits []string) {
+	for n, d := range wanted {
+		a := byID(there, d.AttachmentID)
+		switch {
+		case a == nil:
+			waits = append(waits, fmt.Sprintf("disk %d: its attachment is not there yet", n))
+		case a.Deleting != nil || a.Status.Phase != storage.AttachmentReady || a.Status.Path == "":
+			waits = append(waits, fmt.Sprintf("disk %d: volume %s is not open on this host yet%s", n, d.VolumeID, because(a.Status.Observed)))
+		default:
+			out = append(out, Disk{Path: a.Status.Path, Format: a.Status.Format, Serial: string(d.VolumeID), Boot: n == 0})
+		}
+	}
+	return out, waits
+}
+
+func compileNICs(wanted []compute.InstanceNIC, there []*network.Plug, datapath host.Datapath) (out []NIC, waits []string) {
+	for n, c := range wanted {
+		p := byID(there, c.PlugID)
+		switch {
+		case p == nil:
+			waits = append(waits, fmt.Sprintf("network card %d: its plug is not there yet", n))
+		case p.Deleting != nil || p.Status.Phase != network.PlugReady || p.Status.Device == "":
+			waits = append(waits, fmt.Sprintf("network card %d: port %s is not plugged on this host yet%s", n, c.PortID, because(p.Status.Observed)))
+		default:
+			out = append(out, NIC{Device: p.Status.Device, MAC: c.MAC, MTU: c.MTU, VNetHdr: datapath == host.SystemDatapath})
+		}
+	}
+	return out, waits
+}
+
+func byID[S, T any](all []*resource.Record[S, T], id resource.ID) *resource.Record[S, T] {
+	for _, r := range all {
+		if r.ID == id {
+			return r
+		}
+	}
+	return nil
+}
+
+// because repeats a record's own first problem, so that nobody has to go and look for it.
+func because(o resource.Observed) string {
+	if len(o.Problems) == 0 {
+		return ""
+	}
+	return " (" + o.Problems[0].Message + ")"
+}

@@ -1,0 +1,171 @@
+package qemu
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/virga-cloud/virga/compute/onhost"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/host"
+)
+
+// Place is what the arguments need to know of this host besides the machine.
+type Place struct {
+	// Sockets is the folder of the guest's sockets and its serial log.
+	Sockets string
+	// SeedPath is the seed disk; empty: none.
+	SeedPath string
+	// TapFDs are the numbers that the emulator inherits the taps under, in the order of the NICs.
+	TapFDs []int
+	// Direct tells which disks can be opened past the host's page cache, in the order of the disks.
+	Direct []bool
+	// AIO is how disks are read and written: io_uring or threads.
+	AIO string
+}
+
+// sandbox keeps an emulator that a guest has broken out of from starting programs and gaining rights.
+const sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+
+// GuestName is the name on the command line by which an emulator is known again.
+func GuestName(id resource.ID) string { return "virga-" + string(id) }
+
+// Arguments is the emulator's command line, without the program. The topology is a function of the
+// machine alone, so that both ends of a migration have the same.
+func Arguments(m onhost.Machine, p Place) []string {
+	a := &arguments{place: p}
+	accel, cpu := string(m.Accelerator), m.CPUModel
+	if cpu == "" {
+		cpu = map[host.Accelerator]string{host.KVM: "host", host.TCG: "max"}[m.Accelerator]
+	}
+	a.add("-name", "guest="+GuestName(m.ID)+",debug-threads=on", "-uuid", string(m.VMID))
+	a.add("-machine", m.MachineType+",memory-backend=m0,vmport=off,usb=off", "-accel", accel, "-cpu", cpu)
+	a.add("-smp", fmt.Sprint(m.CPUs), "-m", fmt.Sprintf("%dM", m.MemoryMiB))
+	a.add("-object", fmt.Sprintf("memory-backend-ram,id=m0,size=%dM", m.MemoryMiB))
+	a.add("-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-S", "-sandbox", sandbox)
+	// The emulator of a guest that ended stays, so that an agent that was away sees how it ended.
+	a.add("-action", "reboot=reset,shutdown=pause,panic=pause", "-msg", "timestamp=on", "-boot", "strict=on", "-rtc", "base=utc")
+	a.channels()
+	a.fixedDevices(m)
+	a.plugged(m)
+	if m.Incoming {
+		a.add("-incoming", "defer")
+	}
+	if m.Kernel != "" {
+		a.add("-kernel", m.Kernel)
+		if m.Initrd != "" {
+			a.add("-initrd", m.Initrd)
+		}
+		a.add("-append", m.Append)
+	}
+	return a.out
+}
+
+type arguments struct {
+	place Place
+	out   []string
+}
+
+func (a *arguments) add(words ...string) { a.out = append(a.out, words...) }
+
+func (a *arguments) json(flag string, value map[string]any) {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic("qemu: " + err.Error())
+	}
+	a.add(flag, string(text))
+}
+
+// path writes a path into a list of options, where a comma is doubled.
+func (a *arguments) path(name string) string {
+	return strings.ReplaceAll(filepath.Join(a.place.Sockets, name), ",", ",,")
+}
+
+func (a *arguments) socket(id, name, more string) {
+	a.add("-chardev", "socket,id="+id+",path="+a.path(name)+",server=on,wait=off"+more)
+}
+
+func (a *arguments) channels() {
+	a.socket("mon", qmpSocket, "")
+	a.add("-mon", "chardev=mon,mode=control")
+	a.socket("ser0", serialSocket, ",logfile="+a.path(serialLog)+",logappend=on")
+	a.add("-serial", "chardev:ser0")
+	a.socket("qga", agentSocket, "")
+}
+
+// fixedDevices have addresses that never change, below the numbers that the root ports take.
+func (a *arguments) fixedDevices(m onhost.Machine) {
+	if m.Screen != onhost.NoScreen {
+		a.add("-device", "VGA,id=vga0,bus=pcie.0,addr=0x1", "-vnc", "unix:"+a.path(vncSocket))
+	}
+	a.add("-device", "virtio-balloon-pci,id=balloon0,bus=pcie.0,addr=0x2,free-page-reporting=on,deflate-on-oom=on")
+	a.add("-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,bus=pcie.0,addr=0x3,rng=rng0")
+	a.add("-device", "virtio-serial-pci,id=vser0,bus=pcie.0,addr=0x4", "-device", "virtserialport,bus=vser0.0,nr=1,chardev=qga,id=qga0,name=org.qemu.guest_agent.0")
+	a.add("-device", "pvpanic", "-device", "vmgenid,guid="+generation(m))
+	for i := range ports(m) {
+		more := ""
+		if i%8 == 0 {
+			more = ",multifunction=on"
+		}
+		a.add("-device", fmt.Sprintf("pcie-root-port,id=rp%d,bus=pcie.0,chassis=%d,addr=0x%x.%d%s", i, i+1, 0x10+i/8, i%8, more))
+	}
+}
+
+// ports is the number of slots: eights, with two to spare for what is plugged in later.
+func ports(m onhost.Machine) int {
+	used := len(m.Disks) + len(m.NICs) + 2
+	if len(m.Seed) > 0 {
+		used++
+	}
+	return (used + 7) / 8 * 8
+}
+
+// generation is the guest's sign that it may be a copy of its earlier self. It is the same on both
+// ends of a migration, and another one in each boot.
+func generation(m onhost.Machine) string {
+	return uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "%s/%d", m.VMID, m.Boot)).String()
+}
+
+// plugged are the disks, the seed and the cards, each behind its own port in this order.
+func (a *arguments) plugged(m onhost.Machine) {
+	slot := 0
+	for i, d := range m.Disks {
+		node := fmt.Sprintf("disk%d", i)
+		file := map[string]any{
+			"driver": "file", "filename": d.Path, "discard": "unmap", "aio": a.place.AIO,
+			"cache": map[string]any{"direct": i < len(a.place.Direct) && a.place.Direct[i]},
+		}
+		a.json("-blockdev", map[string]any{"driver": d.Format, "node-name": node, "discard": "unmap", "detect-zeroes": "unmap", "file": file})
+		device := fmt.Sprintf("virtio-blk-pci,id=vd%d,bus=rp%d,drive=%s,serial=%s", i, slot, node, serial(d.Serial))
+		if d.Boot {
+			device += ",bootindex=1"
+		}
+		a.add("-device", device)
+		slot++
+	}
+	if len(m.Seed) > 0 && a.place.SeedPath != "" {
+		a.json("-blockdev", map[string]any{"driver": "raw", "node-name": "seed", "read-only": true,
+			"file": map[string]any{"driver": "file", "filename": a.place.SeedPath, "read-only": true}})
+		a.add("-device", fmt.Sprintf("virtio-blk-pci,id=seed0,bus=rp%d,drive=seed,serial=virga-seed", slot))
+		slot++
+	}
+	for i, n := range m.NICs {
+		a.add("-netdev", fmt.Sprintf("tap,id=net%d,fd=%d", i, a.place.TapFDs[i]))
+		device := fmt.Sprintf("virtio-net-pci,id=nic%d,bus=rp%d,netdev=net%d,mac=%s,romfile=", i, slot, i, n.MAC)
+		if n.MTU > 0 {
+			device += fmt.Sprintf(",host_mtu=%d", n.MTU)
+		}
+		a.add("-device", device)
+		slot++
+	}
+}
+
+// serial is what fits into the 20 bytes of a virtio disk's serial number: the end of a UUID, since
+// the beginning of a UUIDv7 is only the time.
+func serial(id string) string {
+	id = strings.ReplaceAll(id, "-", "")
+	return id[max(0, len(id)-20):]
+}

@@ -1,0 +1,218 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+const (
+	memory  = 16 << 10  // bytes of the past that a new viewer is shown
+	backlog = 256 << 10 // bytes that a slow viewer may be behind before it misses some
+	logSize = 1 << 20   // bytes of the serial log before its older half goes
+)
+
+// Console implements onhost.Console.
+func (d *Driver) Console(ctx context.Context, id resource.ID) (io.ReadWriteCloser, error) {
+	g, err := d.known(id)
+	if err != nil {
+		return nil, err
+	}
+	defer g.mu.Unlock()
+	if !g.alive() {
+		return nil, fault.New(fault.Precondition, "open the console of instance %s: it has ended", id)
+	}
+	if g.mux == nil || g.mux.ended() {
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", g.socket(serialSocket))
+		if err != nil {
+			return nil, fault.New(fault.Unavailable, "open the console of instance %s: %w", id, err)
+		}
+		g.mux = &mux{conn: conn, viewers: map[*viewer]struct{}{}, past: tail(g.socket(serialLog), memory)}
+		d.wg.Go(g.mux.run)
+	}
+	return g.mux.attach(), nil
+}
+
+// Display implements onhost.Console.
+func (d *Driver) Display(_ context.Context, id resource.ID) (string, error) {
+	g, err := d.known(id)
+	if err != nil {
+		return "", err
+	}
+	defer g.mu.Unlock()
+	if !g.alive() || !g.saved.Screen {
+		return "", fault.New(fault.Precondition, "open the screen of instance %s: it has none", id)
+	}
+	return g.socket(vncSocket), nil
+}
+
+// mux shares the serial line, which serves one client, among viewers.
+type mux struct {
+	conn net.Conn
+
+	writing sync.Mutex
+
+	mu      sync.Mutex
+	viewers map[*viewer]struct{}
+	past    []byte
+	over    bool
+}
+
+// viewer is one of those who watch. It never holds the others up.
+type viewer struct {
+	mux    *mux
+	mu     sync.Mutex
+	more   *sync.Cond
+	queue  []byte
+	closed bool
+}
+
+func (m *mux) run() {
+	buf := make([]byte, 4096)
+	for {
+		n, err := m.conn.Read(buf)
+		m.mu.Lock()
+		m.past = append(m.past, buf[:n]...)
+		if len(m.past) > 2*memory {
+			m.past = append([]byte(nil), m.past[len(m.past)-memory:]...)
+		}
+		for v := range m.viewers {
+			v.give(buf[:n])
+		}
+		m.mu.Unlock()
+		if err != nil {
+			m.close()
+			return
+		}
+	}
+}
+
+func (m *mux) attach() *viewer {
+	v := &viewer{mux: m}
+	v.more = sync.NewCond(&v.mu)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v.queue = append(v.queue, m.past[max(0, len(m.past)-memory):]...)
+	v.closed = m.over
+	m.viewers[v] = struct{}{}
+	return v
+}
+
+func (m *mux) ended() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.over
+}
+
+func (m *mux) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.over = true
+	_ = m.conn.Close()
+	for v := range m.viewers {
+		v.end()
+	}
+}
+
+func (v *viewer) give(data []byte) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.queue = append(v.queue, data...)
+	v.queue = v.queue[max(0, len(v.queue)-backlog):]
+	v.more.Broadcast()
+}
+
+func (v *viewer) end() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.closed = true
+	v.more.Broadcast()
+}
+
+// Read waits for what the guest writes. io.EOF: the guest, or this viewer, has ended.
+func (v *viewer) Read(p []byte) (int, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for len(v.queue) == 0 && !v.closed {
+		v.more.Wait()
+	}
+	if len(v.queue) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, v.queue)
+	v.queue = v.queue[n:]
+	return n, nil
+}
+
+// Write types.
+func (v *viewer) Write(p []byte) (int, error) {
+	v.mux.writing.Lock()
+	defer v.mux.writing.Unlock()
+	_ = v.mux.conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
+	return v.mux.conn.Write(p)
+}
+
+// Close detaches; the others go on.
+func (v *viewer) Close() error {
+	v.mux.mu.Lock()
+	delete(v.mux.viewers, v)
+	v.mux.mu.Unlock()
+	v.end()
+	return nil
+}
+
+// openOwn opens a file in the folder that the emulator's user can write: it may have put a link or
+// a pipe there.
+func openOwn(path string, flags int) (*os.File, error) {
+	fd, err := unix.Open(path, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), path)
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		_ = f.Close()
+		return nil, errors.Join(err, errors.New(path+" is no plain file"))
+	}
+	return f, nil
+}
+
+// tail reads the last bytes of a file, as far as it can.
+func tail(path string, size int64) []byte {
+	f, err := openOwn(path, unix.O_RDONLY)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err == nil && info.Size() > size {
+		_, _ = f.Seek(-size, io.SeekEnd)
+	}
+	out, _ := io.ReadAll(io.LimitReader(f, size))
+	return out
+}
+
+// trimLog keeps a guest that writes without end from filling the disk. The emulator appends, so
+// the file can be cut under it; what it writes between the two calls is lost.
+func (g *guest) trimLog() {
+	path := g.socket(serialLog)
+	if info, err := os.Lstat(path); err != nil || info.Size() < logSize {
+		return
+	}
+	keep := tail(path, logSize/2)
+	f, err := openOwn(path, unix.O_WRONLY|unix.O_APPEND)
+	if err != nil {
+		return
+	}
+	defer func() { _ = f.Close() }()
+	if f.Truncate(0) == nil {
+		_, _ = f.Write(keep)
+	}
+}

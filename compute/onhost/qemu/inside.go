@@ -1,0 +1,109 @@
+package qemu
+
+import (
+	"context"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/virga-cloud/virga/compute/onhost"
+	agent "github.com/virga-cloud/virga/compute/onhost/guest"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+// largest is the size in bytes of a screenshot that is still read.
+const largest = 32 << 20
+
+// listening reports whether somebody in the guest has the agent's port open. It spares the wait.
+func (g *guest) listening(ctx context.Context) bool {
+	var devices []struct {
+		Label string `json:"label"`
+		Open  bool   `json:"frontend-open"`
+	}
+	if err := g.do(ctx, "query-chardev", nil, &devices); err != nil {
+		return false
+	}
+	for _, d := range devices {
+		if d.Label == "qga" {
+			return d.Open
+		}
+	}
+	return false
+}
+
+// Inside implements onhost.Insider.
+func (d *Driver) Inside(ctx context.Context, id resource.ID) onhost.Insight {
+	g, err := d.known(id)
+	if err != nil {
+		return onhost.Insight{}
+	}
+	defer g.mu.Unlock()
+	if !g.alive() || !g.listening(ctx) {
+		return onhost.Insight{}
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	c, err := agent.Dial(ctx, g.socket(agentSocket))
+	if err != nil {
+		return onhost.Insight{}
+	}
+	defer func() { _ = c.Close() }()
+	out := onhost.Insight{Answers: true}
+	interfaces, err := c.Interfaces(ctx)
+	if err != nil {
+		return out
+	}
+	for _, i := range interfaces {
+		for _, a := range i.Addresses {
+			if i.Name != "lo" {
+				out.Addresses = append(out.Addresses, a.IP)
+			}
+		}
+	}
+	return out
+}
+
+// askInside asks the guest's agent to power the guest off; that none is there is normal.
+func (g *guest) askInside(ctx context.Context) {
+	if !g.listening(ctx) {
+		return
+	}
+	c, err := agent.Dial(ctx, g.socket(agentSocket))
+	if err != nil {
+		return
+	}
+	defer func() { _ = c.Close() }()
+	if err := c.Shutdown(ctx); err != nil {
+		warn(g.id, "the guest's agent could not be asked to power off", err)
+	}
+}
+
+// Screenshot implements onhost.Screenshotter.
+func (d *Driver) Screenshot(ctx context.Context, id resource.ID) ([]byte, error) {
+	g, err := d.known(id)
+	if err != nil {
+		return nil, err
+	}
+	defer g.mu.Unlock()
+	if !g.saved.Screen {
+		return nil, fault.New(fault.Precondition, "show the screen of instance %s: it has none", id)
+	}
+	path := g.socket(screenFile)
+	defer func() { _ = os.Remove(path) }()
+	if err := g.do(ctx, "screendump", map[string]any{"filename": path, "format": "png"}, nil); err != nil {
+		return nil, fault.Wrap(err, "show the screen")
+	}
+	f, err := openOwn(path, unix.O_RDONLY)
+	if err != nil {
+		return nil, fault.New(fault.Internal, "read the screen of instance %s: %w", id, err)
+	}
+	defer func() { _ = f.Close() }()
+	out, err := io.ReadAll(io.LimitReader(f, largest))
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "read the screen of instance %s: %w", id, err)
+	}
+	return out, nil
+}

@@ -1,0 +1,225 @@
+package qemu
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/compute/onhost"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+// What is set before memory moves. The bandwidth is not bounded here: the network is.
+const (
+	maxBandwidth  = 10_000_000_000 // bytes a second
+	downtimeLimit = 300            // ms
+	dialLimit     = 10 * time.Second
+)
+
+type capability struct {
+	Capability string `json:"capability"`
+	State      bool   `json:"state"`
+}
+
+func (g *guest) capabilities(ctx context.Context, names ...string) error {
+	var all []capability
+	for _, n := range names {
+		all = append(all, capability{n, true})
+	}
+	return g.do(ctx, "migrate-set-capabilities", map[string]any{"capabilities": all}, nil)
+}
+
+// listenForMemory opens the target's door. Late activation leaves the disks closed until the guest
+// is let run here: until then they are the source's.
+func (g *guest) listenForMemory(ctx context.Context) error {
+	if _, err := os.Stat(g.socket(inSocket)); err == nil {
+		return nil // the daemon died after it had done this
+	}
+	if err := g.capabilities(ctx, "events", "late-block-activate"); err != nil {
+		return err
+	}
+	return g.do(ctx, "migrate-incoming", map[string]any{"uri": "unix:" + g.socket(inSocket)}, nil)
+}
+
+// Send implements onhost.Migrator. The attempt is written down first: one that a crash has cut
+// short is found to have failed.
+func (d *Driver) Send(ctx context.Context, id resource.ID, to compute.Outgoing) error {
+	g, err := d.known(id)
+	if err != nil {
+		return err
+	}
+	defer g.mu.Unlock()
+	if g.saved.Transfer.OperationID == to.OperationID {
+		return nil
+	}
+	if g.saved.Transfer.State == onhost.TransferActive {
+		return fault.New(fault.Precondition, "send instance %s: another migration is under way, cancel it first", id)
+	}
+	if d.cfg.Dial == nil {
+		return fault.New(fault.Precondition, "send instance %s: this host cannot reach other hosts", id)
+	}
+	g.saved.Transfer = onhost.Transfer{OperationID: to.OperationID, State: onhost.TransferActive}
+	if err := g.keep(); err != nil {
+		return err
+	}
+	if err := g.send(ctx, to); err != nil {
+		g.saved.Transfer.State, g.saved.Transfer.Error = onhost.TransferFailed, err.Error()
+		return g.keep()
+	}
+	return nil
+}
+
+func (g *guest) send(ctx context.Context, to compute.Outgoing) error {
+	if err := g.capabilities(ctx, "events", "auto-converge"); err != nil {
+		return err
+	}
+	if err := g.do(ctx, "migrate-set-parameters", map[string]any{"max-bandwidth": int64(maxBandwidth), "downtime-limit": downtimeLimit}, nil); err != nil {
+		return err
+	}
+	dialing, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
+	far, err := g.d.cfg.Dial(dialing, to)
+	if err != nil {
+		return fault.Wrap(err, "reach the target at %s", to.Address)
+	}
+	near, err := g.listenForSource()
+	if err != nil {
+		_ = far.Close()
+		return err
+	}
+	g.d.wg.Go(func() { g.tunnel(near, far) })
+	if err := g.do(ctx, "migrate", map[string]any{"uri": "unix:" + g.socket(outSocket)}, nil); err != nil {
+		_ = near.Close()
+		return err
+	}
+	return nil
+}
+
+func (g *guest) listenForSource() (*net.UnixListener, error) {
+	path := g.socket(outSocket)
+	_ = os.Remove(path)
+	near, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "listen for the emulator's memory: %w", err)
+	}
+	if dropping(g.saved.UID) {
+		err = os.Lchown(path, int(g.saved.UID), int(g.saved.UID))
+	}
+	if err != nil {
+		_ = near.Close()
+		return nil, fault.New(fault.Unavailable, "let the emulator send its memory: %w", err)
+	}
+	return near, nil
+}
+
+// tunnel carries one stream from the emulator to the target's agent.
+func (g *guest) tunnel(near *net.UnixListener, far net.Conn) {
+	defer func() { _ = near.Close() }()
+	defer func() { _ = far.Close() }()
+	stop := context.AfterFunc(g.d.ctx, func() { _ = near.Close() })
+	defer stop()
+	_ = near.SetDeadline(time.Now().Add(dialLimit))
+	conn, err := near.AcceptUnix()
+	if err != nil {
+		return
+	}
+	_ = near.Close()
+	join(g.d.ctx, conn, far)
+}
+
+// AcceptStream implements onhost.Migrator.
+func (d *Driver) AcceptStream(ctx context.Context, id resource.ID, conn net.Conn) error {
+	defer func() { _ = conn.Close() }()
+	g, err := d.known(id)
+	if err != nil {
+		return err
+	}
+	path, ready := g.socket(inSocket), g.saved.Incoming && g.saved.Ready && !g.saved.Resumed && g.alive()
+	g.mu.Unlock()
+	if !ready {
+		return fault.New(fault.Precondition, "instance %s does not wait for memory", id)
+	}
+	near, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err != nil {
+		return fault.New(fault.Unavailable, "hand memory to instance %s: %w", id, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(d.ctx, cancel)()
+	join(ctx, near, conn)
+	return nil
+}
+
+// join copies both ways until both have ended, one of them breaks, or ctx ends.
+func join(ctx context.Context, a, b net.Conn) {
+	done := func() { _ = a.Close(); _ = b.Close() }
+	defer done()
+	defer context.AfterFunc(ctx, done)()
+	var wg sync.WaitGroup
+	wg.Go(func() { pour(a, b, done) })
+	wg.Go(func() { pour(b, a, done) })
+	wg.Wait()
+}
+
+// pour copies until the reader's end and tells the writer that there is no more. When that cannot be
+// told, or the copy broke, both are closed: half a stream must not look like a whole one.
+func pour(to, from net.Conn, broken func()) {
+	_, err := io.Copy(to, from)
+	half, ok := to.(interface{ CloseWrite() error })
+	if err != nil || !ok || half.CloseWrite() != nil {
+		broken()
+	}
+}
+
+// Cancel implements onhost.Migrator.
+func (d *Driver) Cancel(ctx context.Context, id resource.ID) error {
+	g, err := d.known(id)
+	if err != nil {
+		return err
+	}
+	defer g.mu.Unlock()
+	if g.saved.Transfer.State != onhost.TransferActive {
+		return nil
+	}
+	return fault.Wrap(g.do(ctx, "migrate_cancel", nil, nil), "cancel the migration")
+}
+
+type migration struct {
+	Status   string `json:"status"`
+	Error    string `json:"error-desc"`
+	Total    int64  `json:"total-time"`
+	Downtime int64  `json:"downtime"`
+}
+
+// followTransfer writes down how a transfer went, once it has ended.
+func (g *guest) followTransfer(ctx context.Context) error {
+	var m migration
+	if err := g.do(ctx, "query-migrate", nil, &m); err != nil {
+		return err
+	}
+	t := &g.saved.Transfer
+	switch m.Status {
+	case "completed":
+		if m.Total == 0 || m.Downtime == 0 { // the figures come a moment after the word
+			time.Sleep(20 * time.Millisecond)
+			if err := g.do(ctx, "query-migrate", nil, &m); err != nil {
+				return err
+			}
+		}
+		t.State, t.DowntimeMillis, t.TotalMillis = onhost.TransferDone, m.Downtime, m.Total
+	case "failed":
+		t.State, t.Error = onhost.TransferFailed, "the memory could not be sent: "+m.Error
+	case "cancelled":
+		t.State, t.Error = onhost.TransferCanceled, "the migration was cancelled"
+	case "", "none":
+		t.State, t.Error = onhost.TransferFailed, "the agent was restarted before the transfer began"
+	default:
+		return nil
+	}
+	return g.keep()
+}

@@ -1,0 +1,154 @@
+package qemu
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+// process is an emulator that lives, or has just ended. It is held by a pidfd, so that neither a
+// look nor a signal can ever hit another process that was given the same number.
+type process struct {
+	pid   int
+	pidfd *os.File
+	done  chan struct{} // closed when it has ended
+	// after done: what was learned of its end; nil where it was not our child
+	status *unix.WaitStatus
+}
+
+var errGone = errors.New("the process is gone")
+
+// open takes hold of a process; follow must be called next.
+func open(pid int) (*process, error) {
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		if errors.Is(err, unix.ESRCH) {
+			return nil, errGone
+		}
+		return nil, fmt.Errorf("open process %d: %w", pid, err)
+	}
+	return &process{pid: pid, pidfd: os.NewFile(uintptr(fd), "pidfd"), done: make(chan struct{})}, nil
+}
+
+// adopt takes hold of the emulator of a guest, if that is what pid still is.
+func adopt(id resource.ID, pid int, ticks uint64) (*process, error) {
+	p, err := open(pid)
+	if err != nil {
+		return nil, err
+	}
+	there, err := startTicks(pid)
+	if err != nil || ticks != 0 && there != ticks || !named(pid, id) {
+		_ = p.pidfd.Close()
+		return nil, errGone
+	}
+	return p, nil
+}
+
+// follow waits for the end and calls ended. It returns without when the pidfd is closed.
+func (p *process) follow(wg *sync.WaitGroup, ended func()) {
+	wg.Go(func() {
+		raw, err := p.pidfd.SyscallConn()
+		if err != nil {
+			return
+		}
+		err = raw.Read(func(fd uintptr) bool {
+			set := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			n, _ := unix.Poll(set, 0)
+			return n > 0
+		})
+		if err != nil {
+			return
+		}
+		var status unix.WaitStatus
+		if got, err := unix.Wait4(p.pid, &status, unix.WNOHANG, nil); err == nil && got == p.pid {
+			p.status = &status
+		}
+		close(p.done)
+		ended()
+	})
+}
+
+func (p *process) alive() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+func (p *process) waitEnd(limit time.Duration) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+func (p *process) signal(s unix.Signal) error {
+	raw, err := p.pidfd.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sendErr error
+	err = raw.Control(func(fd uintptr) { sendErr = unix.PidfdSendSignal(int(fd), s, nil, 0) })
+	return errors.Join(err, sendErr)
+}
+
+// startTicks is field 22 of the process's stat: when it began.
+func startTicks(pid int) (uint64, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The second field is the program's name in brackets, which may itself hold blanks and brackets.
+	_, rest, ok := strings.Cut(string(data[bytes.LastIndexByte(data, ')')+1:]), " ")
+	fields := strings.Fields(rest)
+	if !ok || len(fields) < 20 {
+		return 0, fmt.Errorf("/proc/%d/stat has an unknown form", pid)
+	}
+	return strconv.ParseUint(fields[19], 10, 64)
+}
+
+// named reports whether the process has the guest's name on its command line. A process that has
+// ended and was not waited for has none.
+func named(pid int, id resource.ID) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && bytes.Contains(data, []byte("guest="+GuestName(id)+","))
+}
+
+// search looks for the emulator of a guest whose number was never written down: the daemon died
+// between starting it and saying so. The folder tells it from one of another daemon.
+func search(id resource.ID, sockets string) (*process, error) {
+	found, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range found {
+		data, err := os.ReadFile(file)
+		if err != nil || !bytes.Contains(data, []byte("guest="+GuestName(id)+",")) || !bytes.Contains(data, []byte(sockets)) {
+			continue
+		}
+		pid, err := strconv.Atoi(strings.Split(file, "/")[2])
+		if err != nil {
+			continue
+		}
+		if p, err := adopt(id, pid, 0); err == nil {
+			return p, nil
+		}
+	}
+	return nil, errGone
+}

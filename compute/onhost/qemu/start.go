@@ -1,0 +1,263 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/compute/onhost"
+	"github.com/virga-cloud/virga/compute/onhost/seed"
+	"github.com/virga-cloud/virga/engine/fault"
+)
+
+const (
+	startLimit = 20 * time.Second       // from the process to its first answer
+	settle     = 300 * time.Millisecond // between a lost connection and the end of the process
+	groupSize  = 100                    // weight in the control group for each virtual CPU
+)
+
+// Ensure implements onhost.Hypervisor.
+func (d *Driver) Ensure(ctx context.Context, m onhost.Machine) error {
+	g := d.guest(m.ID)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.broken != nil {
+		return g.broken
+	}
+	if g.saved.ID == "" {
+		return g.start(ctx, m)
+	}
+	switch {
+	case m.Epoch < g.saved.Epoch:
+		return fault.New(fault.Conflict, "instance %s has epoch %d here, and %d is asked for: a newer owner has it", m.ID, g.saved.Epoch, m.Epoch)
+	case !g.alive():
+		if err := g.finish(); err != nil {
+			return err
+		}
+		return fault.New(fault.Precondition, "instance %s has ended (%s) and is not started again", m.ID, g.saved.Exit)
+	}
+	if m.Epoch > g.saved.Epoch {
+		g.saved.Epoch = m.Epoch
+		if err := g.keep(); err != nil {
+			return err
+		}
+	}
+	if !g.saved.Ready { // the daemon died in the middle of a start
+		return g.prepare(ctx, m.Incoming)
+	}
+	return nil
+}
+
+// start makes a guest of nothing. Die before the state is written: there is an empty folder. Die
+// after it: the emulator is searched by its name. Either way the next look finds the truth.
+func (g *guest) start(ctx context.Context, m onhost.Machine) error {
+	if err := g.d.probe(ctx); err != nil {
+		return err
+	}
+	taps, err := openTaps(m.NICs)
+	defer func() {
+		for _, t := range taps {
+			_ = t.Close()
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	if err := g.folders(m); err != nil {
+		_ = os.RemoveAll(g.dir)
+		return err
+	}
+	s := saved{ID: m.ID, Epoch: m.Epoch, UID: m.UID, BootID: bootID(), Incoming: m.Incoming, Screen: m.Screen != onhost.NoScreen, StartedAt: g.d.cfg.Now().UTC()}
+	if err := s.save(g.dir); err != nil {
+		_ = os.RemoveAll(g.dir)
+		return err
+	}
+	g.saved = s
+	if err := g.spawn(m, taps); err != nil {
+		return errors.Join(err, g.ends(compute.ExitFailed, err.Error()))
+	}
+	if err := g.prepare(ctx, m.Incoming); err != nil {
+		return g.failed(err)
+	}
+	return nil
+}
+
+// failed ends what did not start, and says why in the emulator's own words.
+func (g *guest) failed(err error) error {
+	if g.proc.waitEnd(settle) {
+		words := lastWords(g.dir)
+		kind := kindOfText(words)
+		err = fault.New(kind, "start instance %s: %s", g.id, wordsFor(kind, words))
+	} else {
+		err = fault.Wrap(err, "start instance %s", g.id)
+	}
+	if keepErr := g.ends(compute.ExitFailed, err.Error()); keepErr != nil {
+		return keepErr
+	}
+	return errors.Join(err, g.kill())
+}
+
+func (d *Driver) probe(ctx context.Context) (err error) {
+	d.probing.Lock()
+	defer d.probing.Unlock()
+	if d.info.Version == "" {
+		d.info, err = Probe(ctx, d.cfg.Binary)
+	}
+	return err
+}
+
+func openTaps(nics []onhost.NIC) (taps []*os.File, err error) {
+	for _, n := range nics {
+		tap, err := openTap(n)
+		if err != nil {
+			return taps, err
+		}
+		taps = append(taps, tap)
+	}
+	return taps, nil
+}
+
+// folders makes the guest's folder, which is root's, and the one of its own user within.
+func (g *guest) folders(m onhost.Machine) error {
+	for _, dir := range []string{g.dir, g.sockets()} {
+		if err := os.Mkdir(dir, 0o710); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fault.New(fault.Unavailable, "make the folder of instance %s: %w", g.id, err)
+		}
+	}
+	seedPath := filepath.Join(g.dir, seedFile)
+	if len(m.Seed) > 0 {
+		if err := seed.Write(seedPath, m.Seed); err != nil {
+			return fault.New(fault.Unavailable, "instance %s: %w", g.id, err)
+		}
+	}
+	if !dropping(m.UID) {
+		return nil
+	}
+	uid := int(m.UID)
+	err := errors.Join(os.Chown(g.dir, 0, uid), os.Chown(g.sockets(), uid, uid), os.Chmod(g.sockets(), 0o700))
+	if len(m.Seed) > 0 {
+		err = errors.Join(err, os.Chown(seedPath, 0, uid), os.Chmod(seedPath, 0o640))
+	}
+	if err != nil {
+		return fault.New(fault.Unavailable, "give the folder of instance %s to its user: %w", g.id, err)
+	}
+	return nil
+}
+
+// dropping reports whether the emulator is to run as another user than this daemon.
+func dropping(uid int64) bool { return uid > 0 && os.Geteuid() == 0 }
+
+func (g *guest) spawn(m onhost.Machine, taps []*os.File) error {
+	path, err := exec.LookPath(g.d.cfg.Binary)
+	if err != nil {
+		return fault.New(fault.Precondition, "find the emulator: %w", err)
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return fault.New(fault.Unavailable, "open %s: %w", os.DevNull, err)
+	}
+	defer func() { _ = null.Close() }()
+	words, err := os.OpenFile(filepath.Join(g.dir, stderrFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fault.New(fault.Unavailable, "open the error log of instance %s: %w", g.id, err)
+	}
+	defer func() { _ = words.Close() }()
+	place := Place{Sockets: g.sockets(), AIO: g.d.aio}
+	if len(m.Seed) > 0 {
+		place.SeedPath = filepath.Join(g.dir, seedFile)
+	}
+	for _, disk := range m.Disks {
+		place.Direct = append(place.Direct, direct(disk.Path))
+	}
+	attr := &syscall.ProcAttr{
+		Dir: "/", Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C"},
+		Files: []uintptr{null.Fd(), words.Fd(), words.Fd()},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	}
+	for _, tap := range taps {
+		place.TapFDs = append(place.TapFDs, len(attr.Files))
+		attr.Files = append(attr.Files, tap.Fd())
+	}
+	if dropping(m.UID) {
+		attr.Sys.Credential = &syscall.Credential{Uid: uint32(m.UID), Gid: uint32(m.UID)}
+		if group := deviceGroup(); group != 0 && m.Accelerator == "kvm" {
+			attr.Sys.Credential.Groups = []uint32{group}
+		}
+	}
+	pid, _, err := syscall.StartProcess(path, append([]string{path}, Arguments(m, place)...), attr)
+	if err != nil {
+		return fault.New(fault.Precondition, "start the emulator of instance %s: %w", g.id, err)
+	}
+	return g.record(pid, m)
+}
+
+// record takes hold of the new process and writes its number down. Die before: it is searched.
+func (g *guest) record(pid int, m onhost.Machine) error {
+	p, err := open(pid)
+	if err != nil {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it is our child and not waited for: the number is still its own
+		return fault.New(fault.Internal, "start instance %s: %w", g.id, err)
+	}
+	g.hold(p)
+	g.saved.PID = pid
+	if g.saved.Ticks, err = startTicks(pid); err != nil {
+		return fault.New(fault.Internal, "start instance %s: %w", g.id, err)
+	}
+	if err := g.keep(); err != nil {
+		return errors.Join(err, g.kill())
+	}
+	groups := g.d.cfg.Groups
+	err = groups.Ensure(g.group())
+	if err == nil {
+		err = errors.Join(groups.SetCPUWeight(g.group(), groupSize*m.CPUs), groups.AddPID(g.group(), pid))
+	}
+	if err != nil && g.alive() { // a guest without its fair share is better than none
+		warn(g.id, "the emulator could not be put into its control group", err)
+	}
+	return nil
+}
+
+// prepare waits until the emulator answers, checks that it stands still, and opens the door for
+// memory. It may be repeated.
+func (g *guest) prepare(ctx context.Context, incoming bool) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	if err := g.firstAnswer(ctx); err != nil {
+		return err
+	}
+	var status struct {
+		Status string `json:"status"`
+	}
+	if err := g.do(ctx, "query-status", nil, &status); err != nil {
+		return err
+	}
+	if incoming && status.Status == "inmigrate" {
+		if err := g.listenForMemory(ctx); err != nil {
+			return err
+		}
+	}
+	g.saved.Ready = true
+	return g.keep()
+}
+
+func (g *guest) firstAnswer(ctx context.Context) error {
+	for {
+		_, err := g.monitor(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-g.proc.done:
+			return fault.New(fault.Internal, "the emulator ended at once")
+		case <-ctx.Done():
+			return fault.New(fault.Unavailable, "the emulator does not answer: %w", err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}

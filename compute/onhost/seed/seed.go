@@ -1,0 +1,118 @@
+// Package seed makes the small disk that cloud-init reads its first words from (NoCloud): an ISO
+// with the label cidata and three files. Make decides their contents; Write puts them on disk.
+package seed
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/kdomanski/iso9660"
+	"sigs.k8s.io/yaml"
+)
+
+// NIC is a network card that asks for its address by DHCP.
+type NIC struct {
+	MAC string
+	MTU int64 // bytes; 0: unsaid
+}
+
+// Facts are what the guest is told.
+type Facts struct {
+	// InstanceID makes cloud-init run once: what it has seen already it does not do again.
+	InstanceID string
+	Hostname   string
+	SSHKeys    []string
+	// UserData is handed on as it is; empty: a #cloud-config of host name and keys.
+	UserData string
+	NICs     []NIC
+}
+
+// Files are the contents by name.
+type Files map[string]string
+
+// Label is the name that cloud-init looks for.
+const Label = "cidata"
+
+// Make decides the contents of the three files.
+func Make(f Facts) (Files, error) {
+	meta, err := yaml.Marshal(map[string]any{"instance-id": f.InstanceID, "local-hostname": f.Hostname})
+	if err != nil {
+		return nil, fmt.Errorf("encode meta-data: %w", err)
+	}
+	network, err := networkConfig(f.NICs)
+	if err != nil {
+		return nil, fmt.Errorf("encode network-config: %w", err)
+	}
+	user := f.UserData
+	if strings.TrimSpace(user) == "" {
+		if user, err = cloudConfig(f); err != nil {
+			return nil, fmt.Errorf("encode user-data: %w", err)
+		}
+	}
+	return Files{"meta-data": string(meta), "user-data": user, "network-config": network}, nil
+}
+
+func cloudConfig(f Facts) (string, error) {
+	config := map[string]any{"hostname": f.Hostname}
+	if len(f.SSHKeys) > 0 {
+		config["ssh_authorized_keys"] = f.SSHKeys
+	}
+	out, err := yaml.Marshal(config)
+	return "#cloud-config\n" + string(out), err
+}
+
+func networkConfig(nics []NIC) (string, error) {
+	ethernets := map[string]any{}
+	for i, n := range nics {
+		nic := map[string]any{"match": map[string]any{"macaddress": strings.ToLower(n.MAC)}, "dhcp4": true}
+		if n.MTU > 0 {
+			nic["mtu"] = n.MTU
+		}
+		ethernets[fmt.Sprintf("nic%d", i)] = nic
+	}
+	out, err := yaml.Marshal(map[string]any{"version": 2, "ethernets": ethernets})
+	return string(out), err
+}
+
+// Write makes the ISO at path. It is there whole or not at all.
+func Write(path string, files Files) (err error) {
+	w, err := iso9660.NewWriter()
+	if err != nil {
+		return fmt.Errorf("make a seed disk: %w", err)
+	}
+	defer func() { _ = w.Cleanup() }()
+	names := make([]string, 0, len(files))
+	for name := range files {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		if err := w.AddFile(strings.NewReader(files[name]), name); err != nil {
+			return fmt.Errorf("add %s to the seed disk: %w", name, err)
+		}
+	}
+	var disk bytes.Buffer
+	if err := w.WriteTo(&disk, Label); err != nil {
+		return fmt.Errorf("write the seed disk: %w", err)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".seed-*")
+	if err != nil {
+		return fmt.Errorf("write the seed disk: %w", err)
+	}
+	defer func() { _ = os.Remove(tmp.Name()) }()
+	_, err = tmp.Write(disk.Bytes())
+	if closeErr := tmp.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write the seed disk: %w", err)
+	}
+	return nil
+}

@@ -24,7 +24,7 @@ var layers = map[string]int{
 }
 
 // wire clients speak a foreign format and are usable alone
-var wireClients = []string{"compute/onhost/qmp", "compute/onhost/guest"}
+var wireClients = []string{"compute/onhost/qmp", "compute/onhost/guest", "compute/onhost/seed"}
 
 // mayImport decides by the two folders alone; why says what to do.
 func mayImport(from, to string) (ok bool, why string) {
@@ -72,6 +72,8 @@ func domainMay(domain, from, to string) (bool, string) {
 		return true, ""
 	case from == domain && within(to, onhost):
 		return false, "the servers' half does not know the hosts' half; talk through records"
+	case slices.Contains(wireClients, to):
+		return true, ""
 	case from == onhost && strings.HasPrefix(to, onhost+"/"):
 		return false, "the hosts' half declares the interface; cmd/virga picks the driver"
 	case within(to, domain) || within(to, "identity") || to == "observe":

@@ -33,42 +33,31 @@ func (f *Front) Register(a *httpapi.API) {
 		Deleting: func(_ context.Context, c *httpapi.Call, vm *VM) error { return f.Delete(c.Snapshot, c.Batch, vm) },
 	})
 	httpapi.Register(a, Instances, httpapi.Routes[InstanceSpec, InstanceStatus]{})
-	f.action(a, "start", "Start a machine", func(_ *httpapi.Call, b *store.Batch, vm *VM, _ *force) error { return f.Start(b, vm) })
-	f.action(a, "stop", "Stop a machine", func(_ *httpapi.Call, b *store.Batch, vm *VM, in *force) error { return f.Stop(b, vm, in.Body.Force) })
-	f.action(a, "restart", "Restart a machine", func(_ *httpapi.Call, b *store.Batch, vm *VM, in *force) error { return f.Restart(b, vm, in.Body.Force) })
-	f.action(a, "pause", "Hold a machine in memory", func(_ *httpapi.Call, b *store.Batch, vm *VM, _ *force) error { return f.Pause(b, vm) })
-	f.action(a, "resume", "Let a paused machine go on", func(_ *httpapi.Call, b *store.Batch, vm *VM, _ *force) error { return f.Resume(b, vm) })
-	httpapi.Handle(a, httpapi.Op{
-		ID: "migrate-vm", Method: "POST", Path: "/v1/projects/{project}/vms/{name}/migrate", Right: httpapi.Write, Tag: "vms", Status: 202,
-		Summary: "Move a running machine to another host", Doc: "Gives the operation that does it.",
+	for _, verb := range []struct {
+		name, summary string
+		do            func(b *store.Batch, vm *VM, force bool) error
+	}{
+		{"start", "Start a machine", func(b *store.Batch, vm *VM, _ bool) error { return f.Start(b, vm) }},
+		{"stop", "Stop a machine: the guest is asked, and gets its time", f.Stop},
+		{"restart", "Restart a machine", f.Restart},
+		{"pause", "Hold a machine in memory", func(b *store.Batch, vm *VM, _ bool) error { return f.Pause(b, vm) }},
+		{"resume", "Let a paused machine go on", func(b *store.Batch, vm *VM, _ bool) error { return f.Resume(b, vm) }},
+	} {
+		httpapi.Action(a, VMs, httpapi.Act{Name: verb.name, Summary: verb.summary},
+			func(_ context.Context, c *httpapi.Call, vm *VM, in *PowerRequest) (*VM, error) {
+				c.Note(verb.name, &vm.Meta)
+				return vm, verb.do(c.Batch, vm, in.Force)
+			})
+	}
+	httpapi.Action(a, VMs, httpapi.Act{
+		Name: "migrate", Summary: "Move a running machine to another host", Doc: "Gives the operation that does it.", Status: 202,
 	}, f.migrate)
 }
 
-// force is the request for a change of power.
-type force struct {
-	Name string `path:"name" doc:"The machine's name or id."`
-	Body struct {
-		// Force does not wait for the guest.
-		Force bool `json:"force,omitempty" doc:"Do not wait for the guest; stop and restart only."`
-	} `required:"false"`
-}
-
-type vmAnswer struct{ Body *VM }
-
-func (f *Front) action(a *httpapi.API, verb, summary string, do func(*httpapi.Call, *store.Batch, *VM, *force) error) {
-	httpapi.Handle(a, httpapi.Op{
-		ID: verb + "-vm", Method: "POST", Path: "/v1/projects/{project}/vms/{name}/" + verb, Right: httpapi.Write, Tag: "vms", Summary: summary,
-	}, func(_ context.Context, c *httpapi.Call, in *force) (*vmAnswer, error) {
-		vm, err := findVM(c.Snapshot, c.Project, in.Name)
-		if err != nil {
-			return nil, err
-		}
-		if err := do(c, c.Batch, vm, in); err != nil {
-			return nil, err
-		}
-		c.Note(verb, &vm.Meta)
-		return &vmAnswer{vm}, nil
-	})
+// PowerRequest is the request for a change of power.
+type PowerRequest struct {
+	// Force does not wait for the guest; stop and restart only.
+	Force bool `json:"force,omitempty"`
 }
 
 func findVM(snap *store.Snapshot, project, name string) (*VM, error) {
@@ -118,25 +107,18 @@ func vmReady(vm *VM) (bool, error) {
 	return vm.Status.Phase == PhaseStopped, nil
 }
 
-type migrateIn struct {
-	Name string `path:"name" doc:"The machine's name or id."`
-	Body struct {
-		Host string `json:"host,omitempty" doc:"The name or id of the host to move to; none: the cloud chooses."`
-	} `required:"false"`
+// MigrateRequest is the request for a move.
+type MigrateRequest struct {
+	// Host is the name or id of the host to move to; none: the cloud chooses.
+	Host string `json:"host,omitempty"`
 }
 
-type operationAnswer struct{ Body *operation.Operation }
-
-func (f *Front) migrate(_ context.Context, c *httpapi.Call, in *migrateIn) (*operationAnswer, error) {
-	vm, err := findVM(c.Snapshot, c.Project, in.Name)
-	if err != nil {
-		return nil, err
-	}
+func (f *Front) migrate(_ context.Context, c *httpapi.Call, vm *VM, in *MigrateRequest) (*operation.Operation, error) {
 	var target resource.ID
-	if in.Body.Host != "" {
-		h := store.Named(c.Snapshot, host.Hosts, "", in.Body.Host)
+	if in.Host != "" {
+		h := store.Named(c.Snapshot, host.Hosts, "", in.Host)
 		if h == nil {
-			return nil, fault.New(fault.NotFound, "no host %q; see virga host list", in.Body.Host)
+			return nil, fault.New(fault.NotFound, "no host %q; see virga host list", in.Host)
 		}
 		target = h.ID
 	}
@@ -154,5 +136,5 @@ func (f *Front) migrate(_ context.Context, c *httpapi.Call, in *migrateIn) (*ope
 		return nil, err
 	}
 	c.Note("migrate", &vm.Meta)
-	return &operationAnswer{op}, nil
+	return op, nil
 }

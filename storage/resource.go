@@ -81,6 +81,12 @@ type DatastoreSpec struct {
 	ResourceID resource.ID `json:"resourceID"`
 }
 
+// The phases of a datastore.
+const (
+	DatastoreUnreachable = "unreachable" // no living host reaches it
+	DatastoreReady       = "ready"
+)
+
 // DatastoreStatus is what is known of it.
 type DatastoreStatus struct {
 	resource.Observed

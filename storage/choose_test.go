@@ -1,0 +1,97 @@
+package storage
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/host"
+)
+
+func store1(id, phase string, capacity, free int64, hosts ...resource.ID) *Datastore {
+	d := &Datastore{Status: DatastoreStatus{Phase: phase, CapacityMiB: capacity, FreeMiB: free, HostIDs: hosts}}
+	d.ID, d.Name = resource.ID(id), id
+	return d
+}
+
+func TestChooseTakesTheFittingDatastoreWithMostFreeSpace(t *testing.T) {
+	all := []*Datastore{
+		store1("a", DatastoreReady, 1000, 500, "h1", "h2"),
+		store1("b", DatastoreReady, 1000, 900, "h2"),
+		store1("c", DatastoreReady, 1000, 500, "h1"),
+		store1("d", DatastoreUnreachable, 1000, 999, "h1"),
+		store1("e", DatastoreReady, 1000, 49, "h3"),
+	}
+	for name, test := range map[string]struct {
+		q    Question
+		want resource.ID
+		kind fault.Kind
+		says string
+	}{
+		"most free":              {Question{SizeMiB: 10, HostIDs: []resource.ID{"h2"}}, "b", "", ""},
+		"the older of equals":    {Question{SizeMiB: 10, HostIDs: []resource.ID{"h1"}}, "a", "", ""},
+		"reached by both":        {Question{SizeMiB: 10, HostIDs: []resource.ID{"h1", "h2"}}, "a", "", ""},
+		"the wish":               {Question{SizeMiB: 10, Wish: "c"}, "c", "", ""},
+		"the wish out of reach":  {Question{SizeMiB: 10, Wish: "c", HostIDs: []resource.ID{"h2"}}, "", fault.Unavailable, "not reached by host h2"},
+		"the wish is not ready":  {Question{SizeMiB: 10, Wish: "d"}, "", fault.Unavailable, "not ready"},
+		"no such wish":           {Question{SizeMiB: 10, Wish: "x"}, "", fault.NotFound, "no datastore x"},
+		"thin, to twice":         {Question{SizeMiB: 2000, Wish: "c"}, "c", "", ""},
+		"promised too much":      {Question{SizeMiB: 2000, Wish: "c", PromisedMiB: map[resource.ID]int64{"c": 1}}, "", fault.Exhausted, "has promised 1 MiB of 2000"},
+		"nearly nothing is free": {Question{SizeMiB: 1, Wish: "e"}, "", fault.Exhausted, "49 MiB free of 1000"},
+		"too large for all":      {Question{SizeMiB: 3000}, "", fault.Exhausted, "cannot promise 3000 more"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.q.Datastores, test.q.Policy = all, Policy{}.orDefault()
+			d, err := Choose(test.q)
+			switch {
+			case test.want != "" && (err != nil || d.ID != test.want):
+				t.Errorf("chose %+v, %v; want %s", d, err, test.want)
+			case test.want == "" && (fault.KindOf(err) != test.kind || !strings.Contains(err.Error(), test.says)):
+				t.Errorf("error is %v (%s)", err, fault.KindOf(err))
+			}
+		})
+	}
+}
+
+func TestACaretakerStaysUntilItIsLost(t *testing.T) {
+	life := func(id resource.ID) host.LifeState {
+		return map[resource.ID]host.LifeState{"alive1": host.Alive, "alive2": host.Alive, "lost": host.Lost, "unknown": host.Unknown}[id]
+	}
+	reach := []resource.ID{"alive1", "alive2", "lost", "unknown"}
+	for name, test := range map[string]struct {
+		present  resource.ID
+		using    []resource.ID
+		reaching []resource.ID
+		want     resource.ID
+	}{
+		"the first is the user's":     {"", []resource.ID{"alive2"}, reach, "alive2"},
+		"a user that is lost is not":  {"", []resource.ID{"lost"}, reach, "alive1"},
+		"the unknown if none lives":   {"", []resource.ID{"lost"}, []resource.ID{"lost", "unknown"}, "unknown"},
+		"it stays while it lives":     {"alive1", []resource.ID{"alive2"}, reach, "alive1"},
+		"it stays while nobody knows": {"unknown", []resource.ID{"alive2"}, reach, "unknown"},
+		"it moves when it is lost":    {"lost", []resource.ID{"alive2"}, reach, "alive2"},
+		"it moves out of no reach":    {"alive1", nil, []resource.ID{"alive2"}, "alive2"},
+		"it stays if all are lost":    {"lost", nil, []resource.ID{"lost", "unknown"}, "lost"},
+	} {
+		if got := Caretaker(test.present, test.using, test.reaching, life); got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}
+
+func TestADatastoreKeepsTheIdentityThatItWasGivenFirst(t *testing.T) {
+	device := func(id, on, identity string, free int64) *Device {
+		d := &Device{Spec: DeviceSpec{HostID: resource.ID(on), Identity: identity}, Status: DeviceStatus{CapacityMiB: 100, FreeMiB: free}}
+		d.ID = resource.ID(id)
+		return d
+	}
+	alive := func(resource.ID) host.LifeState { return host.Alive }
+	b := Bind("", []*Device{device("2", "h2", "two", 50), device("0", "h0", "", 0), device("1", "h1", "one", 50), device("3", "h3", "one", 40)}, alive)
+	if b.Identity != "one" || len(b.HostIDs) != 2 || b.FreeMiB != 40 || !b.Ready || !strings.Contains(b.why, "host h2 has another folder") {
+		t.Errorf("bound %+v", b)
+	}
+	if b = Bind("one", []*Device{device("0", "h2", "two", 50)}, alive); b.Identity != "one" || b.Ready {
+		t.Errorf("bound %+v", b)
+	}
+}

@@ -1,0 +1,129 @@
+package storage
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+)
+
+// Writers are the rights of the server's storage loops. The specs of resources, datastores and
+// volumes are the API's.
+type Writers struct {
+	Resources   *store.StatusWriter[ResourceSpec, ResourceStatus]
+	Datastores  *store.StatusWriter[DatastoreSpec, DatastoreStatus]
+	Volumes     *store.StatusWriter[VolumeSpec, VolumeStatus]
+	Allocations *store.SpecWriter[AllocationSpec, AllocationStatus]
+	ImageCopies *store.SpecWriter[ImageCopySpec, ImageCopyStatus]
+}
+
+// Rights takes the loops' rights out of the ledger.
+func Rights(l *store.Ledger, party string) Writers {
+	return Writers{
+		Resources:   store.Statuses(l, Resources, party),
+		Datastores:  store.Statuses(l, Datastores, party),
+		Volumes:     store.Statuses(l, Volumes, party),
+		Allocations: store.Specs(l, Allocations, party),
+		ImageCopies: store.Specs(l, ImageCopies, party),
+	}
+}
+
+// Controller is the server half of storage.
+type Controller struct {
+	db     *store.DB
+	w      Writers
+	policy Policy
+
+	mu     sync.Mutex
+	unused map[resource.ID]time.Time // image copies that nobody needs, and since when we know
+}
+
+// NewLoops makes the server's loops. The zero policy is the default one.
+func NewLoops(db *store.DB, w Writers, p Policy) []*reconcile.Loop {
+	c := &Controller{db: db, w: w, policy: p.orDefault(), unused: map[resource.ID]time.Time{}}
+	also := func(kind resource.Kind, f func(resource.Object) []resource.ID) map[resource.Kind]func(resource.Object) []resource.ID {
+		return map[resource.Kind]func(resource.Object) []resource.ID{kind: f}
+	}
+	datastore := also(Devices.Kind, func(x resource.Object) []resource.ID {
+		return ids(referring(c.db, Datastores, x.(*Device).Spec.ResourceID))
+	})
+	datastore[host.Livenesses.Kind] = func(resource.Object) []resource.ID { return ids(store.Every(c.db.Snapshot(), Datastores)) }
+	volume := also(Datastores.Kind, c.volumesWaiting)
+	volume[host.Livenesses.Kind] = func(x resource.Object) []resource.ID {
+		return volumesOf(referring(c.db, Allocations, x.(*host.Liveness).Spec.HostID))
+	}
+	volume[ImageCopies.Kind] = func(x resource.Object) []resource.ID {
+		return volumesOf(referring(c.db, Allocations, x.(*ImageCopy).Spec.DatastoreID))
+	}
+	imageCopy := also(Allocations.Kind, func(x resource.Object) []resource.ID {
+		return ids(referring(c.db, ImageCopies, x.(*Allocation).Spec.DatastoreID))
+	})
+	imageCopy[host.Livenesses.Kind] = func(x resource.Object) []resource.ID {
+		return ids(referring(c.db, ImageCopies, x.(*host.Liveness).Spec.HostID))
+	}
+	// One worker for volumes: admission adds up what is promised, and must see its own last promise.
+	return []*reconcile.Loop{
+		{Name: "storage/resource", Kind: Resources.Kind, Step: c.resource},
+		{Name: "storage/datastore", Kind: Datastores.Kind, Step: c.datastore, Also: datastore},
+		{Name: "storage/volume", Kind: Volumes.Kind, Step: c.volume, Also: volume, Workers: 1},
+		{Name: "storage/imagecopy", Kind: ImageCopies.Kind, Step: c.imageCopy, Also: imageCopy},
+	}
+}
+
+// volumesWaiting are those that a change of a datastore may help.
+func (c *Controller) volumesWaiting(resource.Object) []resource.ID {
+	var out []resource.ID
+	for _, v := range store.Every(c.db.Snapshot(), Volumes) {
+		if v.Status.AllocationID == "" {
+			out = append(out, v.ID)
+		}
+	}
+	return out
+}
+
+// referring lists the records of a type that refer to id, in the present picture.
+func referring[S, T any](db *store.DB, t *resource.Type[S, T], id resource.ID) []*resource.Record[S, T] {
+	return store.Referring(db.Snapshot(), t, id)
+}
+
+func volumesOf(allocations []*Allocation) []resource.ID {
+	var out []resource.ID
+	for _, a := range allocations {
+		out = append(out, a.Spec.VolumeID)
+	}
+	return out
+}
+
+func ids[S, T any](records []*resource.Record[S, T]) []resource.ID {
+	var out []resource.ID
+	for _, r := range records {
+		out = append(out, r.ID)
+	}
+	return out
+}
+
+// lifeOf is what is known of a host's life.
+func lifeOf(snap *store.Snapshot, id resource.ID) host.LifeState {
+	for _, l := range store.Referring(snap, host.Livenesses, id) {
+		if l.Spec.HostID == id {
+			return l.Status.State
+		}
+	}
+	return host.Unknown
+}
+
+// observed makes the common part of a status from what keeps a record from being as wished.
+func (c *Controller) observed(old resource.Observed, generation int64, kind, message string) resource.Observed {
+	return resource.Observed{SeenGeneration: generation, Problems: resource.SetProblem(old.Problems, kind, message, c.db.Now())}
+}
+
+// sorted gives ids without repetition, in order.
+func sorted(in []resource.ID) []resource.ID {
+	out := slices.Clone(in)
+	slices.Sort(out)
+	return slices.Compact(out)
+}

@@ -1,0 +1,162 @@
+package onhost
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// Writers are the rights of a host's agent.
+type Writers struct {
+	Devices      *store.SpecWriter[storage.DeviceSpec, storage.DeviceStatus]
+	DeviceStatus *store.StatusWriter[storage.DeviceSpec, storage.DeviceStatus]
+	ImageCopies  *store.StatusWriter[storage.ImageCopySpec, storage.ImageCopyStatus]
+	Allocations  *store.StatusWriter[storage.AllocationSpec, storage.AllocationStatus]
+	Attachments  *store.StatusWriter[storage.AttachmentSpec, storage.AttachmentStatus]
+}
+
+// Rights takes the agent's rights out of the ledger.
+func Rights(l *store.Ledger, party string) Writers {
+	return Writers{
+		Devices:      store.Specs(l, storage.Devices, party),
+		DeviceStatus: store.Statuses(l, storage.Devices, party),
+		ImageCopies:  store.Statuses(l, storage.ImageCopies, party),
+		Allocations:  store.Statuses(l, storage.Allocations, party),
+		Attachments:  store.Statuses(l, storage.Attachments, party),
+	}
+}
+
+// Options are what the loops of a host work with.
+type Options struct {
+	// HostID is this host.
+	HostID resource.ID
+	// Driver works in folders.
+	Driver Driver
+	// Fetch gives an image's content from the server, and its length in bytes.
+	Fetch func(ctx context.Context, digest string) (io.ReadCloser, int64, error)
+}
+
+// Agent is the storage half of a host's agent.
+type Agent struct {
+	db     *store.DB
+	w      Writers
+	host   resource.ID
+	driver Driver
+	fetch  func(ctx context.Context, digest string) (io.ReadCloser, int64, error)
+	opened *openings
+}
+
+// NewLoops makes the loops of one host.
+func NewLoops(db *store.DB, w Writers, o Options) []*reconcile.Loop {
+	a := &Agent{db: db, w: w, host: o.HostID, driver: o.Driver, fetch: o.Fetch, opened: newOpenings()}
+	return []*reconcile.Loop{
+		{Name: "storage/onhost/scan", Kind: storage.Resources.Kind, Step: a.scan, Resync: 30 * time.Second,
+			Also: map[resource.Kind]func(resource.Object) []resource.ID{
+				storage.Datastores.Kind: func(x resource.Object) []resource.ID {
+					return []resource.ID{x.(*storage.Datastore).Spec.ResourceID}
+				},
+			}},
+		{Name: "storage/onhost/device", Kind: storage.Devices.Kind, Step: a.device,
+			Also: map[resource.Kind]func(resource.Object) []resource.ID{storage.Resources.Kind: a.devicesOf}},
+		{Name: "storage/onhost/imagecopy", Kind: storage.ImageCopies.Kind, Step: a.imageCopy, Workers: 2,
+			Also: map[resource.Kind]func(resource.Object) []resource.ID{storage.Datastores.Kind: a.copiesOn}},
+		{Name: "storage/onhost/allocation", Kind: storage.Allocations.Kind, Step: a.allocation, Workers: 4, Resync: time.Minute,
+			Also: map[resource.Kind]func(resource.Object) []resource.ID{
+				storage.ImageCopies.Kind: a.allocationsFrom, storage.Datastores.Kind: a.allocationsOn,
+			}},
+		{Name: "storage/onhost/attachment", Kind: storage.Attachments.Kind, Step: a.attachment, Workers: 4,
+			Also: map[resource.Kind]func(resource.Object) []resource.ID{storage.Allocations.Kind: a.attachmentsOf}},
+	}
+}
+
+// place says where a datastore lies on this host.
+func (a *Agent) place(snap *store.Snapshot, datastoreID, resourceID resource.ID) (Place, error) {
+	d, err := store.Need(snap, storage.Datastores, datastoreID)
+	if err != nil {
+		return Place{}, fault.New(fault.Unavailable, "find the datastore: %w", err)
+	}
+	r, err := store.Need(snap, storage.Resources, resourceID)
+	if err != nil {
+		return Place{}, fault.New(fault.Unavailable, "find the storage of datastore %s: %w", d.Name, err)
+	}
+	if d.Status.Identity == "" {
+		return Place{}, fault.New(fault.Unavailable, "datastore %s has not been found on any host yet", d.Name)
+	}
+	return Place{Path: r.Spec.Path, Identity: d.Status.Identity}, nil
+}
+
+// observed makes the common part of a status from what a step has met.
+func (a *Agent) observed(old resource.Observed, generation int64, err error) resource.Observed {
+	message := ""
+	if err != nil {
+		message = err.Error()
+	}
+	return resource.Observed{SeenGeneration: generation,
+		Problems: resource.SetProblem(old.Problems, string(fault.KindOf(err)), message, a.db.Now())}
+}
+
+// phaseOf says whether what failed may still come by itself.
+func phaseOf(err error) string {
+	switch fault.KindOf(err) {
+	case "":
+		return storage.Ready
+	case fault.Unavailable, fault.Conflict:
+		return storage.Pending
+	}
+	return storage.Failed
+}
+
+// commit writes what a step has met and hands on the step's own error, so that it is tried again.
+func (a *Agent) commit(ctx context.Context, b *store.Batch, met error) error {
+	// a step that ends because the daemon does says nothing of the world
+	if met != nil && errors.Is(met, context.Canceled) && ctx.Err() != nil {
+		return met
+	}
+	if err := a.db.Commit(ctx, b); err != nil {
+		return err
+	}
+	return met
+}
+
+func (a *Agent) devicesOf(x resource.Object) []resource.ID {
+	return ids(store.Referring(a.db.Snapshot(), storage.Devices, x.Head().ID))
+}
+
+func (a *Agent) copiesOn(x resource.Object) []resource.ID {
+	return ids(store.Referring(a.db.Snapshot(), storage.ImageCopies, x.Head().ID))
+}
+
+func (a *Agent) allocationsOn(x resource.Object) []resource.ID {
+	return ids(store.Referring(a.db.Snapshot(), storage.Allocations, x.Head().ID))
+}
+
+// allocationsFrom are those that are backed by a copy.
+func (a *Agent) allocationsFrom(x resource.Object) []resource.ID {
+	c := x.(*storage.ImageCopy)
+	var out []resource.ID
+	for _, al := range store.Referring(a.db.Snapshot(), storage.Allocations, c.Spec.DatastoreID) {
+		if al.Spec.Base != nil && al.Spec.Base.Digest == c.Spec.Digest {
+			out = append(out, al.ID)
+		}
+	}
+	return out
+}
+
+func (a *Agent) attachmentsOf(x resource.Object) []resource.ID {
+	return ids(store.Referring(a.db.Snapshot(), storage.Attachments, x.(*storage.Allocation).Spec.VolumeID))
+}
+
+func ids[S, T any](records []*resource.Record[S, T]) []resource.ID {
+	var out []resource.ID
+	for _, r := range records {
+		out = append(out, r.ID)
+	}
+	return out
+}

@@ -1,0 +1,209 @@
+package onhost
+
+import (
+	"context"
+	"io"
+	"sync"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// imageCopy fetches content, or removes it. Only the caretaker does either.
+func (a *Agent) imageCopy(ctx context.Context, id resource.ID) (reconcile.Result, error) {
+	snap := a.db.Snapshot()
+	c := store.Find(snap, storage.ImageCopies, id)
+	if c == nil || c.Spec.CaretakerID != a.host {
+		return reconcile.Result{}, nil
+	}
+	at, met := a.place(snap, c.Spec.DatastoreID, c.Spec.ResourceID)
+	if c.Deleting != nil {
+		return reconcile.Result{}, a.removeCopy(ctx, c, at, met)
+	}
+	var size int64
+	if met == nil {
+		size, met = a.driver.EnsureImage(ctx, at, c.Spec.Digest, func(ctx context.Context) (io.ReadCloser, error) {
+			if err := a.tellFetching(ctx, c); err != nil {
+				return nil, err
+			}
+			in, _, err := a.fetch(ctx, c.Spec.Digest)
+			return in, err
+		})
+	}
+	if c = store.Find(a.db.Snapshot(), storage.ImageCopies, id); c == nil {
+		return reconcile.Result{}, nil
+	}
+	b := a.db.Begin()
+	a.w.ImageCopies.Set(b, c, func(s *storage.ImageCopyStatus) {
+		s.Observed = a.observed(s.Observed, c.Generation, met)
+		s.Phase = phaseOf(met)
+		if met == nil {
+			s.SizeMiB = size
+		}
+	})
+	return reconcile.Result{}, a.commit(ctx, b, met)
+}
+
+// tellFetching tells of long work before it begins. A further try after a failure is not told.
+func (a *Agent) tellFetching(ctx context.Context, c *storage.ImageCopy) error {
+	if len(c.Status.Problems) > 0 {
+		return nil
+	}
+	b := a.db.Begin()
+	a.w.ImageCopies.Set(b, c, func(s *storage.ImageCopyStatus) { s.Phase = storage.Fetching })
+	return a.db.Commit(ctx, b)
+}
+
+func (a *Agent) removeCopy(ctx context.Context, c *storage.ImageCopy, at Place, met error) error {
+	if met == nil {
+		met = a.driver.RemoveImage(ctx, at, c.Spec.Digest)
+	}
+	b := a.db.Begin()
+	if met != nil {
+		a.w.ImageCopies.Set(b, c, func(s *storage.ImageCopyStatus) { s.Observed = a.observed(s.Observed, c.Generation, met) })
+		return a.commit(ctx, b, met)
+	}
+	store.Release(b, c, storage.AgentHolder)
+	return a.db.Commit(ctx, b)
+}
+
+// allocation makes, grows or removes a volume's file. Only the caretaker does.
+func (a *Agent) allocation(ctx context.Context, id resource.ID) (reconcile.Result, error) {
+	snap := a.db.Snapshot()
+	al := store.Find(snap, storage.Allocations, id)
+	if al == nil || al.Spec.CaretakerID != a.host {
+		return reconcile.Result{}, nil
+	}
+	at, met := a.place(snap, al.Spec.DatastoreID, al.Spec.ResourceID)
+	if al.Deleting != nil {
+		return reconcile.Result{}, a.removeAllocation(ctx, snap, al, at, met)
+	}
+	var u Usage
+	if met == nil {
+		u, met = a.driver.EnsureVolume(ctx, at, Volume{ID: al.Spec.VolumeID, SizeMiB: al.Spec.SizeMiB, Base: al.Spec.Base})
+	}
+	b := a.db.Begin()
+	a.w.Allocations.Set(b, al, func(s *storage.AllocationStatus) {
+		s.Observed = a.observed(s.Observed, al.Generation, met)
+		if s.Phase != storage.Ready || met == nil {
+			s.Phase = phaseOf(met) // what was made stays made, whatever fails later
+		}
+		if met == nil {
+			s.SizeMiB, s.UsedMiB = u.SizeMiB, coarseUse(u.UsedMiB)
+		}
+	})
+	return reconcile.Result{}, a.commit(ctx, b, met)
+}
+
+// coarseUse rounds up, so that a guest that writes does not write a record with every look.
+func coarseUse(used int64) int64 {
+	step := int64(16)
+	if used > 4096 {
+		step = 256
+	}
+	return (used + step - 1) / step * step
+}
+
+func (a *Agent) removeAllocation(ctx context.Context, snap *store.Snapshot, al *storage.Allocation, at Place, met error) error {
+	if used := store.Referring(snap, storage.Attachments, al.Spec.VolumeID); met == nil && len(used) > 0 {
+		met = fault.New(fault.Unavailable, "remove volume %s: it is still attached on this host", al.Spec.VolumeID)
+	}
+	if met == nil {
+		met = a.driver.RemoveVolume(ctx, at, al.Spec.VolumeID)
+	}
+	b := a.db.Begin()
+	if met != nil {
+		a.w.Allocations.Set(b, al, func(s *storage.AllocationStatus) { s.Observed = a.observed(s.Observed, al.Generation, met) })
+		return a.commit(ctx, b, met)
+	}
+	store.Release(b, al, storage.AgentHolder)
+	return a.db.Commit(ctx, b)
+}
+
+// attachment opens a volume for one owner. Once this process has opened it, it is not asked again:
+// while a machine moves, the target's higher epoch must not take the disk from the running source.
+// After a restart it is asked again, and an owner of the past is refused.
+func (a *Agent) attachment(ctx context.Context, id resource.ID) (reconcile.Result, error) {
+	snap := a.db.Snapshot()
+	at := store.Find(snap, storage.Attachments, id)
+	if at == nil || at.Spec.HostID != a.host {
+		a.opened.forget(id)
+		return reconcile.Result{}, nil
+	}
+	b := a.db.Begin()
+	if at.Deleting != nil {
+		a.opened.forget(id)
+		a.w.Attachments.Set(b, at, func(s *storage.AttachmentStatus) {
+			s.Observed, s.Phase, s.Path = a.observed(s.Observed, at.Generation, nil), storage.AttachmentClosed, ""
+		})
+		store.Release(b, at, storage.AgentHolder)
+		return reconcile.Result{}, a.db.Commit(ctx, b)
+	}
+	if at.Status.Phase == storage.AttachmentReady && a.opened.has(id, at.Generation) {
+		return reconcile.Result{}, nil
+	}
+	opened, met := a.open(ctx, snap, at)
+	a.w.Attachments.Set(b, at, func(s *storage.AttachmentStatus) {
+		s.Observed = a.observed(s.Observed, at.Generation, met)
+		s.Phase, s.Path, s.Format = storage.AttachmentReady, opened.Path, opened.Format
+		if met != nil {
+			s.Phase = storage.AttachmentWaiting
+		}
+	})
+	err := a.commit(ctx, b, met)
+	if err == nil {
+		a.opened.add(id, at.Generation)
+	}
+	return reconcile.Result{}, err
+}
+
+func (a *Agent) open(ctx context.Context, snap *store.Snapshot, at *storage.Attachment) (Opened, error) {
+	for _, al := range store.Referring(snap, storage.Allocations, at.Spec.VolumeID) {
+		if al.Deleting != nil || al.Status.Phase != storage.Ready {
+			return Opened{}, fault.New(fault.Unavailable, "volume %s is not made yet%s", at.Spec.VolumeID, because(al.Status.Observed))
+		}
+		place, err := a.place(snap, al.Spec.DatastoreID, al.Spec.ResourceID)
+		if err != nil {
+			return Opened{}, err
+		}
+		return a.driver.Open(ctx, place, Owner{VolumeID: at.Spec.VolumeID, Epoch: at.Spec.Epoch, UID: at.Spec.UID})
+	}
+	return Opened{}, fault.New(fault.Unavailable, "volume %s has no place yet", at.Spec.VolumeID)
+}
+
+func because(o resource.Observed) string {
+	if len(o.Problems) == 0 {
+		return ""
+	}
+	return ": " + o.Problems[0].Message
+}
+
+// openings remembers what this process has opened.
+type openings struct {
+	mu   sync.Mutex
+	made map[resource.ID]int64
+}
+
+func newOpenings() *openings { return &openings{made: map[resource.ID]int64{}} }
+
+func (o *openings) has(id resource.ID, generation int64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	g, ok := o.made[id]
+	return ok && g == generation
+}
+
+func (o *openings) add(id resource.ID, generation int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.made[id] = generation
+}
+
+func (o *openings) forget(id resource.ID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.made, id)
+}

@@ -1,0 +1,198 @@
+package storage
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+)
+
+// volume gives a volume its place, keeps it, and takes it away.
+func (c *Controller) volume(ctx context.Context, id resource.ID) (reconcile.Result, error) {
+	snap := c.db.Snapshot()
+	v := store.Find(snap, Volumes, id)
+	if v == nil {
+		return reconcile.Result{}, nil
+	}
+	attachments := store.Referring(snap, Attachments, id)
+	var allocation *Allocation
+	for _, a := range store.Referring(snap, Allocations, id) {
+		allocation = a
+	}
+	b := c.db.Begin()
+	switch {
+	case v.Deleting != nil:
+		c.removeVolume(b, v, attachments, allocation)
+	case allocation == nil:
+		c.placeVolume(b, snap, v, hostsOf(attachments))
+	default:
+		c.keepVolume(b, snap, v, allocation, hostsOf(attachments))
+	}
+	return reconcile.Result{}, c.db.Commit(ctx, b)
+}
+
+// hostsOf are the hosts that use a volume, those that may still do included.
+func hostsOf(attachments []*Attachment) []resource.ID {
+	var out []resource.ID
+	for _, a := range attachments {
+		out = append(out, a.Spec.HostID)
+	}
+	return sorted(out)
+}
+
+// removeVolume waits for the users, then for the space to be given back, then lets go.
+func (c *Controller) removeVolume(b *store.Batch, v *Volume, attachments []*Attachment, allocation *Allocation) {
+	why := ""
+	switch {
+	case len(attachments) > 0:
+		why = "waits for " + countOf(len(attachments), "attachment") + " to be closed"
+	case allocation != nil:
+		c.w.Allocations.Delete(b, allocation)
+		if len(allocation.Status.Problems) > 0 {
+			why = "remove it: " + allocation.Status.Problems[0].Message
+		}
+	default:
+		store.Release(b, v, Holder)
+		return
+	}
+	c.w.Volumes.Set(b, v, func(s *VolumeStatus) {
+		s.Phase = VolumeDeleting
+		s.Observed = c.observed(s.Observed, v.Generation, kindIf(fault.Unavailable, why), why)
+	})
+}
+
+func kindIf(kind fault.Kind, message string) string {
+	if message == "" {
+		return ""
+	}
+	return string(kind)
+}
+
+// placeVolume chooses a datastore, and makes the allocation and, where it is missing, the copy of
+// the content that it is backed by, in one commit.
+func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume, using []resource.ID) {
+	store.Hold(b, v, Holder)
+	if v.Spec.DatastoreID == "" && len(using) == 0 {
+		c.w.Volumes.Set(b, v, func(s *VolumeStatus) {
+			*s = VolumeStatus{Observed: c.observed(s.Observed, v.Generation, "", ""), Phase: VolumeUnbound}
+		})
+		return
+	}
+	d, err := Choose(Question{SizeMiB: v.Spec.SizeMiB, Wish: v.Spec.DatastoreID, HostIDs: using,
+		Datastores: store.Every(snap, Datastores), PromisedMiB: promise(store.Every(snap, Allocations)), Policy: c.policy})
+	if err != nil {
+		c.w.Volumes.Set(b, v, func(s *VolumeStatus) {
+			s.Observed = c.observed(s.Observed, v.Generation, string(fault.KindOf(err)), err.Error())
+			s.Phase = VolumeUnbound
+		})
+		return
+	}
+	life := func(id resource.ID) host.LifeState { return lifeOf(snap, id) }
+	a := &Allocation{Spec: AllocationSpec{VolumeID: v.ID, DatastoreID: d.ID, ResourceID: d.Spec.ResourceID,
+		CaretakerID: Caretaker("", using, d.Status.HostIDs, life), HostIDs: using, SizeMiB: v.Spec.SizeMiB, Base: v.Spec.Base}}
+	a.ID, a.Project, a.Name = resource.NewID(), v.Project, string(v.ID) // named so: one for each volume
+	c.w.Allocations.Create(b, a, AgentHolder)
+	if v.Spec.Base != nil {
+		c.needCopy(b, snap, d, v.Spec.Base.Digest, a)
+	}
+	c.w.Volumes.Set(b, v, func(s *VolumeStatus) {
+		s.Observed = c.observed(s.Observed, v.Generation, "", "")
+		s.Phase, s.DatastoreID, s.AllocationID = VolumeCreating, d.ID, a.ID
+	})
+}
+
+// needCopy makes sure that content is, or will be, on a datastore. A copy that is there is touched,
+// so that a deletion that was decided on an older picture fails.
+func (c *Controller) needCopy(b *store.Batch, snap *store.Snapshot, d *Datastore, digest string, a *Allocation) {
+	for _, have := range store.Referring(snap, ImageCopies, d.ID) {
+		if have.Spec.Digest == digest {
+			if have.Deleting == nil {
+				c.w.ImageCopies.Label(b, have, map[string]string{"last-user": string(a.ID)})
+			}
+			return // one that is being deleted is made again when it is gone
+		}
+	}
+	n := &ImageCopy{Spec: ImageCopySpec{Digest: digest, DatastoreID: d.ID, ResourceID: d.Spec.ResourceID, CaretakerID: a.Spec.CaretakerID}}
+	n.Name = strings.TrimPrefix(digest, "sha256:")[:16] + "-" + string(d.ID)
+	c.w.ImageCopies.Create(b, n, AgentHolder)
+}
+
+// keepVolume follows what changes while a volume has its place.
+func (c *Controller) keepVolume(b *store.Batch, snap *store.Snapshot, v *Volume, a *Allocation, using []resource.ID) {
+	store.Hold(b, v, Holder)
+	d := store.Find(snap, Datastores, a.Spec.DatastoreID)
+	var refused error
+	size := a.Spec.SizeMiB
+	if more := v.Spec.SizeMiB - size; more > 0 && d != nil {
+		if refused = c.policy.Admit(d, promise(store.Every(snap, Allocations))[d.ID], more); refused == nil {
+			size = v.Spec.SizeMiB
+		}
+	}
+	if a.Spec.Base != nil && a.Status.Phase != Ready && d != nil && !hasCopy(snap, a) {
+		c.needCopy(b, snap, d, a.Spec.Base.Digest, a)
+	}
+	c.w.Allocations.Set(b, a, func(s *AllocationSpec) {
+		s.HostIDs, s.SizeMiB = using, size
+		if len(using) == 0 {
+			s.HostIDs = nil
+		}
+		if d != nil {
+			s.CaretakerID = Caretaker(s.CaretakerID, using, d.Status.HostIDs, func(id resource.ID) host.LifeState { return lifeOf(snap, id) })
+		}
+	})
+	c.w.Volumes.Set(b, v, func(s *VolumeStatus) {
+		s.DatastoreID, s.AllocationID, s.UsedMiB = a.Spec.DatastoreID, a.ID, a.Status.UsedMiB
+		s.Phase = phaseOf(a)
+		kind, message := problemOf(snap, a, d, using)
+		if refused != nil {
+			kind, message = string(fault.KindOf(refused)), "grow it: "+refused.Error()
+		}
+		s.Observed = c.observed(s.Observed, v.Generation, kind, message)
+	})
+}
+
+func hasCopy(snap *store.Snapshot, a *Allocation) bool {
+	return slices.ContainsFunc(store.Referring(snap, ImageCopies, a.Spec.DatastoreID), func(have *ImageCopy) bool {
+		return have.Spec.Digest == a.Spec.Base.Digest
+	})
+}
+
+// phaseOf translates: an allocation in the making is a volume in the making.
+func phaseOf(a *Allocation) string {
+	switch a.Status.Phase {
+	case Ready:
+		return VolumeReady
+	case Failed:
+		return VolumeFailed
+	}
+	return VolumeCreating
+}
+
+// problemOf says what keeps a volume from being as wished: what its caretaker met, what the copy
+// of its base met, or a user who cannot reach it.
+func problemOf(snap *store.Snapshot, a *Allocation, d *Datastore, using []resource.ID) (kind, message string) {
+	if a.Spec.Base != nil && a.Status.Phase != Ready {
+		for _, have := range store.Referring(snap, ImageCopies, a.Spec.DatastoreID) {
+			if have.Spec.Digest == a.Spec.Base.Digest && len(have.Status.Problems) > 0 {
+				return have.Status.Problems[0].Kind, "its image: " + have.Status.Problems[0].Message
+			}
+		}
+	}
+	if len(a.Status.Problems) > 0 {
+		return a.Status.Problems[0].Kind, a.Status.Problems[0].Message
+	}
+	if d == nil {
+		return string(fault.NotFound), "its datastore is gone"
+	}
+	for _, id := range using {
+		if !slices.Contains(d.Status.HostIDs, id) {
+			return string(fault.Unavailable), "host " + nameOf(snap, id) + " does not reach datastore " + d.Name
+		}
+	}
+	return "", ""
+}

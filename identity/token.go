@@ -49,6 +49,9 @@ type JoinTokenSpec struct {
 	Expires time.Time `json:"expires"`
 	// UsedBy is the host that used it; then it is worth nothing.
 	UsedBy resource.ID `json:"usedBy,omitempty"`
+	// UsedKey is the SHA-256 of that host's public key, in hex: a host whose answer was lost may
+	// ask again with the same key, and is the same host.
+	UsedKey string `json:"usedKey,omitempty"`
 }
 
 // JoinTokenStatus has nothing to observe.

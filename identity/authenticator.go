@@ -1,0 +1,118 @@
+package identity
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/identity/ca"
+)
+
+// TokenProtocol is the websocket subprotocol prefix by which a browser, which cannot set headers
+// there, shows its token.
+const TokenProtocol = "virga.token."
+
+// Authenticator says who asks: by a token, by a host's certificate, or by being root (or the
+// daemon's own user) on the unix socket. A token wins over the others.
+type Authenticator struct{ db *store.DB }
+
+// NewAuthenticator makes one.
+func NewAuthenticator(db *store.DB) *Authenticator { return &Authenticator{db: db} }
+
+// Authenticate is the hook of the API.
+func (a *Authenticator) Authenticate(r *http.Request) (httpapi.Caller, error) {
+	if secret := bearer(r); secret != "" {
+		return a.byToken(secret)
+	}
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		return a.byCertificate(r)
+	}
+	if c, ok := httpapi.ConnOf(r.Context()).(*net.UnixConn); ok {
+		return bySocket(c)
+	}
+	return httpapi.Caller{}, fault.New(fault.Unauthenticated, "nobody is signed in; show a token in the header Authorization: Bearer")
+}
+
+func bearer(r *http.Request) string {
+	if secret, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		return strings.TrimSpace(secret)
+	}
+	for _, protocols := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for _, p := range strings.Split(protocols, ",") {
+			if secret, ok := strings.CutPrefix(strings.TrimSpace(p), TokenProtocol); ok {
+				return secret
+			}
+		}
+	}
+	return ""
+}
+
+func (a *Authenticator) byToken(secret string) (httpapi.Caller, error) {
+	wrong := fault.New(fault.Unauthenticated, "this token is not known, or was deleted; ask for another")
+	id, ok := SecretID(secret)
+	if !ok {
+		return httpapi.Caller{}, wrong
+	}
+	t := store.Find(a.db.Snapshot(), Tokens, id)
+	if t == nil || t.Deleting != nil || !Proves(secret, t.Spec.Hash) {
+		return httpapi.Caller{}, wrong
+	}
+	if t.Spec.Expires != nil && !a.db.Now().Before(*t.Spec.Expires) {
+		return httpapi.Caller{}, fault.New(fault.Unauthenticated, "this token has expired at %s; ask for another", t.Spec.Expires.UTC().Format("2006-01-02 15:04 MST"))
+	}
+	return CallerOf(&t.Spec), nil
+}
+
+// CallerOf turns a role into rights.
+func CallerOf(t *TokenSpec) httpapi.Caller {
+	c := httpapi.Caller{User: t.User, Project: t.Project}
+	switch {
+	case t.Role == Admin:
+		c.Right, c.Project = httpapi.Admin, ""
+	case t.Project == "": // confined to nothing: a record that the checks would not have let in
+	case t.Role == Member:
+		c.Right = httpapi.Write
+	case t.Role == Viewer:
+		c.Right = httpapi.Read
+	}
+	return c
+}
+
+// byCertificate believes a host as long as its record is there: a host that was removed is nobody.
+func (a *Authenticator) byCertificate(r *http.Request) (httpapi.Caller, error) {
+	id, ok := ca.HostID(r.TLS.VerifiedChains[0][0])
+	if !ok {
+		return httpapi.Caller{}, fault.New(fault.Unauthenticated, "this certificate names no host")
+	}
+	x := a.db.Snapshot().Lookup(id)
+	if x == nil || x.Head().Kind != "host" {
+		return httpapi.Caller{}, fault.New(fault.Unauthenticated, "host %s is not of this cloud any more; join again", id)
+	}
+	return httpapi.Caller{User: "host " + x.Head().Name, Host: id}, nil
+}
+
+func bySocket(c *net.UnixConn) (httpapi.Caller, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return httpapi.Caller{}, fault.New(fault.Unauthenticated, "ask the kernel who is on the socket: %w", err)
+	}
+	var peer *unix.Ucred
+	var sockErr error
+	err = raw.Control(func(fd uintptr) { peer, sockErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err == nil {
+		err = sockErr
+	}
+	if err != nil {
+		return httpapi.Caller{}, fault.New(fault.Unauthenticated, "ask the kernel who is on the socket: %w", err)
+	}
+	if peer.Uid == 0 || int(peer.Uid) == os.Geteuid() {
+		return httpapi.Caller{User: "root", Right: httpapi.Admin}, nil
+	}
+	return httpapi.Caller{}, fault.New(fault.Unauthenticated, "user %d is not root; show a token", peer.Uid)
+}

@@ -1,0 +1,166 @@
+package identity
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/identity/ca"
+)
+
+// Gate is what letting hosts in needs from the wiring.
+type Gate struct {
+	Authority *ca.Authority
+	// Addresses are the servers', host:port, as hosts reach them.
+	Addresses func() []string
+	// NewHost writes the record of a new host into the batch; identity knows no hosts.
+	NewHost func(c *httpapi.Call, name string) (resource.ID, error)
+}
+
+const (
+	joinLife    = 24 * time.Hour
+	joinLongest = 30 * 24 * time.Hour
+)
+
+// RegisterGate offers join tokens, joining, and the renewal of hosts' certificates.
+func RegisterGate(a *httpapi.API, w Writers, g Gate) {
+	httpapi.Register(a, JoinTokens, httpapi.Routes[JoinTokenSpec, JoinTokenStatus]{
+		Specs: w.JoinTokens, Verbs: []httpapi.Verb{httpapi.Delete},
+		Redact: func(t *JoinToken) { t.Spec.Hash = "" },
+	})
+	registerJoinTokenCreate(a, w, g)
+	registerJoin(a, w, g)
+	registerRenew(a, g)
+}
+
+// JoinTokenRequest asks for a join token.
+type JoinTokenRequest struct {
+	Name          string `json:"name,omitempty" doc:"Unique; none: one is made up."`
+	ExpiresInSecs int64  `json:"expiresInSeconds,omitempty" minimum:"0" doc:"How long it may be used, in seconds; none: a day; at most 30 days."`
+}
+
+// JoinTokenReply shows a new join token.
+type JoinTokenReply struct {
+	JoinToken *JoinToken `json:"joinToken" doc:"The record."`
+	Token     string     `json:"token" doc:"The word to give to the new host; it is shown this once."`
+}
+
+type joinTokenIn struct {
+	Body *JoinTokenRequest
+}
+
+type joinTokenOut struct{ Body JoinTokenReply }
+
+func registerJoinTokenCreate(a *httpapi.API, w Writers, g Gate) {
+	op := httpapi.Op{ID: "create-jointoken", Method: http.MethodPost, Path: "/v1/jointokens", Right: httpapi.Admin, Tag: "jointokens",
+		Status: http.StatusCreated, Summary: "Create a join token, which is shown once and lets one host in"}
+	httpapi.Handle(a, op, func(_ context.Context, c *httpapi.Call, in *joinTokenIn) (*joinTokenOut, error) {
+		r := JoinTokenRequest{}
+		if in.Body != nil {
+			r = *in.Body
+		}
+		life := time.Duration(r.ExpiresInSecs) * time.Second
+		if life == 0 {
+			life = joinLife
+		}
+		if r.ExpiresInSecs > int64(joinLongest/time.Second) {
+			return nil, fault.Fields("create join token", []fault.Detail{{Field: "expiresInSeconds", Message: "at most 30 days"}})
+		}
+		t := &JoinToken{Spec: JoinTokenSpec{Expires: c.Now().Add(life)}}
+		t.ID = resource.NewID()
+		t.Name = r.Name
+		if t.Name == "" {
+			t.Name = "join-" + string(t.ID)
+		}
+		if err := httpapi.CheckName(t.Name); err != nil {
+			return nil, err
+		}
+		if store.Named(c.Snapshot, JoinTokens, "", t.Name) != nil {
+			return nil, fault.New(fault.Exists, "join token %q is there already; pick another name", t.Name)
+		}
+		secret := NewSecret(t.ID)
+		t.Spec.Hash = HashSecret(secret)
+		w.JoinTokens.Create(c.Batch, t)
+		c.Note("create", &t.Meta)
+		shown := *t
+		shown.Spec.Hash = ""
+		word := ca.Invitation{Addresses: g.Addresses(), CA: g.Authority.Fingerprint(), Secret: secret}
+		return &joinTokenOut{JoinTokenReply{JoinToken: &shown, Token: word.String()}}, nil
+	})
+}
+
+type joinIn struct{ Body ca.JoinRequest }
+
+type joinOut struct{ Body ca.JoinReply }
+
+func registerJoin(a *httpapi.API, w Writers, g Gate) {
+	op := httpapi.Op{ID: "join", Method: http.MethodPost, Path: "/v1/join", Right: httpapi.Public, Tag: "agent",
+		Summary: "Let a new host in", Doc: "The join token is used up in the same commit that makes the host. A host whose answer was lost asks again with the same key."}
+	httpapi.Handle(a, op, func(_ context.Context, c *httpapi.Call, in *joinIn) (*joinOut, error) {
+		public, key, err := ca.ReadRequest(in.Body.CSR)
+		if err != nil {
+			return nil, err
+		}
+		t, err := usable(c, in.Body.Secret, key)
+		if err != nil {
+			return nil, err
+		}
+		id := t.Spec.UsedBy
+		if id == "" {
+			if err := httpapi.CheckName(in.Body.Hostname); err != nil {
+				return nil, fault.Wrap(err, "join as %s", in.Body.Hostname)
+			}
+			if id, err = g.NewHost(c, in.Body.Hostname); err != nil {
+				return nil, fault.Wrap(err, "join as %s", in.Body.Hostname)
+			}
+			w.JoinTokens.Set(c.Batch, t, func(s *JoinTokenSpec) { s.UsedBy, s.UsedKey = id, key })
+			c.Note("use", &t.Meta)
+		}
+		certificate, err := g.Authority.IssueHost(public, id)
+		if err != nil {
+			return nil, err
+		}
+		return &joinOut{ca.JoinReply{HostID: id, Certificate: string(certificate), CACertificate: string(g.Authority.PEM())}}, nil
+	})
+}
+
+// usable finds the join token of a secret that this key may use.
+func usable(c *httpapi.Call, secret, key string) (*JoinToken, error) {
+	id, _ := SecretID(secret)
+	t := store.Find(c.Snapshot, JoinTokens, id)
+	switch {
+	case t == nil || t.Deleting != nil || !Proves(secret, t.Spec.Hash):
+		return nil, fault.New(fault.Unauthenticated, "this join token is not known, or was deleted; make another")
+	case !c.Now().Before(t.Spec.Expires):
+		return nil, fault.New(fault.Unauthenticated, "this join token has expired; make another")
+	case t.Spec.UsedBy == "":
+		return t, nil
+	case t.Spec.UsedKey != key:
+		return nil, fault.New(fault.Denied, "this join token was used by another host; make another")
+	case c.Snapshot.Lookup(t.Spec.UsedBy) == nil:
+		return nil, fault.New(fault.Denied, "the host that used this join token was removed; make another")
+	}
+	return t, nil
+}
+
+type renewIn struct{ Body ca.RenewRequest }
+
+func registerRenew(a *httpapi.API, g Gate) {
+	op := httpapi.Op{ID: "renew-certificate", Method: http.MethodPost, Path: "/v1/agent/renew", Right: httpapi.AsHost, Tag: "agent",
+		Summary: "Renew the certificate of the host that asks"}
+	httpapi.Handle(a, op, func(_ context.Context, c *httpapi.Call, in *renewIn) (*joinOut, error) {
+		public, _, err := ca.ReadRequest(in.Body.CSR)
+		if err != nil {
+			return nil, err
+		}
+		certificate, err := g.Authority.IssueHost(public, c.Host)
+		if err != nil {
+			return nil, err
+		}
+		return &joinOut{ca.JoinReply{HostID: c.Host, Certificate: string(certificate), CACertificate: string(g.Authority.PEM())}}, nil
+	})
+}

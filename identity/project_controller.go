@@ -1,0 +1,86 @@
+package identity
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+// projectHolder keeps a project that is being deleted until nothing is in it. A record that is
+// made in it at the same moment either fails, because the mark changed the project that its
+// commit checks, or is there already and is waited for.
+const projectHolder = "identity/project"
+
+// outlives are the kinds that tell of the past and do not keep a project alive.
+var outlives = []resource.Kind{"event", "operation"}
+
+// ProjectOf is the hook of the API that finds a project.
+func ProjectOf(s *store.Snapshot, name string) *resource.Meta {
+	if p := store.Named(s, Projects, "", name); p != nil && p.Name == name {
+		return &p.Meta
+	}
+	return nil
+}
+
+// NewProjectLoop lets a project that is being deleted go when nothing is in it.
+func NewProjectLoop(db *store.DB) *reconcile.Loop {
+	l := &reconcile.Loop{Name: "identity/project", Kind: Projects.Kind, Also: map[resource.Kind]func(resource.Object) []resource.ID{}}
+	for _, d := range db.Catalog().All() {
+		if d.Scope == resource.InProject && !slices.Contains(outlives, d.Kind) {
+			l.Also[d.Kind] = func(x resource.Object) []resource.ID {
+				if p := ProjectOf(db.Snapshot(), x.Head().Project); p != nil && p.Deleting != nil {
+					return []resource.ID{p.ID}
+				}
+				return nil
+			}
+		}
+	}
+	l.Step = func(ctx context.Context, id resource.ID) (reconcile.Result, error) {
+		s := db.Snapshot()
+		p := store.Find(s, Projects, id)
+		if p == nil || p.Deleting == nil || Empty(db, s, p) != nil {
+			return reconcile.Result{}, nil
+		}
+		b := db.Begin()
+		store.Release(b, p, projectHolder)
+		return reconcile.Result{}, db.Commit(ctx, b)
+	}
+	return l
+}
+
+// Empty refuses with what is still in a project.
+func Empty(db *store.DB, s *store.Snapshot, p *Project) error {
+	var there []string
+	for _, d := range db.Catalog().All() {
+		if d.Scope != resource.InProject || slices.Contains(outlives, d.Kind) {
+			continue
+		}
+		n := 0
+		for x := range s.OfKind(d.Kind) {
+			if x.Head().Project == p.Name {
+				n++
+			}
+		}
+		if n > 0 {
+			there = append(there, fmt.Sprintf("%d %s", n, d.Plural))
+		}
+	}
+	if len(there) == 0 {
+		return nil
+	}
+	return fault.New(fault.Precondition, "project %s still has %s; delete them first", p.Name, strings.Join(there, ", "))
+}
+
+func deletingProject(_ context.Context, c *httpapi.Call, p *Project) error {
+	if p.Name == DefaultProject {
+		return fault.New(fault.Precondition, "project %s stays; the cloud needs it", DefaultProject)
+	}
+	return Empty(c.DB, c.Snapshot, p)
+}

@@ -1,0 +1,145 @@
+package identity
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+// Register offers projects, tokens, and who one is.
+func Register(a *httpapi.API, w Writers) {
+	httpapi.Register(a, Projects, httpapi.Routes[ProjectSpec, ProjectStatus]{
+		Specs: w.Projects, Holders: []string{projectHolder}, Reading: httpapi.Known,
+		Visible:  func(c httpapi.Caller, p *Project) bool { return c.Project == "" || c.Project == p.Name },
+		Check:    checkProject,
+		Deleting: deletingProject,
+	})
+	httpapi.Register(a, Tokens, httpapi.Routes[TokenSpec, TokenStatus]{
+		Specs: w.Tokens, Verbs: []httpapi.Verb{httpapi.Delete},
+		Redact:   func(t *Token) { t.Spec.Hash = "" },
+		Deleting: deletingToken,
+	})
+	registerTokenCreate(a, w)
+	registerWhoAmI(a)
+}
+
+func checkProject(s *ProjectSpec) (out []fault.Detail) {
+	for field, n := range map[string]int64{"vms": s.Quota.VMs, "cpus": s.Quota.CPUs, "memoryMiB": s.Quota.MemoryMiB, "diskMiB": s.Quota.DiskMiB} {
+		if n < 0 {
+			out = append(out, fault.Detail{Field: "quota." + field, Message: "must be 0 (no limit) or more"})
+		}
+	}
+	return out
+}
+
+// deletingToken keeps the last administrator's token: without it only root on a server could get in.
+func deletingToken(_ context.Context, c *httpapi.Call, t *Token) error {
+	if t.Spec.Role != Admin {
+		return nil
+	}
+	for _, other := range store.Every(c.Snapshot, Tokens) {
+		lasting := other.Spec.Expires == nil || other.Spec.Expires.After(c.Now())
+		if other.ID != t.ID && other.Spec.Role == Admin && other.Deleting == nil && lasting {
+			return nil
+		}
+	}
+	return fault.New(fault.Precondition, "token %s is the last of an administrator; make another first", t.Name)
+}
+
+// TokenRequest asks for a token.
+type TokenRequest struct {
+	Name    string     `json:"name,omitempty" doc:"Unique; none: the user's."`
+	User    string     `json:"user" minLength:"1" maxLength:"128" doc:"The person or program that the token stands for."`
+	Role    Role       `json:"role" enum:"admin,member,viewer" doc:"What it may do."`
+	Project string     `json:"project,omitempty" doc:"Confines a member or viewer."`
+	Expires *time.Time `json:"expires,omitempty" doc:"Ends it; none: never."`
+}
+
+// TokenReply shows a new token.
+type TokenReply struct {
+	Token  *Token `json:"token" doc:"The record."`
+	Secret string `json:"secret" doc:"The secret; it is shown this once."`
+}
+
+type tokenIn struct{ Body TokenRequest }
+
+type tokenOut struct{ Body TokenReply }
+
+func registerTokenCreate(a *httpapi.API, w Writers) {
+	op := httpapi.Op{ID: "create-token", Method: http.MethodPost, Path: "/v1/tokens", Right: httpapi.Admin, Tag: "tokens",
+		Status: http.StatusCreated, Summary: "Create a token, whose secret is shown once"}
+	httpapi.Handle(a, op, func(_ context.Context, c *httpapi.Call, in *tokenIn) (*tokenOut, error) {
+		r := in.Body
+		if r.Name == "" {
+			r.Name = r.User
+		}
+		if err := httpapi.CheckName(r.Name); err != nil {
+			return nil, err
+		}
+		if err := checkToken(c, &r); err != nil {
+			return nil, err
+		}
+		if store.Named(c.Snapshot, Tokens, "", r.Name) != nil {
+			return nil, fault.New(fault.Exists, "token %q is there already; pick another name", r.Name)
+		}
+		t, secret := newToken(r.Name, TokenSpec{User: r.User, Role: r.Role, Project: r.Project, Expires: r.Expires})
+		w.Tokens.Create(c.Batch, t)
+		c.Note("create", &t.Meta)
+		shown := *t
+		shown.Spec.Hash = ""
+		return &tokenOut{TokenReply{Token: &shown, Secret: secret}}, nil
+	})
+}
+
+func checkToken(c *httpapi.Call, r *TokenRequest) error {
+	var wrong []fault.Detail
+	switch {
+	case r.Role == Admin && r.Project != "":
+		wrong = append(wrong, fault.Detail{Field: "project", Message: "an admin is not confined to a project; leave it out"})
+	case r.Role != Admin && r.Project == "":
+		wrong = append(wrong, fault.Detail{Field: "project", Message: "a " + string(r.Role) + " needs a project"})
+	}
+	if r.Expires != nil && !r.Expires.After(c.Now()) {
+		wrong = append(wrong, fault.Detail{Field: "expires", Message: "is in the past"})
+	}
+	if err := fault.Fields("create token "+r.Name, wrong); err != nil {
+		return err
+	}
+	if r.Project == "" {
+		return nil
+	}
+	p := ProjectOf(c.Snapshot, r.Project)
+	if p == nil {
+		return fault.New(fault.NotFound, "no project %q", r.Project)
+	}
+	c.Batch.Check(p.Ref(), p.Revision)
+	return nil
+}
+
+func newToken(name string, spec TokenSpec) (*Token, string) {
+	t := &Token{Spec: spec}
+	t.Kind, t.ID, t.Name = Tokens.Kind, resource.NewID(), name
+	secret := NewSecret(t.ID)
+	t.Spec.Hash = HashSecret(secret)
+	return t, secret
+}
+
+// WhoAmI is who asks.
+type WhoAmI struct {
+	User    string `json:"user" doc:"The person or program."`
+	Right   string `json:"right" enum:"read,write,admin" doc:"The highest right."`
+	Project string `json:"project,omitempty" doc:"Confines the right; none: everywhere."`
+}
+
+func registerWhoAmI(a *httpapi.API) {
+	type answer struct{ Body WhoAmI }
+	op := httpapi.Op{ID: "who-am-i", Method: http.MethodGet, Path: "/v1/whoami", Right: httpapi.Known, Tag: "tokens", Summary: "Say who asks, and what they may do"}
+	httpapi.Handle(a, op, func(_ context.Context, c *httpapi.Call, _ *struct{}) (*answer, error) {
+		return &answer{WhoAmI{User: c.User, Right: string(c.Right), Project: c.Caller.Project}}, nil
+	})
+}

@@ -10,6 +10,10 @@
 // back. To follow what has already happened in the world (a guest died), use a loop, never an
 // operation.
 //
+// A step that waits (for a record to change, for a job on a host) blocks nobody: its Do returns
+// NotYet and is called again. The commit step puts its writes into Run.Batch; they, and the word
+// in the journal that there is no way back any more, are one transaction.
+//
 // Who reads operations is people: each step has a name and a sentence.
 package operation
 

@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// leave is Ctrl-], as with telnet.
+const leave = 0x1d
+
+func (s *session) vmConsole(n *noun) *cobra.Command {
+	var idle time.Duration
+	c := &cobra.Command{Use: "console NAME", Short: "Use a machine's serial console", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Long:    "Connect the terminal to the serial console of a machine. Ctrl-] leaves.\nWhere the input is no terminal, the command ends when the input has ended and the guest has said nothing for a while (--idle).",
+		Example: "  virga vm console web\n  echo uptime | virga vm console web --idle 2s"}
+	c.Flags().DurationVar(&idle, "idle", time.Second, "how long the guest must be silent after the end of an input that is no terminal")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		conn, err := s.connection()
+		if err != nil {
+			return err
+		}
+		ws, err := conn.dial(cmd.Context(), s.path(n, s.project, args[0], "console"))
+		if err != nil {
+			return err
+		}
+		defer ws.CloseNow()
+		if f, ok := cmd.InOrStdin().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+			old, err := term.MakeRaw(int(f.Fd()))
+			if err != nil {
+				return fail("internal", "prepare the terminal: %v", err)
+			}
+			defer fmt.Fprintf(cmd.ErrOrStderr(), "\r\nleft the console of vm %s\r\n", args[0])
+			defer term.Restore(int(f.Fd()), old)
+			fmt.Fprintf(cmd.ErrOrStderr(), "console of vm %s; leave with Ctrl-]\r\n", args[0])
+		}
+		return talk(cmd.Context(), ws, cmd.InOrStdin(), cmd.OutOrStdout(), idle)
+	}
+	return c
+}
+
+// talk carries bytes both ways until one side ends it: the person by Ctrl-], the guest's side by
+// closing, or silence after the end of the input.
+func talk(ctx context.Context, ws *websocket.Conn, in io.Reader, out io.Writer, idle time.Duration) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	typed := make(chan []byte)
+	// Nothing can interrupt a read of a terminal: this goroutine ends with its next byte, or with the program.
+	go read(ctx, in, typed)
+	heard, closed := make(chan []byte), make(chan error, 1)
+	go func() { closed <- listen(ctx, ws, heard) }()
+	defer func() { cancel(); _ = ws.CloseNow() }()
+	var silence <-chan time.Time
+	for {
+		select {
+		case data, more := <-typed:
+			if !more {
+				typed, silence = nil, time.After(idle)
+				continue
+			}
+			end := bytes.IndexByte(data, leave)
+			if end >= 0 {
+				data = data[:end]
+			}
+			if len(data) > 0 {
+				if err := ws.Write(ctx, websocket.MessageBinary, data); err != nil {
+					return fail("unavailable", "write to the console: %v", err)
+				}
+			}
+			if end >= 0 {
+				return ws.Close(websocket.StatusNormalClosure, "")
+			}
+		case data := <-heard:
+			if _, err := out.Write(data); err != nil {
+				return err
+			}
+			if silence != nil {
+				silence = time.After(idle)
+			}
+		case <-silence:
+			_ = ws.Close(websocket.StatusNormalClosure, "")
+			return nil
+		case err := <-closed:
+			return err
+		}
+	}
+}
+
+func read(ctx context.Context, in io.Reader, typed chan<- []byte) {
+	defer close(typed)
+	for {
+		buffer := make([]byte, 4096)
+		n, err := in.Read(buffer)
+		if n > 0 {
+			select {
+			case typed <- buffer[:n]:
+			case <-ctx.Done():
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func listen(ctx context.Context, ws *websocket.Conn, heard chan<- []byte) error {
+	for {
+		_, data, err := ws.Read(ctx)
+		if err != nil {
+			return farewell(ctx, err)
+		}
+		select {
+		case heard <- data:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// farewell says why the other side ended a console. A normal end is none.
+func farewell(ctx context.Context, err error) error {
+	end, ok := errors.AsType[websocket.CloseError](err)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case ok && (end.Code == websocket.StatusNormalClosure || end.Code == websocket.StatusGoingAway) && end.Reason == "":
+		return nil
+	case ok && end.Reason != "":
+		return fail("unavailable", "the console ended: %s", end.Reason)
+	}
+	return fail("unavailable", "the console ended: %v", err)
+}

@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func events() *noun {
+	return &noun{kind: "event", plural: "events", group: groupCloud, sample: "0199-…", short: "What happened",
+		long: "Events tell what happened to records, and who did it or saw it.", verbs: []string{"show"}, commands: eventCommands,
+		columns: []column{since("When", "spec.at"), field("Severity", "spec.severity"), computed("About", aboutText), field("Reason", "spec.reason"),
+			field("By", "spec.by"), name("Seen by", "host", "spec.hostID").only(), field("Message", "spec.message")}}
+}
+
+func aboutText(_ *scene, r *record) string {
+	return r.text("spec.about.kind") + "/" + r.text("spec.subject")
+}
+
+func eventCommands(s *session, n *noun) []*cobra.Command {
+	var about, reason, severity, last string
+	var limit int
+	var all bool
+	c := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "List what happened, oldest first", Args: exactly(),
+		Example: "  virga event list --last 1h\n  virga event list --about vm/web\n  virga event list --all-projects --severity error"}
+	f := addFormat(c)
+	c.Flags().StringVar(&about, "about", "", "only what happened to this record: NOUN/NAME, a name or an id")
+	c.Flags().StringVar(&reason, "reason", "", "only this reason, for example crashed")
+	c.Flags().StringVar(&severity, "severity", "", "only this severity: info, warning, error")
+	c.Flags().StringVar(&last, "last", "", "only since so long ago, for example 1h")
+	c.Flags().IntVar(&limit, "limit", 50, "the newest so many")
+	c.Flags().BoolVarP(&all, "all-projects", "A", false, "also of other projects, and of the cloud itself")
+	fixed(c, "severity", "info", "warning", "error")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		q := url.Values{"limit": {strconv.Itoa(limit)}}
+		kind, subject, named := strings.Cut(about, "/")
+		if !named {
+			kind, subject = "", about
+		}
+		for k, v := range map[string]string{"about": subject, "reason": reason, "severity": severity} {
+			if v != "" {
+				q.Set(k, v)
+			}
+		}
+		about := nounOf(kind)
+		if named && about == nil {
+			return refuse("--about %s/%s: there is no noun %q", kind, subject, kind)
+		}
+		if !all && (about == nil || !about.cloud) {
+			q.Set("project", s.project)
+		}
+		if last != "" {
+			d, err := parseLife(last)
+			if err != nil {
+				return err
+			}
+			q.Set("since", s.now().Add(-d).UTC().Format(time.RFC3339))
+		}
+		var page struct{ Items []*record }
+		if err := s.do(cmd.Context(), call{method: "GET", path: "/v1/eventlog", query: q, out: &page}); err != nil {
+			return err
+		}
+		found := slices.DeleteFunc(page.Items, func(r *record) bool { return about != nil && r.text("spec.about.kind") != about.kind })
+		slices.Reverse(found)
+		return s.tell(cmd, *f, found)
+	}
+	return []*cobra.Command{c}
+}
+
+// tell prints events.
+func (s *session) tell(cmd *cobra.Command, f format, found []*record) error {
+	if !f.forPeople() {
+		return f.data(cmd.OutOrStdout(), found, true)
+	}
+	if len(found) == 0 {
+		fmt.Fprintln(cmd.ErrOrStderr(), "no events")
+		return nil
+	}
+	header := []string{"When", "Severity", "About", "Reason", "By", "Message"}
+	var rows [][]string
+	for _, r := range found {
+		rows = append(rows, []string{age(r.time("spec.at"), s.now()) + " ago", r.text("spec.severity"), aboutText(nil, r),
+			r.text("spec.reason"), r.text("spec.by"), r.text("spec.message")})
+	}
+	printRows(cmd.OutOrStdout(), header, rows)
+	return nil
+}

@@ -1,0 +1,172 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func images() *noun {
+	return &noun{kind: "image", plural: "images", group: groupMachines, sample: "tiny", short: "Images that machines start from",
+		long:  "An image is a disk that new machines start from: imported from a file or a URL, or built from\npackages. debian/12 and debian-12 name the same image.",
+		verbs: everyVerb, commands: imageCommands, spell: func(name string) string { return strings.ReplaceAll(name, "/", "-") },
+		columns: []column{
+			state("State"), sized("Size", "status.sizeMiB"), sized("Disk", "status.virtualMiB"), computed("Source", sourceText),
+			field("Visibility", "spec.visibility").wide(), field("Format", "status.sourceFormat").wide(), sized("Min memory", "spec.minMemoryMiB").only(),
+			field("Digest", "status.digest").only(), name("Operation", "operation", "status.operationID").only(), field("Description", "spec.description").only(), trouble(),
+		}}
+}
+
+func sourceText(_ *scene, r *record) string {
+	switch kind := r.text("spec.source.type"); kind {
+	case "build":
+		return "built: " + r.text("spec.source.recipe")
+	case "url":
+		return r.text("spec.source.url")
+	default:
+		return kind
+	}
+}
+
+// imageFlags are those of both ways to make an image.
+type imageFlags struct {
+	visibility, description string
+	minMemory               sizeFlag
+	*making
+}
+
+func addImageFlags(c *cobra.Command) *imageFlags {
+	f := &imageFlags{}
+	c.Flags().StringVar(&f.visibility, "visibility", "", "who may use it: project (its own alone) or cloud (every project) (default project)")
+	c.Flags().StringVar(&f.description, "description", "", "for people")
+	c.Flags().Var(&f.minMemory, "min-memory", "the least memory that its guests need")
+	fixed(c, "visibility", "project", "cloud")
+	f.making = addMaking(c)
+	return f
+}
+
+func (f *imageFlags) spec(source map[string]any) map[string]any {
+	spec := map[string]any{"source": source}
+	if f.visibility != "" {
+		spec["visibility"] = f.visibility
+	}
+	if f.description != "" {
+		spec["description"] = f.description
+	}
+	if f.minMemory.mib > 0 {
+		spec["minMemoryMiB"] = f.minMemory.mib
+	}
+	return spec
+}
+
+func imageCommands(s *session, n *noun) []*cobra.Command {
+	return []*cobra.Command{s.imageImport(n), s.imageBuild(n)}
+}
+
+func (s *session) imageBuild(n *noun) *cobra.Command {
+	var called string
+	c := &cobra.Command{Use: "build RECIPE", Short: "Build an image from packages", Args: exactly("RECIPE"),
+		Long:              "Recipes: tiny, a Linux that boots in seconds, and debian/12. The image is called as the recipe,\nwith a dash for the stroke, unless --name says otherwise.",
+		Example:           "  virga image build tiny --wait\n  virga image build debian/12 --name base --wait",
+		ValidArgsFunction: cobra.FixedCompletions([]string{"tiny", "debian/12"}, cobra.ShellCompDirectiveNoFileComp)}
+	c.Flags().StringVar(&called, "name", "", "what it is called (default: as the recipe)")
+	f := addImageFlags(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if called == "" {
+			called = args[0]
+		}
+		return s.create(cmd, n, n.spelled(called), f.spec(map[string]any{"type": "build", "recipe": args[0]}), f.making)
+	}
+	return c
+}
+
+func (s *session) imageImport(n *noun) *cobra.Command {
+	var file, url, checksum string
+	c := &cobra.Command{Use: "import NAME --file FILE|--url URL", Short: "Import an image from a file or a URL", Args: exactly("NAME"),
+		Long:              "The content may be qcow2, raw, vmdk, vhdx or ova; it is checked and converted. An upload that was\ninterrupted is begun anew by the same command.",
+		Example:           "  virga image import web --file web.qcow2 --wait\n  virga image import cirros --url https://example.org/cirros.img --checksum sha256:… --wait",
+		ValidArgsFunction: cobra.NoFileCompletions}
+	c.Flags().StringVar(&file, "file", "", "a file on this machine")
+	c.Flags().StringVar(&url, "url", "", "where the server fetches it, http or https")
+	c.Flags().StringVar(&checksum, "checksum", "", "what the content must have: sha256: and 64 hex digits")
+	f := addImageFlags(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if (file == "") == (url == "") {
+			return refuse("%s: say either --file or --url", cmd.CommandPath())
+		}
+		source := map[string]any{"type": "url", "url": url}
+		if file != "" {
+			source = map[string]any{"type": "upload"}
+		}
+		if checksum != "" {
+			source["checksum"] = checksum
+		}
+		if url != "" {
+			return s.create(cmd, n, n.spelled(args[0]), f.spec(source), f.making)
+		}
+		return s.imageUpload(cmd, n, n.spelled(args[0]), file, f.spec(source), f.making)
+	}
+	return c
+}
+
+// imageUpload makes the record and sends the content. A record that still waits for its content,
+// from an upload that was interrupted, is used.
+func (s *session) imageUpload(cmd *cobra.Command, n *noun, name, file string, spec map[string]any, m *making) error {
+	content, err := os.Open(file)
+	if err != nil {
+		return refuse("open the image: %v", err)
+	}
+	defer content.Close()
+	info, err := content.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		return refuse("%s is no file", file)
+	}
+	if err != nil {
+		return refuse("open the image: %v", err)
+	}
+	r, err := s.post(cmd, n, name, spec, m)
+	if isFailure(err, "exists") {
+		there, again := s.get(cmd.Context(), n, s.project, name)
+		if again == nil && there.Deleting == nil && there.state() == "waiting" && there.text("spec.source.type") == "upload" {
+			r, err = there, nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	p := newProgress(cmd)
+	body := &counted{Reader: content, total: info.Size(), begin: time.Now(), tell: func(text string) { p.say("image " + name + ": " + text) }}
+	err = s.do(cmd.Context(), call{method: "PUT", path: s.path(n, r.Project, r.Name, "content"), body: body, length: info.Size()})
+	p.end()
+	if err != nil {
+		return fmt.Errorf("send %s: %w", file, err)
+	}
+	if r, err = s.get(context.WithoutCancel(cmd.Context()), n, r.Project, r.ID); err != nil {
+		return err
+	}
+	return s.made(cmd, n, r, m)
+}
+
+// counted tells how much of a content has been sent.
+type counted struct {
+	io.Reader
+	sent, total int64
+	begin, told time.Time
+	tell        func(string)
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.sent += int64(n)
+	if now := time.Now(); now.Sub(c.told) > 200*time.Millisecond {
+		c.told = now
+		rate := float64(c.sent) / (1 << 20) / max(now.Sub(c.begin).Seconds(), 0.001)
+		c.tell(fmt.Sprintf("sent %s of %s (%d%%, %.0f MiB/s)", bytesText(c.sent), bytesText(c.total), 100*c.sent/max(c.total, 1), rate))
+	}
+	return n, err
+}

@@ -1,0 +1,145 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func networks() *noun {
+	return &noun{kind: "network", plural: "networks", group: groupNetwork, sample: "lan", short: "Virtual networks",
+		long:  "A network belongs to one project and reaches over all hosts. Its subnets say which addresses its\nmachines get.",
+		verbs: everyVerb, commands: networkCommands,
+		columns: []column{state("State"), computed("Subnets", subnetsText), field("Outside", "spec.outside"), field("Domain", "spec.domain").wide(),
+			field("MTU", "spec.mtu").wide(), field("Outside address", "status.outsideAddress").wide(), field("Description", "spec.description").only(), trouble()}}
+}
+
+func subnetsText(s *scene, r *record) string {
+	var out string
+	all, _ := s.list(s.ctx, subnets(), r.Project, nil)
+	for _, x := range all {
+		if x.text("spec.networkID") != r.ID {
+			continue
+		}
+		if out != "" {
+			out += ", "
+		}
+		out += x.text("spec.cidr")
+	}
+	return out
+}
+
+func networkCommands(s *session, n *noun) []*cobra.Command {
+	var cidr, outside, domain, description string
+	var mtu int64
+	c := &cobra.Command{Use: "create NAME [--cidr RANGE]", Short: "Create a network, and its first subnet", Args: exactly("NAME"), ValidArgsFunction: cobra.NoFileCompletions,
+		Example: "  virga network create lan --cidr 10.1.0.0/24\n  virga network create inner --cidr 10.2.0.0/24 --outside none"}
+	f := c.Flags()
+	f.StringVar(&cidr, "cidr", "", "range of a subnet of the same name, for example 10.1.0.0/24")
+	f.StringVar(&outside, "outside", "", "how it reaches the world: nat or none (default nat)")
+	f.StringVar(&domain, "domain", "", "DNS domain of its machines")
+	f.StringVar(&description, "description", "", "for people")
+	f.Int64Var(&mtu, "mtu", 0, "largest packet, in bytes (default: what fits)")
+	fixed(c, "outside", "nat", "none")
+	m := addMaking(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		spec := texts(map[string]string{"outside": outside, "domain": domain, "description": description})
+		if mtu != 0 {
+			spec["mtu"] = mtu
+		}
+		r, err := s.post(cmd, n, args[0], spec, m)
+		if err != nil {
+			return err
+		}
+		if cidr != "" {
+			if _, err := s.post(cmd, subnets(), args[0], map[string]any{"networkID": r.ID, "cidr": cidr}, m); err != nil {
+				return fmt.Errorf("network %s is created, but its subnet is not (`virga subnet create` makes one): %w", args[0], err)
+			}
+		}
+		return s.made(cmd, n, r, m)
+	}
+	return []*cobra.Command{c}
+}
+
+// texts makes a spec of what is not empty.
+func texts(in map[string]string) map[string]any {
+	out := map[string]any{}
+	for k, v := range in {
+		if v != "" {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+func subnets() *noun {
+	return &noun{kind: "subnet", plural: "subnets", group: groupNetwork, sample: "lan", short: "Ranges of addresses in networks",
+		long: "The first address of a range is its router's, the second that of DNS and metadata.", verbs: everyVerb, commands: subnetCommands,
+		columns: []column{state("State"), name("Network", "network", "spec.networkID"), field("Range", "spec.cidr"), field("Gateway", "spec.gateway"),
+			field("Free", "status.freeAddresses"), field("DNS and metadata", "spec.service").wide(), field("Resolvers", "spec.dns").only(), trouble()}}
+}
+
+func subnetCommands(s *session, n *noun) []*cobra.Command {
+	var network, cidr, gateway string
+	var dns []string
+	c := &cobra.Command{Use: "create NAME --network NETWORK --cidr RANGE", Short: "Add a range of addresses to a network", Args: exactly("NAME"), ValidArgsFunction: cobra.NoFileCompletions,
+		Example: "  virga subnet create more --network lan --cidr 10.1.1.0/24"}
+	f := c.Flags()
+	f.StringVar(&network, "network", "", "the network")
+	f.StringVar(&cidr, "cidr", "", "the range, for example 10.1.1.0/24")
+	f.StringVar(&gateway, "gateway", "", "the router's address (default: the first)")
+	f.StringSliceVar(&dns, "dns", nil, "a resolver for names of the world; may be repeated (default: the hosts' own)")
+	s.completeFlag(c, "network", "network")
+	m := addMaking(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if network == "" || cidr == "" {
+			return refuse("%s: say --network and --cidr", cmd.CommandPath())
+		}
+		id, err := s.idOf(cmd.Context(), "network", network)
+		if err != nil {
+			return err
+		}
+		spec := texts(map[string]string{"networkID": id, "cidr": cidr, "gateway": gateway})
+		if len(dns) > 0 {
+			spec["dns"] = dns
+		}
+		return s.create(cmd, n, args[0], spec, m)
+	}
+	return []*cobra.Command{c}
+}
+
+func ports() *noun {
+	return &noun{kind: "port", plural: "ports", group: groupNetwork, sample: "web-nic0", short: "Places in networks, with addresses",
+		long: "A port has a MAC and an IP address. The ports of a machine's network cards are made and go with it;\none that was made by itself keeps its addresses for the next machine.", verbs: everyVerb, commands: portCommands,
+		columns: []column{state("State"), name("Network", "network", "spec.networkID"), field("Address", "spec.address"), field("MAC", "spec.mac"),
+			name("VM", "vm", "spec.vmID"), name("Hosts", "host", "status.hostIDs").wide(), name("Subnet", "subnet", "spec.subnetID").wide(), field("Hostname", "spec.hostname").wide(), trouble()}}
+}
+
+func portCommands(s *session, n *noun) []*cobra.Command {
+	var network, subnet, address, mac, hostname string
+	c := &cobra.Command{Use: "create NAME [--network NETWORK]", Short: "Reserve addresses in a network", Args: exactly("NAME"), ValidArgsFunction: cobra.NoFileCompletions,
+		Example: "  virga port create web --network lan --address 10.1.0.10\n  virga vm create web --image tiny --network port=web"}
+	f := c.Flags()
+	f.StringVar(&network, "network", "default", "the network")
+	f.StringVar(&subnet, "subnet", "", "the subnet (default: the network's first with room)")
+	f.StringVar(&address, "address", "", "its address (default: the lowest that is free)")
+	f.StringVar(&mac, "mac", "", "its hardware address (default: made up)")
+	f.StringVar(&hostname, "hostname", "", "the name that DNS gives it")
+	s.completeFlag(c, "network", "network")
+	s.completeFlag(c, "subnet", "subnet")
+	m := addMaking(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		id, err := s.idOf(cmd.Context(), "network", network)
+		if err != nil {
+			return err
+		}
+		spec := texts(map[string]string{"networkID": id, "address": address, "mac": mac, "hostname": hostname})
+		if subnet != "" {
+			if spec["subnetID"], err = s.idOf(cmd.Context(), "subnet", subnet); err != nil {
+				return err
+			}
+		}
+		return s.create(cmd, n, args[0], spec, m)
+	}
+	return []*cobra.Command{c}
+}

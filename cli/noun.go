@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// noun is a kind of records on the command line.
+type noun struct {
+	kind, plural string
+	aliases      []string
+	group        string
+	cloud        bool   // belongs to the cloud as a whole, to no project
+	short        string // one line for the help
+	long         string
+	sample       string // a name for examples
+	columns      []column
+	// verbs are the general ones that the noun has, of list, show, label, delete.
+	verbs    []string
+	commands func(*session, *noun) []*cobra.Command
+	// spell makes a record's name of what people write.
+	spell func(string) string
+	// order puts a list into the order that people want; none: by name.
+	order func(a, b *record) int
+	// filter adds flags to list that narrow it.
+	filter func(*session, *cobra.Command) func(context.Context, []*record) ([]*record, error)
+}
+
+// The groups of the help.
+const (
+	groupMachines = "machines"
+	groupNetwork  = "network"
+	groupStorage  = "storage"
+	groupCloud    = "cloud"
+	// RunGroup is the group of the commands that start and end the daemon.
+	RunGroup = "run"
+)
+
+var everyVerb = []string{"list", "show", "label", "delete"}
+
+// nouns are all of them, in the order of the help.
+func nouns() []*noun {
+	return []*noun{vms(), images(), instances(), networks(), subnets(), ports(), volumes(), datastores(), storages(), devices(),
+		hosts(), projects(), tokens(), operations(), events(), claims(), livenesses()}
+}
+
+// nounOf finds a noun by its kind, its plural or an alias.
+func nounOf(word string) *noun {
+	for _, n := range nouns() {
+		if n.kind == word || n.plural == word || slices.Contains(n.aliases, word) {
+			return n
+		}
+	}
+	return nil
+}
+
+func (n *noun) spelled(name string) string {
+	if n.spell != nil {
+		return n.spell(name)
+	}
+	return name
+}
+
+// article is "a" or "an".
+func (n *noun) article() string {
+	if strings.ContainsRune("aeio", rune(n.kind[0])) {
+		return "an"
+	}
+	return "a"
+}
+
+func (n *noun) has(verb string) bool { return slices.Contains(n.verbs, verb) }
+
+// command makes the noun's command with all of its verbs.
+func (n *noun) command(s *session) *cobra.Command {
+	c := &cobra.Command{Use: n.kind + " VERB", Aliases: append([]string{n.plural}, n.aliases...), GroupID: n.group,
+		Short: n.short, Long: sentence(n.short) + "\n\n" + n.long, Example: "  virga " + n.kind + " list"}
+	requireVerb(c)
+	if n.commands != nil {
+		c.AddCommand(n.commands(s, n)...)
+	}
+	for verb, make := range map[string]func(*session) *cobra.Command{"list": n.listCommand, "show": n.showCommand,
+		"label": n.labelCommand, "delete": n.deleteCommand} {
+		if n.has(verb) {
+			c.AddCommand(make(s))
+		}
+	}
+	return c
+}
+
+// sentence begins with a capital letter and ends with a full stop.
+func sentence(text string) string { return strings.ToUpper(text[:1]) + text[1:] + "." }
+
+// requireVerb makes a command that only has verbs: alone it shows its help, an unknown verb is refused.
+func requireVerb(c *cobra.Command) {
+	c.SuggestionsMinimumDistance = 2
+	c.Args = cobra.ArbitraryArgs
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return unknownWord(cmd, args[0])
+	}
+}
+
+// unknownWord refuses a command that is not there, and says which ones are near it.
+func unknownWord(cmd *cobra.Command, word string) error {
+	var there []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			there = append(there, c.Name())
+		}
+	}
+	near := cmd.SuggestionsFor(word)
+	switch {
+	case len(near) > 0:
+		return refuse("%s has no %q; did you mean %s?", cmd.CommandPath(), word, strings.Join(near, " or "))
+	case len(there) <= 14:
+		return refuse("%s has no %q; it has %s", cmd.CommandPath(), word, strings.Join(there, ", "))
+	}
+	return refuse("%s has no %q; `%s --help` lists what it has", cmd.CommandPath(), word, cmd.CommandPath())
+}
+
+// exactly wants n arguments, and says which.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < len(names) {
+			return refuse("%s: %s is missing; see `%s --help`", cmd.CommandPath(), names[len(args)], cmd.CommandPath())
+		}
+		if len(args) > len(names) {
+			return refuse("%s: %q is too much; see `%s --help`", cmd.CommandPath(), args[len(names)], cmd.CommandPath())
+		}
+		return nil
+	}
+}
+
+func atLeast(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return refuse("%s: %s is missing; see `%s --help`", cmd.CommandPath(), name, cmd.CommandPath())
+		}
+		return nil
+	}
+}

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func operations() *noun {
+	return &noun{kind: "operation", plural: "operations", aliases: []string{"op"}, group: groupCloud, sample: "0199-…", short: "Work that is under way or has ended",
+		long: "A migration or an import is an operation: it has steps, and a way back until its point of no return.", verbs: []string{"list", "show"}, commands: operationCommands,
+		order: func(a, b *record) int { return b.Created.Compare(a.Created) },
+		columns: []column{field("Type", "spec.type"), computed("Target", targetText), state("State"), computed("Step", stepText),
+			field("By", "spec.by").wide(), field("Point of no return passed", "status.committed").only(), computed("Took", tookText).wide(),
+			computed("Steps", journalText).only(), field("Why", "status.why"), trouble()}}
+}
+
+// targetText says what an operation works on.
+func targetText(s *scene, r *record) string {
+	kind := r.text("spec.target.kind")
+	return kind + "/" + s.nameOf(s.ctx, kind, r.text("spec.target.project"), r.text("spec.target.id"))
+}
+
+func stepText(_ *scene, r *record) string {
+	journal := r.list("status.journal")
+	if len(journal) == 0 {
+		return "-"
+	}
+	last := journal[len(journal)-1]
+	return member(last, "step") + " " + member(last, "state")
+}
+
+func journalText(s *scene, r *record) string {
+	var out []string
+	for _, e := range r.list("status.journal") {
+		out = append(out, fmt.Sprintf("%s %s", member(e, "step"), member(e, "state")))
+	}
+	return strings.Join(out, "\n")
+}
+
+func tookText(s *scene, r *record) string {
+	begin, end := r.time("status.startedAt"), r.time("status.endedAt")
+	if end.IsZero() {
+		end = s.now()
+	}
+	return age(begin, end)
+}
+
+func operationCommands(s *session, n *noun) []*cobra.Command {
+	cancel := &cobra.Command{Use: "cancel NAME", Short: "Undo an operation that has not passed its point of no return", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Example: "  virga operation cancel 0199-…"}
+	cancel.RunE = func(cmd *cobra.Command, args []string) error {
+		return s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{"cancel": "yes"}}, "is asked to undo what it did")
+	}
+	wait := &cobra.Command{Use: "wait NAME", Short: "Wait until an operation has ended", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Long: "Wait until an operation has ended. The exit code is that of the fault it failed with.", Example: "  virga operation wait 0199-… --timeout 5m"}
+	f, p := addFormat(wait), addPatience(wait, "it has ended (this verb always waits)")
+	_ = wait.Flags().MarkHidden("wait")
+	wait.RunE = func(cmd *cobra.Command, args []string) error {
+		op, err := s.get(cmd.Context(), n, s.project, args[0])
+		if err != nil {
+			return err
+		}
+		p.wait = true
+		return s.said(cmd, op, p, *f, "operation "+visibleName(op)+" has succeeded", "")
+	}
+	return []*cobra.Command{cancel, wait}
+}

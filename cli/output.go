@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+)
+
+var formats = []string{"table", "wide", "json", "yaml", "name"}
+
+// format is the flag -o.
+type format string
+
+func (f *format) String() string { return string(*f) }
+func (f *format) Type() string   { return "format" }
+func (f *format) Set(text string) error {
+	if !slices.Contains(formats, text) {
+		return refuse("there is %s", strings.Join(formats, ", "))
+	}
+	*f = format(text)
+	return nil
+}
+
+func addFormat(cmd *cobra.Command) *format {
+	f := format("table")
+	cmd.Flags().VarP(&f, "output", "o", "how to say it: "+strings.Join(formats, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	return &f
+}
+
+// forPeople reports whether sentences and tables are wanted rather than data.
+func (f format) forPeople() bool { return f == "table" || f == "wide" }
+
+// data writes records for programs: one alone, or a list.
+func (f format) data(w io.Writer, records []*record, list bool) error {
+	if f == "name" {
+		for _, r := range records {
+			fmt.Fprintln(w, r.Name)
+		}
+		return nil
+	}
+	raws := make([]json.RawMessage, len(records))
+	for i, r := range records {
+		raws[i] = r.raw
+	}
+	if list {
+		return f.value(w, raws)
+	}
+	return f.value(w, raws[0])
+}
+
+// value writes anything as JSON or YAML.
+func (f format) value(w io.Writer, v any) error {
+	out, err := json.MarshalIndent(v, "", "  ")
+	if err == nil && f == "yaml" {
+		out, err = yaml.JSONToYAML(out)
+	}
+	if err != nil {
+		return fail("internal", "write the answer: %v", err)
+	}
+	_, err = fmt.Fprintln(w, strings.TrimSuffix(string(out), "\n"))
+	return err
+}
+
+// table writes records as a table without lines, as programs of this kind do.
+func writeTable(w io.Writer, s *scene, n *noun, records []*record, wide, projects bool) {
+	columns := slices.DeleteFunc(slices.Clone(n.columns), func(c column) bool {
+		return c.when == inShow || c.when == inWide && !wide
+	})
+	header := []string{"Name"}
+	if projects {
+		header = []string{"Project", "Name"}
+	}
+	for _, c := range columns {
+		header = append(header, c.title)
+	}
+	header = append(header, "Age")
+	var rows [][]string
+	for _, r := range records {
+		row := []string{visibleName(r)}
+		if projects {
+			row = []string{r.Project, visibleName(r)}
+		}
+		for _, c := range columns {
+			row = append(row, c.value(s, r))
+		}
+		rows = append(rows, append(row, age(r.Created, s.now())))
+	}
+	printRows(w, header, rows)
+}
+
+// visibleName is the name, or the end of it where the machinery made a record that has none.
+func visibleName(r *record) string {
+	if r.Name == r.ID {
+		return short(r.ID)
+	}
+	return r.Name
+}
+
+// printRows writes aligned columns. A column that is empty everywhere is left out.
+func printRows(w io.Writer, header []string, rows [][]string) {
+	t := table.NewWriter()
+	t.SetStyle(table.Style{Box: table.BoxStyle{PaddingRight: "  "}, Format: table.FormatOptions{Header: text.FormatUpper}})
+	t.SuppressTrailingSpaces()
+	used := func(i int) bool {
+		return slices.ContainsFunc(rows, func(row []string) bool { return row[i] != "" })
+	}
+	line := func(cells []string) table.Row {
+		var out table.Row
+		for i, cell := range cells {
+			if used(i) || header[i] != "Problem" && header[i] != "Labels" {
+				if cell == "" {
+					cell = "-"
+				}
+				out = append(out, cell)
+			}
+		}
+		return out
+	}
+	t.AppendHeader(line(header))
+	for _, row := range rows {
+		t.AppendRow(line(row))
+	}
+	fmt.Fprintln(w, t.Render())
+}
+
+// describe writes one record with everything that people want to know of it.
+func describe(w io.Writer, s *scene, n *noun, r *record) {
+	type pair struct{ key, value string }
+	pairs := []pair{{"Name", r.Name}, {"ID", r.ID}}
+	if !n.cloud {
+		pairs = append(pairs, pair{"Project", r.Project})
+	}
+	for _, c := range n.columns {
+		if c.when == inTable {
+			continue
+		}
+		if v := c.value(s, r); v != "" && v != "-" {
+			pairs = append(pairs, pair{c.title, v})
+		}
+	}
+	if len(r.Labels) > 0 {
+		pairs = append(pairs, pair{"Labels", labelText(r.Labels)})
+	}
+	pairs = append(pairs, pair{"Created", r.Created.Local().Format("2006-01-02 15:04:05") + ", " + age(r.Created, s.now()) + " ago"})
+	if r.Deleting != nil {
+		pairs = append(pairs, pair{"Deleting", "since " + age(*r.Deleting, s.now()) + ", held by " + strings.Join(r.Holders, ", ")})
+	}
+	width := 0
+	for _, p := range pairs {
+		width = max(width, len(p.key))
+	}
+	for _, p := range pairs {
+		lines := strings.Split(p.value, "\n")
+		fmt.Fprintf(w, "%-*s  %s\n", width, p.key, lines[0])
+		for _, more := range lines[1:] {
+			fmt.Fprintf(w, "%-*s  %s\n", width, "", more)
+		}
+	}
+	problems := r.problems()
+	if len(problems) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "Problems")
+	for _, p := range problems {
+		fmt.Fprintf(w, "  %s (%s, for %s)\n", p.Message, p.Kind, age(p.Since, s.now()))
+	}
+	fmt.Fprintf(w, "  `virga explain %s %s` says more\n", n.kind, r.Name)
+}
+
+func labelText(labels map[string]string) string {
+	var out []string
+	for k, v := range labels {
+		out = append(out, k+"="+v)
+	}
+	slices.Sort(out)
+	return strings.Join(out, ",")
+}

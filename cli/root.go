@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+const overview = `Virga runs virtual machines, networks and disks on one machine or on many.
+
+  virga up                                        start a cloud on this machine
+  virga image build tiny --wait                   a Linux that boots in seconds
+  virga vm create web --image tiny --wait         a machine
+  virga vm console web                            its console; leave with Ctrl-]
+  virga explain vm web                            why it is as it is
+
+Sizes have a unit: 512MiB, 10GiB. Exit codes: 0 done, 2 invalid, 3 who are you, 4 denied,
+5 not found, 6 exists, 7 changed meanwhile, 8 not in the needed state, 9 no capacity,
+10 unavailable, 11 too late, 1 anything else, 130 interrupted.`
+
+// New makes the program without the commands that start and end the daemon.
+func New(version string) *cobra.Command {
+	s := &session{now: time.Now}
+	root := &cobra.Command{Use: "virga", Short: "A cloud operating system", Long: overview, Version: version,
+		SilenceErrors: true, SilenceUsage: true, Example: "  virga status"}
+	root.SetVersionTemplate("virga {{.Version}}\n")
+	requireVerb(root)
+	s.addFlags(root)
+	s.completeFlag(root, "project", "project")
+	root.SetFlagErrorFunc(flagError)
+	for _, g := range []cobra.Group{{ID: RunGroup, Title: "This machine:"}, {ID: groupMachines, Title: "Machines:"}, {ID: groupNetwork, Title: "Networks:"},
+		{ID: groupStorage, Title: "Disks and storage:"}, {ID: groupCloud, Title: "The cloud:"}} {
+		root.AddGroup(&g)
+	}
+	for _, n := range nouns() {
+		root.AddCommand(n.command(s))
+	}
+	root.AddCommand(s.explainCommand(), s.statusCommand())
+	root.CompletionOptions.HiddenDefaultCmd = false
+	return root
+}
+
+// Run executes the program and gives its exit code.
+func Run(root *cobra.Command) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		complain(root.ErrOrStderr(), err)
+	}
+	return exitCode(err)
+}
+
+var badValue = regexp.MustCompile(`^invalid argument ("(?:[^"\\]|\\.)*") for "(?:-\w, )?(--[a-z-]+)" flag: (.*)$`)
+
+// flagError says what is wrong with a flag, and which one may have been meant.
+func flagError(cmd *cobra.Command, err error) error {
+	if unknown, ok := strings.CutPrefix(err.Error(), "unknown flag: --"); ok {
+		word, _, _ := strings.Cut(unknown, "=")
+		near := nearest(cmd, word)
+		if near == "" {
+			return refuse("%s has no flag --%s; see `%s --help`", cmd.CommandPath(), word, cmd.CommandPath())
+		}
+		return refuse("%s has no flag --%s; did you mean --%s?", cmd.CommandPath(), word, near)
+	}
+	if m := badValue.FindStringSubmatch(err.Error()); m != nil {
+		if strings.HasPrefix(m[3], m[1]) {
+			return refuse("%s: %s", m[2], m[3])
+		}
+		return refuse("%s %s: %s", m[2], m[1], m[3])
+	}
+	return refuse("%s: %v; see `%s --help`", cmd.CommandPath(), err, cmd.CommandPath())
+}
+
+// nearest finds the flag whose name is nearly the word.
+func nearest(cmd *cobra.Command, word string) (name string) {
+	best := max(2, len(word)/3) + 1
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		d := distance(word, f.Name)
+		if len(word) > 2 && strings.HasPrefix(f.Name, word) {
+			d = 1
+		}
+		if !f.Hidden && d < best {
+			best, name = d, f.Name
+		}
+	})
+	return name
+}
+
+// distance is Levenshtein's.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			change := diagonal
+			if a[i-1] != b[j-1] {
+				change++
+			}
+			diagonal = row[j]
+			row[j] = min(change, row[j]+1, row[j-1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"context"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// settings are the flags that every command has.
+type settings struct {
+	server, token, ca, run, project string
+}
+
+// session is one run of the program.
+type session struct {
+	settings
+	now   func() time.Time
+	conn  *connection
+	known map[string]map[string]string // names by kind and id
+	lists map[string]listed            // of the whole cloud, by kind
+}
+
+func (s *session) addFlags(root *cobra.Command) {
+	env := func(name, otherwise string) string {
+		if v := os.Getenv(name); v != "" {
+			return v
+		}
+		return otherwise
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&s.server, "server", "", "the server, https://host:port; none: the one on this machine ($VIRGA_SERVER)")
+	f.StringVar(&s.token, "token", "", "the secret of a token; better kept in $VIRGA_TOKEN")
+	f.StringVar(&s.ca, "ca", "", "file with the certificate of the cloud's authority ($VIRGA_CA)")
+	f.StringVar(&s.run, "run", env("VIRGA_RUN", "/run/virga"), "run folder of the server on this machine")
+	f.StringVarP(&s.project, "project", "p", env("VIRGA_PROJECT", "default"), "the project ($VIRGA_PROJECT)")
+	// Not as defaults of the flags: help must not show a secret.
+	s.server, s.token, s.ca = os.Getenv("VIRGA_SERVER"), os.Getenv("VIRGA_TOKEN"), os.Getenv("VIRGA_CA")
+}
+
+// do makes a call to the server.
+func (s *session) do(ctx context.Context, r call) error {
+	c, err := s.connection()
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, r)
+}
+
+func (s *session) connection() (*connection, error) {
+	if s.conn == nil {
+		c, err := connect(&s.settings)
+		if err != nil {
+			return nil, err
+		}
+		s.conn = c
+	}
+	return s.conn, nil
+}
+
+// path is where a kind's records are, or one of them, or an action of it.
+func (s *session) path(n *noun, project string, more ...string) string {
+	p := "/v1"
+	if !n.cloud && project != "" {
+		p += "/projects/" + url.PathEscape(project)
+	}
+	p += "/" + n.plural
+	for _, part := range more {
+		p += "/" + url.PathEscape(part)
+	}
+	return p
+}
+
+// get reads one record by name or id.
+func (s *session) get(ctx context.Context, n *noun, project, name string) (*record, error) {
+	r := &record{}
+	return r, s.do(ctx, call{method: "GET", path: s.path(n, project, n.spelled(name)), out: r})
+}
+
+// list reads all records; of every project if project is empty.
+func (s *session) list(ctx context.Context, n *noun, project string, query url.Values) ([]*record, error) {
+	if query == nil {
+		query = url.Values{}
+	}
+	query.Set("limit", "1000")
+	var all []*record
+	for {
+		var page struct {
+			Items    []*record `json:"items"`
+			NextPage string    `json:"nextPage"`
+		}
+		if err := s.do(ctx, call{method: "GET", path: s.path(n, project), query: query, out: &page}); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Items...)
+		if page.NextPage == "" {
+			return all, nil
+		}
+		query.Set("page", page.NextPage)
+	}
+}
+
+// nameOf says an id in words. Who may not see the kind sees the end of the id.
+func (s *session) nameOf(ctx context.Context, kind, project, id string) string {
+	if id == "" {
+		return ""
+	}
+	n := nounOf(kind)
+	key := kind + "/" + project
+	if n == nil {
+		return short(id)
+	}
+	if s.known == nil {
+		s.known = map[string]map[string]string{}
+	}
+	if s.known[key] == nil {
+		s.known[key] = map[string]string{}
+		records, _ := s.list(ctx, n, project, nil)
+		for _, r := range records {
+			s.known[key][r.ID] = r.Name
+		}
+	}
+	if name := s.known[key][id]; name != "" {
+		return name
+	}
+	return short(id)
+}
+
+// short is the end of an id, which tells two apart that were made at the same time.
+func short(id string) string {
+	if len(id) <= 12 {
+		return id
+	}
+	return "…" + id[len(id)-8:]
+}
+
+// idOf finds the id of a record by its name.
+func (s *session) idOf(ctx context.Context, kind, name string) (string, error) {
+	r, err := s.get(ctx, nounOf(kind), s.project, name)
+	if err != nil {
+		return "", err
+	}
+	return r.ID, nil
+}
+
+// watched reports whether a person looks at what a command says on standard error.
+func watched(cmd *cobra.Command) bool {
+	f, ok := cmd.ErrOrStderr().(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// idsOf finds the ids of records by their names.
+func (s *session) idsOf(ctx context.Context, kind string, names []string) ([]string, error) {
+	var out []string
+	for _, name := range names {
+		id, err := s.idOf(ctx, kind, name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, id)
+	}
+	return out, nil
+}
+
+// remembered lists all records of a kind in the cloud, once.
+func (s *session) remembered(ctx context.Context, kind string) ([]*record, error) {
+	if got, ok := s.lists[kind]; ok {
+		return got.records, got.err
+	}
+	if s.lists == nil {
+		s.lists = map[string]listed{}
+	}
+	var got listed
+	got.records, got.err = s.list(ctx, nounOf(kind), "", nil)
+	s.lists[kind] = got
+	return got.records, got.err
+}
+
+type listed struct {
+	records []*record
+	err     error
+}

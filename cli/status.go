@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// overviewOf is what virga status tells.
+type overviewOf struct {
+	Server   map[string]any    `json:"server"`
+	Hosts    []hostState       `json:"hosts,omitempty"`
+	Machines map[string]int    `json:"machines"`
+	Problems []overviewProblem `json:"problems"`
+}
+
+type hostState struct {
+	Name    string `json:"name"`
+	State   string `json:"state"`
+	Mode    string `json:"mode"`
+	CPUs    string `json:"cpus"`
+	Memory  string `json:"memory"`
+	Version string `json:"version,omitempty"`
+}
+
+type overviewProblem struct {
+	About   string `json:"about"`
+	Project string `json:"project,omitempty"`
+	Message string `json:"message"`
+}
+
+func (s *session) statusCommand() *cobra.Command {
+	c := &cobra.Command{Use: "status", Short: "Show how the cloud is", GroupID: groupCloud, Args: exactly(),
+		Long: "Show the server, the hosts, the machines by state, and what is not as wished.", Example: "  virga status\n  virga status -o json"}
+	f := addFormat(c)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		o := overviewOf{Machines: map[string]int{}, Problems: []overviewProblem{}}
+		if err := s.do(cmd.Context(), call{method: "GET", path: "/v1/status", out: &o.Server}); err != nil {
+			return err
+		}
+		s.look(cmd.Context(), &o)
+		if !f.forPeople() && *f != "name" {
+			return f.value(cmd.OutOrStdout(), o)
+		}
+		o.print(cmd.OutOrStdout())
+		return nil
+	}
+	return c
+}
+
+// look fills in what the caller may see; the rest is left out.
+func (s *session) look(ctx context.Context, o *overviewOf) {
+	view := &scene{s, ctx}
+	for _, kind := range []string{"host", "datastore", "image", "network", "volume", "port", "vm"} {
+		all, err := s.remembered(ctx, kind)
+		if err != nil && !nounOf(kind).cloud {
+			all, _ = s.list(ctx, nounOf(kind), s.project, nil)
+		}
+		for _, r := range all {
+			for _, p := range r.problems() {
+				o.Problems = append(o.Problems, overviewProblem{kind + "/" + r.Name, r.Project, p.Message})
+			}
+			switch kind {
+			case "vm":
+				o.Machines[r.state()]++
+			case "host":
+				h := hostState{Name: r.Name, State: lifeText(view, r), Mode: r.text("spec.mode"), CPUs: promisedCPUs(view, r), Memory: promisedMemory(view, r), Version: r.text("status.version")}
+				if h.State == "lost" {
+					o.Problems = append(o.Problems, overviewProblem{"host/" + r.Name, "", "is not heard any more"})
+				}
+				o.Hosts = append(o.Hosts, h)
+			}
+		}
+	}
+}
+
+func (o *overviewOf) print(w io.Writer) {
+	ready := "ready"
+	if why := plain(o.Server["why"]); plain(o.Server["ready"]) != "yes" {
+		ready = "not ready: " + why
+	}
+	fmt.Fprintf(w, "Server    virga %s, %s\n", plain(o.Server["version"]), ready)
+	var machines []string
+	for state, n := range o.Machines {
+		machines = append(machines, fmt.Sprintf("%d %s", n, state))
+	}
+	slices.Sort(machines)
+	if len(machines) == 0 {
+		machines = []string{"none"}
+	}
+	fmt.Fprintf(w, "Machines  %s\n", strings.Join(machines, ", "))
+	if len(o.Hosts) > 0 {
+		fmt.Fprintln(w)
+		var rows [][]string
+		for _, h := range o.Hosts {
+			rows = append(rows, []string{h.Name, h.State, h.Mode, h.CPUs, h.Memory, h.Version})
+		}
+		printRows(w, []string{"Host", "State", "Mode", "CPUs", "Memory", "Version"}, rows)
+	}
+	if len(o.Problems) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nProblems")
+	for _, p := range o.Problems {
+		where := ""
+		if p.Project != "" {
+			where = " (project " + p.Project + ")"
+		}
+		fmt.Fprintf(w, "  %s%s: %s\n", p.About, where, p.Message)
+	}
+}
+
+func decode(raw json.RawMessage, into any) error {
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fail("internal", "read the answer: %v", err)
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func storages() *noun {
+	return &noun{kind: "storage", plural: "storages", group: groupStorage, cloud: true, sample: "local", short: "Ways to reach storage",
+		long:  "Storage says how something is reached, and from which hosts; a datastore is made on it.",
+		verbs: everyVerb, commands: storageCommands,
+		columns: []column{field("Type", "spec.type"), field("Path", "spec.path"), name("Hosts", "host", "spec.hostIDs"),
+			computed("Devices", func(_ *scene, r *record) string { return count(r.list("status.deviceIDs")) }), trouble()}}
+}
+
+func storageCommands(s *session, n *noun) []*cobra.Command {
+	var folder string
+	var onHosts []string
+	c := &cobra.Command{Use: "create NAME --folder PATH --host HOST...", Short: "Name a folder that hosts reach", Args: exactly("NAME"), ValidArgsFunction: cobra.NoFileCompletions,
+		Long:    "A folder is on a local disk, or a share that every host has mounted at the same path. The cloud\nfinds out by itself whether several hosts see the same folder.",
+		Example: "  virga storage create nas --folder /mnt/nas --host h1 --host h2\n  virga datastore create fast --storage nas --wait"}
+	c.Flags().StringVar(&folder, "folder", "", "absolute path of the folder on each of the hosts")
+	c.Flags().StringSliceVar(&onHosts, "host", nil, "a host that reaches it; may be repeated")
+	s.completeFlag(c, "host", "host")
+	m := addMaking(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if !strings.HasPrefix(folder, "/") || len(onHosts) == 0 {
+			return refuse("%s: say --folder with an absolute path, and --host at least once", cmd.CommandPath())
+		}
+		ids, err := s.idsOf(cmd.Context(), "host", onHosts)
+		if err != nil {
+			return err
+		}
+		return s.create(cmd, n, args[0], map[string]any{"type": "folder", "path": folder, "hostIDs": ids}, m)
+	}
+	return []*cobra.Command{c}
+}
+
+func datastores() *noun {
+	return &noun{kind: "datastore", plural: "datastores", group: groupStorage, cloud: true, sample: "fast", short: "Places where volumes live",
+		long: "A datastore is made on storage; volumes and copies of images live on it.", verbs: everyVerb, commands: datastoreCommands,
+		columns: []column{state("State"), name("Storage", "storage", "spec.resourceID"), sized("Capacity", "status.capacityMiB"),
+			sized("Free", "status.freeMiB"), sized("Promised", "status.promisedMiB"), name("Hosts", "host", "status.hostIDs"),
+			field("Identity", "status.identity").only(), trouble()}}
+}
+
+func datastoreCommands(s *session, n *noun) []*cobra.Command {
+	var on string
+	c := &cobra.Command{Use: "create NAME --storage STORAGE", Short: "Make a datastore on storage", Args: exactly("NAME"), ValidArgsFunction: cobra.NoFileCompletions,
+		Example: "  virga datastore create fast --storage nas --wait"}
+	c.Flags().StringVar(&on, "storage", "", "the storage that it is made on")
+	s.completeFlag(c, "storage", "storage")
+	m := addMaking(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if on == "" {
+			return refuse("%s: say --storage; `virga storage list` shows what there is", cmd.CommandPath())
+		}
+		id, err := s.idOf(cmd.Context(), "storage", on)
+		if err != nil {
+			return err
+		}
+		return s.create(cmd, n, args[0], map[string]any{"resourceID": id}, m)
+	}
+	return []*cobra.Command{c}
+}
+
+func devices() *noun {
+	return &noun{kind: "device", plural: "devices", group: groupStorage, cloud: true, sample: "nas-h1", short: "Disks and folders that hosts found",
+		long: "A device is what one host found behind storage. Two devices of the same identity are the same.", verbs: []string{"list", "show"},
+		columns: []column{name("Storage", "storage", "spec.resourceID"), name("Host", "host", "spec.hostID"), field("Path", "spec.path"),
+			sized("Capacity", "status.capacityMiB"), sized("Free", "status.freeMiB"), field("Identity", "spec.identity").wide(), trouble()}}
+}

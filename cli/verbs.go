@@ -1,0 +1,234 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func (n *noun) listCommand(s *session) *cobra.Command {
+	var all bool
+	var labels []string
+	c := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "List " + n.plural, Args: exactly(),
+		Example: fmt.Sprintf("  virga %s list\n  virga %s list -l role=db -o json", n.kind, n.kind)}
+	f := addFormat(c)
+	c.Flags().StringArrayVarP(&labels, "label", "l", nil, "only those with this label: k=v, k!=v or k; may be repeated")
+	if !n.cloud {
+		c.Flags().BoolVarP(&all, "all-projects", "A", false, "those of all projects")
+	}
+	keep := func(_ context.Context, records []*record) ([]*record, error) { return records, nil }
+	if n.filter != nil {
+		keep = n.filter(s, c)
+	}
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		project := s.project
+		if all || n.cloud {
+			project = ""
+		}
+		records, err := s.list(cmd.Context(), n, project, url.Values{"label": labels})
+		if err == nil {
+			records, err = keep(cmd.Context(), records)
+		}
+		if err != nil {
+			return err
+		}
+		slices.SortStableFunc(records, n.less)
+		if !f.forPeople() {
+			return f.data(cmd.OutOrStdout(), records, true)
+		}
+		if len(records) == 0 {
+			where := ""
+			if project != "" {
+				where = " in project " + project
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "no %s%s\n", n.plural, where)
+			return nil
+		}
+		writeTable(cmd.OutOrStdout(), &scene{s, cmd.Context()}, n, records, *f == "wide", all)
+		return nil
+	}
+	return c
+}
+
+func (n *noun) less(a, b *record) int {
+	if n.order != nil {
+		return n.order(a, b)
+	}
+	return strings.Compare(a.Project+"/"+a.Name, b.Project+"/"+b.Name)
+}
+
+func (n *noun) showCommand(s *session) *cobra.Command {
+	c := &cobra.Command{Use: "show NAME", Aliases: []string{"get"}, Short: "Show " + n.article() + " " + n.kind + ", by name or id", Args: exactly("NAME"),
+		Example:           fmt.Sprintf("  virga %s show %s\n  virga %s show %s -o yaml", n.kind, n.sample, n.kind, n.sample),
+		ValidArgsFunction: s.completeNames(n, 1)}
+	f := addFormat(c)
+	p := addPatience(c, "it is as wished, or cannot become so")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		r, err := s.get(cmd.Context(), n, s.project, args[0])
+		if err == nil && p.wait {
+			r, err = s.ready(cmd, n, r, p.limit)
+		}
+		if err != nil {
+			return err
+		}
+		if !f.forPeople() {
+			return f.data(cmd.OutOrStdout(), []*record{r}, false)
+		}
+		describe(cmd.OutOrStdout(), &scene{s, cmd.Context()}, n, r)
+		return nil
+	}
+	return c
+}
+
+func (n *noun) labelCommand(s *session) *cobra.Command {
+	c := &cobra.Command{Use: "label NAME KEY=VALUE|KEY-...", Short: "Set and remove labels of " + n.article() + " " + n.kind, Args: atLeast("NAME"),
+		Example:           fmt.Sprintf("  virga %s label %s role=db tier-", n.kind, n.sample),
+		ValidArgsFunction: s.completeNames(n, 1)}
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		labels := map[string]any{}
+		for _, word := range args[1:] {
+			key, value, set := strings.Cut(word, "=")
+			switch {
+			case set && key != "":
+				labels[key] = value
+			case !set && strings.HasSuffix(word, "-") && len(word) > 1:
+				labels[strings.TrimSuffix(word, "-")] = nil
+			default:
+				return refuse("%q is no label; write key=value to set and key- to remove", word)
+			}
+		}
+		if len(labels) == 0 {
+			return refuse("%s: no label is named; write key=value to set and key- to remove", cmd.CommandPath())
+		}
+		return s.patch(cmd, n, args[0], map[string]any{"labels": labels}, "labelled")
+	}
+	return c
+}
+
+// patch changes a record by a merge patch.
+func (s *session) patch(cmd *cobra.Command, n *noun, name string, change map[string]any, done string) error {
+	r := &record{}
+	if err := s.do(cmd.Context(), call{method: "PATCH", path: s.path(n, s.project, n.spelled(name)), in: change, out: r}); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", n.kind, visibleName(r), done)
+	return nil
+}
+
+func (n *noun) deleteCommand(s *session) *cobra.Command {
+	c := &cobra.Command{Use: "delete NAME...", Aliases: []string{"rm"}, Short: "Delete " + n.plural, Args: atLeast("NAME"),
+		Example:           fmt.Sprintf("  virga %s delete %s\n  virga %s delete %s --wait", n.kind, n.sample, n.kind, n.sample),
+		ValidArgsFunction: s.completeNames(n, -1)}
+	p := addPatience(c, "everything of it is gone")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		for _, name := range args {
+			r, err := s.get(cmd.Context(), n, s.project, name)
+			if err == nil {
+				err = s.remove(cmd, n, r, p)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return c
+}
+
+// remove deletes a record by its id: another one that took the name meanwhile is safe.
+func (s *session) remove(cmd *cobra.Command, n *noun, r *record, p *patience) error {
+	path := s.path(n, r.Project, r.ID)
+	if !p.wait {
+		if err := s.do(cmd.Context(), call{method: "DELETE", path: path}); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s %s is being deleted\n", n.kind, visibleName(r))
+		return nil
+	}
+	defer s.follow(cmd, n, r)()
+	first := true
+	err := s.patiently(cmd.Context(), p.limit, func(step time.Duration) error {
+		err := s.do(cmd.Context(), call{method: "DELETE", path: path, query: url.Values{"wait": {"gone"}, "timeout": {step.String()}}})
+		if !first && isFailure(err, "not-found") {
+			return nil
+		}
+		first = false
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s %s is deleted\n", n.kind, visibleName(r))
+	return nil
+}
+
+// making are the flags of every create.
+type making struct {
+	labels []string
+	format *format
+	*patience
+}
+
+func addMaking(c *cobra.Command) *making {
+	m := &making{format: addFormat(c), patience: addPatience(c, "it is as wished, or cannot become so")}
+	c.Flags().StringArrayVarP(&m.labels, "label", "l", nil, "a label, k=v; may be repeated")
+	return m
+}
+
+// body makes the request for a new record.
+func (m *making) body(name string, spec map[string]any) (map[string]any, error) {
+	out := map[string]any{"name": name, "spec": spec}
+	labels := map[string]string{}
+	for _, l := range m.labels {
+		k, v, ok := strings.Cut(l, "=")
+		if !ok || k == "" {
+			return nil, refuse("--label %q: write key=value", l)
+		}
+		labels[k] = v
+	}
+	if len(labels) > 0 {
+		out["labels"] = labels
+	}
+	return out, nil
+}
+
+// create makes a record, waits if that is wanted, and says what became of it.
+func (s *session) create(cmd *cobra.Command, n *noun, name string, spec map[string]any, m *making) error {
+	r, err := s.post(cmd, n, name, spec, m)
+	if err != nil {
+		return err
+	}
+	return s.made(cmd, n, r, m)
+}
+
+func (s *session) post(cmd *cobra.Command, n *noun, name string, spec map[string]any, m *making) (*record, error) {
+	body, err := m.body(name, spec)
+	if err != nil {
+		return nil, err
+	}
+	r := &record{}
+	return r, s.do(cmd.Context(), call{method: "POST", path: s.path(n, s.project), in: body, out: r, once: true})
+}
+
+// made waits for a new record, if that is wanted, and says it.
+func (s *session) made(cmd *cobra.Command, n *noun, r *record, m *making) (err error) {
+	if m.wait {
+		if r, err = s.ready(cmd, n, r, m.limit); err != nil {
+			return err
+		}
+	}
+	if !m.format.forPeople() {
+		return m.format.data(cmd.OutOrStdout(), []*record{r}, false)
+	}
+	word := "is created"
+	if phase := r.state(); m.wait && phase != "-" {
+		word = "is " + phase
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", n.kind, visibleName(r), word)
+	return nil
+}

@@ -1,0 +1,207 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func vms() *noun {
+	return &noun{kind: "vm", plural: "vms", group: groupMachines, sample: "web", short: "Virtual machines",
+		long: "A machine has a wish for its power (start, stop, pause) that the cloud keeps true: a guest that\n" +
+			"crashes is started again, one that powers itself off stays off until the next start.",
+		verbs: everyVerb, commands: vmCommands,
+		columns: []column{
+			state("State"), name("Host", "host", "status.hostID"), field("Addresses", "status.addresses"),
+			field("CPUs", "spec.cpus"), sized("Memory", "spec.memoryMiB"), name("Image", "image", "spec.imageID"),
+			computed("Disks", disksText).only(), computed("Networks", nicsText).only(),
+			field("Power", "spec.power").wide(), field("Restart", "spec.restartPolicy").wide(), field("Accelerator", "status.accelerator").wide(),
+			since("Running", "status.startedAt").wide(), field("Crashes", "status.crashes").only(), field("Ended", "status.endedWhy").only(),
+			field("Hostname", "spec.hostname").only(), name("Confined to", "host", "spec.hostID").only(),
+			name("Operation", "operation", "status.operationID").only(), field("Description", "spec.description").only(), trouble(),
+		}}
+}
+
+func disksText(s *scene, r *record) string {
+	var out []string
+	volumes := map[string]*record{}
+	if all, err := s.list(s.ctx, nounOf("volume"), r.Project, nil); err == nil {
+		for _, v := range all {
+			volumes[v.ID] = v
+		}
+	}
+	for _, d := range r.list("spec.disks") {
+		v := volumes[member(d, "volumeID")]
+		if v == nil {
+			out = append(out, short(member(d, "volumeID")))
+			continue
+		}
+		out = append(out, fmt.Sprintf("%s, %s, %s", v.Name, size(v.number("spec.sizeMiB")), v.state()))
+	}
+	return strings.Join(out, "\n")
+}
+
+func nicsText(s *scene, r *record) string {
+	var out []string
+	ports := map[string]*record{}
+	if all, err := s.list(s.ctx, nounOf("port"), r.Project, nil); err == nil {
+		for _, p := range all {
+			ports[p.ID] = p
+		}
+	}
+	for _, n := range r.list("spec.nics") {
+		p := ports[member(n, "portID")]
+		if p == nil {
+			out = append(out, short(member(n, "portID")))
+			continue
+		}
+		network := s.nameOf(s.ctx, "network", r.Project, p.text("spec.networkID"))
+		out = append(out, fmt.Sprintf("%s, %s, %s", network, p.text("spec.address"), p.text("spec.mac")))
+	}
+	return strings.Join(out, "\n")
+}
+
+func vmCommands(s *session, n *noun) []*cobra.Command {
+	forced := "do not wait for the guest"
+	return []*cobra.Command{
+		s.vmCreate(n),
+		s.powerCommand(n, "start", "Start machines", "", "is started"),
+		s.powerCommand(n, "stop", "Ask the guests to power off, and stop them", forced, "is asked to stop"),
+		s.powerCommand(n, "restart", "Stop and start machines", forced, "is restarted"),
+		s.powerCommand(n, "pause", "Hold machines in memory", "", "is paused"),
+		s.powerCommand(n, "resume", "Let paused machines go on", "", "is resumed"),
+		s.vmMigrate(n), s.vmResize(n), s.vmConsole(n), s.vmScreenshot(n), s.vmLog(n),
+	}
+}
+
+// powerCommand is a verb that changes what is wished of a machine's power.
+func (s *session) powerCommand(n *noun, verb, summary, forced, done string) *cobra.Command {
+	var force bool
+	c := &cobra.Command{Use: verb + " NAME...", Short: summary, Args: atLeast("NAME"), ValidArgsFunction: s.completeNames(n, -1),
+		Example: "  virga vm " + verb + " web --wait"}
+	if forced != "" {
+		c.Flags().BoolVar(&force, "force", false, forced)
+		c.Example += "\n  virga vm " + verb + " web --force"
+	}
+	p := addPatience(c, "it is so")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		for _, arg := range args {
+			r := &record{}
+			ask := call{method: "POST", path: s.path(n, s.project, arg, verb), in: map[string]any{}, out: r}
+			if force {
+				ask.in = map[string]any{"force": true}
+			}
+			err := s.do(cmd.Context(), ask)
+			word := done
+			if err == nil && p.wait {
+				r, err = s.ready(cmd, n, r, p.limit)
+				word = "is " + r.state()
+			}
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "vm %s %s\n", arg, word)
+		}
+		return nil
+	}
+	return c
+}
+
+func (s *session) vmMigrate(n *noun) *cobra.Command {
+	var to string
+	c := &cobra.Command{Use: "migrate NAME [--to HOST]", Short: "Move a running machine to another host", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Long:    "The guest goes on running while its memory is copied, and stands still only for the last part.\nWithout --to the cloud chooses the host.",
+		Example: "  virga vm migrate web --to h2 --wait\n  virga vm migrate web"}
+	c.Flags().StringVar(&to, "to", "", "the host to move to")
+	s.completeFlag(c, "to", "host")
+	f := addFormat(c)
+	p := addPatience(c, "the move has ended")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		in := map[string]any{}
+		if to != "" {
+			in["host"] = to
+		}
+		op := &record{}
+		if err := s.do(cmd.Context(), call{method: "POST", path: s.path(n, s.project, args[0], "migrate"), in: in, out: op}); err != nil {
+			return err
+		}
+		return s.said(cmd, op, p, *f, "vm "+args[0]+" is moved", "vm "+args[0]+" is being moved")
+	}
+	return c
+}
+
+// said waits for an operation, if that is wanted, and says what became of it.
+func (s *session) said(cmd *cobra.Command, op *record, p *patience, f format, done, begun string) (err error) {
+	text := begun + ": `virga operation show " + op.Name + "` tells how far"
+	if p.wait {
+		if op, err = s.ended(cmd, op, p.limit); err != nil {
+			return err
+		}
+		text = done
+	}
+	if !f.forPeople() {
+		return f.data(cmd.OutOrStdout(), []*record{op}, false)
+	}
+	fmt.Fprintln(cmd.OutOrStdout(), text)
+	return nil
+}
+
+func (s *session) vmResize(n *noun) *cobra.Command {
+	var cpus int64
+	var memory sizeFlag
+	c := &cobra.Command{Use: "resize NAME [--cpus N] [--memory SIZE]", Short: "Change the size of a stopped machine", Args: exactly("NAME"),
+		Example: "  virga vm resize web --cpus 4 --memory 2GiB", ValidArgsFunction: s.completeNames(n, 1)}
+	c.Flags().Int64Var(&cpus, "cpus", 0, "number of virtual CPUs")
+	c.Flags().Var(&memory, "memory", "memory, for example 512MiB")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		spec := map[string]any{}
+		if cmd.Flags().Changed("cpus") {
+			spec["cpus"] = cpus
+		}
+		if memory.mib > 0 {
+			spec["memoryMiB"] = memory.mib
+		}
+		if len(spec) == 0 {
+			return refuse("%s: say --cpus, --memory or both", cmd.CommandPath())
+		}
+		return s.patch(cmd, n, args[0], map[string]any{"spec": spec}, "is resized")
+	}
+	return c
+}
+
+func (s *session) vmScreenshot(n *noun) *cobra.Command {
+	var file string
+	c := &cobra.Command{Use: "screenshot NAME", Short: "Save a picture of a machine's screen", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Example: "  virga vm screenshot web -f web.png\n  virga vm screenshot web -f - | display"}
+	c.Flags().StringVarP(&file, "file", "f", "", "where to save it; - is standard output (default NAME.png)")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if file == "" {
+			file = args[0] + ".png"
+		}
+		var picture strings.Builder
+		if err := s.do(cmd.Context(), call{method: "GET", path: s.path(n, s.project, args[0], "screenshot"), out: io.Writer(&picture)}); err != nil {
+			return err
+		}
+		if file == "-" {
+			_, err := io.WriteString(cmd.OutOrStdout(), picture.String())
+			return err
+		}
+		if err := os.WriteFile(file, []byte(picture.String()), 0o644); err != nil {
+			return refuse("save the picture: %v", err)
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "the screen of vm %s is saved in %s\n", args[0], file)
+		return nil
+	}
+	return c
+}
+
+func (s *session) vmLog(n *noun) *cobra.Command {
+	return &cobra.Command{Use: "log NAME", Short: "Print what a machine has written to its serial console", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Example: "  virga vm log web | tail",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return s.do(cmd.Context(), call{method: "GET", path: s.path(n, s.project, args[0], "log"), out: cmd.OutOrStdout()})
+		}}
+}

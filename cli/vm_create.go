@@ -1,0 +1,223 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// wishes are the flags of vm create.
+type wishes struct {
+	image, host, hostname, restart, userData, description string
+	cpus, stopTimeout                                     int64
+	memory                                                sizeFlag
+	disks, networks, addresses, keys                      []string
+	stopped, noNetwork                                    bool
+}
+
+const vmCreateLong = `Create a machine with its disks and network cards, and start it.
+
+A disk is a size, with more words after commas: 10GiB or 10GiB,datastore=fast; or a volume that is
+there: volume=data. The first disk starts from the image. A network is a name, with more words
+after commas: default,address=10.20.0.5 or default,mac=52:54:00:00:00:01; or a port that is there:
+port=web.`
+
+func (s *session) vmCreate(n *noun) *cobra.Command {
+	w := &wishes{}
+	c := &cobra.Command{Use: "create NAME --image IMAGE", Short: "Create a machine", Long: vmCreateLong, Args: exactly("NAME"),
+		Example: "  virga vm create web --image tiny --wait\n" +
+			"  virga vm create db --image debian/12 --cpus 2 --memory 2GiB --disk 20GiB --disk volume=data \\\n" +
+			"    --network default,address=10.20.0.5 --ssh-key ~/.ssh/id_ed25519.pub --user-data init.yaml",
+		ValidArgsFunction: cobra.NoFileCompletions}
+	f := c.Flags()
+	f.StringVar(&w.image, "image", "", "the image that the first disk starts from")
+	f.Int64Var(&w.cpus, "cpus", 0, "number of virtual CPUs (default 1)")
+	f.Var(&w.memory, "memory", "memory, for example 1GiB (default 512MiB)")
+	f.StringArrayVar(&w.disks, "disk", nil, "a disk, for example 10GiB; may be repeated (default: as large as the image)")
+	f.StringArrayVar(&w.networks, "network", nil, "a network to be in; may be repeated (default: default)")
+	f.StringArrayVar(&w.addresses, "address", nil, "its address in the network; repeated: one for each network in order")
+	f.BoolVar(&w.noNetwork, "no-network", false, "without any network card")
+	f.StringArrayVar(&w.keys, "ssh-key", nil, "a public key that may log in: a file, or the key itself; may be repeated")
+	f.StringVar(&w.userData, "user-data", "", "file for cloud-init; - is standard input")
+	f.StringVar(&w.host, "host", "", "the one host that it may run on")
+	f.StringVar(&w.hostname, "hostname", "", "what the guest is told to be called (default: NAME)")
+	f.StringVar(&w.restart, "restart-policy", "", "when a guest that ended is started again: on-failure, always, never (default on-failure)")
+	f.Int64Var(&w.stopTimeout, "stop-timeout", 0, "seconds that the guest may take to power off (default 60)")
+	f.StringVar(&w.description, "description", "", "for people")
+	f.BoolVar(&w.stopped, "stopped", false, "do not start it")
+	m := addMaking(c)
+	for flag, kind := range map[string]string{"image": "image", "network": "network", "host": "host"} {
+		s.completeFlag(c, flag, kind)
+	}
+	fixed(c, "restart-policy", "on-failure", "always", "never")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		spec, err := w.spec(cmd)
+		if err != nil {
+			return err
+		}
+		return s.create(cmd, n, args[0], spec, m)
+	}
+	return c
+}
+
+// spec makes the request of the flags. What was not said is left to the server.
+func (w *wishes) spec(cmd *cobra.Command) (map[string]any, error) {
+	spec := map[string]any{}
+	set := func(name string, v any, given bool) {
+		if given {
+			spec[name] = v
+		}
+	}
+	set("image", images().spelled(w.image), w.image != "")
+	set("cpus", w.cpus, cmd.Flags().Changed("cpus"))
+	set("memoryMiB", w.memory.mib, w.memory.mib > 0)
+	set("host", w.host, w.host != "")
+	set("hostname", w.hostname, w.hostname != "")
+	set("restartPolicy", w.restart, w.restart != "")
+	set("stopTimeoutSeconds", w.stopTimeout, cmd.Flags().Changed("stop-timeout"))
+	set("description", w.description, w.description != "")
+	set("power", "stopped", w.stopped)
+	var disks, nics, keys []any
+	for _, text := range w.disks {
+		d, err := parseDisk(text)
+		if err != nil {
+			return nil, err
+		}
+		disks = append(disks, d)
+	}
+	nics, err := w.nics()
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range w.keys {
+		found, err := readKeys(text)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, found...)
+	}
+	set("disks", disks, len(disks) > 0)
+	set("nics", nics, len(nics) > 0)
+	set("nics", []any{}, w.noNetwork)
+	set("sshKeys", keys, len(keys) > 0)
+	if w.userData != "" {
+		text, err := readText(cmd.InOrStdin(), w.userData)
+		if err != nil {
+			return nil, refuse("--user-data: %v", err)
+		}
+		spec["userData"] = text
+	}
+	return spec, nil
+}
+
+// words reads "first,key=value,key=value"; first may itself be key=value.
+func words(flag, text string, keys ...string) (first string, more map[string]string, err error) {
+	more = map[string]string{}
+	for i, part := range strings.Split(text, ",") {
+		key, value, named := strings.Cut(part, "=")
+		switch {
+		case !named && i == 0:
+			first = part
+		case named && slices.Contains(keys, key) && value != "":
+			more[key] = value
+		default:
+			return "", nil, refuse("--%s %q: %q is not understood; after a comma there may be %s", flag, text, part, strings.Join(keys, "=…, ")+"=…")
+		}
+	}
+	return first, more, nil
+}
+
+func parseDisk(text string) (map[string]any, error) {
+	first, more, err := words("disk", text, "datastore", "volume")
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]any{}
+	for k, v := range more {
+		out[k] = v
+	}
+	if first != "" {
+		mib, err := parseSize(first)
+		if err != nil {
+			return nil, refuse("--disk %q: %v; a volume that is there is written volume=NAME", text, err)
+		}
+		out["sizeMiB"] = mib
+	}
+	if first != "" && more["volume"] != "" {
+		return nil, refuse("--disk %q: a volume that is there has its size already; leave out the size", text)
+	}
+	return out, nil
+}
+
+func (w *wishes) nics() ([]any, error) {
+	if w.noNetwork && len(w.networks)+len(w.addresses) > 0 {
+		return nil, refuse("--no-network and --network or --address cannot both be")
+	}
+	networks := w.networks
+	if len(networks) == 0 && len(w.addresses) > 0 {
+		networks = []string{"default"}
+	}
+	if len(w.addresses) > len(networks) {
+		return nil, refuse("there are %d --address and %d --network; give one network for each address", len(w.addresses), len(networks))
+	}
+	var out []any
+	for i, text := range networks {
+		first, more, err := words("network", text, "address", "mac", "port")
+		if err != nil {
+			return nil, err
+		}
+		nic := map[string]any{}
+		for k, v := range more {
+			nic[k] = v
+		}
+		if first != "" {
+			nic["network"] = first
+		}
+		if i < len(w.addresses) {
+			nic["address"] = w.addresses[i]
+		}
+		out = append(out, nic)
+	}
+	return out, nil
+}
+
+// readKeys reads public keys: one that is written out, or those of a file.
+func readKeys(text string) ([]any, error) {
+	if !strings.Contains(text, " ") {
+		data, err := os.ReadFile(text)
+		if err != nil {
+			return nil, refuse("--ssh-key: %v", err)
+		}
+		text = string(data)
+	}
+	if strings.Contains(text, "PRIVATE KEY") {
+		return nil, refuse("--ssh-key: this is a private key, which must stay with you; name its public part, the file that ends in .pub")
+	}
+	var out []any
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			out = append(out, line)
+		}
+	}
+	if len(out) == 0 {
+		return nil, refuse("--ssh-key: there is no key in it")
+	}
+	return out, nil
+}
+
+// readText reads a file, or standard input for "-".
+func readText(in io.Reader, file string) (string, error) {
+	if file == "-" {
+		data, err := io.ReadAll(in)
+		return string(data), err
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("read it: %w", err)
+	}
+	return string(data), nil
+}

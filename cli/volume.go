@@ -1,0 +1,57 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+func volumes() *noun {
+	return &noun{kind: "volume", plural: "volumes", aliases: []string{"disk", "disks"}, group: groupStorage, sample: "data", short: "Virtual disks",
+		long:  "A volume lives on a datastore; one that names none is placed where it is first needed. The disks\nof a machine are volumes too and go with it.",
+		verbs: everyVerb, commands: volumeCommands,
+		columns: []column{
+			state("State"), sized("Size", "spec.sizeMiB"), sized("Used", "status.usedMiB"), name("Datastore", "datastore", "status.datastoreID", "spec.datastoreID"),
+			name("VM", "vm", "spec.vmID"), field("Base", "spec.base.digest").only(), trouble(),
+		}}
+}
+
+func volumeCommands(s *session, n *noun) []*cobra.Command {
+	return []*cobra.Command{s.volumeCreate(n), s.volumeResize(n)}
+}
+
+func (s *session) volumeCreate(n *noun) *cobra.Command {
+	var wanted sizeFlag
+	var datastore string
+	c := &cobra.Command{Use: "create NAME --size SIZE", Short: "Create an empty disk", Args: exactly("NAME"), ValidArgsFunction: cobra.NoFileCompletions,
+		Example: "  virga volume create data --size 10GiB\n  virga volume create data --size 1TiB --datastore fast --wait"}
+	c.Flags().Var(&wanted, "size", "how large, for example 10GiB")
+	c.Flags().StringVar(&datastore, "datastore", "", "where it lives (default: where it is first needed)")
+	s.completeFlag(c, "datastore", "datastore")
+	m := addMaking(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if wanted.mib == 0 {
+			return refuse("%s: say --size, for example --size 10GiB", cmd.CommandPath())
+		}
+		spec := map[string]any{"sizeMiB": wanted.mib}
+		if datastore != "" {
+			id, err := s.idOf(cmd.Context(), "datastore", datastore)
+			if err != nil {
+				return err
+			}
+			spec["datastoreID"] = id
+		}
+		return s.create(cmd, n, args[0], spec, m)
+	}
+	return c
+}
+
+func (s *session) volumeResize(n *noun) *cobra.Command {
+	var wanted sizeFlag
+	c := &cobra.Command{Use: "resize NAME --size SIZE", Short: "Make a disk larger", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Example: "  virga volume resize data --size 20GiB"}
+	c.Flags().Var(&wanted, "size", "how large, for example 20GiB")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if wanted.mib == 0 {
+			return refuse("%s: say --size, for example --size 20GiB", cmd.CommandPath())
+		}
+		return s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{"sizeMiB": wanted.mib}}, "is resized")
+	}
+	return c
+}

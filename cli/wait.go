@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	"os"
+)
+
+// patience are the flags --wait and --timeout.
+type patience struct {
+	wait  bool
+	limit time.Duration
+}
+
+func addPatience(cmd *cobra.Command, what string) *patience {
+	p := &patience{}
+	cmd.Flags().BoolVar(&p.wait, "wait", false, "return when "+what)
+	cmd.Flags().DurationVar(&p.limit, "timeout", 10*time.Minute, "how long --wait waits at most")
+	return p
+}
+
+// progress is one line on a terminal that is written anew.
+type progress struct {
+	mu    sync.Mutex
+	cmd   *cobra.Command
+	on    bool
+	shown string
+}
+
+func newProgress(cmd *cobra.Command) *progress { return &progress{cmd: cmd, on: watched(cmd)} }
+
+func (p *progress) say(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.on || text == p.shown {
+		return
+	}
+	p.shown = text
+	if f, ok := p.cmd.ErrOrStderr().(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 1 {
+			text = cut(text, width-1)
+		}
+	}
+	fmt.Fprint(p.cmd.ErrOrStderr(), "\r\x1b[K"+text)
+}
+
+// end takes the line away.
+func (p *progress) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.on && p.shown != "" {
+		fmt.Fprint(p.cmd.ErrOrStderr(), "\r\x1b[K")
+		p.shown = ""
+	}
+}
+
+// follow shows how a record is doing, until the returned function is called.
+func (s *session) follow(cmd *cobra.Command, n *noun, r *record) (end func()) {
+	p := newProgress(cmd)
+	if !p.on {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(cmd.Context())
+	var done sync.WaitGroup
+	done.Go(func() {
+		begin := time.Now()
+		for {
+			if now, err := s.get(ctx, n, r.Project, r.ID); err == nil {
+				p.say(fmt.Sprintf("%s %s: %s (%s)", n.kind, r.Name, doing(now), age(begin, time.Now())))
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(500 * time.Millisecond):
+			}
+		}
+	})
+	return func() { cancel(); done.Wait(); p.end() }
+}
+
+// doing says in a few words how a record is.
+func doing(r *record) string {
+	text := r.state()
+	if r.Deleting != nil && len(r.Holders) > 0 {
+		text += ", held by " + strings.Join(r.Holders, ", ")
+	}
+	if journal := r.list("status.journal"); len(journal) > 0 {
+		last := journal[len(journal)-1]
+		text += ", step " + member(last, "step") + " " + member(last, "state")
+	}
+	if p := r.problems(); len(p) > 0 {
+		text += ": " + p[0].Message
+	}
+	return text
+}
+
+// ready waits until a record is as wished, also while its server is started anew.
+func (s *session) ready(cmd *cobra.Command, n *noun, r *record, limit time.Duration) (*record, error) {
+	defer s.follow(cmd, n, r)()
+	err := s.patiently(cmd.Context(), limit, func(step time.Duration) error {
+		fresh := &record{}
+		err := s.do(cmd.Context(), call{method: "GET", path: s.path(n, r.Project, r.ID), out: fresh,
+			query: url.Values{"wait": {"ready"}, "timeout": {step.String()}}})
+		if err == nil {
+			r = fresh
+		}
+		return err
+	})
+	return r, err
+}
+
+// patiently repeats a wait of the server's in portions, until it answers something else than "not yet".
+func (s *session) patiently(ctx context.Context, limit time.Duration, ask func(time.Duration) error) error {
+	deadline := time.Now().Add(limit)
+	for {
+		left := time.Until(deadline).Round(time.Millisecond)
+		err := ask(max(min(left, time.Minute), 0))
+		if !isFailure(err, "unavailable") || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(min(500*time.Millisecond, time.Until(deadline)+time.Millisecond)):
+		}
+	}
+}
+
+// ended waits until an operation has ended, and fails if it did.
+func (s *session) ended(cmd *cobra.Command, op *record, limit time.Duration) (*record, error) {
+	p := newProgress(cmd)
+	defer p.end()
+	ctx, deadline := cmd.Context(), time.Now().Add(limit)
+	what := op.text("spec.type")
+	for {
+		fresh, err := s.get(ctx, operations(), op.Project, op.ID)
+		switch {
+		case err == nil:
+			op = fresh
+			p.say(what + ": " + doing(op))
+		case !isFailure(err, "unavailable"):
+			return op, err
+		}
+		switch op.state() {
+		case "succeeded":
+			return op, nil
+		case "failed", "cancelled":
+			kind := op.text("status.whyKind")
+			if kind == "" {
+				kind = "precondition"
+			}
+			return op, fail(kind, "%s %s: %s", what, op.state(), op.text("status.why"))
+		}
+		if time.Now().After(deadline) {
+			return op, fail("unavailable", "%s has not ended after %s (%s); it goes on: `virga operation show %s`", what, limit, doing(op), op.Name)
+		}
+		select {
+		case <-ctx.Done():
+			return op, ctx.Err()
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
+}

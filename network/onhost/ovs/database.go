@@ -35,7 +35,9 @@ func (d *database) connected(ctx context.Context) (client.Client, error) {
 		}
 		d.client = c
 	}
-	if err := d.client.Echo(ctx); err != nil {
+	// After the server was away the client connects again by itself, and soon.
+	var err error
+	if !within(ctx, 2*time.Second, func() bool { err = d.client.Echo(ctx); return err == nil }) {
 		return nil, fault.New(fault.Unavailable, "connect to Open vSwitch: %w", err)
 	}
 	return d.client, nil

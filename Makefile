@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || cat VERSION 2>/dev/null || echo unknown)
 export CGO_ENABLED ?= 0
+export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 # one package's tests at a time for each two processors, so that guests of two suites do not starve each other
 PARALLEL ?= $(shell n=$$(nproc); echo $$(( n < 2 ? 1 : n > 8 ? 4 : (n + 1) / 2 + 1 )))
 

@@ -2,7 +2,7 @@
 # Installs the programs that Virga uses and that are missing here. Says what it does; does nothing,
 # and quickly, when all is there. Starts and enables no daemon.
 set -euo pipefail
-export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+export PATH="$PATH:/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 # what is needed: a program or a file, and the Debian package that brings it
 needs='

@@ -1,6 +1,7 @@
 package house
 
 import (
+	"go/ast"
 	"os"
 	"os/exec"
 	"path"
@@ -103,8 +104,31 @@ func isCommand(binary, words string) bool {
 	}
 	noun, verb, two := strings.Cut(words, " ")
 	text := string(out)
-	takesArgument := regexp.MustCompile(`(?m)^\s+virga ` + regexp.QuoteMeta(noun) + ` [A-Z<\[]`).MatchString(text)
-	return strings.Contains(text, "virga "+words) || two && verb != "" && takesArgument && !strings.Contains(text, "Available Commands")
+	usage := regexp.MustCompile(`(?m)^\s+virga ` + regexp.QuoteMeta(noun) + ` ([A-Z]+|[<\[])`).FindStringSubmatch(text)
+	takesArgument := usage != nil && usage[1] != "VERB" && usage[1] != "COMMAND"
+	return strings.Contains(text, "virga "+words) || two && verb != "" && takesArgument
+}
+
+// A row of the requirements that names a proof must name one that is there.
+func TestEveryProofOfARequirementIsATest(t *testing.T) {
+	const page = "docs/requirements.md"
+	there := map[string]bool{}
+	for _, f := range ours(t).gos {
+		for _, d := range f.ast.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && f.test {
+				there[fn.Name.Name] = true
+			}
+		}
+	}
+	n := 0
+	for line := range strings.Lines(read(t, page)) {
+		n++
+		for _, m := range regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(line, -1) {
+			if !there[m[1]] {
+				t.Errorf("%s:%d: there is no test %s; name the one that proves the row, or say that it is missing", page, n, m[1])
+			}
+		}
+	}
 }
 
 func TestCommandsAreFoundInTheExamplesOfAPage(t *testing.T) {

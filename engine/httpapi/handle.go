@@ -119,6 +119,7 @@ func (a *API) operation(op Op) huma.Operation {
 		DefaultStatus: op.Status, Tags: []string{op.Tag}, RequestBody: op.body, Parameters: op.params,
 		Security: security(op.Right), MaxBodyBytes: 2 * maxBody, BodyReadTimeout: -1,
 		Extensions:  map[string]any{"x-right": string(op.Right)},
+		Metadata:    map[string]any{registryKey: a.OpenAPI().Components.Schemas},
 		Middlewares: huma.Middlewares{a.guard(op.Right)},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
 
 	"github.com/virga-cloud/virga/engine/fault"
 )
@@ -77,14 +78,26 @@ func init() {
 	huma.DefaultArrayNullable = false
 	huma.ValidateStrictCasing = true
 	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
-		return foreign(status, msg, errs)
+		return foreign(nil, status, msg, errs)
 	}
-	huma.NewErrorWithContext = func(_ huma.Context, status int, msg string, errs ...error) huma.StatusError {
-		return foreign(status, msg, errs)
+	huma.NewErrorWithContext = func(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
+		return foreign(ctx.Operation(), status, msg, errs)
 	}
 }
 
-func foreign(status int, msg string, errs []error) *Problem {
+// registryKey is where an operation carries the schemas that its body refers to.
+const registryKey = "schemas"
+
+// near makes the words for a field that an operation's body does not have.
+func near(op *huma.Operation, location string) string {
+	if op == nil || op.RequestBody == nil || op.RequestBody.Content["application/json"] == nil {
+		return "no such field"
+	}
+	registry, _ := op.Metadata[registryKey].(huma.Registry)
+	return unknown(fieldsAt(registry, op.RequestBody.Content["application/json"].Schema, location), location)
+}
+
+func foreign(op *huma.Operation, status int, msg string, errs []error) *Problem {
 	for _, err := range errs {
 		if e, ok := errors.AsType[*fault.Error](err); ok {
 			return AsProblem(e)
@@ -96,7 +109,11 @@ func foreign(status int, msg string, errs []error) *Problem {
 	}
 	var details []fault.Detail
 	for _, err := range errs {
-		details = append(details, detailOf(err))
+		d := detailOf(err)
+		if d.Message == validation.MsgUnexpectedProperty {
+			d.Message = near(op, d.Field)
+		}
+		details = append(details, d)
 	}
 	if len(details) > 0 {
 		msg += ": " + details[0].Field + ": " + details[0].Message

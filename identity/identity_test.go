@@ -1,0 +1,283 @@
+package identity
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/engine/store/memory"
+	"github.com/virga-cloud/virga/identity/ca"
+)
+
+type thingSpec struct{}
+type thingStatus struct{ resource.Observed }
+
+var (
+	things = resource.Define("thing", "things", resource.Options[thingSpec, thingStatus]{Doc: "A toy.", Scope: resource.InProject})
+	hosts  = resource.Define("host", "hosts", resource.Options[thingSpec, thingStatus]{Doc: "A toy host.", Scope: resource.InCloud})
+)
+
+// cloud is a server with identity's routes over TLS and on a unix socket.
+type cloud struct {
+	t         *testing.T
+	db        *store.DB
+	writers   Writers
+	authority *ca.Authority
+	address   string
+	socket    string
+	admin     string
+	ahead     time.Duration
+}
+
+func newCloud(t *testing.T) *cloud {
+	t.Helper()
+	db := store.NewDB(memory.New(), resource.NewCatalog(Projects, Tokens, JoinTokens, things, hosts))
+	y := &cloud{t: t, db: db, writers: NewWriters(store.NewLedger())}
+	db.Now = func() time.Time { return time.Now().Add(y.ahead) }
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = db.Run(ctx) }()
+	dir := t.TempDir()
+	var err error
+	if y.authority, err = ca.Open(filepath.Join(dir, "ca"), ca.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Seed(ctx, db, y.writers, func(secret string) error { y.admin = secret; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	api := httpapi.New(db, httpapi.Options{Version: "test", Authenticate: NewAuthenticator(db).Authenticate, Project: ProjectOf})
+	Register(api, y.writers)
+	ledger := store.NewLedger()
+	hostSpecs := store.Specs(ledger, hosts, "api")
+	RegisterGate(api, y.writers, Gate{Authority: y.authority, Addresses: func() []string { return []string{y.address} },
+		NewHost: func(c *httpapi.Call, name string) (resource.ID, error) {
+			h := &resource.Record[thingSpec, thingStatus]{}
+			h.Name = name
+			hostSpecs.Create(c.Batch, h)
+			return h.ID, nil
+		}})
+	httpapi.Register(api, things, httpapi.Routes[thingSpec, thingStatus]{Specs: store.Specs(ledger, things, "api")})
+	httpapi.Register(api, hosts, httpapi.Routes[thingSpec, thingStatus]{Specs: hostSpecs})
+	httpapi.Handle(api, httpapi.Op{ID: "beat", Method: "POST", Path: "/v1/agent/beat", Right: httpapi.AsHost, Tag: "agent"},
+		func(_ context.Context, c *httpapi.Call, _ *struct{}) (*struct{ Body httpapi.Caller }, error) {
+			return &struct{ Body httpapi.Caller }{c.Caller}, nil
+		})
+	keeper, err := ca.NewKeeper(filepath.Join(dir, "server"), db.Now, func(_ context.Context, key crypto) ([]byte, error) {
+		return y.authority.IssueServer(key.Public(), "127.0.0.1", "localhost")
+	}, nil)
+	if err == nil {
+		err = keeper.Ensure(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httpapi.NewServer(api)
+	server.TLSConfig = ca.ServerTLS(keeper, y.authority.Pool())
+	go func() { _ = server.ServeTLS(listener, "", "") }()
+	y.address = listener.Addr().String()
+	y.socket = filepath.Join(dir, "api.sock")
+	l, err := net.Listen("unix", y.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	local := httpapi.NewServer(api)
+	go func() { _ = local.Serve(l) }()
+	t.Cleanup(func() { local.Close(); server.Close(); stop(); <-done })
+	return y
+}
+
+type answer struct {
+	status int
+	body   []byte
+}
+
+func (a answer) problem() httpapi.Problem {
+	var p httpapi.Problem
+	_ = json.Unmarshal(a.body, &p)
+	return p
+}
+
+func (y *cloud) do(client *http.Client, base, secret, method, path, body string) answer {
+	y.t.Helper()
+	req, err := http.NewRequest(method, base+path, bytes.NewReader([]byte(body)))
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	if secret != "" {
+		req.Header.Set("Authorization", "Bearer "+secret)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, _ := io.ReadAll(resp.Body)
+	return answer{resp.StatusCode, data}
+}
+
+// as asks over TLS with a token.
+func (y *cloud) as(secret, method, path, body string) answer {
+	y.t.Helper()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: ca.ClientTLS(nil, y.authority.Pool(), ""), DisableKeepAlives: true}}
+	return y.do(client, "https://"+y.address, secret, method, path, body)
+}
+
+// local asks on the unix socket.
+func (y *cloud) local(secret, method, path, body string) answer {
+	y.t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", y.socket)
+	}}}
+	return y.do(client, "http://virga", secret, method, path, body)
+}
+
+func (y *cloud) want(status int, a answer) answer {
+	y.t.Helper()
+	if a.status != status {
+		y.t.Fatalf("status %d, want %d: %s", a.status, status, a.body)
+	}
+	return a
+}
+
+// token makes a token by the API and gives its secret.
+func (y *cloud) token(body string) string {
+	y.t.Helper()
+	var r TokenReply
+	if err := json.Unmarshal(y.want(201, y.as(y.admin, "POST", "/v1/tokens", body)).body, &r); err != nil {
+		y.t.Fatal(err)
+	}
+	if r.Token.Spec.Hash != "" {
+		y.t.Error("the answer shows the hash")
+	}
+	return r.Secret
+}
+
+func TestTheFirstStartMakesAProjectAndAnAdministrator(t *testing.T) {
+	y := newCloud(t)
+	y.want(200, y.as(y.admin, "GET", "/v1/projects/default", ""))
+	y.want(200, y.as(y.admin, "GET", "/v1/tokens", ""))
+	again := ""
+	if err := Seed(t.Context(), y.db, y.writers, func(s string) error { again = s; return nil }); err != nil || again != "" {
+		t.Errorf("a second start: %v, made a secret: %t", err, again != "")
+	}
+	for _, path := range []string{"/v1/tokens", "/v1/tokens/admin", "/v1/jointokens"} {
+		if strings.Contains(string(y.as(y.admin, "GET", path, "").body), `"hash"`) {
+			t.Errorf("%s shows a hash", path)
+		}
+	}
+	if p := y.want(428, y.as(y.admin, "DELETE", "/v1/tokens/admin", "")).problem(); !strings.Contains(p.Detail, "last of an administrator") {
+		t.Error(p.Detail)
+	}
+}
+
+func TestRootOnTheUnixSocketIsAdministrator(t *testing.T) {
+	y := newCloud(t)
+	y.want(200, y.local("", "GET", "/v1/tokens", ""))
+	y.want(401, y.as("", "GET", "/v1/tokens", ""))
+	// A token says more precisely who asks.
+	viewer := y.token(`{"user":"eve","role":"viewer","project":"default"}`)
+	y.want(403, y.local(viewer, "GET", "/v1/tokens", ""))
+}
+
+func TestATokenMayDoWhatItsRoleSays(t *testing.T) {
+	y := newCloud(t)
+	y.want(201, y.as(y.admin, "POST", "/v1/projects", `{"name":"a","spec":{}}`))
+	y.want(201, y.as(y.admin, "POST", "/v1/projects", `{"name":"b"}`))
+	viewer := y.token(`{"user":"eve","role":"viewer","project":"a"}`)
+	member := y.token(`{"user":"mel","role":"member","project":"a"}`)
+	for _, c := range []struct {
+		secret, method, path, body string
+		status                     int
+	}{
+		{viewer, "GET", "/v1/projects/a/things", "", 200},
+		{viewer, "POST", "/v1/projects/a/things", `{"name":"x"}`, 403},
+		{member, "POST", "/v1/projects/a/things", `{"name":"x"}`, 201},
+		{member, "GET", "/v1/projects/b/things", "", 403},
+		{member, "GET", "/v1/projects/b", "", 404},
+		{member, "GET", "/v1/projects/a", "", 200},
+		{member, "PATCH", "/v1/projects/a", `{"spec":{"quota":{"vms":0}}}`, 403},
+		{member, "POST", "/v1/tokens", `{"user":"x","role":"admin"}`, 403},
+		{member, "GET", "/v1/hosts", "", 403},
+		{member, "POST", "/v1/agent/beat", "", 403},
+		{y.admin, "POST", "/v1/tokens", `{"user":"x","role":"viewer"}`, 422},
+		{y.admin, "POST", "/v1/tokens", `{"user":"x","role":"king"}`, 422},
+		{y.admin, "POST", "/v1/tokens", `{"user":"x","role":"viewer","project":"none"}`, 404},
+		{y.admin, "POST", "/v1/projects", `{"name":"c","spec":{"quota":{"cpus":-1}}}`, 422},
+		{member[:len(member)-1], "GET", "/v1/projects/a", "", 401},
+		{"rubbish", "GET", "/v1/projects/a", "", 401},
+	} {
+		y.want(c.status, y.as(c.secret, c.method, c.path, c.body))
+	}
+	if p := y.as(y.admin, "POST", "/v1/tokens", `{"usr":"x","role":"admin"}`).problem(); !slices.ContainsFunc(p.Errors, func(d fault.Detail) bool {
+		return d.Field == "usr" && strings.Contains(d.Message, "did you mean user")
+	}) {
+		t.Errorf("%+v", p)
+	}
+	var list httpapi.Page[ProjectSpec, ProjectStatus]
+	if err := json.Unmarshal(y.want(200, y.as(member, "GET", "/v1/projects", "")).body, &list); err != nil || len(list.Items) != 1 || list.Items[0].Name != "a" {
+		t.Errorf("%v %+v", err, list)
+	}
+	var who WhoAmI
+	if err := json.Unmarshal(y.want(200, y.as(member, "GET", "/v1/whoami", "")).body, &who); err != nil || who != (WhoAmI{"mel", "write", "a"}) {
+		t.Errorf("%v %+v", err, who)
+	}
+}
+
+func TestATokenThatExpiredOrWasDeletedIsNobody(t *testing.T) {
+	y := newCloud(t)
+	expires := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	secret := y.token(`{"name":"short","user":"eve","role":"viewer","project":"default","expires":"` + expires + `"}`)
+	y.want(200, y.as(secret, "GET", "/v1/projects/default/things", ""))
+	y.ahead = 2 * time.Hour
+	if p := y.want(401, y.as(secret, "GET", "/v1/projects/default/things", "")).problem(); p.Kind != fault.Unauthenticated || !strings.Contains(p.Detail, "expired") {
+		t.Errorf("%+v", p)
+	}
+	y.want(422, y.as(y.admin, "POST", "/v1/tokens", `{"user":"x","role":"admin","expires":"`+expires+`"}`))
+	y.ahead = 0
+	y.want(204, y.as(y.admin, "DELETE", "/v1/tokens/short", ""))
+	y.want(401, y.as(secret, "GET", "/v1/projects/default/things", ""))
+}
+
+func TestAProjectGoesOnlyWhenItIsEmpty(t *testing.T) {
+	y := newCloud(t)
+	y.want(201, y.as(y.admin, "POST", "/v1/projects", `{"name":"a"}`))
+	y.want(201, y.as(y.admin, "POST", "/v1/projects/a/things", `{"name":"x"}`))
+	if p := y.want(428, y.as(y.admin, "DELETE", "/v1/projects/a", "")).problem(); p.Detail != "project a still has 1 things; delete them first" {
+		t.Error(p.Detail)
+	}
+	y.want(428, y.as(y.admin, "DELETE", "/v1/projects/default", ""))
+	y.want(204, y.as(y.admin, "DELETE", "/v1/projects/a/things/x", ""))
+	y.want(202, y.as(y.admin, "DELETE", "/v1/projects/a", ""))
+	y.want(428, y.as(y.admin, "POST", "/v1/projects/a/things", `{"name":"late"}`))
+	loop := NewProjectLoop(y.db)
+	step := func() {
+		for _, p := range store.Every(y.db.Snapshot(), Projects) {
+			if _, err := loop.Step(t.Context(), p.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	step()
+	y.want(404, y.as(y.admin, "GET", "/v1/projects/a", ""))
+	before := y.db.Revision()
+	step()
+	if y.db.Revision() != before {
+		t.Error("a second resync changed something")
+	}
+}

@@ -163,6 +163,9 @@ func (d *Driver) guest(id resource.ID) *guest {
 
 // known gives a guest that has a state, locked.
 func (d *Driver) known(id resource.ID) (*guest, error) {
+	if d.ctx.Err() != nil {
+		return nil, fault.New(fault.Unavailable, "look at instance %s: the driver is closed", id)
+	}
 	d.mu.Lock()
 	g := d.guests[id]
 	d.mu.Unlock()

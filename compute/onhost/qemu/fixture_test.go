@@ -55,7 +55,7 @@ echo "$version"`
 	}
 	lines := strings.Fields(string(out))
 	version := lines[len(lines)-1]
-	k := kernel{filepath.Join(dir, "root/boot/vmlinuz-"+version), filepath.Join(dir, "initrd-2.gz")}
+	k := kernel{filepath.Join(dir, "root/boot/vmlinuz-"+version), filepath.Join(dir, "initrd-3.gz")}
 	if _, err := os.Stat(k.initrd); err == nil {
 		return k, nil
 	}
@@ -69,8 +69,7 @@ export PATH=/bin HOME=/ PS1='# '
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev
 for m in $(cat /modules/order); do insmod /modules/$m 2>/dev/null; done
 echo 0 > /proc/sys/kernel/panic
-(for e in /dev/input/event*; do head -c 24 $e >/dev/null && echo BUTTON && poweroff -f; done) </dev/null &
-grep -q deaf=1 /proc/cmdline && kill $!
+grep -q deaf=1 /proc/cmdline || for e in /dev/input/event*; do (head -c 24 $e >/dev/null && poweroff -f) </dev/null & done
 echo "UP $(cut -d' ' -f1 /proc/uptime)"
 stty -echo < /dev/ttyS0 2>/dev/null
 while :; do setsid cttyhack sh 2>/dev/null || sh; done

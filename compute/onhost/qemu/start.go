@@ -49,7 +49,7 @@ func (d *Driver) Ensure(ctx context.Context, m onhost.Machine) error {
 		}
 	}
 	if !g.saved.Ready { // the daemon died in the middle of a start
-		return g.prepare(ctx, m.Incoming)
+		return g.prepare(ctx)
 	}
 	return nil
 }
@@ -82,7 +82,7 @@ func (g *guest) start(ctx context.Context, m onhost.Machine) error {
 	if err := g.spawn(m, taps); err != nil {
 		return errors.Join(err, g.ends(compute.ExitFailed, err.Error()))
 	}
-	if err := g.prepare(ctx, m.Incoming); err != nil {
+	if err := g.prepare(ctx); err != nil {
 		return g.failed(err)
 	}
 	return nil
@@ -225,7 +225,7 @@ func (g *guest) record(pid int, m onhost.Machine) error {
 
 // prepare waits until the emulator answers, checks that it stands still, and opens the door for
 // memory. It may be repeated.
-func (g *guest) prepare(ctx context.Context, incoming bool) error {
+func (g *guest) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	if err := g.firstAnswer(ctx); err != nil {
@@ -237,7 +237,7 @@ func (g *guest) prepare(ctx context.Context, incoming bool) error {
 	if err := g.do(ctx, "query-status", nil, &status); err != nil {
 		return err
 	}
-	if incoming && status.Status == "inmigrate" {
+	if g.saved.Incoming && status.Status == "inmigrate" {
 		if err := g.listenForMemory(ctx); err != nil {
 			return err
 		}

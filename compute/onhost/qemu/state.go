@@ -52,6 +52,11 @@ func (g *guest) look(ctx context.Context) (onhost.Guest, error) {
 		out.State = onhost.Ended
 		return out, nil
 	}
+	if !g.saved.Ready { // the daemon died in the middle of a start
+		if err := g.prepare(ctx); err != nil {
+			return out, err
+		}
+	}
 	var status struct {
 		Status string `json:"status"`
 	}

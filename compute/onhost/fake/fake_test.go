@@ -1,0 +1,23 @@
+package fake
+
+import (
+	"testing"
+	"time"
+
+	"github.com/virga-cloud/virga/compute/onhost"
+	"github.com/virga-cloud/virga/compute/onhost/hypervisortest"
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+func TestTheFakeIsAHypervisor(t *testing.T) {
+	hypervisortest.Run(t, func(*testing.T) hypervisortest.House {
+		h := New(time.Now)
+		return hypervisortest.House{
+			HV:       h,
+			Machine:  func(*testing.T) onhost.Machine { return onhost.Machine{ID: resource.NewID(), Epoch: 1} },
+			PowerOff: func(_ *testing.T, id resource.ID) { h.PowerOff(id) },
+			Crash:    func(_ *testing.T, id resource.ID) { h.Crash(id) },
+			Restart:  func(*testing.T) onhost.Hypervisor { return h },
+		}
+	})
+}

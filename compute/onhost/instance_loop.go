@@ -1,0 +1,227 @@
+package onhost
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/network"
+	"github.com/virga-cloud/virga/storage"
+)
+
+const (
+	rounds      = 8                // acts in one step, before others have their turn
+	insideEvery = 15 * time.Second // the guest's own agent is asked
+)
+
+// InstanceOptions are what the loop needs to know of its host.
+type InstanceOptions struct {
+	// Profile is read at each start of a guest.
+	Profile func() host.Profile
+	// Screen is the graphics card of new guests; empty: VGA.
+	Screen Screen
+}
+
+// Keeper keeps the instances of one host. It is the only writer of their statuses.
+type Keeper struct {
+	db       *store.DB
+	hostID   resource.ID
+	statuses *store.StatusWriter[compute.InstanceSpec, compute.InstanceStatus]
+	hv       Hypervisor
+	o        InstanceOptions
+
+	mu     sync.Mutex
+	listed bool                      // a complete list was seen since the agent began
+	asked  map[resource.ID]time.Time // when the guest's agent was last asked
+}
+
+// NewKeeper makes a keeper; Loop is what is run.
+func NewKeeper(db *store.DB, hostID resource.ID, statuses *store.StatusWriter[compute.InstanceSpec, compute.InstanceStatus], hv Hypervisor, o InstanceOptions) *Keeper {
+	if o.Profile == nil {
+		o.Profile = func() host.Profile { return host.Profile{} }
+	}
+	return &Keeper{db: db, hostID: hostID, statuses: statuses, hv: hv, o: o, asked: map[resource.ID]time.Time{}}
+}
+
+// NewInstanceLoop is NewKeeper and its Loop in one.
+func NewInstanceLoop(db *store.DB, hostID resource.ID, statuses *store.StatusWriter[compute.InstanceSpec, compute.InstanceStatus], hv Hypervisor, o InstanceOptions) *reconcile.Loop {
+	return NewKeeper(db, hostID, statuses, hv, o).Loop()
+}
+
+// Loop is the reconciler of this host's instances.
+func (k *Keeper) Loop() *reconcile.Loop {
+	return &reconcile.Loop{Name: "compute/onhost/instance", Kind: compute.Instances.Kind, Workers: 8, Resync: 30 * time.Second, Step: k.Step}
+}
+
+// Inventoried reports whether everything that runs here has been looked at once.
+func (k *Keeper) Inventoried() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.listed
+}
+
+// inventory is the first complete look. Until it has succeeded nothing is touched.
+func (k *Keeper) inventory(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.listed {
+		return nil
+	}
+	if _, err := k.hv.List(ctx); err != nil {
+		return fault.Wrap(err, "look at what runs on this host")
+	}
+	k.listed = true
+	return nil
+}
+
+// Step implements reconcile.Loop's step.
+func (k *Keeper) Step(ctx context.Context, id resource.ID) (reconcile.Result, error) {
+	if err := k.inventory(ctx); err != nil {
+		return reconcile.Result{}, err
+	}
+	for range rounds {
+		i := store.Find(k.db.Snapshot(), compute.Instances, id)
+		if i == nil || i.Spec.HostID != k.hostID {
+			k.forget(id)
+			return reconcile.Result{}, nil
+		}
+		g, err := k.hv.Look(ctx, id)
+		if err != nil {
+			return reconcile.Result{}, k.trouble(ctx, i, err)
+		}
+		if i.Deleting != nil {
+			return reconcile.Result{}, k.remove(ctx, i, g)
+		}
+		d := decide(i, g, k.db.Now())
+		again, err := k.carryOut(ctx, i, g, d)
+		if err != nil || !again {
+			return reconcile.Result{After: d.after}, err
+		}
+	}
+	return reconcile.Result{After: quick}, nil
+}
+
+// carryOut reports, does the one thing, and says whether to look again at once.
+func (k *Keeper) carryOut(ctx context.Context, i *compute.Instance, g Guest, d decision) (again bool, err error) {
+	switch d.act {
+	case launch:
+		return k.launch(ctx, i)
+	case rest:
+		return false, k.report(ctx, i, g, d)
+	case lost:
+		return false, k.reportLost(ctx, i)
+	case refuse:
+		return false, k.trouble(ctx, i, fault.New(fault.Conflict, "instance %s has epoch %d on this host, and its record says %d: a newer owner has it", i.ID, g.Epoch, i.Spec.Epoch))
+	case kill, ask, send:
+		// These are told before they are done: others wait to hear of them.
+		if err := k.report(ctx, i, g, d); err != nil {
+			return false, err
+		}
+	}
+	if err := k.do(ctx, i, d.act); err != nil {
+		return false, k.trouble(ctx, i, err)
+	}
+	if d.act == resume && g.Problem != "" {
+		return false, k.report(ctx, i, g, d)
+	}
+	return true, nil
+}
+
+func (k *Keeper) do(ctx context.Context, i *compute.Instance, a act) error {
+	switch a {
+	case raise:
+		return k.hv.Ensure(ctx, Machine{ID: i.ID, Epoch: i.Spec.Epoch})
+	case resume:
+		return k.hv.Resume(ctx, i.ID)
+	case pause:
+		return k.hv.Pause(ctx, i.ID)
+	case ask:
+		return k.hv.Ask(ctx, i.ID)
+	case kill:
+		return k.hv.Kill(ctx, i.ID)
+	}
+	m, ok := k.hv.(Migrator)
+	switch {
+	case !ok:
+		return fault.New(fault.Precondition, "migrate instance %s: the hypervisor of this host cannot", i.ID)
+	case a == send:
+		return m.Send(ctx, i.ID, *i.Spec.Outgoing)
+	case a == cancel:
+		return m.Cancel(ctx, i.ID)
+	}
+	return fault.New(fault.Internal, "instance %s: no act %q", i.ID, a)
+}
+
+// launch starts a guest when all that it needs is ready. "starting" is on record before anything
+// starts. A failure that leaves an ended guest behind is reported by the next look.
+func (k *Keeper) launch(ctx context.Context, i *compute.Instance) (again bool, err error) {
+	snap := k.db.Snapshot()
+	machine, waits, err := Compile(i, Inputs{
+		Attachments: store.Referring(snap, storage.Attachments, i.ID), Plugs: store.Referring(snap, network.Plugs, i.ID),
+		Profile: k.o.Profile(), Screen: k.o.Screen,
+	})
+	if err != nil {
+		return false, k.trouble(ctx, i, err)
+	}
+	if len(waits) > 0 {
+		return false, k.set(ctx, i, func(s *compute.InstanceStatus) {
+			s.Phase = compute.InstanceWaiting
+			s.Problems = resource.SetProblem(s.Problems, string(fault.Unavailable), "waits for "+strings.Join(waits, "; "), k.db.Now().UTC())
+		})
+	}
+	err = k.set(ctx, i, func(s *compute.InstanceStatus) { s.Phase, s.Problems = compute.InstanceStarting, nil })
+	if err != nil {
+		return false, err
+	}
+	if err := k.hv.Ensure(ctx, machine); err != nil {
+		if g, lookErr := k.hv.Look(ctx, i.ID); lookErr == nil && g.State == Ended {
+			return true, nil
+		}
+		return false, k.trouble(ctx, i, err)
+	}
+	return true, nil
+}
+
+// remove undoes everything and lets go. The end is on record before the holder goes: others may
+// hold the record still and wait to read it.
+func (k *Keeper) remove(ctx context.Context, i *compute.Instance, g Guest) error {
+	if !i.HeldBy(compute.AgentHolder) {
+		return nil
+	}
+	if g.State != Absent {
+		if err := k.hv.Kill(ctx, i.ID); err != nil {
+			return k.trouble(ctx, i, err)
+		}
+		ended, err := k.hv.Look(ctx, i.ID)
+		if err != nil {
+			return k.trouble(ctx, i, err)
+		}
+		if err := k.report(ctx, i, ended, decision{rest, compute.InstanceStopped, 0}); err != nil {
+			return err
+		}
+		if err := k.hv.Remove(ctx, i.ID); err != nil {
+			return k.trouble(ctx, i, err)
+		}
+		if i = store.Find(k.db.Snapshot(), compute.Instances, i.ID); i == nil {
+			return nil
+		}
+	}
+	b := k.db.Begin()
+	k.statuses.Set(b, i, func(s *compute.InstanceStatus) { s.Phase, s.Problems, s.PID = compute.InstanceStopped, nil, 0 })
+	store.Release(b, i, compute.AgentHolder)
+	k.forget(i.ID)
+	return k.db.Commit(ctx, b)
+}
+
+func (k *Keeper) forget(id resource.ID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.asked, id)
+}

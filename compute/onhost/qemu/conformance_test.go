@@ -1,0 +1,32 @@
+package qemu
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/virga-cloud/virga/compute/onhost"
+	"github.com/virga-cloud/virga/compute/onhost/hypervisortest"
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+func TestQEMUIsAHypervisor(t *testing.T) {
+	hypervisortest.Run(t, func(t *testing.T) hypervisortest.House {
+		d := house(t, Config{})
+		return hypervisortest.House{
+			HV:      d,
+			Machine: func(t *testing.T) onhost.Machine { return machine(t, "deaf=1") },
+			PowerOff: func(t *testing.T, id resource.ID) {
+				c := console(t, d, id)
+				c.until("UP ")
+				c.say("poweroff -f")
+			},
+			Crash: func(t *testing.T, id resource.ID) { must(t, unix.Kill(look(t, d, id).PID, unix.SIGKILL)) },
+			Restart: func(t *testing.T) onhost.Hypervisor {
+				d.Close()
+				d = house(t, Config{RunDir: d.cfg.RunDir})
+				return d
+			},
+		}
+	})
+}

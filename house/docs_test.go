@@ -2,6 +2,7 @@ package house
 
 import (
 	"go/ast"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -56,19 +57,20 @@ func TestEveryPageIsReachedFromTheReadmeAndEveryLinkLeadsSomewhere(t *testing.T)
 
 var (
 	fence   = regexp.MustCompile("(?s)```[a-z]*\n(.*?)```")
-	command = regexp.MustCompile(`(?m)(?:^|[$|(] ?)(?:sudo )?(?:\./bin/|bin/)?virga ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)?)`)
+	command = regexp.MustCompile(`(?m)(?:^|[$|(] ?)(?:sudo )?(?:\./bin/|bin/)?virga ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)?)([^|#\n]*)`)
+	flag    = regexp.MustCompile(`--[a-z][a-z-]*`)
 )
 
-// documented lists the commands, "noun verb" or "verb", in the examples of a page.
-func documented(page string) []string {
-	var out []string
+// documented gives the commands, "noun verb" or "verb", in the examples of a page, with their flags.
+func documented(page string) map[string][]string {
+	out := map[string][]string{}
 	for _, block := range fence.FindAllStringSubmatch(page, -1) {
-		for _, m := range command.FindAllStringSubmatch(block[1], -1) {
-			out = append(out, m[1])
+		text := strings.ReplaceAll(block[1], "\\\n", " ")
+		for _, m := range command.FindAllStringSubmatch(text, -1) {
+			out[m[1]] = append(out[m[1]], flag.FindAllString(m[2], -1)...)
 		}
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return out
 }
 
 func TestEveryCommandInTheGuideIsThere(t *testing.T) {
@@ -79,34 +81,43 @@ func TestEveryCommandInTheGuideIsThere(t *testing.T) {
 	if _, err := os.Stat(binary); err != nil {
 		t.Skip("there is no bin/virga to ask; run make build")
 	}
-	known := map[string]bool{}
+	known := map[string]string{}
 	for _, file := range ours(t).files {
 		if !strings.HasSuffix(file, ".md") || file == "CHANGELOG.md" {
 			continue
 		}
-		for _, c := range documented(read(t, file)) {
+		for c, flags := range documented(read(t, file)) {
 			if _, asked := known[c]; !asked {
-				known[c] = isCommand(binary, c)
+				known[c] = helpOf(binary, c)
 			}
-			if !known[c] {
+			if known[c] == "" {
 				t.Errorf("%s:1: there is no command \"virga %s\"; mend the page, or write the command", file, c)
+				continue
+			}
+			for _, f := range flags {
+				if !regexp.MustCompile(regexp.QuoteMeta(f) + `\b`).MatchString(known[c]) {
+					t.Errorf("%s:1: \"virga %s\" has no flag %s; mend the page, or write the flag", file, c, f)
+				}
 			}
 		}
 	}
 }
 
-// isCommand asks the program for help: the usage of what is there begins with its own words. What
-// follows a command that takes an argument is no part of its name.
-func isCommand(binary, words string) bool {
+// helpOf asks the program for help; empty if there is no such command. The usage of what is there
+// begins with its own words. What follows a command that takes an argument is no part of its name.
+func helpOf(binary, words string) string {
 	out, err := exec.Command(binary, append(strings.Fields(words), "--help")...).CombinedOutput()
 	if err != nil {
-		return false
+		return ""
 	}
-	noun, verb, two := strings.Cut(words, " ")
 	text := string(out)
+	noun, _, _ := strings.Cut(words, " ")
 	usage := regexp.MustCompile(`(?m)^\s+virga ` + regexp.QuoteMeta(noun) + ` ([A-Z]+|[<\[])`).FindStringSubmatch(text)
 	takesArgument := usage != nil && usage[1] != "VERB" && usage[1] != "COMMAND"
-	return strings.Contains(text, "virga "+words) || two && verb != "" && takesArgument
+	if strings.Contains(text, "virga "+words) || takesArgument {
+		return text
+	}
+	return ""
 }
 
 // A row of the requirements that names a proof must name one that is there.
@@ -132,8 +143,10 @@ func TestEveryProofOfARequirementIsATest(t *testing.T) {
 }
 
 func TestCommandsAreFoundInTheExamplesOfAPage(t *testing.T) {
-	page := "text `virga ignored here`\n```sh\nvirga vm create web --wait\n$ ./bin/virga up\nsudo virga down --all\ncurl x | virga image import a\n```\n"
-	if got := documented(page); !slices.Equal(got, []string{"down", "image import", "up", "vm create"}) {
+	page := "text `virga ignored here`\n```sh\nvirga vm create web \\\n  --wait # --not\n$ ./bin/virga up\nsudo virga down --all\ncurl x | virga image import a\n```\n"
+	got := documented(page)
+	names := slices.Sorted(maps.Keys(got))
+	if !slices.Equal(names, []string{"down", "image import", "up", "vm create"}) || !slices.Equal(got["vm create"], []string{"--wait"}) {
 		t.Errorf("got %q", got)
 	}
 }

@@ -35,9 +35,14 @@ type Wish struct {
 	Beside []*Port
 }
 
-// AllocatePort chooses the addresses of a port: what is wished if it is free, or else the lowest
-// free address and a MAC made of the port's id. Whoever creates the port claims them in the same
-// commit (ClaimPort); two at once that choose the same are told fault.Exists and choose again.
+// drawnFrom is how many of the lowest free addresses a port's is drawn from. Addresses stay low and
+// easy to read, and many ports that are made at the same moment seldom draw the same.
+const drawnFrom = 64
+
+// AllocatePort chooses the addresses of a port: what is wished if it is free, or else one of the
+// lowest free addresses and a MAC, both made of the port's id. Whoever creates the port claims
+// them in the same commit (ClaimPort); two at once that draw the same are told fault.Exists and
+// draw again with a new id.
 func AllocatePort(s *store.Snapshot, n *Network, subnet *Subnet, wish Wish) (mac, address string, err error) {
 	if subnet.Spec.NetworkID != n.ID {
 		return "", "", fault.New(fault.Invalid, "take an address: subnet %s does not belong to network %s", subnet.Name, n.Name)
@@ -61,10 +66,15 @@ func AllocatePort(s *store.Snapshot, n *Network, subnet *Subnet, wish Wish) (mac
 	if wish.Address != "" {
 		return mac, wish.Address, checkAddress(subnet, p, wish.Address, addresses)
 	}
-	for a := p.Masked().Addr().Next(); p.Contains(a); a = a.Next() {
+	var free []string
+	for a := p.Masked().Addr().Next(); p.Contains(a) && len(free) < drawnFrom; a = a.Next() {
 		if checkAddress(subnet, p, a.String(), addresses) == nil {
-			return mac, a.String(), nil
+			free = append(free, a.String())
 		}
+	}
+	if len(free) > 0 {
+		sum := sha256.Sum256([]byte(wish.PortID))
+		return mac, free[int(sum[31])%len(free)], nil
 	}
 	return "", "", fault.New(fault.Exhausted, "take an address in subnet %s (%s): all %d addresses for machines are in use; add a subnet to network %s",
 		subnet.Name, subnet.Spec.CIDR, capacity(p), n.Name)

@@ -23,18 +23,3 @@ func (w Seeder) SeedDefaults(b *store.Batch, project string) {
 	w.Networks.Create(b, n, Holder)
 	w.Subnets.Create(b, subnet, Holder)
 }
-
-// InUse says in words what keeps a network or a subnet from being deleted; empty if nothing does.
-func InUse(s *store.Snapshot, id resource.ID) string {
-	for _, port := range store.Referring(s, Ports, id) {
-		if port.Deleting == nil {
-			return "port " + port.Name + " is in it; delete the port, or the machine that it belongs to, first"
-		}
-	}
-	for _, subnet := range store.Referring(s, Subnets, id) {
-		if subnet.Deleting == nil {
-			return "subnet " + subnet.Name + " is in it; delete the subnet first"
-		}
-	}
-	return ""
-}

@@ -117,8 +117,9 @@ func (c *cloud) network(project, cidr string) (*network.Network, *network.Subnet
 
 func (c *cloud) port(n *network.Network, s *network.Subnet, hostname string) *network.Port {
 	c.t.Helper()
+	address := map[string]string{"one": "10.20.0.3", "two": "10.20.0.4"}[hostname]
 	p := &network.Port{Meta: resource.Meta{ID: resource.NewID(), Name: hostname, Project: n.Project}}
-	mac, addr, err := network.AllocatePort(c.db.Snapshot(), n, s, network.Wish{PortID: p.ID})
+	mac, addr, err := network.AllocatePort(c.db.Snapshot(), n, s, network.Wish{PortID: p.ID, Address: address})
 	check(c.t, err)
 	p.Spec = network.PortSpec{NetworkID: n.ID, SubnetID: s.ID, MAC: mac, Address: addr, Hostname: hostname}
 	b := c.db.Begin()

@@ -1,0 +1,235 @@
+package ovn
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ovn-kubernetes/libovsdb/model"
+	"pgregory.net/rapid"
+
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/network"
+	"github.com/virga-cloud/virga/network/ovn/nbdb"
+)
+
+var updateGolden = flag.Bool("update", false, "write the golden files anew")
+
+func aNetwork(id, project string, outside network.Outside, address string) *network.Network {
+	n := &network.Network{Meta: resource.Meta{ID: resource.ID(id), Name: id, Project: project}}
+	n.Spec.Outside = outside
+	n.Spec.Default()
+	n.Status.OutsideAddress = address
+	return n
+}
+
+func aSubnet(id string, n *network.Network, cidr string) *network.Subnet {
+	s := &network.Subnet{Meta: resource.Meta{ID: resource.ID(id), Name: id, Project: n.Project}, Spec: network.SubnetSpec{NetworkID: n.ID, CIDR: cidr}}
+	s.Spec.Default()
+	return s
+}
+
+func aPort(id string, s *network.Subnet, address string) *network.Port {
+	return &network.Port{Meta: resource.Meta{ID: resource.ID(id), Name: id, Project: s.Project}, Spec: network.PortSpec{
+		NetworkID: s.Spec.NetworkID, SubnetID: s.ID, MAC: "52:54:00:00:00:" + address[len(address)-2:], Address: address, Hostname: id}}
+}
+
+func aPlug(id string, p *network.Port, hostID string, epoch int64) *network.Plug {
+	return &network.Plug{Meta: resource.Meta{ID: resource.ID(id)}, Spec: network.PlugSpec{PortID: p.ID, NetworkID: p.Spec.NetworkID, HostID: resource.ID(hostID), Epoch: epoch}}
+}
+
+func someCloud() Cloud {
+	blue, red := aNetwork("net-blue", "a", network.NAT, "100.64.0.2"), aNetwork("net-red", "b", network.Nowhere, "")
+	bs, rs := aSubnet("sub-blue", blue, "10.0.0.0/24"), aSubnet("sub-red", red, "10.0.0.0/24")
+	rs2 := aSubnet("sub-red2", red, "10.0.1.0/24")
+	p1, p2, p3 := aPort("port-one", bs, "10.0.0.11"), aPort("port-two", bs, "10.0.0.12"), aPort("port-red", rs, "10.0.0.11")
+	return Cloud{
+		Networks: []*network.Network{blue, red}, Subnets: []*network.Subnet{bs, rs, rs2}, Ports: []*network.Port{p1, p2, p3},
+		Plugs: []*network.Plug{aPlug("plug-new", p1, "host-2", 2), aPlug("plug-old", p1, "host-1", 1), aPlug("plug-red", p3, "host-2", 1)},
+		Hosts: []*host.Host{{Meta: resource.Meta{ID: "host-1"}}, {Meta: resource.Meta{ID: "host-2"}}, {Meta: resource.Meta{ID: "host-3"}}},
+		Lives: []*host.Liveness{{Spec: host.LivenessSpec{HostID: "host-3"}, Status: host.LivenessStatus{State: host.Lost}}},
+	}
+}
+
+// render writes rows as text: the columns that say something, by name.
+func render(rows []Row) string {
+	var out strings.Builder
+	for _, r := range rows {
+		t := tableOf(r.Model)
+		fmt.Fprintf(&out, "%s  %s\n", t.name, r.Key)
+		for _, name := range t.columns {
+			v := reflect.Indirect(column(r.Model, name))
+			if name == "external_ids" || !v.IsValid() || v.IsZero() || (v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.Len() == 0 {
+				continue
+			}
+			if v.Kind() == reflect.Map {
+				m := v.Interface().(map[string]string)
+				for _, k := range slices.Sorted(maps.Keys(m)) {
+					fmt.Fprintf(&out, "    %s:%s = %s\n", name, k, m[k])
+				}
+				continue
+			}
+			fmt.Fprintf(&out, "    %s = %v\n", name, v.Interface())
+		}
+	}
+	return out.String()
+}
+
+func TestACloudCompilesToTheseRows(t *testing.T) {
+	got := render(Compile(someCloud()))
+	const file = "testdata/cloud.txt"
+	if *updateGolden {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, _ := os.ReadFile(file)
+	if got != string(want) {
+		t.Errorf("the rows have changed; look at the difference and run with -update if it is meant:\n%s", got)
+	}
+}
+
+func TestAPortIsBoundToTheHostsOfItsPlugs(t *testing.T) {
+	p := aPort("p", aSubnet("s", aNetwork("n", "a", network.NAT, ""), "10.0.0.0/24"), "10.0.0.11")
+	source, target := aPlug("x1", p, "source", 1), aPlug("x2", p, "target", 2)
+	leaving, closed := resource.Copy(source), resource.Copy(source)
+	now := source.Created
+	leaving.Deleting, closed.Status.Phase = &now, network.PlugClosed
+	for name, c := range map[string]struct {
+		plugs []*network.Plug
+		want  []resource.ID
+	}{
+		"none":              {nil, nil},
+		"one":               {[]*network.Plug{source}, []resource.ID{"source"}},
+		"while it moves":    {[]*network.Plug{target, source}, []resource.ID{"source", "target"}},
+		"the source leaves": {[]*network.Plug{leaving, target}, []resource.ID{"target"}},
+		"the source closed": {[]*network.Plug{closed, target}, []resource.ID{"target"}},
+		"twice on one host": {[]*network.Plug{source, aPlug("x3", p, "source", 3)}, []resource.ID{"source"}},
+	} {
+		if got := Binding(c.plugs); !slices.Equal(got, c.want) {
+			t.Errorf("%s: bound to %v, not %v", name, got, c.want)
+		}
+	}
+}
+
+// apply does a plan to what is there, as the database would.
+func apply(have existing, p plan) existing {
+	out := existing{}
+	for table, rows := range have {
+		out[table] = maps.Clone(rows)
+	}
+	put := func(m model.Model) {
+		name := tableOf(m).name
+		if out[name] == nil {
+			out[name] = map[string]model.Model{}
+		}
+		out[name][*uuidOf(m)] = model.Clone(m)
+	}
+	for _, m := range p.create {
+		put(m)
+	}
+	for _, u := range p.update {
+		put(u.row)
+	}
+	for _, m := range p.remove {
+		delete(out[tableOf(m).name], *uuidOf(m))
+	}
+	return out
+}
+
+func TestAPlanThatWasDoneLeavesNothingToDo(t *testing.T) {
+	want := Compile(someCloud())
+	have := apply(existing{}, makePlan(existing{}, want))
+	if p := makePlan(have, want); !p.empty() {
+		t.Errorf("a second plan has %d new, %d changed, %d gone", len(p.create), len(p.update), len(p.remove))
+	}
+	less := someCloud()
+	less.Ports, less.Networks = less.Ports[:1], less.Networks[:1]
+	p := makePlan(have, Compile(less))
+	if len(p.create) != 0 || len(p.remove) == 0 {
+		t.Errorf("to have less, the plan makes %d and removes %d rows", len(p.create), len(p.remove))
+	}
+	have = apply(have, p)
+	if p := makePlan(have, Compile(less)); !p.empty() {
+		t.Errorf("a second plan has %d new, %d changed, %d gone", len(p.create), len(p.update), len(p.remove))
+	}
+}
+
+func TestForeignRowsAreLeftAlone(t *testing.T) {
+	want := Compile(someCloud())
+	have := apply(existing{}, makePlan(existing{}, want))
+	have[nbdb.LogicalSwitchTable]["theirs"] = &nbdb.LogicalSwitch{UUID: "theirs", Name: "theirs", Ports: []string{"p"}}
+	have[nbdb.StaticMACBindingTable]["theirs"] = &nbdb.StaticMACBinding{UUID: "theirs", LogicalPort: "x", IP: "1.2.3.4"}
+	for _, m := range have[nbdb.LogicalSwitchTable] {
+		if ls := m.(*nbdb.LogicalSwitch); ls.Name == "virga-net-blue" {
+			ls.Ports = append(ls.Ports, "their-port") // somebody's port on a switch of ours
+		}
+	}
+	if p := makePlan(have, want); !p.empty() {
+		t.Errorf("a plan would change foreign rows: %+v", p)
+	}
+}
+
+func TestNoTwoPortsOfASwitchShareAnAddress(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var c Cloud
+		for i := range rapid.IntRange(1, 4).Draw(t, "networks") {
+			n := aNetwork(fmt.Sprintf("n%d", i), "p", rapid.SampledFrom([]network.Outside{network.NAT, network.Nowhere}).Draw(t, "outside"), fmt.Sprintf("100.64.0.%d", i+2))
+			c.Networks = append(c.Networks, n)
+			for j := range rapid.IntRange(0, 3).Draw(t, "subnets") {
+				s := aSubnet(fmt.Sprintf("s%d-%d", i, j), n, fmt.Sprintf("10.0.%d.0/24", j))
+				c.Subnets = append(c.Subnets, s)
+				for k := range rapid.IntRange(0, 5).Draw(t, "ports") {
+					p := aPort(fmt.Sprintf("p%d-%d-%d", i, j, k), s, fmt.Sprintf("10.0.%d.%d", j, k+10))
+					p.Spec.MAC = fmt.Sprintf("52:54:00:00:%02x:%02x", j, k)
+					c.Ports = append(c.Ports, p)
+				}
+			}
+		}
+		rows := Compile(c)
+		byKey := map[string]model.Model{}
+		for _, r := range rows {
+			if byKey[r.Key] != nil {
+				t.Fatalf("two rows have the key %s", r.Key)
+			}
+			byKey[r.Key] = r.Model
+		}
+		for _, r := range rows {
+			ls, ok := r.Model.(*nbdb.LogicalSwitch)
+			if !ok {
+				continue
+			}
+			taken := map[string]string{}
+			claim := func(key string, words []string) {
+				for _, w := range words {
+					if who := taken[w]; who != "" && w != "unknown" {
+						t.Fatalf("%s and %s share %s on %s", who, key, w, ls.Name)
+					}
+					taken[w] = key
+				}
+			}
+			for _, key := range ls.Ports {
+				lsp := byKey[key].(*nbdb.LogicalSwitchPort)
+				if lsp.Type != "router" {
+					claim(key, strings.Fields(strings.Join(lsp.Addresses, " ")))
+					continue
+				}
+				for _, r := range rows {
+					if lrp, ok := r.Model.(*nbdb.LogicalRouterPort); ok && lrp.Name == lsp.Options["router-port"] {
+						claim(key, []string{lrp.MAC, strings.Split(lrp.Networks[0], "/")[0]})
+					}
+				}
+			}
+		}
+		have := apply(existing{}, makePlan(existing{}, rows))
+		if p := makePlan(have, rows); !p.empty() {
+			t.Fatal("a second plan is not empty")
+		}
+	})
+}

@@ -55,7 +55,8 @@ const (
 	Check  Op = "check"
 )
 
-// Event is one change that has happened. Old is what was there before, if the store still knows.
+// Event is one change that has happened. Old is what was there before; nil: nothing that the
+// watcher could see.
 type Event struct {
 	Key   resource.Ref
 	Value []byte // nil: removed

@@ -92,7 +92,12 @@ func (w *watch) run(ctx context.Context, events clientv3.WatchChan) {
 			w.end(ctx, w.store.failed(err, "watch"))
 			return
 		}
-		for _, c := range group(r.Events) {
+		told, whole := group(r.Events)
+		if !whole {
+			w.end(ctx, fault.New(fault.TooLate, "watch: what was there before is forgotten already; list again"))
+			return
+		}
+		for _, c := range told {
 			select {
 			case w.changes <- c:
 			default:
@@ -114,8 +119,9 @@ func (w *watch) end(ctx context.Context, err error) {
 }
 
 // group makes one Changes of the events of each revision; etcd tells them together and in order.
-func group(events []*clientv3.Event) []store.Changes {
-	var out []store.Changes
+// It is not whole if a compaction has overtaken the watch and took an old value away: who narrows
+// a watch to what somebody may see could not tell then whether a record has moved out of sight.
+func group(events []*clientv3.Event) (out []store.Changes, whole bool) {
 	for _, e := range events {
 		ref, err := decode(string(e.Kv.Key))
 		if err != nil {
@@ -127,6 +133,8 @@ func group(events []*clientv3.Event) []store.Changes {
 		}
 		if e.PrevKv != nil {
 			event.Old = e.PrevKv.Value
+		} else if !e.IsCreate() {
+			return nil, false
 		}
 		if n := len(out); n == 0 || out[n-1].Revision != e.Kv.ModRevision {
 			out = append(out, store.Changes{Revision: e.Kv.ModRevision})
@@ -134,5 +142,5 @@ func group(events []*clientv3.Event) []store.Changes {
 		last := &out[len(out)-1]
 		last.Events = append(last.Events, event)
 	}
-	return out
+	return out, true
 }

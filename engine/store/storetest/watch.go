@@ -68,7 +68,7 @@ func oldAndNew(s *suite) {
 	s.commit(remove("a", store.Any))
 	for i, want := range [][2]string{{"", string(value("one"))}, {string(value("one")), string(value("two"))}, {string(value("two")), ""}} {
 		e := s.next(w).Events[0]
-		if string(e.Value) != want[1] || e.Old != nil && string(e.Old) != want[0] {
+		if string(e.Value) != want[1] || string(e.Old) != want[0] {
 			s.Errorf("event %d: old %s new %s, want %q", i, e.Old, e.Value, want)
 		}
 	}

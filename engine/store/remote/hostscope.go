@@ -1,0 +1,244 @@
+package remote
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+// AgentHolder is the holder under which agents hold records; "agent:" and more words are theirs
+// too. Agents let go of no other.
+const AgentHolder = "agent"
+
+// HostScope is the scope of a host's agent. It sees the records of kinds that every host sees,
+// and those that speak of its host. It may write their statuses and let go of what it held, and
+// make, change and remove records of the kinds that hosts make, if they speak of its host.
+// A host that the view does not show was removed from the cloud and may commit nothing; that it
+// is shown nothing either is for Access to see to, by a refusal: an empty list would tell the
+// agent that all its records are gone.
+func HostScope(catalog *resource.Catalog, hostID resource.ID, view *store.View) Scope {
+	return &hostScope{catalog: catalog, host: hostID, view: view}
+}
+
+type hostScope struct {
+	catalog *resource.Catalog
+	host    resource.ID
+	view    *store.View
+}
+
+// Sees implements Scope.
+func (h *hostScope) Sees(e store.Entry) bool {
+	kind, known := h.catalog.Lookup(e.Key.Kind)
+	if !known {
+		return false
+	}
+	switch kind.Reach {
+	case resource.EveryHost:
+		return true
+	case resource.NamedHost:
+		x, err := decode(kind, e)
+		return err == nil && h.concerns(kind, x)
+	}
+	return false
+}
+
+// concerns reports whether a record is the host or speaks of it.
+func (h *hostScope) concerns(kind resource.Descriptor, x resource.Object) bool {
+	return x.Head().ID == h.host || slices.ContainsFunc(kind.Refs(x), func(r resource.Ref) bool {
+		return r.Kind == "host" && r.ID == h.host
+	})
+}
+
+func decode(kind resource.Descriptor, e store.Entry) (resource.Object, error) {
+	x, err := kind.Decode(e.Value, e.Revision)
+	if err == nil && x.Head().Ref() != e.Key {
+		err = fault.New(fault.Invalid, "the record at %s calls itself %s", e.Key, x.Head().Ref())
+	}
+	return x, err
+}
+
+// MayCommit implements Scope.
+func (h *hostScope) MayCommit(current map[resource.Ref]store.Entry, changes []store.Change) error {
+	if h.view.Revision() == 0 {
+		return fault.New(fault.Unavailable, "the server has not read its records yet; try again")
+	}
+	if h.view.Snapshot().Lookup(h.host) == nil {
+		return fault.New(fault.Denied, "host %s is not in this cloud any more", h.host)
+	}
+	names := map[resource.Ref]resource.ID{} // name keys that go with permitted changes, and whose they are
+	for _, c := range changes {
+		if c.Key.Kind == store.NameKind {
+			continue
+		}
+		if err := h.mayChange(c, current, names); err != nil {
+			return err
+		}
+	}
+	for _, c := range changes {
+		if c.Key.Kind != store.NameKind {
+			continue
+		}
+		if err := mayName(c, current, names); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayName allows the name key of a record that is made or removed in the same commit.
+func mayName(c store.Change, current map[resource.Ref]store.Entry, names map[resource.Ref]resource.ID) error {
+	owner, ours := names[c.Key]
+	value := c.Value
+	if c.Op == store.Delete {
+		there, ok := current[c.Key]
+		if !ok {
+			return nil
+		}
+		value = there.Value
+	}
+	var id resource.ID
+	if !ours || c.Op == store.Check || json.Unmarshal(value, &id) != nil || id != owner || c.Op == store.Put && c.Expect != store.Absent {
+		return denied(c, "an agent writes the name keys only of records that it makes or removes")
+	}
+	return nil
+}
+
+func (h *hostScope) mayChange(c store.Change, current map[resource.Ref]store.Entry, names map[resource.Ref]resource.ID) error {
+	kind, known := h.catalog.Lookup(c.Key.Kind)
+	if !known {
+		return denied(c, "this server knows no such kind")
+	}
+	var before, after resource.Object
+	e, there := current[c.Key]
+	if there {
+		var err error
+		if before, err = decode(kind, e); err != nil {
+			return denied(c, "what is there is not understood: "+err.Error())
+		}
+	}
+	if c.Op == store.Put {
+		var err error
+		if after, err = decode(kind, store.Entry{Key: c.Key, Value: c.Value}); err != nil {
+			return denied(c, "it is not understood: "+err.Error())
+		}
+	}
+	if c.Op == store.Check {
+		if !there || h.Sees(e) || h.makes(kind, before) {
+			return nil
+		}
+		return denied(c, "it is not this host's")
+	}
+	if kind.HostMakes && (before == nil || h.makes(kind, before)) && (after == nil || h.makes(kind, after)) {
+		return mayMake(c, before, after, names)
+	}
+	if before == nil {
+		return denied(c, "agents make no records of this kind for this host")
+	}
+	if !h.Sees(e) {
+		return denied(c, "it is not this host's")
+	}
+	if c.Op == store.Delete {
+		return mayRemove(c, before, names)
+	}
+	return mayReport(c, e.Value, before.Head(), after.Head())
+}
+
+func (h *hostScope) makes(kind resource.Descriptor, x resource.Object) bool {
+	return kind.HostMakes && x != nil && h.concerns(kind, x)
+}
+
+// mayMake allows everything with a host's own record but to change its name.
+func mayMake(c store.Change, before, after resource.Object, names map[resource.Ref]resource.ID) error {
+	if before != nil && after != nil && before.Head().Name != after.Head().Name {
+		return denied(c, "its name does not change")
+	}
+	for _, x := range []resource.Object{before, after} {
+		if x != nil {
+			head := x.Head()
+			names[store.NameKey(head.Kind, head.Project, head.Name)] = head.ID
+		}
+	}
+	return nil
+}
+
+// mayRemove allows an agent that lets go last to remove what is being deleted.
+func mayRemove(c store.Change, before resource.Object, names map[resource.Ref]resource.ID) error {
+	head := before.Head()
+	if head.Deleting == nil {
+		return denied(c, "it is not being deleted")
+	}
+	if other := slices.IndexFunc(head.Holders, func(holder string) bool { return !ofAgents(holder) }); other >= 0 {
+		return denied(c, "it is still held by "+head.Holders[other])
+	}
+	names[store.NameKey(head.Kind, head.Project, head.Name)] = head.ID
+	return nil
+}
+
+// mayReport allows the status to change, and agents' holders to go.
+func mayReport(c store.Change, old []byte, before, after *resource.Meta) error {
+	for _, holder := range after.Holders {
+		if !before.HeldBy(holder) {
+			return denied(c, "an agent adds no holders")
+		}
+	}
+	for _, holder := range before.Holders {
+		if !after.HeldBy(holder) && !ofAgents(holder) {
+			return denied(c, "an agent does not let go for "+holder)
+		}
+	}
+	field, err := firstDifference(old, c.Value)
+	if err != nil {
+		return denied(c, "it is not understood: "+err.Error())
+	}
+	if field != "" {
+		return denied(c, "an agent changes only the status, not the "+field)
+	}
+	return nil
+}
+
+// firstDifference names a field in which two records differ beside what an agent may change.
+func firstDifference(a, b []byte) (string, error) {
+	var old, now map[string]json.RawMessage
+	if err := json.Unmarshal(a, &old); err != nil {
+		return "", err
+	}
+	if err := json.Unmarshal(b, &now); err != nil {
+		return "", err
+	}
+	for _, free := range []string{"status", "holders", "revision"} {
+		delete(old, free)
+		delete(now, free)
+	}
+	for field := range now {
+		if _, there := old[field]; !there {
+			return field, nil
+		}
+	}
+	for field, value := range old {
+		if !bytes.Equal(compact(value), compact(now[field])) {
+			return field, nil
+		}
+	}
+	return "", nil
+}
+
+func compact(value []byte) []byte {
+	var out bytes.Buffer
+	if json.Compact(&out, value) != nil {
+		return value
+	}
+	return out.Bytes()
+}
+
+func ofAgents(holder string) bool {
+	return holder == AgentHolder || strings.HasPrefix(holder, AgentHolder+":")
+}
+
+func denied(c store.Change, why string) error {
+	return fault.New(fault.Denied, "%s %s %s: %s", c.Op, c.Key.Kind, c.Key.ID, why)
+}

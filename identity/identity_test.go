@@ -15,6 +15,7 @@ import (
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/httpapi/doctest"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/memory"
@@ -33,6 +34,7 @@ var (
 type cloud struct {
 	t         *testing.T
 	db        *store.DB
+	api       *httpapi.API
 	writers   Writers
 	authority *ca.Authority
 	address   string
@@ -58,6 +60,7 @@ func newCloud(t *testing.T) *cloud {
 		t.Fatal(err)
 	}
 	api := httpapi.New(db, httpapi.Options{Version: "test", Authenticate: NewAuthenticator(db).Authenticate, Project: ProjectOf})
+	y.api = api
 	Register(api, y.writers)
 	ledger := store.NewLedger()
 	hostSpecs := store.Specs(ledger, hosts, "api")
@@ -280,4 +283,9 @@ func TestAProjectGoesOnlyWhenItIsEmpty(t *testing.T) {
 	if y.db.Revision() != before {
 		t.Error("a second resync changed something")
 	}
+}
+
+func TestTheDocumentSpeaksOfEverything(t *testing.T) {
+	y := newCloud(t)
+	doctest.Complete(t, y.api, y.db.Catalog())
 }

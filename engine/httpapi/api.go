@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"reflect"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,9 @@ type Options struct {
 	Note func(c *Call, verb string, about *resource.Meta)
 	// Ready says whether the server can do its work; /v1/status shows it.
 	Ready func() error
+	// Document is the OpenAPI document in YAML that the program was built with; without it one is
+	// made of the routes, without the words of the source's comments.
+	Document []byte
 	// Beat is the time between two bookmarks of a watch (10 s), Patience how long a watch waits
 	// for a reader that does not read (15 s).
 	Beat, Patience time.Duration
@@ -48,8 +52,12 @@ type API struct {
 	lenient huma.Registry // schemas with no required fields, to check requests with
 	kinds   map[resource.Kind]*kindRoutes
 
+	routes   []string
 	watching atomic.Int64 // how many watches run
 }
+
+// Routes lists what is served, as "METHOD /path".
+func (a *API) Routes() []string { return slices.Clone(a.routes) }
 
 const maxBody = 1 << 20
 

@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"reflect"
 	"regexp"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
+	"sigs.k8s.io/yaml"
 
 	"github.com/virga-cloud/virga/engine/fault"
 )
@@ -36,14 +38,44 @@ func WriteOpenAPI(a *API, w io.Writer) error {
 	return err
 }
 
-func (a *API) registerDocument() {
-	a.Mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, r *http.Request) {
-		data, err := a.OpenAPI().MarshalJSON()
+// document is what is served: the document that the program was built with, which has the words of
+// the source's comments, or else one made of the routes.
+func (a *API) document() ([]byte, error) {
+	if len(a.options.Document) > 0 {
+		data, err := yaml.YAMLToJSON(a.options.Document)
 		if err != nil {
-			writeProblem(w, r, fault.New(fault.Internal, "write the OpenAPI document: %w", err))
-			return
+			return nil, fault.New(fault.Internal, "read the OpenAPI document: %w", err)
 		}
-		w.Header().Set("Content-Type", "application/openapi+json")
-		_, _ = w.Write(data)
+		return data, nil
+	}
+	data, err := a.OpenAPI().MarshalJSON()
+	if err != nil {
+		return nil, fault.New(fault.Internal, "write the OpenAPI document: %w", err)
+	}
+	return data, nil
+}
+
+func (a *API) registerDocument() {
+	document := sync.OnceValues(a.document)
+	page := sync.OnceValues(func() ([]byte, error) {
+		data, err := document()
+		if err != nil {
+			return nil, err
+		}
+		return referencePage(data)
 	})
+	serve := func(pattern, media string, content func() ([]byte, error)) {
+		a.Mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			data, err := content()
+			if err != nil {
+				writeProblem(w, r, err)
+				return
+			}
+			w.Header().Set("Content-Type", media)
+			w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+			_, _ = w.Write(data)
+		})
+	}
+	serve("GET /openapi.json", "application/openapi+json", document)
+	serve("GET /docs", "text/html; charset=utf-8", page)
 }

@@ -114,6 +114,7 @@ func handle[In, Out any](a *API, op Op, do func(context.Context, *Call, *In) (*O
 }
 
 func (a *API) operation(op Op) huma.Operation {
+	a.routes = append(a.routes, op.Method+" "+op.Path)
 	return huma.Operation{
 		OperationID: op.ID, Method: op.Method, Path: op.Path, Summary: op.Summary, Description: op.Doc,
 		DefaultStatus: op.Status, Tags: []string{op.Tag}, RequestBody: op.body, Parameters: op.params,

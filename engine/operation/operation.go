@@ -21,6 +21,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
@@ -97,4 +98,16 @@ var Operations = resource.Define("operation", "operations", resource.Options[Spe
 // Ended reports whether nothing more will happen.
 func Ended(o *Operation) bool {
 	return o.Status.Phase == Succeeded || o.Status.Phase == Failed || o.Status.Phase == Cancelled
+}
+
+// Outcome is nil and true when the operation has succeeded; an error when it ended otherwise.
+func Outcome(o *Operation) (bool, error) {
+	if o.Status.Phase == Failed || o.Status.Phase == Cancelled {
+		kind := fault.Kind(o.Status.WhyKind)
+		if kind == "" {
+			kind = fault.Precondition
+		}
+		return false, fault.New(kind, "the operation was undone: %s", o.Status.Why)
+	}
+	return o.Status.Phase == Succeeded, nil
 }

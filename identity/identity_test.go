@@ -73,7 +73,7 @@ func newCloud(t *testing.T) *cloud {
 		}})
 	httpapi.Register(api, things, httpapi.Routes[thingSpec, thingStatus]{Specs: store.Specs(ledger, things, "api")})
 	httpapi.Register(api, hosts, httpapi.Routes[thingSpec, thingStatus]{Specs: hostSpecs})
-	httpapi.Handle(api, httpapi.Op{ID: "beat", Method: "POST", Path: "/v1/agent/beat", Right: httpapi.AsHost, Tag: "agent"},
+	httpapi.Handle(api, httpapi.Op{ID: "beat", Method: "POST", Path: "/v1/agent/beat", Right: httpapi.AsHost, Tag: "agent", Summary: "A toy"},
 		func(_ context.Context, c *httpapi.Call, _ *struct{}) (*struct{ Body httpapi.Caller }, error) {
 			return &struct{ Body httpapi.Caller }{c.Caller}, nil
 		})

@@ -128,6 +128,7 @@ func TestACertificateIsRenewedAfterTwoThirdsOfItsLife(t *testing.T) {
 	}
 	// The listener that was there all the time shows the new one.
 	client := ClientTLS(nil, w.ca.Pool(), "")
+	client.Time = func() time.Time { return w.now }
 	client.VerifyConnection = func(s tls.ConnectionState) error {
 		if s.PeerCertificates[0].SerialNumber.Cmp(w.keeper.Leaf().SerialNumber) != 0 {
 			return errors.New("the old certificate is still shown")

@@ -45,6 +45,15 @@ func (r *Runner) changed(deltas []store.Delta) {
 	}
 }
 
+// Wake makes one record due at once, for a reason that no record tells of: a driver saw something.
+func (r *Runner) Wake(kind resource.Kind, id resource.ID) {
+	for _, w := range r.works {
+		if w.loop.Kind == kind {
+			w.add(time.Now(), id)
+		}
+	}
+}
+
 // Run works until ctx ends and every step in work has returned.
 func (r *Runner) Run(ctx context.Context) {
 	var wg sync.WaitGroup

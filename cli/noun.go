@@ -35,6 +35,7 @@ const (
 	groupNetwork  = "network"
 	groupStorage  = "storage"
 	groupCloud    = "cloud"
+	groupHelp     = "help"
 	// RunGroup is the group of the commands that start and end the daemon.
 	RunGroup = "run"
 )
@@ -76,19 +77,35 @@ func (n *noun) has(verb string) bool { return slices.Contains(n.verbs, verb) }
 
 // command makes the noun's command with all of its verbs.
 func (n *noun) command(s *session) *cobra.Command {
-	c := &cobra.Command{Use: n.kind + " VERB", Aliases: append([]string{n.plural}, n.aliases...), GroupID: n.group,
-		Short: n.short, Long: sentence(n.short) + "\n\n" + n.long, Example: "  virga " + n.kind + " list"}
+	c := &cobra.Command{Use: n.kind, Aliases: append([]string{n.plural}, n.aliases...), GroupID: n.group,
+		Short: n.short, Long: sentence(n.short) + "\n\n" + n.long}
 	requireVerb(c)
+	add := func(verbs ...string) {
+		for _, verb := range verbs {
+			if n.has(verb) {
+				c.AddCommand(n.general(s, verb))
+			}
+		}
+	}
+	add("list", "show")
 	if n.commands != nil {
 		c.AddCommand(n.commands(s, n)...)
 	}
-	for verb, make := range map[string]func(*session) *cobra.Command{"list": n.listCommand, "show": n.showCommand,
-		"label": n.labelCommand, "delete": n.deleteCommand} {
-		if n.has(verb) {
-			c.AddCommand(make(s))
-		}
-	}
+	add("label", "delete")
 	return c
+}
+
+// general is a verb that all nouns have in the same way.
+func (n *noun) general(s *session, verb string) *cobra.Command {
+	switch verb {
+	case "list":
+		return n.listCommand(s)
+	case "show":
+		return n.showCommand(s)
+	case "label":
+		return n.labelCommand(s)
+	}
+	return n.deleteCommand(s)
 }
 
 // sentence begins with a capital letter and ends with a full stop.

@@ -25,25 +25,63 @@ Sizes have a unit: 512MiB, 10GiB. Exit codes: 0 done, 2 invalid, 3 who are you, 
 5 not found, 6 exists, 7 changed meanwhile, 8 not in the needed state, 9 no capacity,
 10 unavailable, 11 too late, 1 anything else, 130 interrupted.`
 
+const usage = `Usage:
+  {{if .HasAvailableSubCommands}}{{.CommandPath}} {{if .HasParent}}VERB{{else}}NOUN VERB{{end}}{{else}}{{.UseLine}}{{end}}{{if gt (len .Aliases) 0}}
+
+Also:
+  {{.NameAndAliases}}{{end}}{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}{{if .HasAvailableSubCommands}}{{$all := .Commands}}{{if eq (len .Groups) 0}}
+
+Verbs:{{range $all}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{else}}{{range $group := .Groups}}{{if hasCommands $all .ID}}
+
+{{.Title}}{{range $all}}{{if and (eq .GroupID $group.ID) (or .IsAvailableCommand (eq .Name "help"))}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
+
+Flags of every command:
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
+
+{{if .HasParent}}{{.CommandPath}} VERB --help says more of a verb.{{else}}virga NOUN --help lists the verbs of a noun, virga NOUN VERB --help says more of a verb.{{end}}{{end}}
+`
+
+// hasCommands keeps empty groups out of the help.
+func hasCommands(all []*cobra.Command, group string) bool {
+	for _, c := range all {
+		if c.GroupID == group && (c.IsAvailableCommand() || c.Name() == "help") {
+			return true
+		}
+	}
+	return false
+}
+
 // New makes the program without the commands that start and end the daemon.
 func New(version string) *cobra.Command {
 	s := &session{now: time.Now}
 	root := &cobra.Command{Use: "virga", Short: "A cloud operating system", Long: overview, Version: version,
-		SilenceErrors: true, SilenceUsage: true, Example: "  virga status"}
+		SilenceErrors: true, SilenceUsage: true}
+	cobra.EnableCommandSorting = false
+	cobra.AddTemplateFunc("hasCommands", hasCommands)
+	root.SetUsageTemplate(usage)
 	root.SetVersionTemplate("virga {{.Version}}\n")
 	requireVerb(root)
 	s.addFlags(root)
 	s.completeFlag(root, "project", "project")
 	root.SetFlagErrorFunc(flagError)
 	for _, g := range []cobra.Group{{ID: RunGroup, Title: "This machine:"}, {ID: groupMachines, Title: "Machines:"}, {ID: groupNetwork, Title: "Networks:"},
-		{ID: groupStorage, Title: "Disks and storage:"}, {ID: groupCloud, Title: "The cloud:"}} {
+		{ID: groupStorage, Title: "Disks and storage:"}, {ID: groupCloud, Title: "The cloud:"}, {ID: groupHelp, Title: "This program:"}} {
 		root.AddGroup(&g)
 	}
 	for _, n := range nouns() {
 		root.AddCommand(n.command(s))
 	}
-	root.AddCommand(s.explainCommand(), s.statusCommand())
-	root.CompletionOptions.HiddenDefaultCmd = false
+	root.AddCommand(s.statusCommand(), s.explainCommand())
+	root.SetHelpCommandGroupID(groupHelp)
+	root.SetCompletionCommandGroupID(groupHelp)
 	return root
 }
 
@@ -71,6 +109,12 @@ func flagError(cmd *cobra.Command, err error) error {
 		return refuse("%s has no flag --%s; did you mean --%s?", cmd.CommandPath(), word, near)
 	}
 	if m := badValue.FindStringSubmatch(err.Error()); m != nil {
+		if strings.Contains(m[3], "strconv.") {
+			m[3] = "it is no whole number"
+		}
+		if strings.HasPrefix(m[3], "time: ") {
+			m[3] = "it is no length of time, for example 30s or 5m"
+		}
 		if strings.HasPrefix(m[3], m[1]) {
 			return refuse("%s: %s", m[2], m[3])
 		}
@@ -84,8 +128,8 @@ func nearest(cmd *cobra.Command, word string) (name string) {
 	best := max(2, len(word)/3) + 1
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		d := distance(word, f.Name)
-		if len(word) > 2 && strings.HasPrefix(f.Name, word) {
-			d = 1
+		if len(word) > 1 && strings.HasPrefix(f.Name, word) {
+			d = 0
 		}
 		if !f.Hidden && d < best {
 			best, name = d, f.Name

@@ -1,0 +1,90 @@
+package observe
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+// Explanation is an answer to why.
+type Explanation struct {
+	// About is the record that was asked for.
+	About resource.Ref `json:"about"`
+	// Revision is the store's revision that the explanation speaks of.
+	Revision int64 `json:"revision"`
+	// Lines are the sentences, the most important first.
+	Lines []Line `json:"lines"`
+}
+
+type explainIn struct {
+	Kind    string `path:"kind" doc:"The kind of the record, for example vm; the plural will do."`
+	Name    string `path:"name" doc:"Its name or id."`
+	Project string `query:"project" default:"default" doc:"The project, where the kind belongs to one."`
+}
+
+type explainOut struct{ Body Explanation }
+
+// RegisterExplain offers explanations of records of all kinds of the catalog.
+func RegisterExplain(a *httpapi.API) {
+	httpapi.Handle(a, httpapi.Op{ID: "explain", Method: http.MethodGet, Path: "/v1/explain/{kind}/{name}", Right: httpapi.Known, Tag: "server",
+		Summary: "Say in words why a record is as it is",
+		Doc:     "Walks over what the record waits for, what is wrong with it and who still holds it, and says it in words, the most important first."},
+		func(_ context.Context, c *httpapi.Call, in *explainIn) (*explainOut, error) {
+			kind, err := kindNamed(c.DB.Catalog(), in.Kind)
+			if err != nil {
+				return nil, err
+			}
+			if err := mayAsk(c, kind, in.Project); err != nil {
+				return nil, err
+			}
+			x := named(c.Snapshot, kind, in.Project, in.Name)
+			if x == nil {
+				return nil, fault.New(fault.NotFound, "explain %s %q: there is none of this name or id%s", kind.Kind, in.Name, inProject(kind, in.Project))
+			}
+			return &explainOut{Explanation{About: x.Head().Ref(), Revision: c.DB.Revision(), Lines: Explain(c.Snapshot, c.DB.Catalog(), x, c.Now())}}, nil
+		})
+}
+
+func kindNamed(c *resource.Catalog, word string) (resource.Descriptor, error) {
+	for _, d := range c.All() {
+		if string(d.Kind) == word || d.Plural == word {
+			return d, nil
+		}
+	}
+	return resource.Descriptor{}, fault.New(fault.NotFound, "explain %s: there is no kind of this name", word)
+}
+
+// mayAsk lets people ask about their own project, and about the cloud itself who may read there.
+func mayAsk(c *httpapi.Call, kind resource.Descriptor, project string) error {
+	if kind.Scope == resource.InCloud {
+		project = ""
+	}
+	if c.May(httpapi.Read, project) {
+		return nil
+	}
+	return fault.New(fault.Denied, "explain %s: %s may not read it%s", kind.Kind, c.User, inProject(kind, project))
+}
+
+func inProject(kind resource.Descriptor, project string) string {
+	if kind.Scope == resource.InCloud {
+		return ""
+	}
+	return " in project " + project
+}
+
+// named finds a record of any kind by its name or id.
+func named(s *store.Snapshot, kind resource.Descriptor, project, name string) resource.Object {
+	if kind.Scope == resource.InCloud {
+		project = ""
+	}
+	for x := range s.OfKind(kind.Kind) {
+		if head := x.Head(); head.Project == project && (head.Name == name || string(head.ID) == name) {
+			return x
+		}
+	}
+	return nil
+}

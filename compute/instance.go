@@ -50,8 +50,9 @@ type Outgoing struct {
 	OperationID resource.ID `json:"operationID"`
 	// InstanceID is the target.
 	InstanceID resource.ID `json:"instanceID"`
-	// Address is the target's agent, host:port.
-	Address string `json:"address"`
+	// HostID is the target's host, and Address its agent, host:port.
+	HostID  resource.ID `json:"hostID"`
+	Address string      `json:"address"`
 }
 
 // InstanceSpec is one QEMU on one host.

@@ -257,7 +257,7 @@ func (c *Controller) transfer(ctx context.Context, r *operation.Run) error {
 	}
 	b := c.db.Begin()
 	c.w.Instances.Set(b, m.source, func(s *InstanceSpec) {
-		s.Outgoing = &Outgoing{OperationID: r.Operation.ID, InstanceID: m.target.ID, Address: address}
+		s.Outgoing = &Outgoing{OperationID: r.Operation.ID, InstanceID: m.target.ID, HostID: m.target.Spec.HostID, Address: address}
 	})
 	if err := c.db.Commit(ctx, b); err != nil {
 		return err

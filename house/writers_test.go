@@ -7,7 +7,9 @@ import (
 	"testing"
 )
 
-// Writers are handed out in one place, which therefore reads as the list of who writes what.
+// Writers are handed out in one place, which therefore reads as the list of who writes what: there
+// the one ledger is made. A domain may bundle what its loops need in a function that is given the
+// ledger; it cannot have one of its own.
 func TestOnlyTheWiringHandsOutWriters(t *testing.T) {
 	tree := ours(t)
 	for _, f := range tree.gos {
@@ -16,11 +18,34 @@ func TestOnlyTheWiringHandsOutWriters(t *testing.T) {
 			continue
 		}
 		calls(f, func(called string, at ast.Node) {
-			if called == "store.Specs" || called == "store.Statuses" {
-				t.Errorf("%s:%d: %s is called here; take the writer as a parameter and let cmd/virga hand it out", f.path, tree.line(at.Pos()), called)
+			switch {
+			case called == "store.NewLedger":
+				t.Errorf("%s:%d: a ledger is made here; take the one of cmd/virga as a parameter", f.path, tree.line(at.Pos()))
+			case called == "store.Specs" || called == "store.Statuses":
+				if !givenLedger(f, at) {
+					t.Errorf("%s:%d: %s is called outside a function that is given the ledger; take the writer as a parameter", f.path, tree.line(at.Pos()), called)
+				}
 			}
 		})
 	}
+}
+
+// givenLedger reports whether the function around a node has a parameter of type *store.Ledger.
+func givenLedger(f *goFile, at ast.Node) bool {
+	for _, d := range f.ast.Decls {
+		fn, ok := d.(*ast.FuncDecl)
+		if !ok || at.Pos() < fn.Pos() || at.Pos() > fn.End() {
+			continue
+		}
+		for _, p := range fn.Type.Params.List {
+			if star, ok := p.Type.(*ast.StarExpr); ok {
+				if s, ok := star.X.(*ast.SelectorExpr); ok && s.Sel.Name == "Ledger" {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // The simulator replaces the clock of the DB; a decision that asks the machine's clock escapes it.

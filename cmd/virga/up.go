@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/virga-cloud/virga/cli"
 	"github.com/virga-cloud/virga/engine/fault"
 )
 
@@ -18,6 +19,8 @@ import (
 const (
 	defaultState = "/var/lib/virga"
 	defaultRun   = "/run/virga"
+
+	defaultOVNPort = 6642
 )
 
 type folders struct{ state, run string }
@@ -62,7 +65,7 @@ func (h *hostFlags) flags(cmd *cobra.Command, server bool) {
 	cmd.Flags().IntVar(&h.agentPort, "agent-port", 7444, "port of this host's agent")
 	if server {
 		cmd.Flags().StringVar(&h.listen, "listen", ":7443", "address of the HTTPS API")
-		cmd.Flags().IntVar(&h.ovnPort, "ovn-port", 6642, "port of the virtual network's database for further hosts")
+		cmd.Flags().IntVar(&h.ovnPort, "ovn-port", defaultOVNPort, "port of the virtual network's database for further hosts")
 	}
 }
 
@@ -88,7 +91,7 @@ func upCommand() *cobra.Command {
 	var h hostFlags
 	cmd := &cobra.Command{
 		Use: "up", Short: "Start Virga on this machine, in the background; the first time, this makes a new cloud",
-		Example: "  virga up\n  virga up --name h1 --address 192.0.2.10", Args: cobra.NoArgs, GroupID: "daemon",
+		Example: "  virga up\n  virga up --name h1 --address 192.0.2.10", Args: cobra.NoArgs, GroupID: cli.RunGroup,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := h.resolve(cmd); err != nil {
 				return err

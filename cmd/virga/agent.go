@@ -1,0 +1,317 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/virga-cloud/virga/compute"
+	computehost "github.com/virga-cloud/virga/compute/onhost"
+	"github.com/virga-cloud/virga/compute/onhost/cgroup"
+	"github.com/virga-cloud/virga/compute/onhost/qemu"
+	"github.com/virga-cloud/virga/compute/stream"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/engine/store/remote"
+	"github.com/virga-cloud/virga/host"
+	hosthost "github.com/virga-cloud/virga/host/onhost"
+	"github.com/virga-cloud/virga/host/onhost/probe"
+	"github.com/virga-cloud/virga/identity/ca"
+	"github.com/virga-cloud/virga/network"
+	networkhost "github.com/virga-cloud/virga/network/onhost"
+	"github.com/virga-cloud/virga/network/onhost/dns"
+	"github.com/virga-cloud/virga/network/onhost/metadata"
+	"github.com/virga-cloud/virga/network/onhost/ovs"
+	storagehost "github.com/virga-cloud/virga/storage/onhost"
+	"github.com/virga-cloud/virga/storage/onhost/folder"
+	"github.com/virga-cloud/virga/storage/onhost/qcow2"
+)
+
+// localFolder is the datastore that every host has, below its state folder.
+const localFolder = "datastore"
+
+// silence is how long the servers may be unheard until this host stops to conclude anything from
+// what its view does not show.
+const silence = 5 * time.Second
+
+// agent makes one host look like its records.
+type agent struct {
+	c       *config
+	keeper  *ca.Keeper
+	trust   *tls.Config // towards servers
+	client  *http.Client
+	db      *store.DB
+	runner  *reconcile.Runner
+	guests  *qemu.Driver
+	minder  *computehost.Keeper
+	sweeper *computehost.Sweeper
+	network *ovs.Switch
+	names   *dns.Responder
+	facts   *metadata.Responder
+	heard   atomic.Int64 // when a server last answered, in Unix milliseconds
+	tasks   sync.WaitGroup
+}
+
+// startAgent starts everything that an agent does. Issue gets the host's certificate.
+func startAgent(ctx context.Context, c *config, l *store.Ledger, issue ca.Issue) (*agent, error) {
+	a := &agent{c: c}
+	if err := a.identify(ctx, issue); err != nil {
+		return nil, err
+	}
+	a.db = store.NewDB(remote.Open(a.client, "https://"+c.Servers[0]+"/v1/agent/store"), catalog())
+	if err := a.wire(l); err != nil {
+		return nil, err
+	}
+	if err := l.Err(); err != nil {
+		return nil, fault.New(fault.Internal, "two parties want to write the same: %w", err)
+	}
+	return a, a.begin(ctx)
+}
+
+// identify reads who this host is and prepares the way to the servers.
+func (a *agent) identify(ctx context.Context, issue ca.Issue) error {
+	caPEM, err := os.ReadFile(ca.HostCA(a.c.in("ca")))
+	if err != nil {
+		return fault.New(fault.Precondition, "read the cloud's certificate: %w; this host has not joined: virga join TOKEN", err)
+	}
+	pool, err := ca.PoolOf(caPEM)
+	if err != nil {
+		return err
+	}
+	a.trust = &tls.Config{}
+	if issue == nil {
+		issue = func(ctx context.Context, key crypto.Signer) ([]byte, error) {
+			return ca.RenewBy(a.client, func() string { return a.c.Servers[0] })(ctx, key)
+		}
+	}
+	if a.keeper, err = ca.NewKeeper(ca.HostFiles(a.c.in("ca")), time.Now, issue, nil); err != nil {
+		return err
+	}
+	a.trust = ca.ClientTLS(a.keeper, pool, ca.ServerName)
+	a.client = &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{TLSClientConfig: a.trust, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4}}
+	return a.keeper.Ensure(ctx)
+}
+
+// wire makes every driver and every loop of an agent. It reads as the list of what an agent does.
+func (a *agent) wire(l *store.Ledger) error {
+	groups, why := cgroup.Probe(cgroup.Root)
+	slog.Info("control groups", "found", why)
+	var err error
+	if a.guests, err = qemu.New(qemu.Config{
+		RunDir: filepath.Join(a.c.run, "vm"), Groups: groups, GroupPrefix: "virga-", Dial: a.dialTarget,
+		Changed: func(id resource.ID) { a.runner.Wake(compute.Instances.Kind, id) },
+	}); err != nil {
+		return err
+	}
+	if a.network, err = ovs.New(a.switchConfig()); err != nil {
+		return err
+	}
+	a.names, a.facts = dns.New(nil), metadata.New(a.guest)
+	machine := probe.ThisMachine("", a.c.state)
+	a.minder = computehost.NewKeeper(a.db, a.c.HostID, store.Statuses(l, compute.Instances, "agent"), a.guests,
+		computehost.InstanceOptions{Profile: a.profile})
+	a.sweeper = computehost.NewSweeper(a.db, a.c.HostID, a.guests, a.hearing)
+	loops := []*reconcile.Loop{
+		hosthost.NewLoop(a.db, hosthost.Self{
+			HostID: a.c.HostID, Address: a.address(), TunnelAddress: a.c.Address, Version: version, Inventoried: a.minder.Inventoried,
+		}, machine, store.Statuses(l, host.Hosts, "agent")),
+		a.minder.Loop(),
+		networkhost.NewPlugLoop(a.db, a.c.HostID, store.Statuses(l, network.Plugs, "agent"), a.network),
+		networkhost.NewZoneLoop(a.db, a.c.HostID, a.network, a.names, a.facts),
+	}
+	loops = append(loops, storagehost.NewLoops(a.db, storagehost.Rights(l, "agent"), storagehost.Options{
+		HostID: a.c.HostID, Driver: folder.New(qcow2.Tool{}), Fetch: a.fetch,
+	})...)
+	a.runner = reconcile.NewRunner(a.db, loops...)
+	return nil
+}
+
+func (a *agent) address() string { return net.JoinHostPort(a.c.Address, strconv.Itoa(a.c.AgentPort)) }
+
+func (a *agent) switchConfig() ovs.Config {
+	c := ovs.Config{
+		State: a.c.state, Run: a.c.run, HostID: a.c.HostID, Hostname: a.c.Name, Remote: a.c.OVNRemote, TunnelAddress: a.c.Address,
+		Uplink: a.c.Uplink, Outside: network.OutsideGateway + "/16", OutsideMAC: network.OutsideGatewayMAC,
+	}
+	if c.Remote == "" {
+		c.Remote = "unix:" + filepath.Join(a.c.run, "ovn", "sb.sock")
+	} else {
+		files := ca.HostFiles(a.c.in("ca"))
+		c.TLS = &ovs.TLS{Key: files + ".key", Certificate: files + ".crt", CA: ca.HostCA(a.c.in("ca"))}
+	}
+	return c
+}
+
+// begin lets everything run.
+func (a *agent) begin(ctx context.Context) error {
+	listener, err := net.Listen("tcp", a.address())
+	if err != nil {
+		return fault.New(fault.Precondition, "the agent listens on %s: %w; choose another by --address or --agent-port", a.address(), err)
+	}
+	a.serve(ctx, listener)
+	a.tasks.Go(func() { a.keeper.Run(ctx) })
+	a.tasks.Go(func() { hosthost.Heartbeat(ctx, a.beat) })
+	a.tasks.Go(func() { _ = a.db.Run(ctx) })
+	a.tasks.Go(func() { a.work(ctx) })
+	return nil
+}
+
+// work begins when the records are here: nothing on a host is decided on an empty view.
+func (a *agent) work(ctx context.Context) {
+	if err := a.db.WaitFor(ctx, 1); err != nil {
+		return
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { a.runSwitch(ctx) })
+	wg.Go(func() { a.runner.Run(ctx) })
+	wg.Go(func() { a.sweeper.Run(ctx) })
+	wg.Wait()
+}
+
+// runSwitch starts or adopts the virtual switch. A host whose switch cannot start yet still reports,
+// and its plugs say what they wait for.
+func (a *agent) runSwitch(ctx context.Context) {
+	for {
+		err := a.network.Setup(ctx)
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+		slog.Error("the virtual switch does not start; trying again", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(2 * time.Second):
+		}
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { a.network.Run(ctx) })
+	wg.Go(func() { networkhost.RunSweep(ctx, a.db, a.network, a.names, a.facts) })
+	wg.Wait()
+}
+
+func (a *agent) beat(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+a.c.Servers[0]+"/v1/agent/heartbeat", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := a.client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode >= 300 {
+		return errors.New("the server answered " + answer.Status)
+	}
+	a.heard.Store(time.Now().UnixMilli())
+	return nil
+}
+
+// hearing reports whether a server has answered lately.
+func (a *agent) hearing() bool { return time.Since(time.UnixMilli(a.heard.Load())) < silence }
+
+func (a *agent) profile() host.Profile {
+	if h := host.Find(a.db.Snapshot(), a.c.HostID); h != nil {
+		return h.Status.Profile
+	}
+	return host.Profile{}
+}
+
+// guest tells the metadata service what a machine may know of itself.
+func (a *agent) guest(id resource.ID) (metadata.Guest, bool) {
+	i := store.Find(a.db.Snapshot(), compute.Instances, id)
+	if i == nil {
+		return metadata.Guest{}, false
+	}
+	zone := ""
+	if h := host.Find(a.db.Snapshot(), a.c.HostID); h != nil {
+		zone = h.Spec.Zone
+	}
+	return metadata.Guest{
+		InstanceID: i.Spec.VMID, Hostname: i.Spec.Hostname, Zone: zone, Project: i.Project, SSHKeys: i.Spec.SSHKeys, UserData: i.Spec.UserData,
+		Type: fmt.Sprintf("c%d.m%d", i.Spec.CPUs, i.Spec.MemoryMiB),
+	}, true
+}
+
+// fetch gets an image's content from a server.
+func (a *agent) fetch(ctx context.Context, digest string) (io.ReadCloser, int64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+a.c.Servers[0]+"/v1/agent/blobs/"+url.PathEscape(digest), nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	long := *a.client
+	long.Timeout = 0
+	answer, err := long.Do(request)
+	if err != nil {
+		return nil, 0, fault.New(fault.Unavailable, "fetch image %s: %w", digest, err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		answer.Body.Close()
+		return nil, 0, fault.New(fault.Unavailable, "fetch image %s: the server answered %s", digest, answer.Status)
+	}
+	return answer.Body, answer.ContentLength, nil
+}
+
+// dialTarget opens the way for a machine's memory to the agent of its target.
+func (a *agent) dialTarget(ctx context.Context, to compute.Outgoing) (net.Conn, error) {
+	target := a.trust.Clone()
+	target.ServerName = ca.HostName(to.HostID)
+	d := tls.Dialer{Config: target}
+	return stream.Open(ctx, func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", to.Address) },
+		"/instances/"+string(to.InstanceID)+"/memory")
+}
+
+// serve answers servers and other hosts; nobody else has a certificate.
+func (a *agent) serve(ctx context.Context, l net.Listener) {
+	secure := ca.ServerTLS(a.keeper, a.trust.RootCAs)
+	secure.ClientAuth = tls.RequireAndVerifyClientCert
+	streams := &computehost.Streams{
+		Hypervisor: a.guests, Peer: peer, LogFile: a.guests.SerialLog,
+		Find: func(id resource.ID) *compute.Instance { return store.Find(a.db.Snapshot(), compute.Instances, id) },
+	}
+	server := &http.Server{
+		Handler: streams.Handler(), TLSConfig: secure, ReadHeaderTimeout: 10 * time.Second, TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
+		ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug), BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	a.tasks.Go(func() {
+		if err := server.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			slog.Error("the agent stopped answering", "error", err)
+		}
+	})
+	context.AfterFunc(ctx, func() { server.Close() })
+}
+
+// peer reads who asks from the verified certificate.
+func peer(r *http.Request) (computehost.Peer, error) {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return computehost.Peer{}, fault.New(fault.Unauthenticated, "show a certificate of this cloud")
+	}
+	leaf := r.TLS.PeerCertificates[0]
+	if id, ok := ca.HostID(leaf); ok {
+		return computehost.Peer{Host: id}, nil
+	}
+	return computehost.Peer{Server: slices.Contains(leaf.DNSNames, ca.ServerName)}, nil
+}
+
+// close waits for everything. Guests and switches go on. Ctx has ended.
+func (a *agent) close() {
+	a.tasks.Wait()
+	a.names.Close()
+	a.facts.Close()
+	a.guests.Close()
+	a.network.Close()
+}

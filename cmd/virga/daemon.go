@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/identity/ca"
+)
+
+func daemonCommand() *cobra.Command {
+	var f folders
+	cmd := &cobra.Command{
+		Use: "daemon", Short: "Run the daemon in the foreground; virga up starts it in the background", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.resolve(cmd); err != nil {
+				return err
+			}
+			return daemon(cmd.Context(), &f)
+		},
+	}
+	f.flags(cmd)
+	return cmd
+}
+
+// daemon runs the roles of this host until it is told to end.
+func daemon(ctx context.Context, f *folders) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: logLevel()})))
+	c, found, err := loadConfig(f.state, f.run)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fault.New(fault.Precondition, "there is no cloud in %s yet; begin one by virga up, or join one by virga join", f.state)
+	}
+	for _, dir := range []string{c.run, filepath.Join(c.state, localFolder)} {
+		if err := os.MkdirAll(dir, 0o711); err != nil {
+			return fault.New(fault.Internal, "make %s: %w", dir, err)
+		}
+	}
+	unlock, err := lockFolder(c.in("daemon.lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := c.writePID(); err != nil {
+		return err
+	}
+	return serve(ctx, c)
+}
+
+// serve starts the roles and waits for their end.
+func serve(ctx context.Context, c *config) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ledger := store.NewLedger()
+	var issue ca.Issue
+	if c.Server == "yes" {
+		s, err := startServer(ctx, c, ledger)
+		if err != nil {
+			cancel(err)
+			return err
+		}
+		defer s.close()
+		defer cancel(nil)
+		issue = func(_ context.Context, key crypto.Signer) ([]byte, error) {
+			return s.authority.IssueHost(key.Public(), c.HostID)
+		}
+		go func() {
+			select {
+			case <-s.leader.Done():
+				cancel(fault.New(fault.Unavailable, "this server lost its leadership"))
+			case err := <-s.store.Err():
+				cancel(err)
+			case <-ctx.Done():
+			}
+		}()
+	}
+	a, err := startAgent(ctx, c, ledger, issue)
+	if err != nil {
+		cancel(err)
+		return err
+	}
+	defer a.close()
+	if c.Server != "yes" {
+		if err := answerReady(ctx, c); err != nil {
+			cancel(err)
+			return err
+		}
+	}
+	slog.Info("virga is ready", "host", c.Name, "id", c.HostID, "version", version)
+	<-ctx.Done()
+	slog.Info("virga ends", "why", context.Cause(ctx))
+	return nil
+}
+
+// answerReady tells on the socket of a host without a server that its agent works.
+func answerReady(ctx context.Context, c *config) error {
+	l, err := listenUnix(c.socket())
+	if err != nil {
+		return err
+	}
+	server := httpapi.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/ready" {
+			httpapi.Fail(w, r, fault.New(fault.Precondition, "this host has no server; ask %v, for example by --server https://%s", c.Servers, c.Servers[0]))
+		}
+	}))
+	go func() { _ = server.Serve(l) }()
+	context.AfterFunc(ctx, func() { server.Close() })
+	return nil
+}
+
+// lockFolder keeps a second daemon off a state folder; the kernel frees the lock when we die.
+func lockFolder(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fault.New(fault.Internal, "open %s: %w", path, err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fault.New(fault.Precondition, "another daemon works on %s already; end it by virga down", filepath.Dir(path))
+	}
+	return func() { f.Close() }, nil
+}
+
+func logLevel() slog.Level {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(os.Getenv("VIRGA_LOG"))); err != nil {
+		return slog.LevelInfo
+	}
+	return level
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/virga-cloud/virga/cli"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/identity/ca"
+)
+
+func joinCommand() *cobra.Command {
+	var h hostFlags
+	cmd := &cobra.Command{
+		Use: "join TOKEN", Short: "Make this machine a host of a cloud that is there; the token comes from virga host token",
+		Example: "  virga join virga-join.eyJhZGRyZXNz...", Args: cobra.ExactArgs(1), GroupID: cli.RunGroup,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := h.resolve(cmd); err != nil {
+				return err
+			}
+			return join(cmd.Context(), cmd, &h, args[0])
+		},
+	}
+	h.flags(cmd, false)
+	return cmd
+}
+
+func join(ctx context.Context, cmd *cobra.Command, h *hostFlags, token string) error {
+	if os.Geteuid() != 0 {
+		return fault.New(fault.Denied, "join a cloud: a host runs machines, switches and disks, so root has to; try sudo virga join")
+	}
+	c, found, err := loadConfig(h.state, h.run)
+	if err != nil {
+		return err
+	}
+	if found && c.HostID != "" {
+		return fault.New(fault.Precondition, "this host is %s of a cloud already; start it by virga up, or remove it by virga down --all and delete %s", c.Name, c.state)
+	}
+	invitation, err := ca.ParseInvitation(token)
+	if err != nil {
+		return err
+	}
+	h.apply(c, cmd)
+	c.Server, c.Servers = "no", invitation.Addresses
+	if c.OVNRemote, err = ovnRemote(invitation.Addresses[0]); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.in("ca"), 0o700); err != nil {
+		return fault.New(fault.Internal, "make the state folder: %w", err)
+	}
+	if c.HostID, err = ca.Join(ctx, c.in("ca"), token, c.Name); err != nil {
+		return err
+	}
+	if err := c.save(); err != nil {
+		return err
+	}
+	begun := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	if err := c.startDaemon(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "Host %s has joined the cloud of %s after %.1f s.\n", c.Name, c.Servers[0], time.Since(begun).Seconds())
+	return nil
+}
+
+// ovnRemote is where the first server's southbound database is.
+func ovnRemote(server string) (string, error) {
+	address, _, err := net.SplitHostPort(server)
+	if err != nil {
+		return "", fault.New(fault.Invalid, "the join token names no address: %w", err)
+	}
+	return "ssl:" + net.JoinHostPort(address, strconv.Itoa(defaultOVNPort)), nil
+}

@@ -1,0 +1,305 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/virga-cloud/virga/cluster/placement"
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/operation"
+	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/engine/store/etcd"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/identity"
+	"github.com/virga-cloud/virga/identity/ca"
+	"github.com/virga-cloud/virga/network"
+	"github.com/virga-cloud/virga/network/ovn"
+	"github.com/virga-cloud/virga/observe"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// hostGrace is how long a host may be silent before it counts as lost.
+const hostGrace = 10 * time.Second
+
+// server holds the state of the cloud, answers the API, and decides.
+type server struct {
+	c         *config
+	store     *etcd.Store
+	leader    *etcd.Leadership
+	db        *store.DB // for the API
+	led       *store.DB // for the loops: every commit carries the leadership
+	rights    serverRights
+	authority *ca.Authority
+	keeper    *ca.Keeper
+	listener  *host.Listener
+	events    *observe.Recorder
+	images    *imageService
+	runner    *reconcile.Runner
+	work      *operation.Runner
+	central   *ovn.Central
+	north     *ovn.Northbound
+	api       *httpapi.API
+	tasks     sync.WaitGroup
+}
+
+// startServer opens the state and starts everything that a server does; it returns when the API
+// answers. Ctx ends it; then close waits.
+func startServer(ctx context.Context, c *config, l *store.Ledger) (*server, error) {
+	s := &server{c: c, rights: newServerRights(l)}
+	var err error
+	if s.authority, err = ca.Open(c.in("ca"), ca.Options{}); err != nil {
+		return nil, err
+	}
+	if s.keeper, err = s.certificate(ctx); err != nil {
+		return nil, err
+	}
+	if s.store, err = etcd.Open(ctx, etcd.Config{Dir: c.in("store"), Run: c.run}); err != nil {
+		return nil, err
+	}
+	if s.leader, err = s.store.Lead(ctx, "server"); err != nil {
+		s.store.Close()
+		return nil, err
+	}
+	s.db = store.NewDB(s.store, catalog())
+	s.led = &store.DB{View: s.db.View, Now: s.db.Now, Fence: s.leader.Fence}
+	if err := s.wire(); err != nil {
+		s.close()
+		return nil, err
+	}
+	if err := s.begin(ctx, l); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// certificate keeps the server's own certificate; it names every address of this machine.
+func (s *server) certificate(ctx context.Context) (*ca.Keeper, error) {
+	names := []string{ca.ServerName, "localhost", "127.0.0.1", "::1", s.c.Address, s.c.Name}
+	fits := func(leaf *x509.Certificate) bool { return leaf.VerifyHostname(s.c.Address) == nil }
+	k, err := ca.NewKeeper(s.c.in("ca/server"), time.Now, func(_ context.Context, key crypto.Signer) ([]byte, error) {
+		return s.authority.IssueServer(key.Public(), names...)
+	}, fits)
+	if err != nil {
+		return nil, err
+	}
+	return k, k.Ensure(ctx)
+}
+
+// wire makes every loop and every route of a server. It reads as the list of what a server does.
+func (s *server) wire() error {
+	r := s.rights
+	s.events = observe.NewRecorder(s.led, r.events, "")
+	s.listener = host.NewListener(hostGrace, s.db.Now())
+	gate := placement.NewGate(s.led, r.claims)
+	machines := compute.NewController(s.led, r.compute, gate, s.events)
+	var err error
+	if s.images, err = newImageService(s); err != nil {
+		return err
+	}
+	s.work = operation.NewRunner(s.led, r.operationStatus, machines.Migration(), s.images.definition())
+	life := &host.LivenessLoop{DB: s.led, Listener: s.listener, Specs: r.lives, Statuses: r.lifeStatus,
+		Note: func(b *store.Batch, h *host.Host, severity, reason, message string) {
+			s.events.Record(b, h.Ref(), h.Name, severity, reason, message, "liveness")
+		}}
+	loops := []*reconcile.Loop{
+		identity.NewProjectLoop(s.led), life.Loop(), machines.Loop(), s.work.Loop(), s.images.loop(),
+		network.NewNetworkLoop(s.led, r.network), network.NewSubnetLoop(s.led, r.network), network.NewPortLoop(s.led, r.network),
+		observe.NewRetention(s.led, r.events),
+	}
+	loops = append(loops, storage.NewLoops(s.led, r.storage, storage.Policy{})...)
+	s.runner = reconcile.NewRunner(s.led, loops...)
+
+	s.central = ovn.NewCentral(s.centralConfig())
+	s.north = ovn.NewNorthbound(s.led, ovn.NewDatabase(s.central.North()), r.network)
+	s.routes(&compute.Front{
+		VMs: r.vms, Volumes: r.volumes, Ports: r.ports, Operations: r.operations, Placer: gate, Quota: quota,
+	})
+	return nil
+}
+
+// centralConfig lets further hosts reach the southbound database, with certificates. A host that
+// is alone on its machine needs no port.
+func (s *server) centralConfig() ovn.CentralConfig {
+	c := ovn.CentralConfig{State: s.c.state, Run: s.c.run}
+	if ip := net.ParseIP(s.c.Address); ip != nil && !ip.IsLoopback() {
+		c.Listen = net.JoinHostPort(s.c.Address, strconv.Itoa(s.c.OVNPort))
+		c.TLS = &ovn.TLS{Key: s.c.in("ca/server.key"), Certificate: s.c.in("ca/server.crt"), CA: s.c.in("ca/ca.crt")}
+	}
+	return c
+}
+
+// begin lets everything run. The order matters: the view must be filled before anything decides.
+func (s *server) begin(ctx context.Context, l *store.Ledger) error {
+	s.tasks.Go(func() { _ = s.db.Run(ctx) })
+	first, err := s.store.Commit(ctx)
+	if err == nil {
+		err = s.db.WaitFor(ctx, max(first, 1))
+	}
+	if err != nil {
+		return fault.Wrap(err, "read the records")
+	}
+	if err := s.seed(ctx); err != nil {
+		return err
+	}
+	if err := l.Err(); err != nil {
+		return fault.New(fault.Internal, "two parties want to write the same: %w", err)
+	}
+	if err := s.listen(ctx); err != nil {
+		return err
+	}
+	s.tasks.Go(func() { s.keeper.Run(ctx) })
+	s.tasks.Go(func() { s.runner.Run(ctx) })
+	s.tasks.Go(func() { s.runNetwork(ctx) })
+	return nil
+}
+
+// runNetwork starts OVN and keeps it as the records say. It is not on the way to the API: a cloud
+// whose network cannot start yet can still say why.
+func (s *server) runNetwork(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := s.central.Start(ctx)
+		if err == nil {
+			break
+		}
+		slog.Error("the virtual network's databases do not start; trying again", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(5 * time.Second):
+		}
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { s.central.Run(ctx) })
+	wg.Go(func() { s.north.Run(ctx) })
+	wg.Wait()
+}
+
+// seed makes what a new cloud begins with.
+func (s *server) seed(ctx context.Context) error {
+	err := identity.Seed(ctx, s.db, s.rights.identity, func(secret string) error {
+		return writeFile(s.c.in("admin.token"), []byte(secret+"\n"), 0o600)
+	})
+	if err != nil {
+		return err
+	}
+	b := s.db.Begin()
+	if store.Named(s.db.Snapshot(), network.Networks, identity.DefaultProject, network.DefaultNetwork) == nil {
+		s.seeder().SeedDefaults(b, identity.DefaultProject)
+	}
+	if s.c.HostID == "" {
+		s.c.HostID = resource.NewID()
+		if err := s.c.save(); err != nil {
+			return err
+		}
+	}
+	if host.Find(s.db.Snapshot(), s.c.HostID) == nil {
+		s.newHost(b, s.c.HostID, s.c.Name)
+	}
+	return fault.Wrap(s.db.Commit(ctx, b), "make the first host")
+}
+
+func (s *server) seeder() network.Seeder {
+	return network.Seeder{Networks: s.rights.networks, Subnets: s.rights.subnets}
+}
+
+// newHost writes a host with a datastore of its own, in a folder below its state folder.
+func (s *server) newHost(b *store.Batch, id resource.ID, name string) {
+	s.rights.hosts.Create(b, host.New(id, name))
+	local := &storage.Resource{Spec: storage.ResourceSpec{Type: storage.Folder, Path: localFolder, HostIDs: []resource.ID{id}}}
+	local.ID, local.Name = resource.NewID(), "local-"+name
+	s.rights.resources.Create(b, local)
+	d := &storage.Datastore{Spec: storage.DatastoreSpec{ResourceID: local.ID}}
+	d.Name = local.Name
+	s.rights.datastores.Create(b, d)
+}
+
+// listen opens the API on the unix socket and by HTTPS.
+func (s *server) listen(ctx context.Context) error {
+	local, err := listenUnix(s.c.socket())
+	if err != nil {
+		return err
+	}
+	secure, err := net.Listen("tcp", s.c.Listen)
+	if err != nil {
+		local.Close()
+		return fault.New(fault.Precondition, "listen on %s: %w; choose another address by virga up --listen", s.c.Listen, err)
+	}
+	handler := s.handler()
+	s.serve(ctx, httpapi.NewServer(handler), local)
+	tls := httpapi.NewServer(handler)
+	tls.TLSConfig = ca.ServerTLS(s.keeper, s.authority.Pool())
+	s.serve(ctx, tls, secure)
+	return nil
+}
+
+func (s *server) serve(ctx context.Context, h *http.Server, l net.Listener) {
+	h.BaseContext = func(net.Listener) context.Context { return ctx }
+	s.tasks.Go(func() {
+		var err error
+		if h.TLSConfig != nil {
+			err = h.ServeTLS(l, "", "")
+		} else {
+			err = h.Serve(l)
+		}
+		if !errors.Is(err, http.ErrServerClosed) {
+			slog.Error("the API stopped answering", "address", l.Addr().String(), "error", err)
+		}
+	})
+	context.AfterFunc(ctx, func() { h.Close() })
+}
+
+func listenUnix(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
+		return nil, fault.New(fault.Internal, "make the run folder: %w", err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fault.New(fault.Internal, "remove the old socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fault.New(fault.Internal, "listen on %s: %w", path, err)
+	}
+	return l, nil
+}
+
+// close waits for everything and closes the state. Ctx has ended.
+func (s *server) close() {
+	s.tasks.Wait()
+	s.store.Close()
+}
+
+// quota holds a project to its limits.
+func quota(snap *store.Snapshot, project string, vms, cpus, memoryMiB, diskMiB int64) error {
+	p := store.Named(snap, identity.Projects, "", project)
+	if p == nil {
+		return fault.New(fault.NotFound, "no project %q", project)
+	}
+	var used identity.Usage
+	for _, vm := range store.Every(snap, compute.VMs) {
+		if vm.Project == project {
+			used.VMs++
+			used.CPUs += vm.Spec.CPUs
+			used.MemoryMiB += vm.Spec.MemoryMiB
+		}
+	}
+	for _, v := range store.Every(snap, storage.Volumes) {
+		if v.Project == project {
+			used.DiskMiB += v.Spec.SizeMiB
+		}
+	}
+	return identity.Check(p.Spec.Quota, used, identity.Usage{VMs: vms, CPUs: cpus, MemoryMiB: memoryMiB, DiskMiB: diskMiB})
+}

@@ -166,13 +166,18 @@ func join(ctx context.Context, a, b net.Conn) {
 	wg.Wait()
 }
 
-// pour copies until the reader's end and tells the writer that there is no more. When that cannot be
-// told, or the copy broke, both are closed: half a stream must not look like a whole one.
+// pour copies until the reader's end and tells the writer that there is no more. A copy that breaks
+// ends both: half a stream must not look like a whole one.
 func pour(to, from net.Conn, broken func()) {
 	_, err := io.Copy(to, from)
 	half, ok := to.(interface{ CloseWrite() error })
-	if err != nil || !ok || half.CloseWrite() != nil {
+	switch {
+	case err != nil:
 		broken()
+	case ok:
+		_ = half.CloseWrite()
+	default:
+		_ = to.Close()
 	}
 }
 

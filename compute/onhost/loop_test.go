@@ -1,0 +1,388 @@
+package onhost_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/compute/onhost"
+	"github.com/virga-cloud/virga/compute/onhost/fake"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/engine/store/memory"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/network"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// world is a store, two hosts and a clock.
+type world struct {
+	t                *testing.T
+	db               *store.DB
+	now              time.Time
+	hostA, hostB     resource.ID
+	hvA, hvB         *fake.Hypervisor
+	keeperA, keeperB *onhost.Keeper
+	instances        *store.SpecWriter[compute.InstanceSpec, compute.InstanceStatus]
+	attachments      *store.SpecWriter[storage.AttachmentSpec, storage.AttachmentStatus]
+	opened           *store.StatusWriter[storage.AttachmentSpec, storage.AttachmentStatus]
+	plugs            *store.SpecWriter[network.PlugSpec, network.PlugStatus]
+	plugged          *store.StatusWriter[network.PlugSpec, network.PlugStatus]
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), hostA: resource.NewID(), hostB: resource.NewID()}
+	w.db = store.NewDB(memory.New(), resource.NewCatalog(compute.Instances, storage.Attachments, network.Plugs))
+	clock := func() time.Time { return w.now }
+	w.db.Now = clock
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { _ = w.db.Run(ctx); close(done) }()
+	t.Cleanup(func() { cancel(); <-done })
+	l := store.NewLedger()
+	w.instances = store.Specs(l, compute.Instances, "test")
+	w.attachments, w.opened = store.Specs(l, storage.Attachments, "test"), store.Statuses(l, storage.Attachments, "test")
+	w.plugs, w.plugged = store.Specs(l, network.Plugs, "test"), store.Statuses(l, network.Plugs, "test")
+	statuses := store.Statuses(l, compute.Instances, "agent")
+	w.hvA, w.hvB = fake.New(clock), fake.New(clock)
+	w.hvA.Reach = func(compute.Outgoing) *fake.Hypervisor { return w.hvB }
+	w.hvB.Reach = func(compute.Outgoing) *fake.Hypervisor { return w.hvA }
+	profile := func() host.Profile {
+		return host.Profile{Accelerator: host.TCG, MachineType: "pc-q35-7.2", Datapath: host.NetdevDatapath}
+	}
+	w.keeperA = onhost.NewKeeper(w.db, w.hostA, statuses, w.hvA, onhost.InstanceOptions{Profile: profile})
+	w.keeperB = onhost.NewKeeper(w.db, w.hostB, statuses, w.hvB, onhost.InstanceOptions{Profile: profile})
+	return w
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) commit(change func(*store.Batch)) {
+	w.t.Helper()
+	b := w.db.Begin()
+	change(b)
+	w.must(w.db.Commit(w.t.Context(), b))
+}
+
+// instance makes a record without disks and cards.
+func (w *world) instance(hostID resource.ID, run compute.Run) resource.ID {
+	i := &compute.Instance{Meta: resource.Meta{ID: resource.NewID(), Project: "p"}}
+	i.Spec = compute.InstanceSpec{VMID: resource.NewID(), VMName: "web", Hostname: "web", HostID: hostID, Boot: 1, Epoch: 1, Run: run, StopTimeoutSeconds: 30, CPUs: 1, MemoryMiB: 128}
+	w.commit(func(b *store.Batch) { w.instances.Create(b, i, compute.AgentHolder) })
+	return i.ID
+}
+
+func (w *world) get(id resource.ID) *compute.Instance {
+	return store.Find(w.db.Snapshot(), compute.Instances, id)
+}
+
+func (w *world) wish(id resource.ID, change func(*compute.InstanceSpec)) {
+	w.t.Helper()
+	w.commit(func(b *store.Batch) { w.instances.Set(b, w.get(id), change) })
+}
+
+// step lets the agent of the instance's host look until nothing changes any more.
+func (w *world) step(id resource.ID) error {
+	i := w.get(id)
+	if i == nil {
+		return nil
+	}
+	k := w.keeperA
+	if i.Spec.HostID == w.hostB {
+		k = w.keeperB
+	}
+	for {
+		before := w.db.Revision()
+		if _, err := k.Step(w.t.Context(), id); err != nil {
+			return err
+		}
+		if w.db.Revision() == before {
+			return nil
+		}
+	}
+}
+
+func (w *world) expect(id resource.ID, phase string) *compute.Instance {
+	w.t.Helper()
+	w.must(w.step(id))
+	i := w.get(id)
+	if i == nil || i.Status.Phase != phase {
+		w.t.Fatalf("the phase should be %q: %+v", phase, i)
+	}
+	return i
+}
+
+// quiet is the end of each test: a full resync changes nothing.
+func (w *world) quiet() {
+	w.t.Helper()
+	before := w.db.Revision()
+	for range 2 {
+		for _, i := range store.Every(w.db.Snapshot(), compute.Instances) {
+			_ = w.step(i.ID)
+		}
+	}
+	if after := w.db.Revision(); after != before {
+		w.t.Fatalf("a resync wrote: revision %d, then %d", before, after)
+	}
+}
+
+func TestAnInstanceWaitsForItsDisksAndPortsAndThenRuns(t *testing.T) {
+	w := newWorld(t)
+	id := w.instance(w.hostA, compute.RunRunning)
+	a := &storage.Attachment{Meta: resource.Meta{ID: resource.NewID(), Project: "p"}, Spec: storage.AttachmentSpec{InstanceID: id, VolumeID: resource.NewID(), HostID: w.hostA}}
+	p := &network.Plug{Meta: resource.Meta{ID: resource.NewID(), Project: "p"}, Spec: network.PlugSpec{InstanceID: id, PortID: resource.NewID(), HostID: w.hostA}}
+	w.commit(func(b *store.Batch) { w.attachments.Create(b, a); w.plugs.Create(b, p) })
+	w.wish(id, func(s *compute.InstanceSpec) {
+		s.Disks = []compute.InstanceDisk{{AttachmentID: a.ID, VolumeID: a.Spec.VolumeID}}
+		s.NICs = []compute.InstanceNIC{{PlugID: p.ID, PortID: p.Spec.PortID, MAC: "52:54:00:00:00:01", MTU: 1442}}
+	})
+	if i := w.expect(id, compute.InstanceWaiting); len(i.Status.Problems) != 1 || !strings.Contains(i.Status.Problems[0].Message, "not open on this host") || !strings.Contains(i.Status.Problems[0].Message, "not plugged on this host") {
+		t.Fatalf("problems: %+v", i.Status.Problems)
+	}
+	w.commit(func(b *store.Batch) {
+		w.opened.Set(b, store.Find(w.db.Snapshot(), storage.Attachments, a.ID), func(s *storage.AttachmentStatus) {
+			s.Phase, s.Path, s.Format = storage.AttachmentReady, "/ds/disk", "qcow2"
+		})
+		w.plugged.Set(b, store.Find(w.db.Snapshot(), network.Plugs, p.ID), func(s *network.PlugStatus) { s.Phase, s.Device = network.PlugReady, "tap1" })
+	})
+	i := w.expect(id, compute.InstanceRunning)
+	if i.Status.PID == 0 || i.Status.StartedAt.IsZero() || len(i.Status.Problems) != 0 || i.Status.SeenGeneration != i.Generation {
+		t.Fatalf("%+v", i.Status)
+	}
+	m, _ := w.hvA.Machine(id)
+	if m.Disks[0].Path != "/ds/disk" || !m.Disks[0].Boot || m.NICs[0].Device != "tap1" || m.NICs[0].VNetHdr || m.MachineType != "pc-q35-7.2" || m.Seed["meta-data"] == "" {
+		t.Fatalf("%+v", m)
+	}
+	w.quiet()
+}
+
+func TestAnInstanceIsPausedAndGoesOn(t *testing.T) {
+	w := newWorld(t)
+	id := w.instance(w.hostA, compute.RunPaused)
+	w.expect(id, compute.InstancePaused)
+	w.wish(id, func(s *compute.InstanceSpec) { s.Run = compute.RunRunning })
+	w.expect(id, compute.InstanceRunning)
+	w.wish(id, func(s *compute.InstanceSpec) { s.Run = compute.RunPaused })
+	w.expect(id, compute.InstancePaused)
+	w.quiet()
+}
+
+func TestAGuestIsAskedAgainAndForcedInTheEnd(t *testing.T) {
+	w := newWorld(t)
+	id := w.instance(w.hostA, compute.RunRunning)
+	w.expect(id, compute.InstanceRunning)
+	w.wish(id, func(s *compute.InstanceSpec) { s.Run = compute.RunStopped })
+	w.expect(id, compute.InstanceStopping)
+	w.now = w.now.Add(11 * time.Second)
+	w.expect(id, compute.InstanceStopping)
+	if g, _ := w.hvA.Look(t.Context(), id); g.Asks != 2 {
+		t.Fatalf("asked %d times", g.Asks)
+	}
+	w.now = w.now.Add(20 * time.Second)
+	if i := w.expect(id, compute.InstanceStopped); i.Status.Exit != compute.ExitForced || i.Status.PID != 0 {
+		t.Fatalf("%+v", i.Status)
+	}
+	w.quiet()
+}
+
+func TestAGuestThatListensHasPoweredItselfOff(t *testing.T) {
+	w := newWorld(t)
+	id := w.instance(w.hostA, compute.RunPaused)
+	w.expect(id, compute.InstancePaused)
+	w.wish(id, func(s *compute.InstanceSpec) { s.Run = compute.RunStopped })
+	w.expect(id, compute.InstanceStopping) // a paused guest goes on, so that it can listen
+	w.hvA.PowerOff(id)
+	if i := w.expect(id, compute.InstanceStopped); i.Status.Exit != compute.ExitPoweredOff || i.Status.EndedAt.IsZero() {
+		t.Fatalf("%+v", i.Status)
+	}
+	w.quiet()
+}
+
+func TestHowAnInstanceEndsIsReported(t *testing.T) {
+	w := newWorld(t)
+	for exit, end := range map[compute.Exit]func(resource.ID){
+		compute.ExitCrashed:    w.hvA.Crash,
+		compute.ExitPoweredOff: w.hvA.PowerOff,
+		compute.ExitForced:     func(id resource.ID) { w.wish(id, func(s *compute.InstanceSpec) { s.Run = compute.RunKilled }) },
+		compute.ExitLost:       func(id resource.ID) { w.must(w.hvA.Remove(t.Context(), id)) },
+	} {
+		id := w.instance(w.hostA, compute.RunRunning)
+		w.expect(id, compute.InstanceRunning)
+		end(id)
+		if i := w.expect(id, compute.InstanceStopped); i.Status.Exit != exit {
+			t.Fatalf("exit %s, and should be %s", i.Status.Exit, exit)
+		}
+		w.wish(id, func(s *compute.InstanceSpec) { s.Run = compute.RunRunning })
+		w.expect(id, compute.InstanceStopped) // it is one run, and it is over
+	}
+	id := w.instance(w.hostA, compute.RunRunning)
+	w.hvA.FailNextStart(fault.New(fault.Conflict, "a disk is in use elsewhere"))
+	if i := w.expect(id, compute.InstanceStopped); i.Status.Exit != compute.ExitFailed || !strings.Contains(i.Status.ExitMessage, "in use elsewhere") {
+		t.Fatalf("%+v", i.Status)
+	}
+	w.quiet()
+}
+
+func TestNothingIsDoneBeforeTheFirstCompleteList(t *testing.T) {
+	w := newWorld(t)
+	w.hvA.FailList(errors.New("a folder cannot be read"))
+	id := w.instance(w.hostA, compute.RunRunning)
+	if err := w.step(id); err == nil {
+		t.Fatal("a step went on without an inventory")
+	}
+	if i := w.get(id); i.Status.Phase != "" || w.keeperA.Inventoried() {
+		t.Fatalf("%+v", i.Status)
+	}
+	w.hvA.FailList(nil)
+	w.expect(id, compute.InstanceRunning)
+	w.quiet()
+}
+
+func TestADeletedInstanceIsUndoneAndLetGo(t *testing.T) {
+	w := newWorld(t)
+	id := w.instance(w.hostA, compute.RunRunning)
+	w.expect(id, compute.InstanceRunning)
+	w.commit(func(b *store.Batch) { w.instances.Delete(b, w.get(id)) })
+	w.must(w.step(id))
+	if i := w.get(id); i != nil {
+		t.Fatalf("still there: %+v", i)
+	}
+	if all, _ := w.hvA.List(t.Context()); len(all) != 0 {
+		t.Fatalf("still there: %+v", all)
+	}
+	w.quiet()
+}
+
+func TestARecordWithALowerEpochIsRefused(t *testing.T) {
+	w := newWorld(t)
+	id := w.instance(w.hostA, compute.RunRunning)
+	w.expect(id, compute.InstanceRunning)
+	w.must(w.hvA.Ensure(t.Context(), onhost.Machine{ID: id, Epoch: 7}))
+	w.wish(id, func(s *compute.InstanceSpec) { s.Run = compute.RunKilled })
+	if err := w.step(id); !fault.Is(err, fault.Conflict) {
+		t.Fatalf("%v", err)
+	}
+	if g, _ := w.hvA.Look(t.Context(), id); g.State != onhost.Running {
+		t.Fatalf("%+v", g)
+	}
+	w.quiet()
+}
+
+// moving starts a machine on A with a target on B, and asks A to send.
+func moving(w *world) (source, target, op resource.ID) {
+	source, target, op = w.instance(w.hostA, compute.RunRunning), w.instance(w.hostB, compute.RunIncoming), resource.NewID()
+	w.expect(source, compute.InstanceRunning)
+	w.expect(target, compute.InstanceIncoming)
+	w.wish(source, func(s *compute.InstanceSpec) {
+		s.Outgoing = &compute.Outgoing{OperationID: op, InstanceID: target, Address: "b:1"}
+	})
+	return source, target, op
+}
+
+func (w *world) lookUntil(id resource.ID, phase string) *compute.Instance {
+	w.t.Helper()
+	for range 10 {
+		w.must(w.step(id))
+		if i := w.get(id); i.Status.Phase == phase {
+			return i
+		}
+	}
+	w.t.Fatalf("the phase should become %q: %+v", phase, w.get(id).Status)
+	return nil
+}
+
+func TestAMigrationEndsWithBothStoppedAndThenOnlyTheTargetRuns(t *testing.T) {
+	w := newWorld(t)
+	source, target, op := moving(w)
+	i := w.lookUntil(source, compute.InstanceSent)
+	if i.Status.OutgoingID != op || i.Status.TransferMillis != 500 || i.Status.DowntimeMillis != 50 {
+		t.Fatalf("%+v", i.Status)
+	}
+	w.expect(target, compute.InstanceReceived)
+	w.quiet()
+	w.commit(func(b *store.Batch) {
+		w.instances.Set(b, w.get(target), func(s *compute.InstanceSpec) { s.Run, s.Epoch = compute.RunRunning, 2 })
+		w.instances.Set(b, w.get(source), func(s *compute.InstanceSpec) { s.Run = compute.RunKilled })
+	})
+	w.expect(target, compute.InstanceRunning)
+	w.expect(source, compute.InstanceStopped)
+	if g, _ := w.hvB.Look(t.Context(), target); g.Epoch != 2 {
+		t.Fatalf("%+v", g)
+	}
+	w.quiet()
+}
+
+func TestAMigrationThatIsCalledOffLetsTheSourceGoOn(t *testing.T) {
+	w := newWorld(t)
+	source, target, _ := moving(w)
+	w.lookUntil(source, compute.InstanceSent)
+	w.wish(source, func(s *compute.InstanceSpec) { s.Outgoing = nil })
+	w.wish(target, func(s *compute.InstanceSpec) { s.Run = compute.RunKilled })
+	w.expect(source, compute.InstanceRunning)
+	w.expect(target, compute.InstanceStopped)
+	w.quiet()
+}
+
+func TestATransferThatFailsLeavesTheSourceRunningAndSaysWhy(t *testing.T) {
+	w := newWorld(t)
+	w.hvA.FailSends(errors.New("the line is cut"))
+	source, target, op := moving(w)
+	w.lookUntil(source, compute.InstanceRunning)
+	if i := w.get(source); i.Status.OutgoingID != op || i.Status.OutgoingError != "the line is cut" {
+		t.Fatalf("%+v", i.Status)
+	}
+	w.expect(target, compute.InstanceIncoming)
+	w.wish(source, func(s *compute.InstanceSpec) { s.Outgoing = nil })
+	if i := w.expect(source, compute.InstanceRunning); i.Status.OutgoingError != "" {
+		t.Fatalf("%+v", i.Status)
+	}
+	w.quiet()
+}
+
+func TestATransferIsCancelledWhenItsWishIsTakenBack(t *testing.T) {
+	w := newWorld(t)
+	w.hvA.TransferSteps = 100
+	source, _, _ := moving(w)
+	w.must(func() error { _, err := w.keeperA.Step(t.Context(), source); return err }())
+	if i := w.get(source); i.Status.Phase != compute.InstanceSending {
+		t.Fatalf("%+v", i.Status)
+	}
+	w.wish(source, func(s *compute.InstanceSpec) { s.Outgoing = nil })
+	w.expect(source, compute.InstanceRunning)
+	w.quiet()
+}
+
+func TestAGuestWithoutARecordIsEndedOnlyWhenItWasMissedTwice(t *testing.T) {
+	w := newWorld(t)
+	synced := false
+	s := onhost.NewSweeper(w.db, w.hostA, w.hvA, func() bool { return synced })
+	known := w.instance(w.hostA, compute.RunRunning)
+	w.expect(known, compute.InstanceRunning)
+	w.must(w.hvA.Ensure(t.Context(), onhost.Machine{ID: resource.NewID(), Epoch: 1}))
+	count := func(wanted int) {
+		t.Helper()
+		w.must(s.Sweep(t.Context()))
+		if all, _ := w.hvA.List(t.Context()); len(all) != wanted {
+			t.Fatalf("%d guests, and should be %d", len(all), wanted)
+		}
+	}
+	count(2)
+	w.now = w.now.Add(time.Hour)
+	count(2) // the servers cannot be heard
+	synced = true
+	count(2)
+	w.now = w.now.Add(time.Minute)
+	count(2)
+	w.now = w.now.Add(2 * time.Minute)
+	count(1)
+	w.quiet()
+}

@@ -1,0 +1,179 @@
+package qemu
+
+import (
+	"context"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/virga-cloud/virga/compute/onhost"
+	"github.com/virga-cloud/virga/compute/onhost/seed"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/host"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func goldenMachine() onhost.Machine {
+	return onhost.Machine{
+		ID: "0199c0de-0000-7000-8000-000000000001", VMID: "0199c0de-0000-7000-8000-000000000002", Boot: 3, Epoch: 4,
+		CPUs: 2, MemoryMiB: 512, MachineType: "pc-q35-7.2", Accelerator: host.TCG, UID: 70001,
+		Disks: []onhost.Disk{
+			{Path: "/ds/a,b.qcow2", Format: "qcow2", Serial: "0199c0de-0000-7000-8000-000000000003", Boot: true},
+			{Path: "/ds/c.raw", Format: "raw", Serial: "0199c0de-0000-7000-8000-000000000004"},
+		},
+		NICs: []onhost.NIC{{Device: "vtap1", MAC: "52:54:00:00:00:01", MTU: 1442}, {Device: "vtap2", MAC: "52:54:00:00:00:02"}},
+		Seed: seed.Files{"meta-data": ""},
+	}
+}
+
+func TestTheCommandLineIsAsInTheGoldenFiles(t *testing.T) {
+	place := Place{Sockets: "/run/virga/i/vm", SeedPath: "/run/virga/i/seed.iso", TapFDs: []int{3, 4}, Direct: []bool{true, false}, AIO: "io_uring"}
+	incoming := goldenMachine()
+	incoming.Incoming = true
+	kvm := goldenMachine()
+	kvm.Accelerator, kvm.CPUModel = host.KVM, ""
+	bare := onhost.Machine{
+		ID: "0199c0de-0000-7000-8000-000000000001", VMID: "0199c0de-0000-7000-8000-000000000002", CPUs: 1, MemoryMiB: 128, MachineType: "pc-q35-7.2",
+		CPUModel: "qemu64", Accelerator: host.TCG, Screen: onhost.NoScreen, Kernel: "/boot/vmlinuz", Initrd: "/boot/initrd", Append: "console=ttyS0",
+	}
+	for name, m := range map[string]onhost.Machine{"full": goldenMachine(), "incoming": incoming, "kvm": kvm, "bare": bare} {
+		var b strings.Builder
+		for _, word := range Arguments(m, place) {
+			if strings.HasPrefix(word, "-") && b.Len() > 0 {
+				b.WriteString("\n")
+			} else if b.Len() > 0 {
+				b.WriteString(" ")
+			}
+			b.WriteString(word)
+		}
+		path, got := filepath.Join("testdata", name+".args"), b.String()+"\n"
+		if *update {
+			must(t, os.MkdirAll("testdata", 0o755))
+			must(t, os.WriteFile(path, []byte(got), 0o644))
+		}
+		if want, err := os.ReadFile(path); err != nil || string(want) != got {
+			t.Errorf("%s (run with -update to accept): %v\n%s", path, err, got)
+		}
+	}
+}
+
+func TestBothEndsOfAMigrationHaveTheSameTopology(t *testing.T) {
+	source, target := goldenMachine(), goldenMachine()
+	target.ID, target.Incoming, target.Epoch = "0199c0de-0000-7000-8000-000000000009", true, 5
+	devices := func(m onhost.Machine, sockets string) (out []string) {
+		all := Arguments(m, Place{Sockets: sockets, SeedPath: sockets + "/s", TapFDs: []int{3, 4}})
+		for i, word := range all {
+			if word == "-device" || word == "-machine" || word == "-smp" || word == "-m" || word == "-object" {
+				out = append(out, all[i+1])
+			}
+		}
+		return out
+	}
+	a, b := devices(source, "/a"), devices(target, "/b")
+	if strings.Join(a, "\n") != strings.Join(b, "\n") {
+		t.Fatalf("%v\n%v", a, b)
+	}
+}
+
+func TestAMissingOrOldEmulatorIsSaidSo(t *testing.T) {
+	dir := t.TempDir()
+	old := filepath.Join(dir, "old")
+	must(t, os.WriteFile(old, []byte("#!/bin/sh\necho QEMU emulator version 6.1.0\n"), 0o755))
+	for binary, words := range map[string]string{filepath.Join(dir, "none"): "install", old: "at least 7.2"} {
+		_, err := Probe(t.Context(), binary)
+		if !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), words) {
+			t.Errorf("%s: %v", binary, err)
+		}
+		d, err := New(Config{RunDir: runDir(t), Binary: binary})
+		must(t, err)
+		id := resource.NewID()
+		if err := d.Ensure(t.Context(), onhost.Machine{ID: id}); !fault.Is(err, fault.Precondition) {
+			t.Errorf("%v", err)
+		}
+		if g := look(t, d, id); g.State != onhost.Absent {
+			t.Errorf("something is there: %+v", g)
+		}
+		d.Close()
+	}
+	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
+		return
+	}
+	info, err := Probe(context.Background(), "qemu-system-x86_64")
+	if err != nil || info.Major < 7 || !strings.HasPrefix(info.MachineType, "pc-q35-") {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
+func TestAPathThatIsTooLongForSocketsIsRefused(t *testing.T) {
+	if _, err := New(Config{RunDir: "/tmp/" + strings.Repeat("x", 60)}); !fault.Is(err, fault.Invalid) {
+		t.Fatalf("%v", err)
+	}
+}
+
+func TestATapIsHandedOverAndOneThatIsNotThereIsNeverMade(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs a network namespace of its own")
+	}
+	runtime.LockOSThread() // never unlocked: the thread goes with its namespace
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Skipf("no network namespace: %v", err)
+	}
+	if out, err := exec.Command("ip", "tuntap", "add", "vtest0", "mode", "tap").CombinedOutput(); err != nil {
+		t.Skipf("no tap: %s", out)
+	}
+	must(t, exec.Command("ip", "link", "set", "vtest0", "up").Run())
+	d := house(t, Config{})
+	m := machine(t, "")
+	m.NICs = []onhost.NIC{{Device: "vtest1", MAC: "52:54:00:00:00:01", MTU: 1400}}
+	if err := d.Ensure(t.Context(), m); !fault.Is(err, fault.Unavailable) {
+		t.Fatalf("a tap that is not there: %v", err)
+	}
+	if g := look(t, d, m.ID); g.State != onhost.Absent {
+		t.Fatalf("a start that may be tried again left %+v", g)
+	}
+	for _, header := range []bool{false, true} {
+		m := machine(t, "")
+		m.NICs = []onhost.NIC{{Device: "vtest0", MAC: "52:54:00:00:00:01", MTU: 1400, VNetHdr: header}}
+		must(t, d.Ensure(t.Context(), m))
+		out, err := exec.Command("ip", "-d", "link", "show", "vtest0").Output()
+		if err != nil || strings.Contains(string(out), "NO-CARRIER") || strings.Contains(string(out), "vnet_hdr on") != header {
+			t.Fatalf("vnet_hdr wanted: %v\n%s %v", header, out, err)
+		}
+		must(t, d.Remove(t.Context(), m.ID))
+	}
+}
+
+func TestAWrapperInFrontOfTheEmulatorCanBreakItAndIsAdopted(t *testing.T) {
+	dir := runDir(t)
+	d := house(t, Config{})
+	wrapper := filepath.Join(dir, "qemu")
+	must(t, os.WriteFile(wrapper, []byte("#!/bin/sh\ncase \"$*\" in *-version*|*help*) exec qemu-system-x86_64 \"$@\";; esac\ntest -e \"$0.fail\" && { echo 'qemu: broken on purpose' >&2; exit 3; }\nexec qemu-system-x86_64 \"$@\"\n"), 0o755))
+	d.cfg.Binary = wrapper
+	m := machine(t, "")
+	must(t, os.WriteFile(wrapper+".fail", nil, 0o644))
+	if err := d.Ensure(t.Context(), m); err == nil || !strings.Contains(err.Error(), "broken on purpose") {
+		t.Fatalf("%v", err)
+	}
+	must(t, os.Remove(wrapper+".fail"))
+	must(t, d.Remove(t.Context(), m.ID))
+	must(t, d.Ensure(t.Context(), m))
+	// The daemon dies before it has written the number down: the emulator is found by its name.
+	g := d.guests[m.ID]
+	pid := g.saved.PID
+	g.saved.PID, g.saved.Ticks = 0, 0
+	must(t, g.keep())
+	d.Close()
+	again := house(t, Config{RunDir: d.cfg.RunDir})
+	if g := look(t, again, m.ID); g.PID != pid || g.State != onhost.Paused {
+		t.Fatalf("%+v", g)
+	}
+	must(t, again.Remove(t.Context(), m.ID))
+}

@@ -101,11 +101,22 @@ func (t Tool) Resize(ctx context.Context, f File, size int64) error {
 	return err
 }
 
-// Check looks for damage; leaked clusters, which only cost space, are no damage.
-func (t Tool) Check(ctx context.Context, f File) error {
-	_, err := t.run(ctx, call{doing: "check " + f.Path, args: []string{"check", "-q", "-U", "-f", f.Format, f.Path},
+// Check looks for damage in a qcow2 file; leaked clusters, which only cost space, are no damage. It
+// returns where the content ends in the file, in bytes: a file that is shorter is cut off, and
+// would be read as zeros there.
+func (t Tool) Check(ctx context.Context, f File) (end int64, err error) {
+	out, err := t.run(ctx, call{doing: "check " + f.Path, args: []string{"check", "-U", "--output=json", "-f", f.Format, f.Path},
 		paths: []string{f.Path}, readOnly: 1, fine: []int{3}})
-	return err
+	if err != nil {
+		return 0, err
+	}
+	var c struct {
+		End int64 `json:"image-end-offset"`
+	}
+	if err := json.Unmarshal(out, &c); err != nil {
+		return 0, &Error{Doing: "check " + f.Path, Why: "qemu-img answers no JSON: " + err.Error()}
+	}
+	return c.End, nil
 }
 
 // Measure says how many bytes a qcow2 copy of the disk takes now, and at most.

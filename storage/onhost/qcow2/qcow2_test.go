@@ -35,7 +35,11 @@ func TestALinkedCloneIsThinAndGrows(t *testing.T) {
 	if info.VirtualSize != 256*mib || info.Backing != base || info.BackingType != QCOW2 || info.ClusterSize != 128<<10 || info.ActualSize > 2*mib {
 		t.Fatalf("unexpected: %+v", info)
 	}
-	must(t, tool.Check(ctx, File{clone, QCOW2}))
+	end, err := tool.Check(ctx, File{clone, QCOW2})
+	must(t, err)
+	if end < 128<<10 || end > mib {
+		t.Fatalf("the content ends at %d", end)
+	}
 	if err := tool.Resize(ctx, File{clone, QCOW2}, mib); err == nil {
 		t.Fatal("shrinking was allowed")
 	}

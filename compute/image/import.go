@@ -1,0 +1,169 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/operation"
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+// Recipe builds an image to a file.
+type Recipe func(ctx context.Context, to string, tell func(string)) error
+
+// Options of the service.
+type ServiceOptions struct {
+	Importer Importer
+	Download Downloader
+	// Recipes are what can be built, by name: "tiny", "debian/12".
+	Recipes map[string]Recipe
+	// MaxUploadMiB is the largest file that is taken; 0: 64 GiB.
+	MaxUploadMiB int64
+}
+
+// Service is the server's part of images: the loop, the operation, the upload and the blobs.
+type Service struct {
+	ServiceOptions
+	db         *store.DB
+	statuses   *store.StatusWriter[compute.ImageSpec, compute.ImageStatus]
+	operations *store.SpecWriter[operation.Spec, operation.Status]
+	sweeps     sweeps
+	uploads    uploads
+}
+
+// NewService makes the service. It writes the statuses of images, and starts operations.
+func NewService(db *store.DB, statuses *store.StatusWriter[compute.ImageSpec, compute.ImageStatus],
+	operations *store.SpecWriter[operation.Spec, operation.Status], o ServiceOptions) *Service {
+	return &Service{ServiceOptions: o, db: db, statuses: statuses, operations: operations, uploads: uploads{busy: map[string]bool{}}}
+}
+
+// ImportType names the operation.
+const ImportType = "image.import"
+
+// Definition is the operation that imports an image.
+func (s *Service) Definition() operation.Definition {
+	return operation.Definition{Type: ImportType, Doc: "Bring an image's content into the cloud.", Steps: []operation.Step{
+		{Name: "obtain", Doc: "Fetch or build the content, where it was not uploaded.", Do: s.obtain, Undo: s.discard},
+		{Name: "check", Doc: "Compare the checksum, and refuse what is no image or is hostile.", Do: s.check, Undo: s.discard},
+		{Name: "convert", Doc: "Make a standalone qcow2 file of it.", Do: s.convert, Undo: s.discard},
+		{Name: "keep", Doc: "Move it into the store of images.", Do: s.keepStep, Undo: s.discard},
+		{Name: "publish", Doc: "The image is ready.", Do: s.publish, Commit: true},
+		{Name: "clean", Doc: "Remove what was staged.", Do: s.discard},
+	}}
+}
+
+func (s *Service) image(r *operation.Run) (*compute.Image, error) {
+	return store.Need(r.DB.Snapshot(), compute.Images, r.Operation.Spec.Target.ID)
+}
+
+func (s *Service) discard(_ context.Context, r *operation.Run) error {
+	return s.Importer.Blobs.discard(r.Operation.Spec.Target.ID)
+}
+
+const content, converted = "content", "converted"
+
+func (s *Service) obtain(ctx context.Context, r *operation.Run) error {
+	i, err := s.image(r)
+	if err != nil {
+		return err
+	}
+	file := s.Importer.Blobs.staged(i.ID, content)
+	if _, err := os.Lstat(file); err == nil {
+		return nil
+	}
+	switch source := i.Spec.Source; source.Type {
+	case compute.Upload:
+		return fault.New(fault.Precondition, "the content that was sent is not on this server any more; delete the image and send it again")
+	case compute.URL:
+		return s.Download.Fetch(ctx, source.URL, file, func(done, total int64) {
+			r.Tell(done/mib, total/mib, fmt.Sprintf("fetched %d of %d MiB", done/mib, total/mib))
+		})
+	case compute.Build:
+		return s.build(ctx, r, source.Recipe, file)
+	default:
+		return fault.New(fault.Invalid, "an image cannot come from %q", source.Type)
+	}
+}
+
+func (s *Service) build(ctx context.Context, r *operation.Run, name, file string) error {
+	recipe := s.Recipes[name]
+	if recipe == nil {
+		return fault.New(fault.Invalid, "there is no recipe %q", name)
+	}
+	half := file + half
+	defer os.Remove(half)
+	if err := recipe(ctx, half, func(words string) { r.Tell(0, 0, words) }); err != nil {
+		return err
+	}
+	return os.Rename(half, file)
+}
+
+func (s *Service) check(ctx context.Context, r *operation.Run) error {
+	i, err := s.image(r)
+	if err != nil {
+		return err
+	}
+	e, err := s.Importer.Examine(ctx, s.Importer.Blobs.staged(i.ID, content), Options{Checksum: i.Spec.Source.Checksum})
+	if err != nil {
+		return err
+	}
+	return r.Give(e)
+}
+
+func (s *Service) convert(ctx context.Context, r *operation.Run) error {
+	e, _, err := operation.Output[Examined](r, "check")
+	if err != nil {
+		return err
+	}
+	to := s.Importer.Blobs.staged(r.Operation.Spec.Target.ID, converted)
+	return s.Importer.Convert(ctx, e, to, Options{Tell: func(percent int) {
+		r.Tell(int64(percent), 100, fmt.Sprintf("converted %d %%", percent))
+	}})
+}
+
+// kept is what the step keep gives.
+type kept struct {
+	Digest string `json:"digest"`
+	Bytes  int64  `json:"bytes"`
+}
+
+func (s *Service) keepStep(ctx context.Context, r *operation.Run) error {
+	file := s.Importer.Blobs.staged(r.Operation.Spec.Target.ID, converted)
+	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
+		// we died after the file was moved and before the journal knew: make it again
+		if err := s.convert(ctx, r); err != nil {
+			return err
+		}
+	}
+	digest, size, err := s.Importer.Blobs.keep(ctx, file)
+	if err != nil {
+		return err
+	}
+	return r.Give(kept{digest, size})
+}
+
+func (s *Service) publish(_ context.Context, r *operation.Run) error {
+	i, err := s.image(r)
+	if err != nil {
+		return err
+	}
+	e, _, err := operation.Output[Examined](r, "check")
+	if err != nil {
+		return err
+	}
+	k, there, err := operation.Output[kept](r, "keep")
+	if err != nil || !there {
+		return fault.New(fault.Internal, "publish image %s: its content is not known (%v)", i.Name, err)
+	}
+	s.statuses.Set(r.Batch, i, func(t *compute.ImageStatus) {
+		t.SeenGeneration, t.Problems = i.Generation, nil
+		t.Phase, t.SourceFormat, t.Digest = compute.ImageReady, named(e.Format), k.Digest
+		t.SizeMiB, t.VirtualMiB = inMiB(k.Bytes), inMiB(e.VirtualBytes)
+	})
+	return nil
+}

@@ -154,11 +154,7 @@ func TestWhatIsHostileOrDamagedIsRefusedInWords(t *testing.T) {
 		"external data file": {func(dir string) string {
 			return sample(t, dir, "qcow2", "-o", "data_file="+filepath.Join(dir, "data"))
 		}, "external data file"},
-		"encrypted": {func(dir string) string {
-			file := filepath.Join(dir, "s")
-			qemuImg(t, "create", "-q", "-f", "qcow2", "--object", "secret,id=s,data=x", "-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", file, "1M")
-			return file
-		}, "encrypted"},
+		"encrypted":     {func(dir string) string { return patched(t, sample(t, dir, "qcow2"), 32, []byte{0, 0, 0, 2}) }, "encrypted"},
 		"absurd size":   {func(dir string) string { return patched(t, sample(t, dir, "qcow2"), 24, be64(1<<60)) }, "at most 1024 are taken"},
 		"negative size": {func(dir string) string { return patched(t, sample(t, dir, "qcow2"), 24, be64(1<<63)) }, "makes no sense"},
 		"large but honest": {func(dir string) string {

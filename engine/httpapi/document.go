@@ -3,8 +3,11 @@ package httpapi
 import (
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
+	"strings"
 	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -28,14 +31,33 @@ func (a *API) problemSchema() *huma.Schema {
 	return a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")
 }
 
-// WriteOpenAPI writes the document of all routes that are registered, as YAML.
+// WriteOpenAPI writes the document of all routes that are registered, as YAML. Called within the
+// repository it adds the words of the source's comments.
 func WriteOpenAPI(a *API, w io.Writer) error {
+	module := strings.TrimSuffix(reflect.TypeFor[API]().PkgPath(), "/engine/httpapi")
+	if root := repository(module); root != "" {
+		if err := Explain(a, root, module); err != nil {
+			return err
+		}
+	}
 	data, err := a.OpenAPI().YAML()
 	if err != nil {
 		return fault.New(fault.Internal, "write the OpenAPI document: %w", err)
 	}
 	_, err = w.Write(data)
 	return err
+}
+
+// repository is the folder above the working directory that holds the module; empty if none does.
+func repository(module string) string {
+	dir, err := os.Getwd()
+	for ; err == nil && dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		data, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil && strings.HasPrefix(string(data), "module "+module+"\n") {
+			return dir
+		}
+	}
+	return ""
 }
 
 // document is what is served: the document that the program was built with, which has the words of

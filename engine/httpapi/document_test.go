@@ -22,9 +22,6 @@ func TestTheReferenceIsPlainAndNamesEveryRoute(t *testing.T) {
 
 func TestTheDocumentHasTheWordsOfTheSource(t *testing.T) {
 	y := newToy(t)
-	if err := Explain(y.API, "../..", "github.com/virga-cloud/virga"); err != nil {
-		t.Fatal(err)
-	}
 	var out bytes.Buffer
 	if err := WriteOpenAPI(y.API, &out); err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ const (
 	ownTTL      = 30 // seconds: names follow the machines
 	askTimeout  = 2 * time.Second
 	udpCapacity = 1232 // bytes that pass every path in one packet
+	askAtOnce   = 64   // questions of one network that wait for forwarders at the same time
 )
 
 // Responder is DNS for all networks of a host.
@@ -47,6 +48,7 @@ type server struct {
 	system   func() []string
 	udp, tcp *dns.Server
 	place    onhost.Place
+	asking   chan struct{} // full: a machine that floods harms its own network alone
 	wg       sync.WaitGroup
 }
 
@@ -72,7 +74,7 @@ func (r *Responder) Ensure(ctx context.Context, place onhost.Place, scene onhost
 		packets.Close()
 		return err
 	}
-	s := &server{system: r.system, place: place}
+	s := &server{system: r.system, place: place, asking: make(chan struct{}, askAtOnce)}
 	s.scene.Store(&scene)
 	s.start(packets, streams)
 	r.servers[id] = s
@@ -152,6 +154,13 @@ func (s *server) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 
 // forward asks each forwarder in turn. Nobody to ask is a failure at once, not a silence.
 func (s *server) forward(q *dns.Msg, overTCP bool) *dns.Msg {
+	failed := new(dns.Msg).SetRcode(q, dns.RcodeServerFailure)
+	select {
+	case s.asking <- struct{}{}:
+		defer func() { <-s.asking }()
+	default:
+		return failed
+	}
 	var ask []string
 	for _, f := range s.scene.Load().Zone.Spec.Forwarders {
 		ask = append(ask, net.JoinHostPort(f, "53"))
@@ -170,8 +179,7 @@ func (s *server) forward(q *dns.Msg, overTCP bool) *dns.Msg {
 			return reply
 		}
 	}
-	failed := new(dns.Msg)
-	return failed.SetRcode(q, dns.RcodeServerFailure)
+	return failed
 }
 
 func hostForwarders() []string {

@@ -39,6 +39,9 @@ type Config struct {
 	// Outside is the address of this host on br-ex, as CIDR, and OutsideMAC its hardware address:
 	// the same on every host. ExternalNetwork is what OVN calls it.
 	Outside, OutsideMAC, ExternalNetwork string
+	// HostPorts are TCP ports of this host that machines may reach by way of br-ex; they may ping it
+	// anyhow, and reach nothing else of it.
+	HostPorts []int
 	// System is the socket of an Open vSwitch that the host may run; empty: the distribution's.
 	System string
 }

@@ -36,8 +36,12 @@ func unguardScript(table, device string) string {
 
 // outsideScript translates what leaves the virtual networks, and keeps the machines in them from
 // the host itself (they may ping it) and from each other by way of it.
-func outsideScript(table, device, cidr string) string {
+func outsideScript(table, device, cidr string, open []int) string {
 	p := netip.MustParsePrefix(cidr).Masked()
+	var allow strings.Builder
+	for _, port := range open {
+		fmt.Fprintf(&allow, "		tcp dport %d accept\n", port)
+	}
 	return fmt.Sprintf(`add table inet %[1]s
 delete table inet %[1]s
 table inet %[1]s {
@@ -56,10 +60,10 @@ table inet %[1]s {
 		iifname != "%[2]s" accept
 		ct state established,related accept
 		icmp type echo-request accept
-		drop
+%[4]s		drop
 	}
 }
-`, table, device, p)
+`, table, device, p, allow.String())
 }
 
 func dropTablesScript(table string) string {

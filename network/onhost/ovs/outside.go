@@ -29,7 +29,7 @@ func (s *Switch) setupOutside(ctx context.Context) error {
 		return err
 	}
 	// The rules stand before the device is up.
-	if err := nft(ctx, outsideScript(s.config.table(), external, s.config.Outside)); err != nil {
+	if err := nft(ctx, outsideScript(s.config.table(), external, s.config.Outside, s.config.HostPorts)); err != nil {
 		return err
 	}
 	if err := silence(external); err != nil {

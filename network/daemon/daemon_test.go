@@ -1,0 +1,123 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func server(t *testing.T) Program {
+	t.Helper()
+	path, err := exec.LookPath("ovsdb-server")
+	if err != nil {
+		t.Skip("ovsdb-server is not installed")
+	}
+	dir, err := os.MkdirTemp("/tmp", "vd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	schema, db := "/usr/share/openvswitch/vswitch.ovsschema", filepath.Join(dir, "x.db")
+	for range 2 { // the second time it is there, and new enough
+		if err := EnsureDatabase(t.Context(), db, schema); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pid := filepath.Join(dir, "x.pid")
+	p := Program{Name: "x", Path: path, PIDFile: pid, Args: []string{db, "--remote=punix:" + dir + "/x.sock", "--pidfile=" + pid,
+		"--unixctl=" + dir + "/x.ctl", "--detach", "--no-chdir", "-vconsole:off", "-vsyslog:off"}}
+	t.Cleanup(func() { _ = p.Stop(context.Background()) })
+	return p
+}
+
+func TestAProgramIsAdoptedAndNotStartedTwice(t *testing.T) {
+	p := server(t)
+	if started, err := p.Ensure(t.Context()); err != nil || !started {
+		t.Fatalf("started=%v: %v", started, err)
+	}
+	pid := p.PID()
+	if started, err := p.Ensure(t.Context()); err != nil || started || p.PID() != pid {
+		t.Errorf("started=%v, process %d, then %d: %v", started, pid, p.PID(), err)
+	}
+	for range 2 {
+		if err := p.Stop(t.Context()); err != nil || p.PID() != 0 {
+			t.Errorf("it runs on as %d: %v", p.PID(), err)
+		}
+	}
+}
+
+func TestANumberInAnOldPIDFileIsNobody(t *testing.T) {
+	p := server(t)
+	// Our own process has the path on no command line and holds no lock; it must survive a Stop.
+	if err := os.WriteFile(p.PIDFile, fmt.Append(nil, os.Getpid()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// A stranger that names the file, but does not hold it.
+	stranger := exec.Command("sh", "-c", "sleep 60 # "+p.PIDFile)
+	if err := stranger.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stranger.Process.Kill(); _ = stranger.Wait() }()
+	if err := os.WriteFile(p.PIDFile, fmt.Append(nil, stranger.Process.Pid), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if pid := p.PID(); pid != 0 {
+		t.Errorf("the stranger %d is taken for ours", pid)
+	}
+	if err := p.Stop(t.Context()); err != nil || stranger.Process.Signal(syscall.Signal(0)) != nil {
+		t.Errorf("the stranger was ended: %v", err)
+	}
+	if started, err := p.Ensure(t.Context()); err != nil || !started {
+		t.Errorf("started=%v: %v", started, err)
+	}
+}
+
+func TestWhatIsKilledIsStartedAgain(t *testing.T) {
+	p := server(t)
+	k := NewKeeper(p)
+	k.every = 20 * time.Millisecond
+	if err := k.Ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); k.Run(ctx) }()
+	first := p.PID()
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); p.PID() == 0 || p.PID() == first; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it was not started again")
+		}
+	}
+	cancel()
+	<-done
+	if err := k.Stop(t.Context()); err != nil || p.PID() != 0 {
+		t.Errorf("it runs on as %d: %v", p.PID(), err)
+	}
+}
+
+func TestAProgramThatIsNotThereIsNamed(t *testing.T) {
+	p := Program{Name: "ghost", Path: "/nowhere/ghost", PIDFile: t.TempDir() + "/ghost.pid"}
+	if _, err := p.Ensure(t.Context()); err == nil || !strings.Contains(err.Error(), "not installed") {
+		t.Errorf("it says %v", err)
+	}
+}
+
+func TestVersionsAreComparedByNumber(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{{"7.0.1", "7.0.0", true}, {"7.0.0", "7.0.0", false}, {"7.10.0", "7.9.0", true}, {"6.9.0", "7.0.0", false}} {
+		if newer(c.a, c.b) != c.want {
+			t.Errorf("%s newer than %s: %v", c.a, c.b, !c.want)
+		}
+	}
+}

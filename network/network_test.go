@@ -1,0 +1,241 @@
+package network_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/engine/store/memory"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/network"
+)
+
+type world struct {
+	t     testing.TB
+	db    *store.DB
+	loops []*reconcile.Loop
+	seed  network.Seeder
+	ports *store.SpecWriter[network.PortSpec, network.PortStatus]
+	plugs *store.SpecWriter[network.PlugSpec, network.PlugStatus]
+}
+
+func newWorld(t testing.TB) *world {
+	ledger := store.NewLedger()
+	catalog := resource.NewCatalog(network.Networks, network.Subnets, network.Ports, network.Plugs, network.Zones, host.Hosts)
+	db := store.NewDB(memory.New(), catalog)
+	w := network.NewWriters(ledger)
+	out := &world{t: t, db: db, seed: network.Seeder{Networks: store.Specs(ledger, network.Networks, "api"), Subnets: store.Specs(ledger, network.Subnets, "api")},
+		ports: store.Specs(ledger, network.Ports, "api"), plugs: store.Specs(ledger, network.Plugs, "compute"),
+		loops: []*reconcile.Loop{network.NewNetworkLoop(db, w), network.NewSubnetLoop(db, w), network.NewPortLoop(db, w)}}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = db.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	if err := ledger.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func (w *world) commit(change func(*store.Batch)) {
+	w.t.Helper()
+	b := w.db.Begin()
+	change(b)
+	if err := w.db.Commit(context.Background(), b); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// settle steps every loop for every record until nothing changes; it does not settle for ever.
+func (w *world) settle() {
+	w.t.Helper()
+	for range 20 {
+		before := w.db.Revision()
+		for _, l := range w.loops {
+			for x := range w.db.Snapshot().OfKind(l.Kind) {
+				if _, err := l.Step(context.Background(), x.Head().ID); err != nil {
+					w.t.Fatalf("%s: %v", l.Name, err)
+				}
+			}
+		}
+		if w.db.Revision() == before {
+			return
+		}
+	}
+	w.t.Fatal("a full resync still changes something")
+}
+
+func (w *world) defaults(project string) (*network.Network, *network.Subnet) {
+	w.t.Helper()
+	w.commit(func(b *store.Batch) { w.seed.SeedDefaults(b, project) })
+	s := w.db.Snapshot()
+	return store.Named(s, network.Networks, project, network.DefaultNetwork), store.Named(s, network.Subnets, project, network.DefaultNetwork)
+}
+
+func (w *world) port(n *network.Network, s *network.Subnet, name string) *network.Port {
+	w.t.Helper()
+	p := &network.Port{Meta: resource.Meta{ID: resource.NewID(), Name: name, Project: n.Project}, Spec: network.PortSpec{NetworkID: n.ID, SubnetID: s.ID, Hostname: name}}
+	var err error
+	if p.Spec.MAC, p.Spec.Address, err = network.AllocatePort(w.db.Snapshot(), n, s, network.Wish{PortID: p.ID}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.commit(func(b *store.Batch) { w.ports.Create(b, p, network.Holder); network.ClaimPort(b, p) })
+	return p
+}
+
+func TestANetworkGetsAnOutsideAddressAndAZone(t *testing.T) {
+	w := newWorld(t)
+	n, s := w.defaults("a")
+	other, _ := w.defaults("b")
+	p := w.port(n, s, "web")
+	hostID := resource.NewID()
+	w.commit(func(b *store.Batch) {
+		w.plugs.Create(b, &network.Plug{Meta: resource.Meta{Project: "a"}, Spec: network.PlugSpec{PortID: p.ID, NetworkID: n.ID, HostID: hostID}}, network.AgentHolder)
+	})
+	w.settle()
+	snap := w.db.Snapshot()
+	a, b := store.Find(snap, network.Networks, n.ID).Status.OutsideAddress, store.Find(snap, network.Networks, other.ID).Status.OutsideAddress
+	if a == "" || b == "" || a == b || a == network.OutsideGateway || b == network.OutsideGateway {
+		t.Errorf("outside addresses %q and %q", a, b)
+	}
+	zones := store.Referring(snap, network.Zones, n.ID)
+	if len(zones) != 1 {
+		t.Fatalf("%d zones, not 1", len(zones))
+	}
+	z := zones[0].Spec
+	if z.Names["web"] != p.Spec.Address || !slices.Equal(z.HostIDs, []resource.ID{hostID}) || !slices.Equal(z.Services, []string{"10.20.0.2/20"}) || z.Domain != "internal" {
+		t.Errorf("the zone is %+v", z)
+	}
+	if free := store.Find(snap, network.Subnets, s.ID).Status.FreeAddresses; free != 4096-4-1 {
+		t.Errorf("%d addresses are free, not %d", free, 4096-4-1)
+	}
+}
+
+func TestADeletedNetworkGoesFromTheInsideOut(t *testing.T) {
+	w := newWorld(t)
+	n, s := w.defaults("a")
+	p := w.port(n, s, "web")
+	w.settle()
+	plug := &network.Plug{Meta: resource.Meta{Project: "a"}, Spec: network.PlugSpec{PortID: p.ID, NetworkID: n.ID, HostID: "h"}}
+	w.commit(func(b *store.Batch) { w.plugs.Create(b, plug, network.AgentHolder) })
+	snap := w.db.Snapshot()
+	w.commit(func(b *store.Batch) {
+		w.ports.Delete(b, store.Find(snap, network.Ports, p.ID))
+		w.seed.Subnets.Delete(b, store.Find(snap, network.Subnets, s.ID))
+		w.seed.Networks.Delete(b, store.Find(snap, network.Networks, n.ID))
+	})
+	w.settle()
+	if snap = w.db.Snapshot(); store.Find(snap, network.Ports, p.ID) == nil || store.Find(snap, network.Networks, n.ID) == nil {
+		t.Fatal("a port with a plug went, or its network")
+	}
+	w.commit(func(b *store.Batch) { // the agent lets go
+		x := store.Find(w.db.Snapshot(), network.Plugs, plug.ID)
+		store.Release(b, x, network.AgentHolder)
+		w.plugs.Delete(b, x)
+	})
+	w.settle()
+	entries, _, err := w.db.Store().List(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		t.Errorf("%s is left", e.Key)
+	}
+}
+
+func TestAnAddressIsNeverGivenTwice(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		w := newWorld(t)
+		n := &network.Network{Meta: resource.Meta{ID: resource.NewID(), Name: "n", Project: "a"}}
+		n.Spec.Default()
+		s := &network.Subnet{Meta: resource.Meta{ID: resource.NewID(), Name: "s", Project: "a"}, Spec: network.SubnetSpec{NetworkID: n.ID, CIDR: rapid.SampledFrom([]string{"10.1.0.0/29", "10.1.0.0/28"}).Draw(r, "cidr")}}
+		s.Spec.Default()
+		w.commit(func(b *store.Batch) {
+			w.seed.Networks.Create(b, n, network.Holder)
+			w.seed.Subnets.Create(b, s, network.Holder)
+		})
+		taken, room := map[string]bool{}, map[string]int{"10.1.0.0/29": 4, "10.1.0.0/28": 12}[s.Spec.CIDR]
+		for range room {
+			p := w.port(n, s, fmt.Sprintf("p%d", len(taken)))
+			if taken[p.Spec.Address] || p.Spec.Address == s.Spec.Gateway || p.Spec.Address == s.Spec.Service {
+				r.Fatalf("%s is given twice", p.Spec.Address)
+			}
+			taken[p.Spec.Address] = true
+		}
+		_, _, err := network.AllocatePort(w.db.Snapshot(), n, s, network.Wish{PortID: resource.NewID()})
+		if !fault.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), fmt.Sprintf("all %d", room)) {
+			r.Fatalf("a full subnet says %v", err)
+		}
+	})
+}
+
+func TestAWishedAddressIsRefusedWithTheReason(t *testing.T) {
+	w := newWorld(t)
+	n, s := w.defaults("a")
+	p := w.port(n, s, "web")
+	for address, want := range map[string]struct {
+		kind fault.Kind
+		word string
+	}{
+		"10.20.0.1":    {fault.Exists, "gateway"},
+		"10.20.0.2":    {fault.Exists, "DNS"},
+		"10.20.0.0":    {fault.Invalid, "range itself"},
+		"10.20.15.255": {fault.Invalid, "broadcast"},
+		"10.20.16.1":   {fault.Invalid, "outside"},
+		"fe80::1":      {fault.Invalid, "IPv4"},
+		p.Spec.Address: {fault.Exists, "port web has it"},
+	} {
+		_, _, err := network.AllocatePort(w.db.Snapshot(), n, s, network.Wish{PortID: "x", Address: address})
+		if !fault.Is(err, want.kind) || !strings.Contains(err.Error(), want.word) {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	if _, _, err := network.AllocatePort(w.db.Snapshot(), n, s, network.Wish{PortID: "x", MAC: p.Spec.MAC}); !fault.Is(err, fault.Exists) {
+		t.Errorf("a MAC that is taken: %v", err)
+	}
+	// Two that did not see each other: the second commit fails as a whole.
+	twin := &network.Port{Meta: resource.Meta{ID: resource.NewID(), Name: "twin", Project: "a"}, Spec: p.Spec}
+	b := w.db.Begin()
+	w.ports.Create(b, twin, network.Holder)
+	network.ClaimPort(b, twin)
+	if err := w.db.Commit(context.Background(), b); !fault.Is(err, fault.Exists) {
+		t.Errorf("a claimed address was claimed again: %v", err)
+	}
+}
+
+func TestSpecsAreCheckedWordByWord(t *testing.T) {
+	good := func() network.SubnetSpec { return network.SubnetSpec{NetworkID: "n", CIDR: "10.1.0.7/24"} }
+	for name, c := range map[string]struct {
+		change func(*network.SubnetSpec)
+		field  string
+	}{
+		"good":              {func(*network.SubnetSpec) {}, ""},
+		"no range":          {func(s *network.SubnetSpec) { s.CIDR = "10.1.0.0" }, "spec.cidr"},
+		"IPv6":              {func(s *network.SubnetSpec) { s.CIDR = "fd00::/64" }, "spec.cidr"},
+		"too small":         {func(s *network.SubnetSpec) { s.CIDR = "10.1.0.0/31" }, "spec.cidr"},
+		"metadata's":        {func(s *network.SubnetSpec) { s.CIDR = "169.254.0.0/16" }, "spec.cidr"},
+		"the way out's":     {func(s *network.SubnetSpec) { s.CIDR = "100.64.3.0/24" }, "spec.cidr"},
+		"gateway elsewhere": {func(s *network.SubnetSpec) { s.Gateway = "10.2.0.1" }, "spec.gateway"},
+		"service is both":   {func(s *network.SubnetSpec) { s.Service = "10.1.0.1" }, "spec.service"},
+		"no resolver":       {func(s *network.SubnetSpec) { s.DNS = []string{"one.one"} }, "spec.dns[0]"},
+	} {
+		s := good()
+		c.change(&s)
+		s.Default()
+		got := ""
+		if wrong := s.Check(); len(wrong) > 0 {
+			got = wrong[0].Field
+		}
+		if got != c.field {
+			t.Errorf("%s: the first wrong field is %q, not %q", name, got, c.field)
+		}
+	}
+}

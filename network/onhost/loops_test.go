@@ -1,0 +1,170 @@
+package onhost_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/engine/store/memory"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/network"
+	"github.com/virga-cloud/virga/network/onhost"
+	"github.com/virga-cloud/virga/network/onhost/fake"
+)
+
+const here resource.ID = "host-here"
+
+type bench struct {
+	t     *testing.T
+	db    *store.DB
+	sw    *fake.Switch
+	loop  *reconcile.Loop
+	plugs *store.SpecWriter[network.PlugSpec, network.PlugStatus]
+}
+
+func newBench(t *testing.T) *bench {
+	ledger := store.NewLedger()
+	db := store.NewDB(memory.New(), resource.NewCatalog(network.Networks, network.Subnets, network.Ports, network.Plugs, network.Zones, host.Hosts))
+	b := &bench{t: t, db: db, sw: fake.New(), plugs: store.Specs(ledger, network.Plugs, "compute")}
+	b.loop = onhost.NewPlugLoop(db, here, store.Statuses(ledger, network.Plugs, "agent"), b.sw)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = db.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	if err := b.sw.Setup(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *bench) plug(portID, hostID resource.ID, epoch int64) resource.ID {
+	b.t.Helper()
+	x := &network.Plug{Spec: network.PlugSpec{PortID: portID, NetworkID: "net", HostID: hostID, Epoch: epoch}}
+	batch := b.db.Begin()
+	b.plugs.Create(batch, x, network.AgentHolder)
+	if err := b.db.Commit(b.t.Context(), batch); err != nil {
+		b.t.Fatal(err)
+	}
+	return x.ID
+}
+
+func (b *bench) find(id resource.ID) *network.Plug {
+	return store.Find(b.db.Snapshot(), network.Plugs, id)
+}
+
+func (b *bench) step(id resource.ID) (reconcile.Result, error) { return b.loop.Step(b.t.Context(), id) }
+
+// settled steps all again: nothing may change.
+func (b *bench) settled() {
+	b.t.Helper()
+	before := b.db.Revision()
+	for _, p := range store.Every(b.db.Snapshot(), network.Plugs) {
+		if _, err := b.step(p.ID); err != nil {
+			b.t.Error(err)
+		}
+	}
+	if b.db.Revision() != before {
+		b.t.Error("a full resync changed something")
+	}
+}
+
+func TestAPlugBecomesReadyWhenItsPortForwards(t *testing.T) {
+	b := newBench(t)
+	id, elsewhere := b.plug("port", here, 1), b.plug("port", "host-there", 2)
+	b.sw.Hold(true)
+	if r, err := b.step(id); err != nil || r.After == 0 || r.After > time.Second {
+		t.Errorf("a port that is not ready is looked at after %v, %v", r.After, err)
+	}
+	if p := b.find(id); p.Status.Phase != network.PlugWaiting || p.Status.Device == "" {
+		t.Errorf("it is %+v", p.Status)
+	}
+	b.sw.Hold(false)
+	b.step(id)
+	if p := b.find(id); p.Status.Phase != network.PlugReady {
+		t.Errorf("it is %+v", p.Status)
+	}
+	b.step(elsewhere)
+	if p := b.find(elsewhere); p.Status.Phase != "" {
+		t.Errorf("a plug of another host was touched: %+v", p.Status)
+	}
+	b.sw.Hold(true) // the switch restarts: a running machine keeps its plug
+	b.step(id)
+	if p := b.find(id); p.Status.Phase != network.PlugReady {
+		t.Errorf("it is %+v", p.Status)
+	}
+	b.settled()
+}
+
+func TestADeletedPlugIsClosedBeforeItGoes(t *testing.T) {
+	b := newBench(t)
+	id := b.plug("port", here, 1)
+	b.step(id)
+	batch := b.db.Begin()
+	b.plugs.Delete(batch, b.find(id))
+	if err := b.db.Commit(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	b.sw.Fail(fault.New(fault.Unavailable, "broken"))
+	if _, err := b.step(id); err == nil || b.find(id) == nil {
+		t.Error("the plug went although its tap may be there")
+	}
+	b.sw.Fail(nil)
+	b.step(id)
+	if b.find(id) != nil {
+		t.Error("the plug is still there")
+	}
+	if at, _ := b.sw.ListPorts(t.Context()); len(at) != 0 {
+		t.Error("the tap is still there")
+	}
+	b.settled()
+}
+
+func TestAPortHasOneTapOnAHost(t *testing.T) {
+	b := newBench(t)
+	old, fresh := b.plug("port", here, 1), resource.ID("")
+	b.step(old)
+	fresh = b.plug("port", here, 2)
+	b.step(fresh)
+	if p := b.find(fresh); p.Status.Phase != network.PlugWaiting || len(p.Status.Problems) != 1 {
+		t.Errorf("the new plug is %+v", p.Status)
+	}
+	b.step(old) // a lower epoch gives way
+	batch := b.db.Begin()
+	b.plugs.Delete(batch, b.find(old))
+	if err := b.db.Commit(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	b.step(old)
+	b.step(fresh)
+	if p := b.find(fresh); p.Status.Phase != network.PlugReady || len(p.Status.Problems) != 0 {
+		t.Errorf("the new plug is %+v", p.Status)
+	}
+	b.settled()
+}
+
+func TestTheSweepAsksTheStoreBeforeItRemoves(t *testing.T) {
+	b := newBench(t)
+	kept := b.plug("port", here, 1)
+	b.step(kept)
+	_, _ = b.sw.EnsurePort(t.Context(), onhost.Port{PlugID: resource.NewID()})
+	_, _ = b.sw.EnsureService(t.Context(), onhost.Service{ZoneID: resource.NewID()})
+	blind := store.NewDB(b.db.Store(), b.db.Catalog()) // has seen nothing yet
+	if err := onhost.Sweep(t.Context(), blind, b.sw); err != nil {
+		t.Fatal(err)
+	}
+	if at, _ := b.sw.ListPorts(t.Context()); len(at) != 2 {
+		t.Errorf("a sweep that had seen nothing left %d of 2 ports", len(at))
+	}
+	if err := onhost.Sweep(t.Context(), b.db, b.sw); err != nil {
+		t.Fatal(err)
+	}
+	at, _ := b.sw.ListPorts(t.Context())
+	services, _ := b.sw.ListServices(t.Context())
+	if len(at) != 1 || at[0].PlugID != kept || len(services) != 0 {
+		t.Errorf("left are %v and %v", at, services)
+	}
+}

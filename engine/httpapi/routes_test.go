@@ -279,14 +279,16 @@ func TestAGetWaitsUntilTheRecordIsReady(t *testing.T) {
 	if p := y.want(503, y.do("viewer", "GET", inA+"/ann?wait=ready&timeout=50ms", "")).problem(t); !strings.Contains(p.Detail, "not ready after 50ms") {
 		t.Error(p.Detail)
 	}
-	go func() {
+	var doing sync.WaitGroup
+	defer doing.Wait()
+	doing.Go(func() {
 		time.Sleep(50 * time.Millisecond)
 		batch := y.DB.Begin()
 		y.statuses.Set(batch, b, func(s *BoatStatus) { s.SeenGeneration = 1 })
 		if err := y.DB.Commit(t.Context(), batch); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
 	var now Boat
 	y.want(200, y.do("viewer", "GET", inA+"/ann?wait=ready&timeout=10s", "")).into(t, &now)
 	if now.Status.SeenGeneration != 1 {
@@ -306,14 +308,16 @@ func TestADeletedRecordGoesWhenItsHolderLetsGo(t *testing.T) {
 		t.Error(p.Detail)
 	}
 	y.want(428, y.do("member", "PATCH", inA+"/ann", `{"spec":{"sails":1}}`)).problem(t)
-	go func() {
+	var doing sync.WaitGroup
+	defer doing.Wait()
+	doing.Go(func() {
 		time.Sleep(50 * time.Millisecond)
 		batch := y.DB.Begin()
 		store.Release(batch, store.Find(y.DB.Snapshot(), boats, b.ID), "agent")
 		if err := y.DB.Commit(t.Context(), batch); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
 	y.want(204, y.do("member", "DELETE", inA+"/ann?wait=gone&timeout=10s", ""))
 }
 

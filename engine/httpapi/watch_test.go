@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,20 +70,22 @@ func TestAWatchTellsWhatIsThereAndThenWhatChanges(t *testing.T) {
 	y.boat("root", "b", "beth")
 	y.boat("member", "a", "ann")
 	var told []string
+	var doing sync.WaitGroup
 	y.listen("member", "kinds=boat", func(h heard) bool {
 		told = append(told, strings.TrimSpace(h.event+" "+h.data.Type+" "+h.data.Object.Name))
 		switch {
 		case h.event == "synced":
-			go func() {
-				y.boat("root", "b", "bill")
-				y.boat("member", "a", "amy")
+			doing.Go(func() {
+				y.do("root", "POST", "/v1/projects/b/boats", `{"name":"bill"}`)
+				y.do("member", "POST", inA, `{"name":"amy"}`)
 				y.do("member", "DELETE", inA+"/ann", "")
-			}()
+			})
 		case h.event == "bookmark":
 			told = told[:len(told)-1]
 		}
 		return h.data.Type == "delete"
 	})
+	doing.Wait()
 	if got := strings.Join(told, ", "); got != "change put ann, synced, change put amy, change delete ann" {
 		t.Error(got)
 	}
@@ -92,7 +95,9 @@ func TestAWatchThatBreaksGoesOnWithoutLoss(t *testing.T) {
 	y := newToy(t)
 	const n = 60
 	w := store.Specs(store.NewLedger(), boats, "test")
-	go func() {
+	var doing sync.WaitGroup
+	defer doing.Wait()
+	doing.Go(func() {
 		for i := range n {
 			b := y.DB.Begin()
 			for _, twin := range []string{"x", "y"} { // two records in one revision
@@ -104,7 +109,7 @@ func TestAWatchThatBreaksGoesOnWithoutLoss(t *testing.T) {
 				t.Error(err)
 			}
 		}
-	}()
+	})
 	seen, last, breaks := map[string]bool{}, "0", 0
 	for len(seen) < 2*n && breaks < 500 {
 		left := 5 // odd, so that it often breaks between the twins

@@ -3,6 +3,7 @@
 package doctest
 
 import (
+	"bytes"
 	"encoding/json"
 	"regexp"
 	"strings"
@@ -108,5 +109,17 @@ func checkRoutes(t *testing.T, d *document) {
 				}
 			}
 		}
+	}
+}
+
+// Current fails the test when the document that is checked in is not the one of the routes.
+func Current(t *testing.T, a *httpapi.API, checkedIn []byte) {
+	t.Helper()
+	var now bytes.Buffer
+	if err := httpapi.WriteOpenAPI(a, &now); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(now.Bytes(), checkedIn) {
+		t.Error("docs/api/openapi.yaml is not that of the routes; run go generate ./client and commit what it writes")
 	}
 }

@@ -55,40 +55,51 @@ func (s *Store) Lead(ctx context.Context, name string) (*Leadership, error) {
 	defer context.AfterFunc(s.ctx, cancel)()
 	key := store.ClaimKey("", "leader:"+name)
 	for {
-		lease, err := s.client.Grant(ctx, leaseSeconds)
+		expect, err := s.turn(ctx, encode(key), name)
+		var l *Leadership
+		if err == nil {
+			l, err = s.take(ctx, key, name, expect)
+		}
 		if err != nil {
 			return nil, s.failed(err, "lead %s", name)
 		}
-		l, err := s.campaign(ctx, key, name, lease.ID)
-		if err == nil && l != nil {
+		if l != nil {
 			won = true
 			return l, nil
-		}
-		s.revoke(lease.ID)
-		if err != nil {
-			return nil, s.failed(err, "lead %s", name)
 		}
 	}
 }
 
-// campaign waits until the key is free and takes it; nil if somebody was faster.
-func (s *Store) campaign(ctx context.Context, key resource.Ref, name string, lease clientv3.LeaseID) (*Leadership, error) {
-	path := encode(key)
-	r, err := s.client.Get(ctx, path)
+// turn waits until the leader's key may be taken, and gives the revision that it then has.
+func (s *Store) turn(ctx context.Context, path, name string) (expect int64, err error) {
+	for {
+		r, err := s.client.Get(ctx, path)
+		switch {
+		case err != nil:
+			return 0, err
+		case len(r.Kvs) == 0:
+			return 0, nil
+		case s.leftBehind(r.Kvs[0].Value, name):
+			return r.Kvs[0].ModRevision, nil
+		}
+		if err := s.waitFree(ctx, path, r.Header.Revision); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// take takes the leader's key under a new lease; nil if somebody was faster.
+func (s *Store) take(ctx context.Context, key resource.Ref, name string, expect int64) (*Leadership, error) {
+	lease, err := s.client.Grant(ctx, leaseSeconds)
 	if err != nil {
 		return nil, err
 	}
-	var expect int64
-	if len(r.Kvs) > 0 {
-		if !s.leftBehind(r.Kvs[0].Value, name) {
-			return nil, s.waitFree(ctx, path, r.Header.Revision)
-		}
-		expect = r.Kvs[0].ModRevision
-	}
+	path := encode(key)
 	value, _ := json.Marshal(s.config.Name)
 	t, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(path), "=", expect)).
-		Then(clientv3.OpPut(path, string(value), clientv3.WithLease(lease))).Commit()
+		Then(clientv3.OpPut(path, string(value), clientv3.WithLease(lease.ID))).Commit()
 	if err != nil || !t.Succeeded {
+		s.revoke(lease.ID)
 		return nil, err
 	}
 	// The leadership outlives the call that won it; Resign and Close end it.
@@ -99,7 +110,7 @@ func (s *Store) campaign(ctx context.Context, key resource.Ref, name string, lea
 	s.mu.Unlock()
 	go func() {
 		defer s.work.Done()
-		s.keep(alive, l, name, lease)
+		s.keep(alive, l, name, lease.ID)
 	}()
 	return l, nil
 }

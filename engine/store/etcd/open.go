@@ -154,6 +154,20 @@ func (s *Store) enter() bool {
 	return true
 }
 
+// call is enter for one call: it ends with the store, and Close waits for leave.
+func (s *Store) call(ctx context.Context) (_ context.Context, leave func(), err error) {
+	if !s.enter() {
+		return nil, nil, fault.New(fault.Unavailable, "the state store is closed")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	unhook := context.AfterFunc(s.ctx, cancel)
+	return ctx, func() {
+		unhook()
+		cancel()
+		s.work.Done()
+	}, nil
+}
+
 func (s *Store) etcdConfig() (*embed.Config, error) {
 	c := embed.NewConfig()
 	c.Name, c.Dir = s.config.Name, filepath.Join(s.config.Dir, "etcd")

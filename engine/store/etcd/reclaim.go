@@ -12,6 +12,15 @@ import (
 
 // Compact forgets the past before revision: watches that begin there are too late.
 func (s *Store) Compact(ctx context.Context, revision int64) error {
+	ctx, leave, err := s.call(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return s.compact(ctx, revision)
+}
+
+func (s *Store) compact(ctx context.Context, revision int64) error {
 	_, err := s.client.Compact(ctx, revision, clientv3.WithCompactPhysical())
 	if err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
 		return s.failed(err, "compact")
@@ -22,11 +31,20 @@ func (s *Store) Compact(ctx context.Context, revision int64) error {
 // Reclaim forgets the past, gives its space back, and lets a full store take commits again. If
 // the present alone fills the quota, the store raises its alarm again at the next commit.
 func (s *Store) Reclaim(ctx context.Context) error {
+	ctx, leave, err := s.call(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return s.reclaim(ctx)
+}
+
+func (s *Store) reclaim(ctx context.Context) error {
 	r, err := s.client.Get(ctx, root, clientv3.WithCountOnly())
 	if err != nil {
 		return err
 	}
-	if err := s.Compact(ctx, r.Header.Revision); err != nil {
+	if err := s.compact(ctx, r.Header.Revision); err != nil {
 		return err
 	}
 	if err := s.server.Server.Backend().Defrag(); err != nil {

@@ -17,6 +17,11 @@ const page = 1000 // entries read at once
 
 // Get implements store.Store.
 func (s *Store) Get(ctx context.Context, key resource.Ref) (store.Entry, error) {
+	ctx, leave, err := s.call(ctx)
+	if err != nil {
+		return store.Entry{}, err
+	}
+	defer leave()
 	r, err := s.client.Get(ctx, encode(key))
 	if err != nil {
 		return store.Entry{}, s.failed(err, "read %s", key)
@@ -29,6 +34,11 @@ func (s *Store) Get(ctx context.Context, key resource.Ref) (store.Entry, error) 
 
 // List implements store.Store.
 func (s *Store) List(ctx context.Context, kinds ...resource.Kind) ([]store.Entry, int64, error) {
+	ctx, leave, err := s.call(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer leave()
 	prefixes := []string{root}
 	if len(kinds) > 0 {
 		prefixes = nil
@@ -91,9 +101,14 @@ func (s *Store) Commit(ctx context.Context, changes ...store.Change) (int64, err
 	if err := ctx.Err(); err != nil {
 		return 0, fault.New(fault.Unavailable, "commit: %w", err)
 	}
+	ctx, leave, err := s.call(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
 	r, err := s.transact(ctx, changes)
 	if errors.Is(err, rpctypes.ErrNoSpace) && s.mayReclaim() {
-		if err = s.Reclaim(ctx); err == nil {
+		if err = s.reclaim(ctx); err == nil {
 			r, err = s.transact(ctx, changes)
 		}
 	}

@@ -14,11 +14,11 @@ const buffer = 4096 // revisions a watcher may lag behind
 
 // Watch implements store.Store.
 func (s *Store) Watch(ctx context.Context, after int64) (store.Watch, error) {
-	present, err := s.client.Get(ctx, root, clientv3.WithCountOnly())
+	now, err := s.Commit(ctx)
 	if err != nil {
-		return nil, s.failed(err, "watch after revision %d", after)
+		return nil, fault.Wrap(err, "watch after revision %d", after)
 	}
-	if now := present.Header.Revision; after > now {
+	if after > now {
 		return nil, fault.New(fault.TooLate, "watch after revision %d: the store is only at %d; list again", after, now)
 	}
 	if !s.enter() {

@@ -111,6 +111,31 @@ func TestAProgramThatIsNotThereIsNamed(t *testing.T) {
 	}
 }
 
+func TestADatabaseOfAnOlderSchemaIsConverted(t *testing.T) {
+	if _, err := exec.LookPath("ovsdb-tool"); err != nil {
+		t.Skip("ovsdb-tool is not installed")
+	}
+	const schema = "/usr/share/openvswitch/vswitch.ovsschema"
+	now, err := tool(t.Context(), "schema-version", schema)
+	if err != nil {
+		t.Skip(err)
+	}
+	text, _ := os.ReadFile(schema)
+	dir := t.TempDir()
+	old := strings.Replace(strings.Replace(string(text), now, "8.0.0", 1), `"dpdk_version"`, `"gone_since"`, 1)
+	if err := os.WriteFile(dir+"/old", []byte(old), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{dir + "/old", schema, dir + "/old"} { // an older program leaves a newer database alone
+		if err := EnsureDatabase(t.Context(), dir+"/x.db", s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := tool(t.Context(), "db-version", dir+"/x.db"); err != nil || got != now {
+		t.Errorf("the database is %q, not %q: %v", got, now, err)
+	}
+}
+
 func TestVersionsAreComparedByNumber(t *testing.T) {
 	for _, c := range []struct {
 		a, b string

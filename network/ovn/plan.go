@@ -158,13 +158,25 @@ func uuidOf(row model.Model) *string { return column(row, "_uuid").Addr().Interf
 
 func column(row model.Model, name string) reflect.Value {
 	v := reflect.ValueOf(row).Elem()
-	for i := range v.NumField() {
-		if v.Type().Field(i).Tag.Get("ovsdb") == name {
-			return v.Field(i)
+	i, there := fields[v.Type()][name]
+	if !there {
+		panic("ovn: no column " + name + " in " + v.Type().Name())
+	}
+	return v.Field(i)
+}
+
+// fields says where in a row's type its columns are.
+var fields = func() map[reflect.Type]map[string]int {
+	out := map[reflect.Type]map[string]int{}
+	for pointer := range tableNames {
+		t := pointer.Elem()
+		out[t] = map[string]int{}
+		for i := range t.NumField() {
+			out[t][t.Field(i).Tag.Get("ovsdb")] = i
 		}
 	}
-	panic("ovn: no column " + name + " in " + v.Type().Name())
-}
+	return out
+}()
 
 var tableNames = map[reflect.Type]string{
 	reflect.TypeFor[*nbdb.LogicalSwitch]():            nbdb.LogicalSwitchTable,

@@ -41,7 +41,7 @@ type machine struct {
 }
 
 // newCloud starts everything; prepare makes the hosts' namespaces before.
-func newCloud(t *testing.T, configs map[*space]ovs.Config, order []*space) (*cloud, []*machine) {
+func newCloud(t *testing.T, configs map[*space]ovs.Config, order []*space, central ...ovn.CentralConfig) (*cloud, []*machine) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ledger := store.NewLedger()
@@ -51,8 +51,13 @@ func newCloud(t *testing.T, configs map[*space]ovs.Config, order []*space) (*clo
 		networks: store.Specs(ledger, network.Networks, "test"), subnets: store.Specs(ledger, network.Subnets, "test"),
 		ports: store.Specs(ledger, network.Ports, "test"), plugs: store.Specs(ledger, network.Plugs, "test"),
 		hosts: store.Specs(ledger, host.Hosts, "test")}
-	c.central = ovn.NewCentral(ovn.CentralConfig{State: c.dir + "/c", Run: c.dir + "/c"})
-	check(t, c.central.Start(ctx))
+	cc := ovn.CentralConfig{}
+	if len(central) > 0 {
+		cc = central[0]
+	}
+	cc.State, cc.Run = c.dir+"/c", c.dir+"/c"
+	c.central = ovn.NewCentral(cc)
+	order[0].do(func() { check(t, c.central.Start(ctx)) })
 	t.Cleanup(func() { check(t, c.central.Stop(context.WithoutCancel(ctx))) })
 
 	w := network.NewWriters(ledger)
@@ -65,7 +70,10 @@ func newCloud(t *testing.T, configs map[*space]ovs.Config, order []*space) (*clo
 		config := configs[s]
 		config.HostID = resource.NewID()
 		config.State, config.Run = c.dir+"/h"+string(rune('1'+i)), c.dir+"/h"+string(rune('1'+i))
-		config.Remote, config.Hostname = c.central.South(), "h"+string(rune('1'+i))
+		config.Hostname = "h" + string(rune('1'+i))
+		if config.Remote == "" {
+			config.Remote = c.central.South()
+		}
 		config.Outside, config.OutsideMAC, config.ExternalNetwork = network.OutsideGateway+"/16", network.OutsideGatewayMAC, ovn.ExternalNetwork
 		m := &machine{id: config.HostID, space: s}
 		var err error

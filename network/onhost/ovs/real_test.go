@@ -44,7 +44,7 @@ func TestMachinesOfOneHostHaveAWholeNetwork(t *testing.T) {
 	needs(t, programs...)
 	h := newSpace(t)
 	world := outside(t, h)
-	c, ms := newCloud(t, map[*space]ovs.Config{h: {TunnelAddress: "127.0.0.1"}}, []*space{h})
+	c, ms := newCloud(t, map[*space]ovs.Config{h: {TunnelAddress: "127.0.0.1", HostPorts: []int{9001}}}, []*space{h})
 	n, s := c.network("a", "10.20.0.0/20")
 	other, otherSubnet := c.network("b", "10.20.0.0/20")
 	p1, x1, g1 := c.boots(n, s, ms[0], "one")
@@ -89,6 +89,14 @@ func TestMachinesOfOneHostHaveAWholeNetwork(t *testing.T) {
 			conn.Close()
 			t.Error("a machine connected to a service of the host by the way out")
 		}
+		var open net.Listener
+		h.do(func() { open = must(net.Listen("tcp", "0.0.0.0:9001")) })
+		defer open.Close()
+		conn, err := g1.dial(t.Context(), "tcp", "100.64.0.1:9001")
+		if err != nil {
+			t.Fatalf("a machine does not reach the one port that is open to it: %v", err)
+		}
+		conn.Close()
 	})
 	t.Run("AnUnpluggedPortLeavesNothing", func(t *testing.T) {
 		c.unplug(x1.ID)

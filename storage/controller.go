@@ -65,6 +65,9 @@ func NewLoops(db *store.DB, w Writers, p Policy) []*reconcile.Loop {
 	imageCopy[host.Livenesses.Kind] = func(x resource.Object) []resource.ID {
 		return ids(referring(c.db, ImageCopies, x.(*host.Liveness).Spec.HostID))
 	}
+	imageCopy[Datastores.Kind] = func(x resource.Object) []resource.ID {
+		return ids(referring(c.db, ImageCopies, x.Head().ID))
+	}
 	// One worker for volumes: admission adds up what is promised, and must see its own last promise.
 	return []*reconcile.Loop{
 		{Name: "storage/resource", Kind: Resources.Kind, Step: c.resource},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path/filepath"
 	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -41,6 +42,8 @@ type Options struct {
 	Driver Driver
 	// Fetch gives an image's content from the server, and its length in bytes.
 	Fetch func(ctx context.Context, digest string) (io.ReadCloser, int64, error)
+	// Below is the folder that relative paths of storage resources are below: the state folder.
+	Below string
 }
 
 // Agent is the storage half of a host's agent.
@@ -51,11 +54,12 @@ type Agent struct {
 	driver Driver
 	fetch  func(ctx context.Context, digest string) (io.ReadCloser, int64, error)
 	opened *openings
+	below  string
 }
 
 // NewLoops makes the loops of one host.
 func NewLoops(db *store.DB, w Writers, o Options) []*reconcile.Loop {
-	a := &Agent{db: db, w: w, host: o.HostID, driver: o.Driver, fetch: o.Fetch, opened: newOpenings()}
+	a := &Agent{db: db, w: w, host: o.HostID, driver: o.Driver, fetch: o.Fetch, opened: newOpenings(), below: o.Below}
 	return []*reconcile.Loop{
 		{Name: "storage/onhost/scan", Kind: storage.Resources.Kind, Step: a.scan, Resync: 30 * time.Second,
 			Also: map[resource.Kind]func(resource.Object) []resource.ID{
@@ -89,7 +93,15 @@ func (a *Agent) place(snap *store.Snapshot, datastoreID, resourceID resource.ID)
 	if d.Status.Identity == "" {
 		return Place{}, fault.New(fault.Unavailable, "datastore %s has not been found on any host yet", d.Name)
 	}
-	return Place{Path: r.Spec.Path, Identity: d.Status.Identity}, nil
+	return Place{Path: a.pathOf(r), Identity: d.Status.Identity}, nil
+}
+
+// pathOf is where a folder is on this host.
+func (a *Agent) pathOf(r *storage.Resource) string {
+	if filepath.IsAbs(r.Spec.Path) {
+		return r.Spec.Path
+	}
+	return filepath.Join(a.below, r.Spec.Path)
 }
 
 // observed makes the common part of a status from what a step has met.

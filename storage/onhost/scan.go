@@ -23,7 +23,7 @@ func (a *Agent) scan(ctx context.Context, id resource.ID) (reconcile.Result, err
 	if device == nil {
 		// the record first: it is where a failed scan is told
 		b := a.db.Begin()
-		device = &storage.Device{Spec: storage.DeviceSpec{ResourceID: id, HostID: a.host, Path: r.Spec.Path}}
+		device = &storage.Device{Spec: storage.DeviceSpec{ResourceID: id, HostID: a.host, Path: a.pathOf(r)}}
 		device.Name = fmt.Sprintf("%s-%s", r.ID, a.host)
 		a.w.Devices.Create(b, device)
 		if err := a.db.Commit(ctx, b); err != nil {
@@ -34,14 +34,14 @@ func (a *Agent) scan(ctx context.Context, id resource.ID) (reconcile.Result, err
 	if device == nil || device.Deleting != nil {
 		return reconcile.Result{}, nil
 	}
-	found, met := a.driver.Scan(ctx, r.Spec.Path, device.Spec.Identity == "" && !known(snap, id))
+	found, met := a.driver.Scan(ctx, a.pathOf(r), device.Spec.Identity == "" && !known(snap, id))
 	if met == nil && device.Spec.Identity != "" && found.Identity != device.Spec.Identity {
 		met = fault.New(fault.Precondition, "storage %s is another one than before (%s, not %s); is another share mounted? delete the storage resource to use it",
 			r.Name, found.Identity, device.Spec.Identity)
 	}
 	b := a.db.Begin()
 	a.w.Devices.Set(b, device, func(s *storage.DeviceSpec) {
-		s.Path = r.Spec.Path
+		s.Path = a.pathOf(r)
 		if met == nil {
 			s.Identity = found.Identity
 		}
@@ -51,7 +51,7 @@ func (a *Agent) scan(ctx context.Context, id resource.ID) (reconcile.Result, err
 		left = a.orphans(ctx, snap, r, found.Identity)
 	}
 	generation := device.Generation
-	if met == nil && (device.Spec.Identity != found.Identity || device.Spec.Path != r.Spec.Path) {
+	if met == nil && (device.Spec.Identity != found.Identity || device.Spec.Path != a.pathOf(r)) {
 		generation++ // the one that this commit makes
 	}
 	a.w.DeviceStatus.Set(b, device, func(s *storage.DeviceStatus) {
@@ -120,7 +120,7 @@ func (a *Agent) orphans(ctx context.Context, snap *store.Snapshot, r *storage.Re
 	if on == nil {
 		return nil
 	}
-	items, err := a.driver.List(ctx, Place{r.Spec.Path, identity})
+	items, err := a.driver.List(ctx, Place{a.pathOf(r), identity})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,172 @@
+package storage
+
+import (
+	"context"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+)
+
+// APIRights are the rights of the API.
+type APIRights struct {
+	Resources  *store.SpecWriter[ResourceSpec, ResourceStatus]
+	Datastores *store.SpecWriter[DatastoreSpec, DatastoreStatus]
+	Volumes    *store.SpecWriter[VolumeSpec, VolumeStatus]
+}
+
+// Register offers storages, datastores and volumes, and shows devices and what is made of them.
+func Register(a *httpapi.API, w APIRights) {
+	holders := []string{Holder}
+	httpapi.Register(a, Resources, httpapi.Routes[ResourceSpec, ResourceStatus]{
+		Specs: w.Resources, Holders: holders, Input: httpapi.Creating(w.createResource),
+		Default: DefaultResource, Check: CheckResource, Changing: changeResource, Deleting: deleteResource,
+		Ready: func(r *Resource) (bool, error) { return current(r) && len(r.Status.DeviceIDs) > 0, nil },
+	})
+	httpapi.Register(a, Devices, httpapi.Routes[DeviceSpec, DeviceStatus]{})
+	httpapi.Register(a, Datastores, httpapi.Routes[DatastoreSpec, DatastoreStatus]{
+		Specs: w.Datastores, Holders: holders, Input: httpapi.Creating(w.createDatastore),
+		Check: CheckDatastore, Changing: changeDatastore, Deleting: deleteDatastore,
+		Ready: func(d *Datastore) (bool, error) {
+			return d.Status.SeenGeneration >= d.Generation && d.Status.Phase == DatastoreReady, nil
+		},
+	})
+	httpapi.Register(a, Volumes, httpapi.Routes[VolumeSpec, VolumeStatus]{
+		Specs: w.Volumes, Holders: holders, Input: httpapi.Creating(w.createVolume),
+		Default: DefaultVolume, Check: CheckVolume, Changing: changeVolume, Deleting: deleteVolume, Ready: volumeReady,
+	})
+	httpapi.Register(a, Allocations, httpapi.Routes[AllocationSpec, AllocationStatus]{})
+	httpapi.Register(a, ImageCopies, httpapi.Routes[ImageCopySpec, ImageCopyStatus]{})
+	httpapi.Register(a, Attachments, httpapi.Routes[AttachmentSpec, AttachmentStatus]{})
+}
+
+func current(r *Resource) bool {
+	return r.Status.SeenGeneration >= r.Generation && len(r.Status.Problems) == 0
+}
+
+// volumeReady says that a volume without a user and without a wish is as ready as it will be.
+func volumeReady(v *Volume) (bool, error) {
+	s := v.Status
+	if s.SeenGeneration < v.Generation {
+		return false, nil
+	}
+	if len(s.Problems) > 0 {
+		p := s.Problems[0]
+		if kind := fault.Kind(p.Kind); kind != fault.Unavailable && kind != fault.Conflict {
+			return false, fault.New(kind, "volume %s: %s", v.Name, p.Message)
+		}
+		return false, nil
+	}
+	return s.Phase == VolumeReady || s.Phase == VolumeUnbound, nil
+}
+
+func meta[S any](c *httpapi.Call, in *httpapi.Draft[S]) resource.Meta {
+	return resource.Meta{Name: in.Name, Labels: in.Labels, Project: c.Project, ID: resource.NewID()}
+}
+
+func (w APIRights) createResource(_ context.Context, c *httpapi.Call, in *httpapi.Draft[ResourceSpec]) (*Resource, error) {
+	r := &Resource{Meta: meta(c, in), Spec: in.Spec}
+	DefaultResource(&r.Spec)
+	details := append(CheckResource(&r.Spec), missingHosts(c.Snapshot, r.Spec.HostIDs)...)
+	if err := fault.Fields("create storage "+in.Name, details); err != nil {
+		return nil, err
+	}
+	w.Resources.Create(c.Batch, r, Holder)
+	return r, nil
+}
+
+func missingHosts(snap *store.Snapshot, ids []resource.ID) []fault.Detail {
+	for _, id := range ids {
+		if store.Find(snap, host.Hosts, id) == nil {
+			return []fault.Detail{{Field: "spec.hostIDs", Message: "there is no host with id " + string(id)}}
+		}
+	}
+	return nil
+}
+
+func changeResource(_ context.Context, c *httpapi.Call, old *Resource, spec *ResourceSpec) error {
+	details := missingHosts(c.Snapshot, spec.HostIDs)
+	if spec.Type != old.Spec.Type || spec.Path != old.Spec.Path {
+		details = append(details, fault.Detail{Field: "spec.path", Message: "cannot be changed; make another storage resource"})
+	}
+	return fault.Fields("change storage "+old.Name, details)
+}
+
+func deleteResource(_ context.Context, c *httpapi.Call, r *Resource) error {
+	if on := store.Referring(c.Snapshot, Datastores, r.ID); len(on) > 0 {
+		return fault.New(fault.Precondition, "delete storage %s: %s lies on it, %s first; delete it", r.Name, countOf(len(on), "datastore"), on[0].Name)
+	}
+	return nil
+}
+
+func (w APIRights) createDatastore(_ context.Context, c *httpapi.Call, in *httpapi.Draft[DatastoreSpec]) (*Datastore, error) {
+	d := &Datastore{Meta: meta(c, in), Spec: in.Spec}
+	if err := fault.Fields("create datastore "+in.Name, CheckDatastore(&d.Spec)); err != nil {
+		return nil, err
+	}
+	r, err := store.Need(c.Snapshot, Resources, d.Spec.ResourceID)
+	if err != nil {
+		return nil, fault.Wrap(err, "create datastore %s", in.Name)
+	}
+	for _, other := range store.Referring(c.Snapshot, Datastores, r.ID) {
+		return nil, fault.New(fault.Exists, "create datastore %s: datastore %s is made on storage %s already; use it", in.Name, other.Name, r.Name)
+	}
+	// whoever deletes the resource, or makes a datastore on it, at this moment makes this commit fail
+	c.Batch.Check(r.Ref(), r.Revision)
+	w.Datastores.Create(c.Batch, d, Holder)
+	return d, nil
+}
+
+func changeDatastore(_ context.Context, _ *httpapi.Call, old *Datastore, spec *DatastoreSpec) error {
+	if *spec != old.Spec {
+		return fault.New(fault.Invalid, "change datastore %s: it stays on its storage resource; make another datastore", old.Name)
+	}
+	return nil
+}
+
+func deleteDatastore(_ context.Context, c *httpapi.Call, d *Datastore) error {
+	if on := store.Referring(c.Snapshot, Volumes, d.ID); len(on) > 0 {
+		return fault.New(fault.Precondition, "delete datastore %s: %s lives on it, %s first; delete it", d.Name, countOf(len(on), "volume"), on[0].Name)
+	}
+	return nil
+}
+
+func (w APIRights) createVolume(_ context.Context, c *httpapi.Call, in *httpapi.Draft[VolumeSpec]) (*Volume, error) {
+	v := &Volume{Meta: meta(c, in), Spec: in.Spec}
+	DefaultVolume(&v.Spec)
+	details := CheckVolume(&v.Spec)
+	if v.Spec.VMID != "" {
+		details = append(details, fault.Detail{Field: "spec.vmID", Message: "is set by the machine that the volume is made for"})
+	}
+	if v.Spec.Base != nil { // a digest alone does not say who may read what it names
+		details = append(details, fault.Detail{Field: "spec.base", Message: "is set by the machine that is made from an image"})
+	}
+	if id := v.Spec.DatastoreID; id != "" && store.Find(c.Snapshot, Datastores, id) == nil {
+		details = append(details, fault.Detail{Field: "spec.datastoreID", Message: "there is no datastore with id " + string(id)})
+	}
+	if err := fault.Fields("create volume "+in.Name, details); err != nil {
+		return nil, err
+	}
+	w.Volumes.Create(c.Batch, v, Holder)
+	return v, nil
+}
+
+func changeVolume(_ context.Context, _ *httpapi.Call, old *Volume, spec *VolumeSpec) error {
+	details := CheckVolumeChange(&old.Spec, spec)
+	if spec.VMID != old.Spec.VMID {
+		details = append(details, fault.Detail{Field: "spec.vmID", Message: "cannot be changed"})
+	}
+	return fault.Fields("change volume "+old.Name, details)
+}
+
+// deleteVolume refuses while a machine has the volume among its disks.
+func deleteVolume(_ context.Context, c *httpapi.Call, v *Volume) error {
+	for x := range c.Snapshot.Mentioning(v.ID) {
+		if head := x.Head(); head.Kind == "vm" && head.Deleting == nil {
+			return fault.New(fault.Precondition, "delete volume %s: it is a disk of machine %s; detach it, or delete the machine", v.Name, head.Name)
+		}
+	}
+	return nil
+}

@@ -51,11 +51,17 @@ func (s *Store) reclaim(ctx context.Context) error {
 		return err
 	}
 	_, err = s.client.AlarmDisarm(ctx, &clientv3.AlarmMember{})
+	if s.server.Server.Backend().Size()*2 < s.config.QuotaMiB<<20 {
+		s.mu.Lock()
+		s.reclaimed = time.Time{} // that was worth it; the next time need not wait
+		s.mu.Unlock()
+	}
 	slog.Warn("the state store was full; its past was forgotten to make room", "sizeMiB", s.server.Server.Backend().Size()>>20, "quotaMiB", s.config.QuotaMiB)
 	return err
 }
 
-// mayReclaim allows one attempt a minute: it stops all commits while it lasts.
+// mayReclaim allows one attempt a minute, unless the last one made much room: it stops all
+// commits while it lasts.
 func (s *Store) mayReclaim() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -386,3 +386,35 @@ func TestAGuestWithoutARecordIsEndedOnlyWhenItWasMissedTwice(t *testing.T) {
 	count(1)
 	w.quiet()
 }
+
+// talkative is a hypervisor whose guests have an agent inside.
+type talkative struct {
+	*fake.Hypervisor
+	insight onhost.Insight
+	asked   int
+}
+
+func (h *talkative) Inside(context.Context, resource.ID) onhost.Insight {
+	h.asked++
+	return h.insight
+}
+
+func TestWhatTheGuestsAgentTellsIsReportedAndItIsNotAskedTooOften(t *testing.T) {
+	w := newWorld(t)
+	hv := &talkative{Hypervisor: w.hvA, insight: onhost.Insight{Answers: true, Addresses: []string{"fe80::1", "10.0.0.5", "10.0.0.5"}}}
+	w.keeperA = onhost.NewKeeper(w.db, w.hostA, store.Statuses(store.NewLedger(), compute.Instances, "agent"), hv, onhost.InstanceOptions{})
+	id := w.instance(w.hostA, compute.RunRunning)
+	i := w.expect(id, compute.InstanceRunning)
+	if i.Status.GuestAgent != "yes" || strings.Join(i.Status.GuestAddresses, " ") != "10.0.0.5 fe80::1" {
+		t.Fatalf("%+v", i.Status)
+	}
+	w.quiet()
+	if hv.asked != 1 {
+		t.Fatalf("asked %d times", hv.asked)
+	}
+	w.now, hv.insight = w.now.Add(time.Minute), onhost.Insight{}
+	if i := w.expect(id, compute.InstanceRunning); i.Status.GuestAgent != "" || len(i.Status.GuestAddresses) != 0 {
+		t.Fatalf("%+v", i.Status)
+	}
+	w.quiet()
+}

@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	memory  = 16 << 10  // bytes of the past that a new viewer is shown
-	backlog = 256 << 10 // bytes that a slow viewer may be behind before it misses some
-	logSize = 1 << 20   // bytes of the serial log before its older half goes
+	pastSize = 16 << 10  // bytes of the past that a new viewer is shown
+	backlog  = 256 << 10 // bytes that a slow viewer may be behind before it misses some
+	logSize  = 1 << 20   // bytes of the serial log before its older half goes
 )
 
 // Console implements onhost.Console.
@@ -36,7 +36,7 @@ func (d *Driver) Console(ctx context.Context, id resource.ID) (io.ReadWriteClose
 		if err != nil {
 			return nil, fault.New(fault.Unavailable, "open the console of instance %s: %w", id, err)
 		}
-		g.mux = &mux{conn: conn, viewers: map[*viewer]struct{}{}, past: tail(g.socket(serialLog), memory)}
+		g.mux = &mux{conn: conn, viewers: map[*viewer]struct{}{}, past: tail(g.socket(serialLog), pastSize)}
 		d.wg.Go(g.mux.run)
 	}
 	return g.mux.attach(), nil
@@ -82,8 +82,8 @@ func (m *mux) run() {
 		n, err := m.conn.Read(buf)
 		m.mu.Lock()
 		m.past = append(m.past, buf[:n]...)
-		if len(m.past) > 2*memory {
-			m.past = append([]byte(nil), m.past[len(m.past)-memory:]...)
+		if len(m.past) > 2*pastSize {
+			m.past = append([]byte(nil), m.past[len(m.past)-pastSize:]...)
 		}
 		for v := range m.viewers {
 			v.give(buf[:n])
@@ -101,7 +101,7 @@ func (m *mux) attach() *viewer {
 	v.more = sync.NewCond(&v.mu)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v.queue = append(v.queue, m.past[max(0, len(m.past)-memory):]...)
+	v.queue = append(v.queue, m.past[max(0, len(m.past)-pastSize):]...)
 	v.closed = m.over
 	m.viewers[v] = struct{}{}
 	return v

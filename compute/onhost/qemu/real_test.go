@@ -42,6 +42,9 @@ func open1(t *testing.T, cfg Config) *Driver {
 	t.Helper()
 	cfg.Groups, _ = cgroup.Probe(cgroup.Root)
 	cfg.GroupPrefix = "virga-test-"
+	if cfg.Binary == "" {
+		cfg.Binary = os.Getenv("VIRGA_TEST_QEMU") // another version beside the installed one
+	}
 	d, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +185,7 @@ func (c *talk) until(words string) {
 			c.t.Fatalf("no %q on the console: %s", words, c.seen.String())
 		}
 	}
-	c.seen.Reset()
+	c.seen.Next(strings.Index(c.seen.String(), words) + len(words)) // what came after it is for the next wait
 }
 
 func (c *talk) say(line string) {

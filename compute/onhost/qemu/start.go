@@ -83,6 +83,9 @@ func (g *guest) start(ctx context.Context, m onhost.Machine) error {
 		return errors.Join(err, g.ends(compute.ExitFailed, err.Error()))
 	}
 	if err := g.prepare(ctx); err != nil {
+		if ctx.Err() != nil {
+			return err // the daemon is ending; the next one goes on from here
+		}
 		return g.failed(err)
 	}
 	return nil

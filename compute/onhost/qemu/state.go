@@ -54,6 +54,9 @@ func (g *guest) look(ctx context.Context) (onhost.Guest, error) {
 	}
 	if !g.saved.Ready { // the daemon died in the middle of a start
 		if err := g.prepare(ctx); err != nil {
+			if ctx.Err() == nil && g.d.cfg.Now().Sub(g.saved.StartedAt) > 2*startLimit {
+				err = g.failed(err)
+			}
 			return out, err
 		}
 	}

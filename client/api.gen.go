@@ -92,6 +92,69 @@ func (e HostSpecMode) Valid() bool {
 	}
 }
 
+// Defines values for ImageSourceType.
+const (
+	Build  ImageSourceType = "build"
+	URL    ImageSourceType = "url"
+	Upload ImageSourceType = "upload"
+)
+
+// Valid indicates whether the value is a known member of the ImageSourceType enum.
+func (e ImageSourceType) Valid() bool {
+	switch e {
+	case Build:
+		return true
+	case URL:
+		return true
+	case Upload:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ImageSpecVisibility.
+const (
+	ImageSpecVisibilityCloud   ImageSpecVisibility = "cloud"
+	ImageSpecVisibilityProject ImageSpecVisibility = "project"
+)
+
+// Valid indicates whether the value is a known member of the ImageSpecVisibility enum.
+func (e ImageSpecVisibility) Valid() bool {
+	switch e {
+	case ImageSpecVisibilityCloud:
+		return true
+	case ImageSpecVisibilityProject:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ImageStatusPhase.
+const (
+	ImageStatusPhaseFailed    ImageStatusPhase = "failed"
+	ImageStatusPhaseImporting ImageStatusPhase = "importing"
+	ImageStatusPhaseReady     ImageStatusPhase = "ready"
+	ImageStatusPhaseWaiting   ImageStatusPhase = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the ImageStatusPhase enum.
+func (e ImageStatusPhase) Valid() bool {
+	switch e {
+	case ImageStatusPhaseFailed:
+		return true
+	case ImageStatusPhaseImporting:
+		return true
+	case ImageStatusPhaseReady:
+		return true
+	case ImageStatusPhaseWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for InstanceSpecRun.
 const (
 	InstanceSpecRunIncoming InstanceSpecRun = "incoming"
@@ -779,6 +842,36 @@ func (e GetEventParamsWait) Valid() bool {
 	}
 }
 
+// Defines values for DeleteImageParamsWait.
+const (
+	DeleteImageParamsWaitGone DeleteImageParamsWait = "gone"
+)
+
+// Valid indicates whether the value is a known member of the DeleteImageParamsWait enum.
+func (e DeleteImageParamsWait) Valid() bool {
+	switch e {
+	case DeleteImageParamsWaitGone:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetImageParamsWait.
+const (
+	GetImageParamsWaitReady GetImageParamsWait = "ready"
+)
+
+// Valid indicates whether the value is a known member of the GetImageParamsWait enum.
+func (e GetImageParamsWait) Valid() bool {
+	switch e {
+	case GetImageParamsWaitReady:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for GetInstanceParamsWait.
 const (
 	GetInstanceParamsWaitReady GetInstanceParamsWait = "ready"
@@ -1339,6 +1432,147 @@ type HostStatus struct {
 	// Version Version of virga that the agent runs.
 	Version string `json:"version,omitempty,omitzero"`
 }
+
+// Image Image is what a machine's disk starts from.
+type Image struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders are the parties that still have something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec Spec is what is wanted.
+	Spec ImageSpec `json:"spec"`
+
+	// Status Status is what was last seen.
+	Status ImageStatus `json:"status"`
+}
+
+// ImageChange Change is the request for a changed record.
+type ImageChange struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Spec What is wanted.
+	Spec ImageSpec `json:"spec"`
+}
+
+// ImageDraft Draft is the request for a new record where the domain has no own.
+type ImageDraft struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Unique within the kind and the project: lower case letters, digits and dashes, at most 63.
+	Name string `json:"name"`
+
+	// Spec What is wanted.
+	Spec ImageSpec `json:"spec"`
+}
+
+// ImageList Page is a part of a list.
+type ImageList struct {
+	// Items The records, in the order of their making.
+	Items []Image `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// ImageSource ImageSource says where an image comes from.
+type ImageSource struct {
+	// Checksum Checksum is what the content must have: "sha256:" and 64 hex digits.
+	Checksum string `json:"checksum,omitempty,omitzero"`
+
+	// Recipe Recipe is what is built: "tiny" or "debian/12".
+	Recipe string `json:"recipe,omitempty,omitzero"`
+
+	// Type Type is upload, url or build.
+	Type ImageSourceType `json:"type"`
+
+	// URL URL is fetched; https, http or file on the server are not all allowed: http and https only.
+	URL string `json:"url,omitempty,omitzero"`
+}
+
+// ImageSourceType Type is upload, url or build.
+type ImageSourceType string
+
+// ImageSpec ImageSpec is the wish for an image.
+type ImageSpec struct {
+	// Description Description is for people.
+	Description string `json:"description,omitempty,omitzero"`
+
+	// MinMemoryMiB MinMemoryMiB is the least memory that its guests need.
+	MinMemoryMiB int64 `json:"minMemoryMiB,omitempty,omitzero"`
+
+	// Source Source is where it comes from.
+	Source ImageSource `json:"source"`
+
+	// Visibility Visibility is "project" (its own tenant only) or "cloud" (every tenant).
+	Visibility ImageSpecVisibility `json:"visibility"`
+}
+
+// ImageSpecVisibility Visibility is "project" (its own tenant only) or "cloud" (every tenant).
+type ImageSpecVisibility string
+
+// ImageStatus ImageStatus is what became of it.
+type ImageStatus struct {
+	// Digest Digest names the stored content, a qcow2 without a backing file.
+	Digest string `json:"digest,omitempty,omitzero"`
+
+	// OperationID OperationID is the import that works on it.
+	OperationID string `json:"operationID,omitempty,omitzero"`
+
+	// Phase Phase is waiting, importing, ready or failed.
+	Phase ImageStatusPhase `json:"phase,omitempty,omitzero"`
+
+	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+
+	// SizeMiB SizeMiB is the size of the stored file, VirtualMiB that of the disk, in MiB.
+	SizeMiB int64 `json:"sizeMiB"`
+
+	// SourceFormat SourceFormat is the format in which it came: qcow2, raw, vmdk, vhdx, ova.
+	SourceFormat string `json:"sourceFormat,omitempty,omitzero"`
+
+	// VirtualMiB SizeMiB is the size of the stored file, VirtualMiB that of the disk, in MiB.
+	VirtualMiB int64 `json:"virtualMiB"`
+}
+
+// ImageStatusPhase Phase is waiting, importing, ready or failed.
+type ImageStatusPhase string
 
 // Instance Instance is one QEMU on one host.
 type Instance struct {
@@ -3237,6 +3471,21 @@ type ReplaceHostParams struct {
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
+// ListAllImagesParams defines parameters for ListAllImages.
+type ListAllImagesParams struct {
+	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
+	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
+
+	// Name The name wanted.
+	Name string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Limit How many records a page has.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Page The token of a page, from nextPage of the page before.
+	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
+}
+
 // ListAllInstancesParams defines parameters for ListAllInstances.
 type ListAllInstancesParams struct {
 	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
@@ -3515,6 +3764,75 @@ type GetEventParams struct {
 
 // GetEventParamsWait defines parameters for GetEvent.
 type GetEventParamsWait string
+
+// ListImagesParams defines parameters for ListImages.
+type ListImagesParams struct {
+	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
+	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
+
+	// Name The name wanted.
+	Name string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Limit How many records a page has.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Page The token of a page, from nextPage of the page before.
+	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
+}
+
+// CreateImageParams defines parameters for CreateImage.
+type CreateImageParams struct {
+	// IdempotencyKey A word of the caller's: the same key with the same request within 24 hours makes one record.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// DeleteImageParams defines parameters for DeleteImage.
+type DeleteImageParams struct {
+	// Wait Answer only when the record is gone.
+	Wait DeleteImageParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+
+	// Timeout How long to wait at most; at most 10m.
+	Timeout string `form:"timeout,omitempty" json:"timeout,omitempty,omitzero"`
+
+	// IfMatch An ETag: delete only if the record is at this revision.
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
+// DeleteImageParamsWait defines parameters for DeleteImage.
+type DeleteImageParamsWait string
+
+// GetImageParams defines parameters for GetImage.
+type GetImageParams struct {
+	// Wait Answer only when the record is ready, or cannot become so.
+	Wait GetImageParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+
+	// Timeout How long to wait at most, for example 30s or 5m; at most 10m.
+	Timeout string `form:"timeout,omitempty" json:"timeout,omitempty,omitzero"`
+
+	// IfNoneMatch An ETag: answer when the record is at another revision, or the timeout is over.
+	IfNoneMatch string `json:"If-None-Match,omitempty,omitzero"`
+}
+
+// GetImageParamsWait defines parameters for GetImage.
+type GetImageParamsWait string
+
+// UpdateImageJSONBody defines parameters for UpdateImage.
+type UpdateImageJSONBody map[string]interface{}
+
+// UpdateImageApplicationMergePatchPlusJSONBody defines parameters for UpdateImage.
+type UpdateImageApplicationMergePatchPlusJSONBody map[string]interface{}
+
+// UpdateImageParams defines parameters for UpdateImage.
+type UpdateImageParams struct {
+	// IfMatch An ETag: change only if the record is at this revision.
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
+// ReplaceImageParams defines parameters for ReplaceImage.
+type ReplaceImageParams struct {
+	// IfMatch An ETag: change only if the record is at this revision.
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
 
 // ListInstancesParams defines parameters for ListInstances.
 type ListInstancesParams struct {
@@ -4095,6 +4413,18 @@ type UpdateProjectApplicationMergePatchPlusJSONRequestBody UpdateProjectApplicat
 // ReplaceProjectJSONRequestBody defines body for ReplaceProject for application/json ContentType.
 type ReplaceProjectJSONRequestBody = ProjectChange
 
+// CreateImageJSONRequestBody defines body for CreateImage for application/json ContentType.
+type CreateImageJSONRequestBody = ImageDraft
+
+// UpdateImageJSONRequestBody defines body for UpdateImage for application/json ContentType.
+type UpdateImageJSONRequestBody UpdateImageJSONBody
+
+// UpdateImageApplicationMergePatchPlusJSONRequestBody defines body for UpdateImage for application/merge-patch+json ContentType.
+type UpdateImageApplicationMergePatchPlusJSONRequestBody UpdateImageApplicationMergePatchPlusJSONBody
+
+// ReplaceImageJSONRequestBody defines body for ReplaceImage for application/json ContentType.
+type ReplaceImageJSONRequestBody = ImageChange
+
 // CreateNetworkJSONRequestBody defines body for CreateNetwork for application/json ContentType.
 type CreateNetworkJSONRequestBody = NetworkDraft
 
@@ -4244,6 +4574,11 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// GetBlob Get the content of an image, by its digest
+	//
+	// Corresponds with GET /v1/agent/blobs/{digest} (the `GetBlob` operationId).
+	GetBlob(ctx context.Context, digest string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// SendHeartbeat Say that a host lives
 	//
 	// Corresponds with POST /v1/agent/heartbeat (the `SendHeartbeat` operationId).
@@ -4354,6 +4689,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with PUT /v1/hosts/{name} (the `ReplaceHost` operationId).
 	ReplaceHost(ctx context.Context, name string, params *ReplaceHostParams, body ReplaceHostJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListAllImages List images of all projects
+	//
+	// What a machine's disk starts from.
+	//
+	// Corresponds with GET /v1/images (the `ListAllImages` operationId).
+	ListAllImages(ctx context.Context, params *ListAllImagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListAllInstances List instances of all projects
 	//
@@ -4568,6 +4910,95 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/projects/{project}/events/{name} (the `GetEvent` operationId).
 	GetEvent(ctx context.Context, project string, name string, params *GetEventParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListImages List images
+	//
+	// What a machine's disk starts from.
+	//
+	// Corresponds with GET /v1/projects/{project}/images (the `ListImages` operationId).
+	ListImages(ctx context.Context, project string, params *ListImagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateImageWithBody Create a image
+	//
+	// What a machine's disk starts from.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/projects/{project}/images (the `CreateImage` operationId).
+	CreateImageWithBody(ctx context.Context, project string, params *CreateImageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateImage Create a image
+	//
+	// What a machine's disk starts from.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/projects/{project}/images (the `CreateImage` operationId).
+	CreateImage(ctx context.Context, project string, params *CreateImageParams, body CreateImageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteImage Delete a image
+	//
+	// The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
+	//
+	// Corresponds with DELETE /v1/projects/{project}/images/{name} (the `DeleteImage` operationId).
+	DeleteImage(ctx context.Context, project string, name string, params *DeleteImageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetImage Get a image, by name or id
+	//
+	// What a machine's disk starts from.
+	//
+	// Corresponds with GET /v1/projects/{project}/images/{name} (the `GetImage` operationId).
+	GetImage(ctx context.Context, project string, name string, params *GetImageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateImageWithBody Change labels and spec of a image
+	//
+	// What a machine's disk starts from.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/projects/{project}/images/{name} (the `UpdateImage` operationId).
+	UpdateImageWithBody(ctx context.Context, project string, name string, params *UpdateImageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateImage Change labels and spec of a image
+	//
+	// What a machine's disk starts from.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/projects/{project}/images/{name} (the `UpdateImage` operationId).
+	UpdateImage(ctx context.Context, project string, name string, params *UpdateImageParams, body UpdateImageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateImageWithApplicationMergePatchPlusJSONBody Change labels and spec of a image
+	//
+	// What a machine's disk starts from.
+	//
+	// Takes a body of the `application/merge-patch+json` content type.
+	//
+	// Corresponds with PATCH /v1/projects/{project}/images/{name} (the `UpdateImage` operationId).
+	UpdateImageWithApplicationMergePatchPlusJSONBody(ctx context.Context, project string, name string, params *UpdateImageParams, body UpdateImageApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceImageWithBody Replace labels and spec of a image
+	//
+	// What a machine's disk starts from.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/projects/{project}/images/{name} (the `ReplaceImage` operationId).
+	ReplaceImageWithBody(ctx context.Context, project string, name string, params *ReplaceImageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceImage Replace labels and spec of a image
+	//
+	// What a machine's disk starts from.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/projects/{project}/images/{name} (the `ReplaceImage` operationId).
+	ReplaceImage(ctx context.Context, project string, name string, params *ReplaceImageParams, body ReplaceImageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UploadImage Send the content of an image
+	//
+	// Corresponds with PUT /v1/projects/{project}/images/{name}/content (the `UploadImage` operationId).
+	UploadImage(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListInstances List instances
 	//
@@ -5178,6 +5609,21 @@ type ClientInterface interface {
 	ListAllZones(ctx context.Context, params *ListAllZonesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
+// GetBlob Get the content of an image, by its digest
+//
+// Corresponds with GET /v1/agent/blobs/{digest} (the `GetBlob` operationId).
+func (c *Client) GetBlob(ctx context.Context, digest string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetBlobRequest(c.Server, digest)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // SendHeartbeat Say that a host lives
 //
 // Corresponds with POST /v1/agent/heartbeat (the `SendHeartbeat` operationId).
@@ -5429,6 +5875,23 @@ func (c *Client) ReplaceHostWithBody(ctx context.Context, name string, params *R
 // Corresponds with PUT /v1/hosts/{name} (the `ReplaceHost` operationId).
 func (c *Client) ReplaceHost(ctx context.Context, name string, params *ReplaceHostParams, body ReplaceHostJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewReplaceHostRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAllImages List images of all projects
+//
+// What a machine's disk starts from.
+//
+// Corresponds with GET /v1/images (the `ListAllImages` operationId).
+func (c *Client) ListAllImages(ctx context.Context, params *ListAllImagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAllImagesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5923,6 +6386,205 @@ func (c *Client) ListEvents(ctx context.Context, project string, params *ListEve
 // Corresponds with GET /v1/projects/{project}/events/{name} (the `GetEvent` operationId).
 func (c *Client) GetEvent(ctx context.Context, project string, name string, params *GetEventParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetEventRequest(c.Server, project, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListImages List images
+//
+// What a machine's disk starts from.
+//
+// Corresponds with GET /v1/projects/{project}/images (the `ListImages` operationId).
+func (c *Client) ListImages(ctx context.Context, project string, params *ListImagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListImagesRequest(c.Server, project, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateImageWithBody Create a image
+//
+// What a machine's disk starts from.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/projects/{project}/images (the `CreateImage` operationId).
+func (c *Client) CreateImageWithBody(ctx context.Context, project string, params *CreateImageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateImageRequestWithBody(c.Server, project, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateImage Create a image
+//
+// What a machine's disk starts from.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/projects/{project}/images (the `CreateImage` operationId).
+func (c *Client) CreateImage(ctx context.Context, project string, params *CreateImageParams, body CreateImageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateImageRequest(c.Server, project, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteImage Delete a image
+//
+// The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
+//
+// Corresponds with DELETE /v1/projects/{project}/images/{name} (the `DeleteImage` operationId).
+func (c *Client) DeleteImage(ctx context.Context, project string, name string, params *DeleteImageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteImageRequest(c.Server, project, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetImage Get a image, by name or id
+//
+// What a machine's disk starts from.
+//
+// Corresponds with GET /v1/projects/{project}/images/{name} (the `GetImage` operationId).
+func (c *Client) GetImage(ctx context.Context, project string, name string, params *GetImageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetImageRequest(c.Server, project, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateImageWithBody Change labels and spec of a image
+//
+// What a machine's disk starts from.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/projects/{project}/images/{name} (the `UpdateImage` operationId).
+func (c *Client) UpdateImageWithBody(ctx context.Context, project string, name string, params *UpdateImageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateImageRequestWithBody(c.Server, project, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateImage Change labels and spec of a image
+//
+// What a machine's disk starts from.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/projects/{project}/images/{name} (the `UpdateImage` operationId).
+func (c *Client) UpdateImage(ctx context.Context, project string, name string, params *UpdateImageParams, body UpdateImageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateImageRequest(c.Server, project, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateImageWithApplicationMergePatchPlusJSONBody Change labels and spec of a image
+//
+// What a machine's disk starts from.
+//
+// Takes a body of the `application/merge-patch+json` content type.
+//
+// Corresponds with PATCH /v1/projects/{project}/images/{name} (the `UpdateImage` operationId).
+func (c *Client) UpdateImageWithApplicationMergePatchPlusJSONBody(ctx context.Context, project string, name string, params *UpdateImageParams, body UpdateImageApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateImageRequestWithApplicationMergePatchPlusJSONBody(c.Server, project, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceImageWithBody Replace labels and spec of a image
+//
+// What a machine's disk starts from.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/projects/{project}/images/{name} (the `ReplaceImage` operationId).
+func (c *Client) ReplaceImageWithBody(ctx context.Context, project string, name string, params *ReplaceImageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceImageRequestWithBody(c.Server, project, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceImage Replace labels and spec of a image
+//
+// What a machine's disk starts from.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/projects/{project}/images/{name} (the `ReplaceImage` operationId).
+func (c *Client) ReplaceImage(ctx context.Context, project string, name string, params *ReplaceImageParams, body ReplaceImageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceImageRequest(c.Server, project, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UploadImage Send the content of an image
+//
+// Corresponds with PUT /v1/projects/{project}/images/{name}/content (the `UploadImage` operationId).
+func (c *Client) UploadImage(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUploadImageRequest(c.Server, project, name)
 	if err != nil {
 		return nil, err
 	}
@@ -7331,6 +7993,40 @@ func (c *Client) ListAllZones(ctx context.Context, params *ListAllZonesParams, r
 	return c.Client.Do(req)
 }
 
+// NewGetBlobRequest constructs an http.Request for the GetBlob method
+func NewGetBlobRequest(server string, digest string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "digest", digest, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/agent/blobs/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewSendHeartbeatRequest constructs an http.Request for the SendHeartbeat method
 func NewSendHeartbeatRequest(server string) (*http.Request, error) {
 	var err error
@@ -8068,6 +8764,84 @@ func NewReplaceHostRequestWithBody(server string, name string, params *ReplaceHo
 
 		req.Header.Set("If-Match", headerParam0)
 
+	}
+
+	return req, nil
+}
+
+// NewListAllImagesRequest constructs an http.Request for the ListAllImages method
+func NewListAllImagesRequest(server string, params *ListAllImagesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/images")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "page", params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -9686,6 +10460,507 @@ func NewGetEventRequest(server string, project string, name string, params *GetE
 
 		req.Header.Set("If-None-Match", headerParam0)
 
+	}
+
+	return req, nil
+}
+
+// NewListImagesRequest constructs an http.Request for the ListImages method
+func NewListImagesRequest(server string, project string, params *ListImagesParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/images", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "page", params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateImageRequest calls the generic CreateImage builder with application/json body
+func NewCreateImageRequest(server string, project string, params *CreateImageParams, body CreateImageJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateImageRequestWithBody(server, project, params, "application/json", bodyReader)
+}
+
+// NewCreateImageRequestWithBody constructs an http.Request for the CreateImage method, with any body, and a specified content type
+func NewCreateImageRequestWithBody(server string, project string, params *CreateImageParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/images", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteImageRequest constructs an http.Request for the DeleteImage method
+func NewDeleteImageRequest(server string, project string, name string, params *DeleteImageParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/images/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "wait", params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "timeout", params.Timeout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewGetImageRequest constructs an http.Request for the GetImage method
+func NewGetImageRequest(server string, project string, name string, params *GetImageParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/images/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "wait", params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "timeout", params.Timeout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-None-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewUpdateImageRequest calls the generic UpdateImage builder with application/json body
+func NewUpdateImageRequest(server string, project string, name string, params *UpdateImageParams, body UpdateImageJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateImageRequestWithBody(server, project, name, params, "application/json", bodyReader)
+}
+
+// NewUpdateImageRequestWithApplicationMergePatchPlusJSONBody calls the generic UpdateImage builder with application/merge-patch+json body
+func NewUpdateImageRequestWithApplicationMergePatchPlusJSONBody(server string, project string, name string, params *UpdateImageParams, body UpdateImageApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateImageRequestWithBody(server, project, name, params, "application/merge-patch+json", bodyReader)
+}
+
+// NewUpdateImageRequestWithBody constructs an http.Request for the UpdateImage method, with any body, and a specified content type
+func NewUpdateImageRequestWithBody(server string, project string, name string, params *UpdateImageParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/images/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewReplaceImageRequest calls the generic ReplaceImage builder with application/json body
+func NewReplaceImageRequest(server string, project string, name string, params *ReplaceImageParams, body ReplaceImageJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReplaceImageRequestWithBody(server, project, name, params, "application/json", bodyReader)
+}
+
+// NewReplaceImageRequestWithBody constructs an http.Request for the ReplaceImage method, with any body, and a specified content type
+func NewReplaceImageRequestWithBody(server string, project string, name string, params *ReplaceImageParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/images/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewUploadImageRequest constructs an http.Request for the UploadImage method
+func NewUploadImageRequest(server string, project string, name string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/images/%s/content", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -13596,6 +14871,13 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// GetBlobWithResponse Get the content of an image, by its digest
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/agent/blobs/{digest} (the `GetBlob` operationId).
+	GetBlobWithResponse(ctx context.Context, digest string, reqEditors ...RequestEditorFn) (*GetBlobResponse, error)
+
 	// SendHeartbeatWithResponse Say that a host lives
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -13722,6 +15004,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PUT /v1/hosts/{name} (the `ReplaceHost` operationId).
 	ReplaceHostWithResponse(ctx context.Context, name string, params *ReplaceHostParams, body ReplaceHostJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceHostResponse, error)
+
+	// ListAllImagesWithResponse List images of all projects
+	//
+	// What a machine's disk starts from.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/images (the `ListAllImages` operationId).
+	ListAllImagesWithResponse(ctx context.Context, params *ListAllImagesParams, reqEditors ...RequestEditorFn) (*ListAllImagesResponse, error)
 
 	// ListAllInstancesWithResponse List instances of all projects
 	//
@@ -13970,6 +15261,103 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/projects/{project}/events/{name} (the `GetEvent` operationId).
 	GetEventWithResponse(ctx context.Context, project string, name string, params *GetEventParams, reqEditors ...RequestEditorFn) (*GetEventResponse, error)
+
+	// ListImagesWithResponse List images
+	//
+	// What a machine's disk starts from.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/projects/{project}/images (the `ListImages` operationId).
+	ListImagesWithResponse(ctx context.Context, project string, params *ListImagesParams, reqEditors ...RequestEditorFn) (*ListImagesResponse, error)
+
+	// CreateImageWithBodyWithResponse Create a image
+	//
+	// What a machine's disk starts from.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/projects/{project}/images (the `CreateImage` operationId).
+	CreateImageWithBodyWithResponse(ctx context.Context, project string, params *CreateImageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateImageResponse, error)
+
+	// CreateImageWithResponse Create a image
+	//
+	// What a machine's disk starts from.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/projects/{project}/images (the `CreateImage` operationId).
+	CreateImageWithResponse(ctx context.Context, project string, params *CreateImageParams, body CreateImageJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateImageResponse, error)
+
+	// DeleteImageWithResponse Delete a image
+	//
+	// The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/projects/{project}/images/{name} (the `DeleteImage` operationId).
+	DeleteImageWithResponse(ctx context.Context, project string, name string, params *DeleteImageParams, reqEditors ...RequestEditorFn) (*DeleteImageResponse, error)
+
+	// GetImageWithResponse Get a image, by name or id
+	//
+	// What a machine's disk starts from.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/projects/{project}/images/{name} (the `GetImage` operationId).
+	GetImageWithResponse(ctx context.Context, project string, name string, params *GetImageParams, reqEditors ...RequestEditorFn) (*GetImageResponse, error)
+
+	// UpdateImageWithBodyWithResponse Change labels and spec of a image
+	//
+	// What a machine's disk starts from.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/projects/{project}/images/{name} (the `UpdateImage` operationId).
+	UpdateImageWithBodyWithResponse(ctx context.Context, project string, name string, params *UpdateImageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateImageResponse, error)
+
+	// UpdateImageWithResponse Change labels and spec of a image
+	//
+	// What a machine's disk starts from.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/projects/{project}/images/{name} (the `UpdateImage` operationId).
+	UpdateImageWithResponse(ctx context.Context, project string, name string, params *UpdateImageParams, body UpdateImageJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateImageResponse, error)
+
+	// UpdateImageWithApplicationMergePatchPlusJSONBodyWithResponse Change labels and spec of a image
+	//
+	// What a machine's disk starts from.
+	//
+	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/projects/{project}/images/{name} (the `UpdateImage` operationId).
+	UpdateImageWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, project string, name string, params *UpdateImageParams, body UpdateImageApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateImageResponse, error)
+
+	// ReplaceImageWithBodyWithResponse Replace labels and spec of a image
+	//
+	// What a machine's disk starts from.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/projects/{project}/images/{name} (the `ReplaceImage` operationId).
+	ReplaceImageWithBodyWithResponse(ctx context.Context, project string, name string, params *ReplaceImageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceImageResponse, error)
+
+	// ReplaceImageWithResponse Replace labels and spec of a image
+	//
+	// What a machine's disk starts from.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/projects/{project}/images/{name} (the `ReplaceImage` operationId).
+	ReplaceImageWithResponse(ctx context.Context, project string, name string, params *ReplaceImageParams, body ReplaceImageJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceImageResponse, error)
+
+	// UploadImageWithResponse Send the content of an image
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/projects/{project}/images/{name}/content (the `UploadImage` operationId).
+	UploadImageWithResponse(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*UploadImageResponse, error)
 
 	// ListInstancesWithResponse List instances
 	//
@@ -14646,6 +16034,47 @@ type ClientWithResponsesInterface interface {
 	ListAllZonesWithResponse(ctx context.Context, params *ListAllZonesParams, reqEditors ...RequestEditorFn) (*ListAllZonesResponse, error)
 }
 
+type GetBlobResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetBlobResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetBlobResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetBlobResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetBlobResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetBlobResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type SendHeartbeatResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15193,6 +16622,54 @@ func (r ReplaceHostResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ReplaceHostResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListAllImagesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ImageList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAllImagesResponse) GetJSON200() *ImageList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAllImagesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAllImagesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAllImagesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAllImagesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAllImagesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -16329,6 +17806,375 @@ func (r GetEventResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetEventResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListImagesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ImageList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListImagesResponse) GetJSON200() *ImageList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListImagesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListImagesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListImagesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListImagesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListImagesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateImageResponse201Headers the declared response headers of an HTTP 201 response for CreateImage
+type CreateImageResponse201Headers struct {
+	ETag     string
+	Location string
+}
+
+type CreateImageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Image
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CreateImageResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateImageResponse) GetJSON201() *Image {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateImageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateImageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateImageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateImageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateImageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteImageResponse202Headers the declared response headers of an HTTP 202 response for DeleteImage
+type DeleteImageResponse202Headers struct {
+	ETag     string
+	Location string
+}
+
+type DeleteImageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Image
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *DeleteImageResponse202Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r DeleteImageResponse) GetJSON202() *Image {
+	return r.JSON202
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteImageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteImageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteImageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteImageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteImageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetImageResponse200Headers the declared response headers of an HTTP 200 response for GetImage
+type GetImageResponse200Headers struct {
+	ETag     string
+	Location string
+}
+
+type GetImageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Image
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetImageResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetImageResponse) GetJSON200() *Image {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetImageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetImageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetImageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetImageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetImageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateImageResponse200Headers the declared response headers of an HTTP 200 response for UpdateImage
+type UpdateImageResponse200Headers struct {
+	ETag     string
+	Location string
+}
+
+type UpdateImageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Image
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UpdateImageResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateImageResponse) GetJSON200() *Image {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UpdateImageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateImageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateImageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateImageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateImageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ReplaceImageResponse200Headers the declared response headers of an HTTP 200 response for ReplaceImage
+type ReplaceImageResponse200Headers struct {
+	ETag     string
+	Location string
+}
+
+type ReplaceImageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Image
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ReplaceImageResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReplaceImageResponse) GetJSON200() *Image {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReplaceImageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReplaceImageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplaceImageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplaceImageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplaceImageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type UploadImageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UploadImageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UploadImageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UploadImageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UploadImageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UploadImageResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -19100,6 +20946,19 @@ func (r ListAllZonesResponse) ContentType() string {
 	return ""
 }
 
+// GetBlobWithResponse Get the content of an image, by its digest
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/agent/blobs/{digest} (the `GetBlob` operationId).
+func (c *ClientWithResponses) GetBlobWithResponse(ctx context.Context, digest string, reqEditors ...RequestEditorFn) (*GetBlobResponse, error) {
+	rsp, err := c.GetBlob(ctx, digest, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetBlobResponse(rsp)
+}
+
 // SendHeartbeatWithResponse Say that a host lives
 //
 // Returns a wrapper object for the known response body format(s).
@@ -19315,6 +21174,21 @@ func (c *ClientWithResponses) ReplaceHostWithResponse(ctx context.Context, name 
 		return nil, err
 	}
 	return ParseReplaceHostResponse(rsp)
+}
+
+// ListAllImagesWithResponse List images of all projects
+//
+// What a machine's disk starts from.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/images (the `ListAllImages` operationId).
+func (c *ClientWithResponses) ListAllImagesWithResponse(ctx context.Context, params *ListAllImagesParams, reqEditors ...RequestEditorFn) (*ListAllImagesResponse, error) {
+	rsp, err := c.ListAllImages(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAllImagesResponse(rsp)
 }
 
 // ListAllInstancesWithResponse List instances of all projects
@@ -19731,6 +21605,169 @@ func (c *ClientWithResponses) GetEventWithResponse(ctx context.Context, project 
 		return nil, err
 	}
 	return ParseGetEventResponse(rsp)
+}
+
+// ListImagesWithResponse List images
+//
+// What a machine's disk starts from.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/projects/{project}/images (the `ListImages` operationId).
+func (c *ClientWithResponses) ListImagesWithResponse(ctx context.Context, project string, params *ListImagesParams, reqEditors ...RequestEditorFn) (*ListImagesResponse, error) {
+	rsp, err := c.ListImages(ctx, project, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListImagesResponse(rsp)
+}
+
+// CreateImageWithBodyWithResponse Create a image
+//
+// What a machine's disk starts from.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/projects/{project}/images (the `CreateImage` operationId).
+func (c *ClientWithResponses) CreateImageWithBodyWithResponse(ctx context.Context, project string, params *CreateImageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateImageResponse, error) {
+	rsp, err := c.CreateImageWithBody(ctx, project, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateImageResponse(rsp)
+}
+
+// CreateImageWithResponse Create a image
+//
+// What a machine's disk starts from.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/projects/{project}/images (the `CreateImage` operationId).
+func (c *ClientWithResponses) CreateImageWithResponse(ctx context.Context, project string, params *CreateImageParams, body CreateImageJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateImageResponse, error) {
+	rsp, err := c.CreateImage(ctx, project, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateImageResponse(rsp)
+}
+
+// DeleteImageWithResponse Delete a image
+//
+// The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/projects/{project}/images/{name} (the `DeleteImage` operationId).
+func (c *ClientWithResponses) DeleteImageWithResponse(ctx context.Context, project string, name string, params *DeleteImageParams, reqEditors ...RequestEditorFn) (*DeleteImageResponse, error) {
+	rsp, err := c.DeleteImage(ctx, project, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteImageResponse(rsp)
+}
+
+// GetImageWithResponse Get a image, by name or id
+//
+// What a machine's disk starts from.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/projects/{project}/images/{name} (the `GetImage` operationId).
+func (c *ClientWithResponses) GetImageWithResponse(ctx context.Context, project string, name string, params *GetImageParams, reqEditors ...RequestEditorFn) (*GetImageResponse, error) {
+	rsp, err := c.GetImage(ctx, project, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetImageResponse(rsp)
+}
+
+// UpdateImageWithBodyWithResponse Change labels and spec of a image
+//
+// What a machine's disk starts from.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/projects/{project}/images/{name} (the `UpdateImage` operationId).
+func (c *ClientWithResponses) UpdateImageWithBodyWithResponse(ctx context.Context, project string, name string, params *UpdateImageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateImageResponse, error) {
+	rsp, err := c.UpdateImageWithBody(ctx, project, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateImageResponse(rsp)
+}
+
+// UpdateImageWithResponse Change labels and spec of a image
+//
+// What a machine's disk starts from.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/projects/{project}/images/{name} (the `UpdateImage` operationId).
+func (c *ClientWithResponses) UpdateImageWithResponse(ctx context.Context, project string, name string, params *UpdateImageParams, body UpdateImageJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateImageResponse, error) {
+	rsp, err := c.UpdateImage(ctx, project, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateImageResponse(rsp)
+}
+
+// UpdateImageWithApplicationMergePatchPlusJSONBodyWithResponse Change labels and spec of a image
+//
+// What a machine's disk starts from.
+//
+// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/projects/{project}/images/{name} (the `UpdateImage` operationId).
+func (c *ClientWithResponses) UpdateImageWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, project string, name string, params *UpdateImageParams, body UpdateImageApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateImageResponse, error) {
+	rsp, err := c.UpdateImageWithApplicationMergePatchPlusJSONBody(ctx, project, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateImageResponse(rsp)
+}
+
+// ReplaceImageWithBodyWithResponse Replace labels and spec of a image
+//
+// What a machine's disk starts from.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/projects/{project}/images/{name} (the `ReplaceImage` operationId).
+func (c *ClientWithResponses) ReplaceImageWithBodyWithResponse(ctx context.Context, project string, name string, params *ReplaceImageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceImageResponse, error) {
+	rsp, err := c.ReplaceImageWithBody(ctx, project, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceImageResponse(rsp)
+}
+
+// ReplaceImageWithResponse Replace labels and spec of a image
+//
+// What a machine's disk starts from.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/projects/{project}/images/{name} (the `ReplaceImage` operationId).
+func (c *ClientWithResponses) ReplaceImageWithResponse(ctx context.Context, project string, name string, params *ReplaceImageParams, body ReplaceImageJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceImageResponse, error) {
+	rsp, err := c.ReplaceImage(ctx, project, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceImageResponse(rsp)
+}
+
+// UploadImageWithResponse Send the content of an image
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/projects/{project}/images/{name}/content (the `UploadImage` operationId).
+func (c *ClientWithResponses) UploadImageWithResponse(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*UploadImageResponse, error) {
+	rsp, err := c.UploadImage(ctx, project, name, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUploadImageResponse(rsp)
 }
 
 // ListInstancesWithResponse List instances
@@ -20881,6 +22918,35 @@ func (c *ClientWithResponses) ListAllZonesWithResponse(ctx context.Context, para
 	return ParseListAllZonesResponse(rsp)
 }
 
+// ParseGetBlobResponse parses an HTTP response from a GetBlobWithResponse call
+func ParseGetBlobResponse(rsp *http.Response) (*GetBlobResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetBlobResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseSendHeartbeatResponse parses an HTTP response from a SendHeartbeatWithResponse call
 func ParseSendHeartbeatResponse(rsp *http.Response) (*SendHeartbeatResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -21315,6 +23381,39 @@ func ParseReplaceHostResponse(rsp *http.Response) (*ReplaceHostResponse, error) 
 			headers.Location = value
 		}
 		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListAllImagesResponse parses an HTTP response from a ListAllImagesWithResponse call
+func ParseListAllImagesResponse(rsp *http.Response) (*ListAllImagesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAllImagesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ImageList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
 	}
 
 	return response, nil
@@ -22241,6 +24340,333 @@ func ParseGetEventResponse(rsp *http.Response) (*GetEventResponse, error) {
 			headers.Location = value
 		}
 		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListImagesResponse parses an HTTP response from a ListImagesWithResponse call
+func ParseListImagesResponse(rsp *http.Response) (*ListImagesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListImagesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ImageList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateImageResponse parses an HTTP response from a CreateImageWithResponse call
+func ParseCreateImageResponse(rsp *http.Response) (*CreateImageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateImageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Image
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CreateImageResponse201Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteImageResponse parses an HTTP response from a DeleteImageWithResponse call
+func ParseDeleteImageResponse(rsp *http.Response) (*DeleteImageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteImageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Image
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers DeleteImageResponse202Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetImageResponse parses an HTTP response from a GetImageWithResponse call
+func ParseGetImageResponse(rsp *http.Response) (*GetImageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetImageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Image
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetImageResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateImageResponse parses an HTTP response from a UpdateImageWithResponse call
+func ParseUpdateImageResponse(rsp *http.Response) (*UpdateImageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateImageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Image
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers UpdateImageResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseReplaceImageResponse parses an HTTP response from a ReplaceImageWithResponse call
+func ParseReplaceImageResponse(rsp *http.Response) (*ReplaceImageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplaceImageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Image
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ReplaceImageResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUploadImageResponse parses an HTTP response from a UploadImageWithResponse call
+func ParseUploadImageResponse(rsp *http.Response) (*UploadImageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UploadImageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
 	}
 
 	return response, nil

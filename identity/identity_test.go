@@ -173,7 +173,7 @@ func (y *cloud) token(body string) string {
 
 func TestTheFirstStartMakesAProjectAndAnAdministrator(t *testing.T) {
 	y := newCloud(t)
-	y.want(200, y.as(y.admin, "GET", "/v1/projects/default", ""))
+	y.want(200, y.as(y.admin, "GET", "/v1/projects/default?wait=ready", ""))
 	y.want(200, y.as(y.admin, "GET", "/v1/tokens", ""))
 	again := ""
 	if err := Seed(t.Context(), y.db, y.writers, func(s string) error { again = s; return nil }); err != nil || again != "" {

@@ -30,6 +30,7 @@ const (
 func RegisterGate(a *httpapi.API, w Writers, g Gate) {
 	httpapi.Register(a, JoinTokens, httpapi.Routes[JoinTokenSpec, JoinTokenStatus]{
 		Specs: w.JoinTokens, Verbs: []httpapi.Verb{httpapi.Delete},
+		Ready:  func(*JoinToken) (bool, error) { return true, nil },
 		Redact: func(t *JoinToken) { t.Spec.Hash = "" },
 	})
 	registerJoinTokenCreate(a, w, g)

@@ -16,11 +16,13 @@ func Register(a *httpapi.API, w Writers) {
 	httpapi.Register(a, Projects, httpapi.Routes[ProjectSpec, ProjectStatus]{
 		Specs: w.Projects, Holders: []string{projectHolder}, Reading: httpapi.Known,
 		Visible:  func(c httpapi.Caller, p *Project) bool { return c.Project == "" || c.Project == p.Name },
+		Ready:    func(*Project) (bool, error) { return true, nil }, // nothing is done to it
 		Check:    checkProject,
 		Deleting: deletingProject,
 	})
 	httpapi.Register(a, Tokens, httpapi.Routes[TokenSpec, TokenStatus]{
 		Specs: w.Tokens, Verbs: []httpapi.Verb{httpapi.Delete},
+		Ready:    func(*Token) (bool, error) { return true, nil },
 		Redact:   func(t *Token) { t.Spec.Hash = "" },
 		Deleting: deletingToken,
 	})

@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -92,7 +91,7 @@ func (s *session) hostToken() *cobra.Command {
 			return err
 		}
 		made := map[string]any{}
-		in := map[string]any{"expires": s.now().Add(d).UTC().Format(time.RFC3339)}
+		in := map[string]any{"expiresInSeconds": int64(d.Seconds())}
 		if err := s.do(cmd.Context(), call{method: "POST", path: "/v1/jointokens", in: in, out: &made, once: true}); err != nil {
 			return err
 		}
@@ -112,12 +111,10 @@ func (s *session) hostToken() *cobra.Command {
 
 // secretOf finds the secret in the answer of a request that made one.
 func secretOf(made map[string]any) string {
-	for _, key := range []string{"token", "secret"} {
-		if text := plain(made[key]); text != "" {
-			return text
-		}
+	if secret, ok := made["secret"].(string); ok {
+		return secret
 	}
-	return ""
+	return plain(made["token"])
 }
 
 func livenesses() *noun {

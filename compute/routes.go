@@ -45,7 +45,6 @@ func (f *Front) Register(a *httpapi.API) {
 	} {
 		httpapi.Action(a, VMs, httpapi.Act{Name: verb.name, Summary: verb.summary},
 			func(_ context.Context, c *httpapi.Call, vm *VM, in *PowerRequest) (*VM, error) {
-				c.Note(verb.name, &vm.Meta)
 				return vm, verb.do(c.Batch, vm, in.Force)
 			})
 	}
@@ -135,6 +134,5 @@ func (f *Front) migrate(_ context.Context, c *httpapi.Call, vm *VM, in *MigrateR
 	if err != nil {
 		return nil, err
 	}
-	c.Note("migrate", &vm.Meta)
 	return op, nil
 }

@@ -39,7 +39,11 @@ func New(t testing.TB, n int) *Cloud {
 	t.Helper()
 	need(t)
 	sweep()
-	c := &Cloud{t: t, dir: t.TempDir(), prefix: fmt.Sprintf("vl%d-", os.Getpid()), binary: Binary(t)}
+	c := &Cloud{t: t, prefix: fmt.Sprintf("vl%d-", os.Getpid()), binary: Binary(t)}
+	c.dir = labFolder(os.Getpid())
+	if err := os.MkdirAll(c.dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(c.remove)
 	c.underlay()
 	for i := 1; i <= n; i++ {
@@ -47,6 +51,9 @@ func New(t testing.TB, n int) *Cloud {
 	}
 	return c
 }
+
+// labFolder has a short name: the paths of sockets may have 107 bytes.
+func labFolder(pid int) string { return filepath.Join(os.TempDir(), fmt.Sprintf("vl%d", pid)) }
 
 func need(t testing.TB) {
 	t.Helper()
@@ -66,7 +73,7 @@ func Binary(t testing.TB) string {
 	if built := os.Getenv("VIRGA_BINARY"); built != "" {
 		return built
 	}
-	path := filepath.Join(os.TempDir(), fmt.Sprintf("virga-lab-%d", os.Getpid()), "virga")
+	path := labFolder(os.Getpid()) + "-virga"
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
@@ -94,7 +101,7 @@ func (c *Cloud) underlay() {
 
 func (c *Cloud) addHost(i int) {
 	h := &Host{cloud: c, Name: fmt.Sprintf("h%d", i), NS: fmt.Sprintf("%sh%d", c.prefix, i), Address: fmt.Sprintf("192.168.77.%d", i)}
-	h.State, h.Run = filepath.Join(c.dir, h.Name, "state"), filepath.Join(c.dir, h.Name, "run")
+	h.State, h.Run = filepath.Join(c.dir, h.Name, "s"), filepath.Join(c.dir, h.Name, "r")
 	port := fmt.Sprintf("p%d", i)
 	c.must("ip", "netns", "add", h.NS)
 	c.must("ip", "link", "add", "ul0", "netns", h.NS, "type", "veth", "peer", "name", port, "netns", c.prefix+"u")
@@ -230,6 +237,7 @@ func (c *Cloud) remove() {
 		}
 	}
 	wipe(c.prefix)
+	_ = os.RemoveAll(c.dir)
 }
 
 // sweep removes what killed runs have left.
@@ -242,6 +250,7 @@ func sweep() {
 			continue
 		}
 		wipe(name + "-")
+		_ = os.RemoveAll(labFolder(pid))
 	}
 }
 

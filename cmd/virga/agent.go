@@ -38,6 +38,7 @@ import (
 	"github.com/virga-cloud/virga/network/onhost/dns"
 	"github.com/virga-cloud/virga/network/onhost/metadata"
 	"github.com/virga-cloud/virga/network/onhost/ovs"
+	"github.com/virga-cloud/virga/network/ovn"
 	storagehost "github.com/virga-cloud/virga/storage/onhost"
 	"github.com/virga-cloud/virga/storage/onhost/folder"
 	"github.com/virga-cloud/virga/storage/onhost/qcow2"
@@ -136,7 +137,7 @@ func (a *agent) wire(l *store.Ledger) error {
 		networkhost.NewZoneLoop(a.db, a.c.HostID, a.network, a.names, a.facts),
 	}
 	loops = append(loops, storagehost.NewLoops(a.db, storagehost.Rights(l, "agent"), storagehost.Options{
-		HostID: a.c.HostID, Driver: folder.New(qcow2.Tool{}), Fetch: a.fetch,
+		HostID: a.c.HostID, Driver: folder.New(qcow2.Tool{}), Fetch: a.fetch, Below: a.c.state,
 	})...)
 	a.runner = reconcile.NewRunner(a.db, loops...)
 	return nil
@@ -147,7 +148,7 @@ func (a *agent) address() string { return net.JoinHostPort(a.c.Address, strconv.
 func (a *agent) switchConfig() ovs.Config {
 	c := ovs.Config{
 		State: a.c.state, Run: a.c.run, HostID: a.c.HostID, Hostname: a.c.Name, Remote: a.c.OVNRemote, TunnelAddress: a.c.Address,
-		Uplink: a.c.Uplink, Outside: network.OutsideGateway + "/16", OutsideMAC: network.OutsideGatewayMAC,
+		Uplink: a.c.Uplink, Outside: network.OutsideGateway + "/16", OutsideMAC: network.OutsideGatewayMAC, ExternalNetwork: ovn.ExternalNetwork,
 	}
 	if c.Remote == "" {
 		c.Remote = "unix:" + filepath.Join(a.c.run, "ovn", "sb.sock")

@@ -2,21 +2,48 @@ package main
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/compute/image"
+	"github.com/virga-cloud/virga/compute/image/debian"
+	"github.com/virga-cloud/virga/compute/image/tiny"
 	"github.com/virga-cloud/virga/engine/httpapi"
-	"github.com/virga-cloud/virga/engine/operation"
-	"github.com/virga-cloud/virga/engine/reconcile"
-	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/storage/onhost/qcow2"
 )
 
-type imageService struct{ s *server }
+// nobody runs qemu-img on what strangers send.
+const nobody = 65534
 
-func newImageService(s *server) (*imageService, error) { return &imageService{s}, nil }
-func (i *imageService) definition() operation.Definition {
-	return operation.Definition{Type: "image.import", Steps: []operation.Step{{Name: "x", Do: func(context.Context, *operation.Run) error { return nil }}}}
+// newImages makes the server's image service with everything that it can build.
+func newImages(s *server) (*image.Service, error) {
+	blobs, err := image.OpenBlobs(s.c.in("images"))
+	if err != nil {
+		return nil, err
+	}
+	cache := s.c.in("cache")
+	return image.NewService(s.led, s.rights.imageStatus, s.rights.operations, image.ServiceOptions{
+		Importer: image.Importer{Blobs: blobs, Tool: qcow2.Tool{As: &qcow2.User{UID: nobody, GID: nobody}}},
+		Download: image.Downloader{Refuse: func(a netip.Addr) bool { return a.IsLinkLocalUnicast() || a.IsUnspecified() || a.IsMulticast() }},
+		Recipes: map[string]image.Recipe{
+			"tiny": func(ctx context.Context, to string, tell func(string)) error {
+				return tiny.Build(ctx, to, tiny.Options{Cache: cache, Tell: tell})
+			},
+			"debian/12": func(ctx context.Context, to string, tell func(string)) error {
+				return debian.Build(ctx, to, debian.Options{Tell: tell})
+			},
+		},
+	}), nil
 }
-func (i *imageService) loop() *reconcile.Loop {
-	return &reconcile.Loop{Name: "x", Kind: compute.Images.Kind, Step: func(context.Context, resource.ID) (reconcile.Result, error) { return reconcile.Result{}, nil }}
+
+// registerImages offers images, and the ways in and out of their content.
+func registerImages(a *httpapi.API, s *server) {
+	httpapi.Register(a, compute.Images, httpapi.Routes[compute.ImageSpec, compute.ImageStatus]{
+		Specs: s.rights.images, Holders: []string{image.Holder}, Default: (*compute.ImageSpec).Default, Check: (*compute.ImageSpec).Check,
+		Ready: compute.ImageIsReady, Changing: compute.ImageChanging,
+	})
+	a.Raw(httpapi.Op{ID: "upload-image", Method: "PUT", Path: "/v1/projects/{project}/images/{name}/content", Right: httpapi.Write, Tag: "images",
+		Summary: "Send the content of an image"}, s.images.UploadHandler())
+	a.Raw(httpapi.Op{ID: "get-blob", Method: "GET", Path: "/v1/agent/blobs/{digest}", Right: httpapi.AsHost, Tag: "agent",
+		Summary: "Get the content of an image, by its digest"}, s.images.BlobHandler())
 }
-func (i *imageService) register(a *httpapi.API) {}

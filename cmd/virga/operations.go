@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
 	"github.com/virga-cloud/virga/engine/operation"
 	"github.com/virga-cloud/virga/engine/store"
@@ -20,9 +21,21 @@ func registerOperations(a *httpapi.API, specs *store.SpecWriter[operation.Spec, 
 		func(_ context.Context, c *httpapi.Call, o *operation.Operation, _ *CancelRequest) (*operation.Operation, error) {
 			return o, operation.Cancel(c.Batch, specs, o)
 		})
-	httpapi.Action(a, operation.Operations, httpapi.Act{Name: "progress", Summary: "Say how far the present step of an operation is", Right: httpapi.Read},
-		func(_ context.Context, _ *httpapi.Call, o *operation.Operation, _ *CancelRequest) (*operation.Progress, error) {
-			p, _ := runner.Progress(o.ID)
-			return &p, nil
-		})
+	httpapi.Handle(a, httpapi.Op{
+		ID: "get-operation-progress", Method: "GET", Path: "/v1/projects/{project}/operations/{name}/progress", Right: httpapi.Read, Tag: "operations",
+		Summary: "Say how far the present step of an operation is", Doc: "Progress is kept in memory and may be unknown.",
+	}, func(_ context.Context, c *httpapi.Call, in *progressIn) (*progressOut, error) {
+		o := store.Named(c.Snapshot, operation.Operations, c.Project, in.Name)
+		if o == nil {
+			return nil, fault.New(fault.NotFound, "no operation %q in project %s", in.Name, c.Project)
+		}
+		p, _ := runner.Progress(o.ID)
+		return &progressOut{p}, nil
+	})
 }
+
+type progressIn struct {
+	Name string `path:"name" doc:"The name or the id."`
+}
+
+type progressOut struct{ Body operation.Progress }

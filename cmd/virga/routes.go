@@ -8,6 +8,7 @@ import (
 
 	"github.com/virga-cloud/virga/cluster/placement"
 	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/docs/api"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
 	"github.com/virga-cloud/virga/engine/resource"
@@ -25,7 +26,7 @@ func (s *server) routes(front *compute.Front) {
 	r := s.rights
 	auth := identity.NewAuthenticator(s.db)
 	a := httpapi.New(s.db, httpapi.Options{
-		Title: "Virga", Version: version, Authenticate: auth.Authenticate, Project: identity.ProjectOf, Note: s.note,
+		Title: "Virga", Version: version, Authenticate: auth.Authenticate, Project: identity.ProjectOf, Note: s.note, Document: api.Document,
 	})
 	identity.Register(a, r.identity)
 	identity.RegisterGate(a, r.identity, identity.Gate{
@@ -43,7 +44,7 @@ func (s *server) routes(front *compute.Front) {
 	host.RegisterHeartbeat(a, s.listener)
 	front.Register(a)
 	(&compute.Screens{DB: s.db, Dial: s.dialAgent}).Register(a)
-	s.images.register(a)
+	registerImages(a, s)
 	// storage.Register(a, storage.APIRights{Resources: r.resources, Datastores: r.datastores, Volumes: r.volumes})
 	network.Register(a, network.APIRights{Networks: r.networks, Subnets: r.subnets, Ports: r.ports})
 	httpapi.Register(a, placement.Claims, httpapi.Routes[placement.ClaimSpec, placement.ClaimStatus]{})
@@ -70,7 +71,7 @@ func (s *server) handler() http.Handler {
 		if err != nil {
 			return nil, err
 		}
-		if caller.Host == "" || host.Find(s.db.Snapshot(), caller.Host) == nil {
+		if h := host.Find(s.db.Snapshot(), caller.Host); h == nil {
 			return nil, fault.New(fault.Denied, "only a host of this cloud may read records this way")
 		}
 		return remote.HostScope(s.db.Catalog(), caller.Host, s.db.View), nil

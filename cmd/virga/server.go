@@ -16,6 +16,7 @@ import (
 
 	"github.com/virga-cloud/virga/cluster/placement"
 	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/compute/image"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
 	"github.com/virga-cloud/virga/engine/operation"
@@ -47,7 +48,7 @@ type server struct {
 	keeper    *ca.Keeper
 	listener  *host.Listener
 	events    *observe.Recorder
-	images    *imageService
+	images    *image.Service
 	runner    *reconcile.Runner
 	work      *operation.Runner
 	central   *ovn.Central
@@ -108,16 +109,16 @@ func (s *server) wire() error {
 	gate := placement.NewGate(s.led, r.claims)
 	machines := compute.NewController(s.led, r.compute, gate, s.events)
 	var err error
-	if s.images, err = newImageService(s); err != nil {
+	if s.images, err = newImages(s); err != nil {
 		return err
 	}
-	s.work = operation.NewRunner(s.led, r.operationStatus, machines.Migration(), s.images.definition())
+	s.work = operation.NewRunner(s.led, r.operationStatus, machines.Migration(), s.images.Definition())
 	life := &host.LivenessLoop{DB: s.led, Listener: s.listener, Specs: r.lives, Statuses: r.lifeStatus,
 		Note: func(b *store.Batch, h *host.Host, severity, reason, message string) {
 			s.events.Record(b, h.Ref(), h.Name, severity, reason, message, "liveness")
 		}}
 	loops := []*reconcile.Loop{
-		identity.NewProjectLoop(s.led), life.Loop(), machines.Loop(), s.work.Loop(), s.images.loop(),
+		identity.NewProjectLoop(s.led), life.Loop(), machines.Loop(), s.work.Loop(), s.images.Loop(),
 		network.NewNetworkLoop(s.led, r.network), network.NewSubnetLoop(s.led, r.network), network.NewPortLoop(s.led, r.network),
 		observe.NewRetention(s.led, r.events),
 	}
@@ -165,6 +166,7 @@ func (s *server) begin(ctx context.Context, l *store.Ledger) error {
 	s.tasks.Go(func() { s.keeper.Run(ctx) })
 	s.tasks.Go(func() { s.runner.Run(ctx) })
 	s.tasks.Go(func() { s.runNetwork(ctx) })
+	s.tasks.Go(func() { s.sweepKeys(ctx) })
 	return nil
 }
 
@@ -186,6 +188,22 @@ func (s *server) runNetwork(ctx context.Context) {
 	wg.Go(func() { s.central.Run(ctx) })
 	wg.Go(func() { s.north.Run(ctx) })
 	wg.Wait()
+}
+
+// sweepKeys forgets the idempotency keys of requests that nobody repeats any more.
+func (s *server) sweepKeys(ctx context.Context) {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		if err := s.api.Sweep(ctx); err != nil && ctx.Err() == nil {
+			slog.Warn("old idempotency keys could not be forgotten", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // seed makes what a new cloud begins with.

@@ -1,0 +1,85 @@
+package compute
+
+import (
+	"context"
+	"net/url"
+	"regexp"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/httpapi"
+)
+
+var checksumPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
+// Recipes are what can be built.
+var Recipes = []string{"tiny", "debian/12"}
+
+// Default fills in what was not said.
+func (s *ImageSpec) Default() {
+	if s.Visibility == "" {
+		s.Visibility = "project"
+	}
+	if s.MinMemoryMiB == 0 && s.Source.Type == Build {
+		s.MinMemoryMiB = map[string]int64{"tiny": 96, "debian/12": 256}[s.Source.Recipe]
+	}
+}
+
+// Check lists everything that is wrong with the wish for an image.
+func (s *ImageSpec) Check() []fault.Detail {
+	var out []fault.Detail
+	wrong := func(field, message string) { out = append(out, fault.Detail{Field: "spec." + field, Message: message}) }
+	if s.Visibility != "project" && s.Visibility != "cloud" {
+		wrong("visibility", "must be project or cloud")
+	}
+	if s.MinMemoryMiB < 0 || s.MinMemoryMiB > MaxMemoryMiB {
+		wrong("minMemoryMiB", "must be between 0 and 4194304")
+	}
+	source := s.Source
+	if source.Checksum != "" && !checksumPattern.MatchString(source.Checksum) {
+		wrong("source.checksum", "must be sha256: and 64 hex digits in lower case")
+	}
+	switch source.Type {
+	case Upload:
+	case URL:
+		if u, err := url.Parse(source.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			wrong("source.url", "must be an http or https URL")
+		}
+	case Build:
+		known := false
+		for _, r := range Recipes {
+			known = known || r == source.Recipe
+		}
+		if !known {
+			wrong("source.recipe", "must be tiny or debian/12")
+		}
+	default:
+		wrong("source.type", "must be upload, url or build")
+	}
+	if source.Type != URL && source.URL != "" {
+		wrong("source.url", "only an image of type url has one")
+	}
+	if source.Type != Build && source.Recipe != "" {
+		wrong("source.recipe", "only an image of type build has one")
+	}
+	return out
+}
+
+// ImageIsReady says whether the image can be used; an import that failed will not get better.
+func ImageIsReady(i *Image) (bool, error) {
+	if i.Status.Phase == ImageFailed {
+		message := "the import failed; delete the image and make it again"
+		if len(i.Status.Problems) > 0 {
+			message = i.Status.Problems[0].Message
+		}
+		return false, fault.New(fault.Precondition, "%s", message)
+	}
+	return i.Status.Phase == ImageReady, nil
+}
+
+// ImageChanging refuses to change where an image comes from: its content is there already.
+func ImageChanging(_ context.Context, _ *httpapi.Call, old *Image, spec *ImageSpec) error {
+	if spec.Source != old.Spec.Source {
+		return fault.New(fault.Invalid, "change image %s: its source cannot be changed; make another image", old.Name)
+	}
+	return nil
+}

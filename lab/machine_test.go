@@ -1,0 +1,75 @@
+package lab
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+const boot = 2 * time.Minute // a guest under software emulation, on a busy machine
+
+func TestAMachineLives(t *testing.T) {
+	c := New(t, 1)
+	c.Start()
+	h := c.Hosts[0]
+	h.Must("image", "build", "tiny", "--wait")
+	h.Must("vm", "create", "web", "--image", "tiny", "--memory", "128MiB", "--wait")
+	g := h.Guest("web")
+	address := g.Wait(boot, `VIRGA-READY web (10\.20\.\S+)`)[1]
+	t.Log("the guest is up at", address)
+
+	if out := h.Must("vm", "show", "web"); !strings.Contains(out, address) {
+		t.Errorf("vm show does not name %s:\n%s", address, out)
+	}
+	if out := g.Must(boot, "hostname"); out != "web" {
+		t.Errorf("the guest calls itself %q", out)
+	}
+	g.Must(boot, "ping -c 2 -W 2 10.20.0.1")
+	g.Must(boot, "ping -c 2 -W 2 "+Outside)
+	if out := g.Must(boot, "nslookup web"); !strings.Contains(out, address) {
+		t.Errorf("DNS does not know the machine's own name: %s", out)
+	}
+	if out := g.Must(boot, "wget -q -O - http://169.254.169.254/latest/meta-data/local-hostname"); !strings.HasPrefix(out, "web") {
+		t.Errorf("metadata calls the machine %q", out)
+	}
+	bootID := g.Must(boot, "cat /proc/sys/kernel/random/boot_id")
+	g.Must(boot, "echo kept > /data/file && sync")
+
+	// The daemon dies; the guest does not notice.
+	h.Kill9()
+	h.Up()
+	g = h.Guest("web")
+	if again := g.Must(boot, "cat /proc/sys/kernel/random/boot_id"); again != bootID {
+		t.Errorf("the guest was restarted by a kill of the daemon: boot %s, then %s", bootID, again)
+	}
+	g.Must(boot, "ping -c 2 -W 2 "+Outside)
+
+	// Screens and logs.
+	h.Must("vm", "screenshot", "web", "-f", h.Run+"/web.png")
+	if out := h.Must("vm", "log", "web"); !strings.Contains(out, "VIRGA-READY") {
+		t.Errorf("the log does not hold the guest's first line: %s", out)
+	}
+
+	// Stop and start: a new boot, the same disk.
+	h.Must("vm", "stop", "web", "--wait")
+	h.Must("vm", "start", "web", "--wait")
+	g = h.Guest("web")
+	g.Wait(boot, `VIRGA-READY web `)
+	if out := g.Must(boot, "cat /data/file"); out != "kept" {
+		t.Errorf("the disk lost its content: %q", out)
+	}
+
+	// A guest that powers itself off stays off.
+	_, _ = g.in.Write([]byte("poweroff\n"))
+	h.Eventually(boot, "the machine is stopped", func() bool {
+		out, _ := h.Virga("vm", "show", "web", "-o", "json")
+		return strings.Contains(out, `"phase": "stopped"`)
+	})
+
+	h.Must("vm", "delete", "web", "--wait")
+	for _, noun := range []string{"vm", "instance", "volume", "port", "claim"} {
+		if out := h.Must(noun, "list", "-o", "name"); strings.TrimSpace(out) != "" {
+			t.Errorf("after the delete there is still a %s: %s", noun, out)
+		}
+	}
+}

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -15,19 +13,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
-	"github.com/coder/websocket"
+	"github.com/virga-cloud/virga/client"
 )
 
-// connection is the way to a server.
-type connection struct {
-	http  *http.Client
-	base  string // "https://host:port", or "http://virga" over the socket
-	where string // for sentences
-	token string
-}
-
-// call is one request. In is sent as JSON unless body is set; what comes back goes into out.
+// call is one request for a record of any kind. In is sent as JSON unless body is set; what comes
+// back goes into out.
 type call struct {
 	method, path string
 	query        url.Values
@@ -38,78 +30,66 @@ type call struct {
 	once         bool // carries an Idempotency-Key
 }
 
-func connect(o *settings) (*connection, error) {
-	if o.server == "" {
-		socket := filepath.Join(o.run, "api.sock")
-		dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
+func (s *session) connection() (*client.Connection, error) {
+	if s.conn == nil {
+		o := client.Options{Server: s.server, Token: s.token, CAFile: s.ca}
+		if s.server == "" {
+			o.Socket = s.socket()
 		}
-		return &connection{http: &http.Client{Transport: &http.Transport{DialContext: dial}}, base: "http://virga", where: socket, token: o.token}, nil
-	}
-	u, err := url.Parse(o.server)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		return nil, refuse("--server %q is no address of a server; write https://host:port", o.server)
-	}
-	if u.Scheme == "http" && o.token != "" && !isLoopback(u.Hostname()) {
-		return nil, refuse("--server %s would send the token in the clear; write https://", o.server)
-	}
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment}
-	if o.ca != "" {
-		pem, err := os.ReadFile(o.ca)
+		c, err := client.Connect(o)
 		if err != nil {
-			return nil, refuse("read the server's authority: %v", err)
+			return nil, err
 		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, refuse("--ca %s holds no certificate in PEM form", o.ca)
-		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13}
+		s.conn = c
 	}
-	return &connection{http: &http.Client{Transport: transport}, base: strings.TrimSuffix(o.server, "/"), where: o.server, token: o.token}, nil
+	return s.conn, nil
 }
 
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
+func (s *session) socket() string { return filepath.Join(s.run, "api.sock") }
 
 // do makes a call and reads its answer.
-func (c *connection) do(ctx context.Context, r call) error {
-	answer, err := c.send(ctx, r)
+func (s *session) do(ctx context.Context, r call) error {
+	c, err := s.connection()
 	if err != nil {
 		return err
 	}
+	req, err := s.request(ctx, r)
+	if err != nil {
+		return err
+	}
+	answer, err := c.Do(req)
+	if err != nil {
+		return s.absent(err)
+	}
 	defer answer.Body.Close()
-	if r.out == nil || answer.StatusCode == http.StatusNoContent {
-		_, err = io.Copy(io.Discard, answer.Body)
-	} else if w, plain := r.out.(io.Writer); plain {
+	if w, plain := r.out.(io.Writer); plain {
 		_, err = io.Copy(w, answer.Body)
-	} else {
+	} else if r.out != nil && answer.StatusCode != http.StatusNoContent {
 		err = json.NewDecoder(answer.Body).Decode(r.out)
-		if errors.Is(err, io.EOF) { // an answer without a body
-			err = nil
-		}
 	}
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err != nil {
-		return fail("unavailable", "read the answer of %s: %v", c.where, err)
+	if err != nil && !errors.Is(err, io.EOF) { // an answer without a body
+		return fail("unavailable", "read the server's answer: %v", err)
 	}
 	return nil
 }
 
-// send makes a call and hands out its answer; anything but success is an error.
-func (c *connection) send(ctx context.Context, r call) (*http.Response, error) {
-	body := r.body
+func (s *session) request(ctx context.Context, r call) (*http.Request, error) {
+	body, kind := r.body, "application/octet-stream"
 	if body == nil && r.in != nil {
 		data, err := json.Marshal(r.in)
 		if err != nil {
 			return nil, fail("internal", "encode the request: %v", err)
 		}
-		body = bytes.NewReader(data)
+		body, kind, r.length = bytes.NewReader(data), "application/json", int64(len(data))
 	}
-	where := c.base + r.path
+	where := strings.TrimSuffix(s.server, "/")
+	if where == "" {
+		where = "http://virga"
+	}
+	where += r.path
 	if len(r.query) > 0 {
 		where += "?" + r.query.Encode()
 	}
@@ -117,75 +97,30 @@ func (c *connection) send(ctx context.Context, r call) (*http.Response, error) {
 	if err != nil {
 		return nil, refuse("make the request: %v", err)
 	}
-	switch {
-	case r.body != nil:
-		req.Header.Set("Content-Type", "application/octet-stream")
+	if body != nil {
+		req.Header.Set("Content-Type", kind)
 		req.ContentLength = r.length
-	case r.in != nil:
-		req.Header.Set("Content-Type", "application/json")
 	}
 	if r.once {
 		req.Header.Set("Idempotency-Key", rand.Text())
 	}
-	c.identify(req.Header)
-	answer, err := c.http.Do(req)
-	if err != nil {
-		return nil, c.unreachable(ctx, err)
-	}
-	if answer.StatusCode >= 300 {
-		defer answer.Body.Close()
-		return nil, readFailure(answer, c.where)
-	}
-	return answer, nil
+	return req, nil
 }
 
-func (c *connection) identify(h http.Header) {
-	if c.token != "" {
-		h.Set("Authorization", "Bearer "+c.token)
+// absent says it better when there is no server on this machine at all.
+func (s *session) absent(err error) error {
+	if s.server != "" || !client.IsKind(err, "unavailable") {
+		return err
 	}
-}
-
-// unreachable says why the server was not reached, and what to do.
-func (c *connection) unreachable(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err
-	}
+	conn, dialed := net.Dial("unix", s.socket())
 	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return fail("unavailable", "no server at %s; start one with `virga up`, or name another with --server", c.where)
-	case errors.Is(err, os.ErrPermission):
-		return fail("denied", "not allowed to use %s; run this as root, or use --server and --token", c.where)
+	case dialed == nil:
+		_ = conn.Close()
+		return err
+	case errors.Is(dialed, os.ErrPermission):
+		return fail("denied", "not allowed to use %s; run this as root, or use --server and --token", s.socket())
+	case errors.Is(dialed, os.ErrNotExist), errors.Is(dialed, syscall.ECONNREFUSED):
+		return fail("unavailable", "no server at %s; start one with `virga up`, or name another with --server", s.socket())
 	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return fail("unauthenticated", "%s is not known to be the cloud's: %v; name the cloud's authority with --ca", c.where, err)
-	}
-	return fail("unavailable", "reach the server at %s: %v", c.where, err)
-}
-
-// readFailure makes an error of an answer that is no success.
-func readFailure(answer *http.Response, where string) error {
-	data, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
-	f := &failure{}
-	if json.Unmarshal(data, f) == nil && f.Kind != "" {
-		return f
-	}
-	return fail("internal", "%s answered %s without saying why; is it a server of Virga?", where, answer.Status)
-}
-
-// dial opens a websocket.
-func (c *connection) dial(ctx context.Context, path string) (*websocket.Conn, error) {
-	o := &websocket.DialOptions{HTTPClient: c.http, HTTPHeader: http.Header{}}
-	c.identify(o.HTTPHeader)
-	ws, answer, err := websocket.Dial(ctx, c.base+path, o)
-	if err == nil {
-		ws.SetReadLimit(1 << 20)
-		return ws, nil
-	}
-	if answer != nil && answer.StatusCode >= 300 && answer.Body != nil {
-		return nil, readFailure(answer, c.where)
-	}
-	return nil, c.unreachable(ctx, err)
+	return err
 }

@@ -28,10 +28,11 @@ func (s *session) vmConsole(n *noun) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		ws, err := conn.dial(cmd.Context(), s.path(n, s.project, args[0], "console"))
+		ws, err := conn.Dial(cmd.Context(), s.path(n, s.project, args[0], "console"), "binary")
 		if err != nil {
-			return err
+			return s.absent(err)
 		}
+		ws.SetReadLimit(1 << 20)
 		defer ws.CloseNow()
 		if f, ok := cmd.InOrStdin().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 			old, err := term.MakeRaw(int(f.Fd()))

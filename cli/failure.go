@@ -5,59 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
-)
 
-// exitCodes are the exit codes of the kinds of faults; 1 is an internal one, or one we do not know.
-var exitCodes = map[string]int{
-	"invalid": 2, "unauthenticated": 3, "denied": 4, "not-found": 5, "exists": 6, "conflict": 7,
-	"precondition": 8, "exhausted": 9, "unavailable": 10, "too-late": 11, "internal": 1,
-}
+	"github.com/virga-cloud/virga/client"
+)
 
 const exitInterrupted = 130
 
-// detail is one wrong field of a request.
-type detail struct {
-	Field   string `json:"field"`
-	Message string `json:"message"`
-}
-
-// failure is a fault: of the server, or of what was typed.
-type failure struct {
-	Kind    string   `json:"kind"`
-	Message string   `json:"detail"`
-	Details []detail `json:"errors"`
-}
-
-func (f *failure) Error() string { return f.Message }
-
-// refuse makes the failure of what was typed.
+// refuse makes the fault of what was typed.
 func refuse(format string, args ...any) error { return fail("invalid", format, args...) }
 
 func fail(kind, format string, args ...any) error {
-	return &failure{Kind: kind, Message: fmt.Sprintf(format, args...)}
-}
-
-// isFailure reports whether err is a fault of a kind.
-func isFailure(err error, kind string) bool {
-	f, ok := errors.AsType[*failure](err)
-	return ok && f.Kind == kind
+	return &client.Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
 }
 
 // exitCode is the one exit code of an error.
 func exitCode(err error) int {
-	if err == nil {
-		return 0
-	}
-	if f, ok := errors.AsType[*failure](err); ok {
-		if code, known := exitCodes[f.Kind]; known {
-			return code
-		}
-		return 1
-	}
 	if errors.Is(err, context.Canceled) {
 		return exitInterrupted
 	}
-	return 1
+	return client.ExitCode(err)
 }
 
 // complain says an error in words.
@@ -67,7 +33,7 @@ func complain(w io.Writer, err error) {
 		return
 	}
 	fmt.Fprintln(w, "virga: "+err.Error())
-	f, ok := errors.AsType[*failure](err)
+	f, ok := errors.AsType[*client.Error](err)
 	if !ok || len(f.Details) < 2 {
 		return
 	}

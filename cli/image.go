@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/virga-cloud/virga/client"
 )
 
 func images() *noun {
@@ -97,7 +99,7 @@ func (s *session) imageImport(n *noun) *cobra.Command {
 	f := addImageFlags(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if (file == "") == (url == "") {
-			return refuse("%s: say either --file or --url", cmd.CommandPath())
+			return refuse("%s: say either --file or --url", called(cmd))
 		}
 		source := map[string]any{"type": "url", "url": url}
 		if file != "" {
@@ -130,7 +132,7 @@ func (s *session) imageUpload(cmd *cobra.Command, n *noun, name, file string, sp
 		return refuse("open the image: %v", err)
 	}
 	r, err := s.post(cmd, n, name, spec, m)
-	if isFailure(err, "exists") {
+	if client.IsKind(err, "exists") {
 		there, again := s.get(cmd.Context(), n, s.project, name)
 		if again == nil && there.Deleting == nil && there.state() == "waiting" && there.text("spec.source.type") == "upload" {
 			r, err = there, nil

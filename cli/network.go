@@ -93,7 +93,7 @@ func subnetCommands(s *session, n *noun) []*cobra.Command {
 	m := addMaking(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if network == "" || cidr == "" {
-			return refuse("%s: say --network and --cidr", cmd.CommandPath())
+			return refuse("%s: say --network and --cidr", called(cmd))
 		}
 		id, err := s.idOf(cmd.Context(), "network", network)
 		if err != nil {

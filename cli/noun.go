@@ -132,23 +132,33 @@ func unknownWord(cmd *cobra.Command, word string) error {
 		}
 	}
 	near := cmd.SuggestionsFor(word)
+	what, help := called(cmd)+" has no", cmd.CommandPath()+" --help"
+	if !cmd.HasParent() {
+		what = "there is no"
+	}
 	switch {
 	case len(near) > 0:
-		return refuse("%s has no %q; did you mean %s?", cmd.CommandPath(), word, strings.Join(near, " or "))
+		return refuse("%s %q; did you mean %s?", what, word, strings.Join(near, " or "))
 	case len(there) <= 14:
-		return refuse("%s has no %q; it has %s", cmd.CommandPath(), word, strings.Join(there, ", "))
+		return refuse("%s %q; it has %s", what, word, strings.Join(there, ", "))
 	}
-	return refuse("%s has no %q; `%s --help` lists what it has", cmd.CommandPath(), word, cmd.CommandPath())
+	return refuse("%s %q; `%s` lists what there is", what, word, help)
+}
+
+// called is a command without the program's name, which every complaint begins with.
+func called(cmd *cobra.Command) string {
+	_, rest, _ := strings.Cut(cmd.CommandPath(), " ")
+	return rest
 }
 
 // exactly wants n arguments, and says which.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < len(names) {
-			return refuse("%s: %s is missing; see `%s --help`", cmd.CommandPath(), names[len(args)], cmd.CommandPath())
+			return refuse("%s: %s is missing; see `%s --help`", called(cmd), names[len(args)], cmd.CommandPath())
 		}
 		if len(args) > len(names) {
-			return refuse("%s: %q is too much; see `%s --help`", cmd.CommandPath(), args[len(names)], cmd.CommandPath())
+			return refuse("%s: %q is too much; see `%s --help`", called(cmd), args[len(names)], cmd.CommandPath())
 		}
 		return nil
 	}
@@ -157,7 +167,7 @@ func exactly(names ...string) cobra.PositionalArgs {
 func atLeast(name string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return refuse("%s: %s is missing; see `%s --help`", cmd.CommandPath(), name, cmd.CommandPath())
+			return refuse("%s: %s is missing; see `%s --help`", called(cmd), name, cmd.CommandPath())
 		}
 		return nil
 	}

@@ -51,7 +51,11 @@ func operationCommands(s *session, n *noun) []*cobra.Command {
 	cancel := &cobra.Command{Use: "cancel NAME", Short: "Undo an operation that has not passed its point of no return", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
 		Example: "  virga operation cancel 0199-…"}
 	cancel.RunE = func(cmd *cobra.Command, args []string) error {
-		return s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{"cancel": "yes"}}, "is asked to undo what it did")
+		if err := s.do(cmd.Context(), call{method: "POST", path: s.path(n, s.project, args[0], "cancel"), in: map[string]any{}}); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "operation %s is asked to undo what it did\n", args[0])
+		return nil
 	}
 	wait := &cobra.Command{Use: "wait NAME", Short: "Wait until an operation has ended", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
 		Long: "Wait until an operation has ended. The exit code is that of the fault it failed with.", Example: "  virga operation wait 0199-… --timeout 5m"}
@@ -63,7 +67,7 @@ func operationCommands(s *session, n *noun) []*cobra.Command {
 			return err
 		}
 		p.wait = true
-		return s.said(cmd, op, p, *f, "operation "+visibleName(op)+" has succeeded", "")
+		return s.said(cmd, op, p, *f, "operation "+op.Name+" has succeeded", "")
 	}
 	return []*cobra.Command{cancel, wait}
 }

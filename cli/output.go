@@ -84,9 +84,9 @@ func writeTable(w io.Writer, s *scene, n *noun, records []*record, wide, project
 	header = append(header, "Age")
 	var rows [][]string
 	for _, r := range records {
-		row := []string{visibleName(r)}
+		row := []string{r.Name}
 		if projects {
-			row = []string{r.Project, visibleName(r)}
+			row = []string{r.Project, r.Name}
 		}
 		for _, c := range columns {
 			row = append(row, c.value(s, r))
@@ -94,14 +94,6 @@ func writeTable(w io.Writer, s *scene, n *noun, records []*record, wide, project
 		rows = append(rows, append(row, age(r.Created, s.now())))
 	}
 	printRows(w, header, rows)
-}
-
-// visibleName is the name, or the end of it where the machinery made a record that has none.
-func visibleName(r *record) string {
-	if r.Name == r.ID {
-		return short(r.ID)
-	}
-	return r.Name
 }
 
 // printRows writes aligned columns. A column that is empty everywhere is left out.

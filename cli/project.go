@@ -90,7 +90,7 @@ func projectCommands(s *session, n *noun) []*cobra.Command {
 	change.RunE = func(cmd *cobra.Command, args []string) error {
 		q, err := changed.spec()
 		if err == nil && len(q) == 0 {
-			err = refuse("%s: say at least one limit, for example --quota-vms 40", cmd.CommandPath())
+			err = refuse("%s: say at least one limit, for example --quota-vms 40", called(cmd))
 		}
 		if err != nil {
 			return err

@@ -60,8 +60,9 @@ func hasCommands(all []*cobra.Command, group string) bool {
 }
 
 // New makes the program without the commands that start and end the daemon.
-func New(version string) *cobra.Command {
-	s := &session{now: time.Now}
+func New(version string) *cobra.Command { return assemble(&session{now: time.Now}, version) }
+
+func assemble(s *session, version string) *cobra.Command {
 	root := &cobra.Command{Use: "virga", Short: "A cloud operating system", Long: overview, Version: version,
 		SilenceErrors: true, SilenceUsage: true}
 	cobra.EnableCommandSorting = false
@@ -104,9 +105,9 @@ func flagError(cmd *cobra.Command, err error) error {
 		word, _, _ := strings.Cut(unknown, "=")
 		near := nearest(cmd, word)
 		if near == "" {
-			return refuse("%s has no flag --%s; see `%s --help`", cmd.CommandPath(), word, cmd.CommandPath())
+			return refuse("%s has no flag --%s; see `%s --help`", called(cmd), word, cmd.CommandPath())
 		}
-		return refuse("%s has no flag --%s; did you mean --%s?", cmd.CommandPath(), word, near)
+		return refuse("%s has no flag --%s; did you mean --%s?", called(cmd), word, near)
 	}
 	if m := badValue.FindStringSubmatch(err.Error()); m != nil {
 		if strings.Contains(m[3], "strconv.") {
@@ -120,7 +121,7 @@ func flagError(cmd *cobra.Command, err error) error {
 		}
 		return refuse("%s %s: %s", m[2], m[1], m[3])
 	}
-	return refuse("%s: %v; see `%s --help`", cmd.CommandPath(), err, cmd.CommandPath())
+	return refuse("%s: %v; see `%s --help`", called(cmd), err, cmd.CommandPath())
 }
 
 // nearest finds the flag whose name is nearly the word.

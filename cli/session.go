@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/virga-cloud/virga/client"
 )
 
 // settings are the flags that every command has.
@@ -19,46 +21,24 @@ type settings struct {
 type session struct {
 	settings
 	now   func() time.Time
-	conn  *connection
+	conn  *client.Connection
 	known map[string]map[string]string // names by kind and id
 	lists map[string]listed            // of the whole cloud, by kind
 }
 
 func (s *session) addFlags(root *cobra.Command) {
-	env := func(name, otherwise string) string {
-		if v := os.Getenv(name); v != "" {
-			return v
-		}
-		return otherwise
-	}
 	f := root.PersistentFlags()
 	f.StringVar(&s.server, "server", "", "the server, https://host:port; none: the one on this machine ($VIRGA_SERVER)")
 	f.StringVar(&s.token, "token", "", "the secret of a token; better kept in $VIRGA_TOKEN")
 	f.StringVar(&s.ca, "ca", "", "file with the certificate of the cloud's authority ($VIRGA_CA)")
-	f.StringVar(&s.run, "run", env("VIRGA_RUN", "/run/virga"), "run folder of the server on this machine")
-	f.StringVarP(&s.project, "project", "p", env("VIRGA_PROJECT", "default"), "the project ($VIRGA_PROJECT)")
-	// Not as defaults of the flags: help must not show a secret.
-	s.server, s.token, s.ca = os.Getenv("VIRGA_SERVER"), os.Getenv("VIRGA_TOKEN"), os.Getenv("VIRGA_CA")
-}
-
-// do makes a call to the server.
-func (s *session) do(ctx context.Context, r call) error {
-	c, err := s.connection()
-	if err != nil {
-		return err
-	}
-	return c.do(ctx, r)
-}
-
-func (s *session) connection() (*connection, error) {
-	if s.conn == nil {
-		c, err := connect(&s.settings)
-		if err != nil {
-			return nil, err
+	f.StringVar(&s.run, "run", "/run/virga", "run folder of the server on this machine ($VIRGA_RUN)")
+	f.StringVarP(&s.project, "project", "p", "default", "the project ($VIRGA_PROJECT)")
+	// Not as defaults of the flags: help must not show a secret, and be the same everywhere.
+	for name, value := range map[string]*string{"VIRGA_SERVER": &s.server, "VIRGA_TOKEN": &s.token, "VIRGA_CA": &s.ca, "VIRGA_RUN": &s.run, "VIRGA_PROJECT": &s.project} {
+		if v := os.Getenv(name); v != "" {
+			*value = v
 		}
-		s.conn = c
 	}
-	return s.conn, nil
 }
 
 // path is where a kind's records are, or one of them, or an action of it.

@@ -26,7 +26,7 @@ func storageCommands(s *session, n *noun) []*cobra.Command {
 	m := addMaking(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if !strings.HasPrefix(folder, "/") || len(onHosts) == 0 {
-			return refuse("%s: say --folder with an absolute path, and --host at least once", cmd.CommandPath())
+			return refuse("%s: say --folder with an absolute path, and --host at least once", called(cmd))
 		}
 		ids, err := s.idsOf(cmd.Context(), "host", onHosts)
 		if err != nil {
@@ -54,7 +54,7 @@ func datastoreCommands(s *session, n *noun) []*cobra.Command {
 	m := addMaking(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if on == "" {
-			return refuse("%s: say --storage; `virga storage list` shows what there is", cmd.CommandPath())
+			return refuse("%s: say --storage; `virga storage list` shows what there is", called(cmd))
 		}
 		id, err := s.idOf(cmd.Context(), "storage", on)
 		if err != nil {

@@ -35,24 +35,23 @@ func tokenCommands(s *session, n *noun) []*cobra.Command {
 	f := addFormat(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if role == "" {
-			return refuse("%s: say --role: admin, member or viewer", cmd.CommandPath())
+			return refuse("%s: say --role: admin, member or viewer", called(cmd))
 		}
-		spec := map[string]any{"role": role, "user": args[0]}
+		in := map[string]any{"name": args[0], "role": role, "user": args[0]}
 		if user != "" {
-			spec["user"] = user
+			in["user"] = user
 		}
 		if role != "admin" {
-			spec["project"] = s.project
+			in["project"] = s.project
 		}
 		if life != "" {
 			d, err := parseLife(life)
 			if err != nil {
 				return err
 			}
-			spec["expires"] = s.now().Add(d).UTC().Format(time.RFC3339)
+			in["expires"] = s.now().Add(d).UTC().Format(time.RFC3339)
 		}
 		made := map[string]any{}
-		in := map[string]any{"name": args[0], "spec": spec}
 		// No Idempotency-Key: a secret is told once.
 		if err := s.do(cmd.Context(), call{method: "POST", path: s.path(n, ""), in: in, out: &made}); err != nil {
 			return err

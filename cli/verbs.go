@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/virga-cloud/virga/client"
 )
 
 func (n *noun) listCommand(s *session) *cobra.Command {
@@ -103,7 +105,7 @@ func (n *noun) labelCommand(s *session) *cobra.Command {
 			}
 		}
 		if len(labels) == 0 {
-			return refuse("%s: no label is named; write key=value to set and key- to remove", cmd.CommandPath())
+			return refuse("%s: no label is named; write key=value to set and key- to remove", called(cmd))
 		}
 		return s.patch(cmd, n, args[0], map[string]any{"labels": labels}, "labelled")
 	}
@@ -116,7 +118,7 @@ func (s *session) patch(cmd *cobra.Command, n *noun, name string, change map[str
 	if err := s.do(cmd.Context(), call{method: "PATCH", path: s.path(n, s.project, n.spelled(name)), in: change, out: r}); err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", n.kind, visibleName(r), done)
+	fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", n.kind, r.Name, done)
 	return nil
 }
 
@@ -147,14 +149,14 @@ func (s *session) remove(cmd *cobra.Command, n *noun, r *record, p *patience) er
 		if err := s.do(cmd.Context(), call{method: "DELETE", path: path}); err != nil {
 			return err
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s %s is being deleted\n", n.kind, visibleName(r))
+		fmt.Fprintf(cmd.OutOrStdout(), "%s %s is being deleted\n", n.kind, r.Name)
 		return nil
 	}
 	defer s.follow(cmd, n, r)()
 	first := true
 	err := s.patiently(cmd.Context(), p.limit, func(step time.Duration) error {
 		err := s.do(cmd.Context(), call{method: "DELETE", path: path, query: url.Values{"wait": {"gone"}, "timeout": {step.String()}}})
-		if !first && isFailure(err, "not-found") {
+		if !first && client.IsKind(err, "not-found") {
 			return nil
 		}
 		first = false
@@ -163,7 +165,7 @@ func (s *session) remove(cmd *cobra.Command, n *noun, r *record, p *patience) er
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s %s is deleted\n", n.kind, visibleName(r))
+	fmt.Fprintf(cmd.OutOrStdout(), "%s %s is deleted\n", n.kind, r.Name)
 	return nil
 }
 
@@ -229,6 +231,6 @@ func (s *session) made(cmd *cobra.Command, n *noun, r *record, m *making) (err e
 	if phase := r.state(); m.wait && phase != "-" {
 		word = "is " + phase
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", n.kind, visibleName(r), word)
+	fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", n.kind, r.Name, word)
 	return nil
 }

@@ -165,7 +165,7 @@ func (s *session) vmResize(n *noun) *cobra.Command {
 			spec["memoryMiB"] = memory.mib
 		}
 		if len(spec) == 0 {
-			return refuse("%s: say --cpus, --memory or both", cmd.CommandPath())
+			return refuse("%s: say --cpus, --memory or both", called(cmd))
 		}
 		return s.patch(cmd, n, args[0], map[string]any{"spec": spec}, "is resized")
 	}

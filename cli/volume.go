@@ -27,7 +27,7 @@ func (s *session) volumeCreate(n *noun) *cobra.Command {
 	m := addMaking(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if wanted.mib == 0 {
-			return refuse("%s: say --size, for example --size 10GiB", cmd.CommandPath())
+			return refuse("%s: say --size, for example --size 10GiB", called(cmd))
 		}
 		spec := map[string]any{"sizeMiB": wanted.mib}
 		if datastore != "" {
@@ -49,7 +49,7 @@ func (s *session) volumeResize(n *noun) *cobra.Command {
 	c.Flags().Var(&wanted, "size", "how large, for example 20GiB")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if wanted.mib == 0 {
-			return refuse("%s: say --size, for example --size 20GiB", cmd.CommandPath())
+			return refuse("%s: say --size, for example --size 20GiB", called(cmd))
 		}
 		return s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{"sizeMiB": wanted.mib}}, "is resized")
 	}

@@ -4,13 +4,15 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
-	"os"
+
+	"github.com/virga-cloud/virga/client"
 )
 
 // patience are the flags --wait and --timeout.
@@ -122,7 +124,7 @@ func (s *session) patiently(ctx context.Context, limit time.Duration, ask func(t
 	for {
 		left := time.Until(deadline).Round(time.Millisecond)
 		err := ask(max(min(left, time.Minute), 0))
-		if !isFailure(err, "unavailable") || time.Now().After(deadline) {
+		if !client.IsKind(err, "unavailable") || time.Now().After(deadline) {
 			return err
 		}
 		select {
@@ -144,8 +146,8 @@ func (s *session) ended(cmd *cobra.Command, op *record, limit time.Duration) (*r
 		switch {
 		case err == nil:
 			op = fresh
-			p.say(what + ": " + doing(op))
-		case !isFailure(err, "unavailable"):
+			p.say(what + ": " + doing(op) + s.howFar(ctx, op, p.on))
+		case !client.IsKind(err, "unavailable"):
 			return op, err
 		}
 		switch op.state() {
@@ -167,4 +169,13 @@ func (s *session) ended(cmd *cobra.Command, op *record, limit time.Duration) (*r
 		case <-time.After(300 * time.Millisecond):
 		}
 	}
+}
+
+// howFar says how far the present step of an operation is, if anybody knows.
+func (s *session) howFar(ctx context.Context, op *record, wanted bool) string {
+	var now struct{ Words string }
+	if !wanted || s.do(ctx, call{method: "POST", path: s.path(operations(), op.Project, op.ID, "progress"), in: map[string]any{}, out: &now}) != nil || now.Words == "" {
+		return ""
+	}
+	return ", " + now.Words
 }

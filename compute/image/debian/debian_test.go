@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/virga-cloud/virga/compute/image/boottest"
 )
 
 // TestDebianIsBuilt takes two minutes and the network; the slow lab asks for it.
@@ -45,4 +47,21 @@ func TestACancelledBuildLeavesNothing(t *testing.T) {
 	if strings.Contains(string(mounts), dir) {
 		t.Error("it is still mounted")
 	}
+}
+
+// TestDebianTakesItsSeed takes one to two minutes where instructions are translated in software.
+func TestDebianTakesItsSeed(t *testing.T) {
+	image := os.Getenv("VIRGA_BOOT_DEBIAN")
+	if image == "" {
+		t.Skip("set VIRGA_BOOT_DEBIAN to a built image to boot it")
+	}
+	seed := boottest.Seed(t, "instance-id: i-1\nlocal-hostname: web-1\n",
+		"#cloud-config\nruncmd:\n - echo \"said by $(hostname) of $(df -m / | awk 'NR==2{print $2}') MiB\" > /dev/ttyS0\n")
+	begun := time.Now()
+	g := boottest.Start(t, image, 512, seed)
+	g.Expect("web-1 login:", 4*time.Minute)
+	t.Log("login after", time.Since(begun))
+	t.Log("it said", g.Expect("said by web-1", 4*time.Minute))
+	t.Log("cloud-init done after", time.Since(begun))
+	t.Log("off after", g.PowerButton(60*time.Second))
 }

@@ -3,6 +3,7 @@ package storage
 import (
 	"fmt"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -29,8 +30,8 @@ func CheckResource(s *ResourceSpec) []fault.Detail {
 	if s.Type != Folder {
 		out = append(out, fault.Detail{Field: "spec.type", Message: "must be folder"})
 	}
-	if !path.IsAbs(s.Path) || path.Clean(s.Path) != s.Path || s.Path == "/" {
-		out = append(out, fault.Detail{Field: "spec.path", Message: "must be the plain absolute path of a folder, not of the whole system"})
+	if plain := path.Clean(s.Path) == s.Path; !plain || s.Path == "/" || s.Path == "." || !path.IsAbs(s.Path) && !filepath.IsLocal(s.Path) {
+		out = append(out, fault.Detail{Field: "spec.path", Message: "must be the plain absolute path of a folder, or one below the host's state folder"})
 	}
 	if strings.ContainsAny(s.Path, ",\n\x00") {
 		out = append(out, fault.Detail{Field: "spec.path", Message: "must not contain commas or line ends"})

@@ -95,3 +95,42 @@ func TestADatastoreKeepsTheIdentityThatItWasGivenFirst(t *testing.T) {
 		t.Errorf("bound %+v", b)
 	}
 }
+
+func TestAFolderHasAPlainPath(t *testing.T) {
+	for path, ok := range map[string]bool{
+		"/mnt/nas": true, "datastore": true, "/": false, "": false, ".": false, "../x": false, "/mnt/../etc": false, "/mnt//x": false, "/a,b": false,
+	} {
+		s := ResourceSpec{Type: Folder, Path: path, HostIDs: []resource.ID{"h"}}
+		if wrong := CheckResource(&s); (len(wrong) == 0) != ok {
+			t.Errorf("path %q: %v", path, wrong)
+		}
+	}
+}
+
+func TestAVolumeOnlyGrows(t *testing.T) {
+	base := &Base{Digest: "sha256:" + strings.Repeat("0", 64), VirtualMiB: 10}
+	old := VolumeSpec{SizeMiB: 20, Base: base, DatastoreID: "d"}
+	for name, test := range map[string]struct {
+		change func(*VolumeSpec)
+		wrong  int
+	}{
+		"grow":   {func(v *VolumeSpec) { v.SizeMiB = 30 }, 0},
+		"shrink": {func(v *VolumeSpec) { v.SizeMiB = 15 }, 1},
+		"move":   {func(v *VolumeSpec) { v.DatastoreID = "e" }, 1},
+		"rebase": {func(v *VolumeSpec) { v.Base = nil }, 1},
+	} {
+		v := old
+		test.change(&v)
+		if got := CheckVolumeChange(&old, &v); len(got) != test.wrong {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	small := VolumeSpec{SizeMiB: 5, Base: base}
+	if got := CheckVolume(&small); len(got) != 1 {
+		t.Errorf("smaller than its base: %v", got)
+	}
+	empty := VolumeSpec{Base: base}
+	if DefaultVolume(&empty); empty.SizeMiB != 10 {
+		t.Errorf("by default it has %d MiB", empty.SizeMiB)
+	}
+}

@@ -1,0 +1,176 @@
+package sim
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/engine/operation"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/observe"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// holds says whether a condition is true, and what is true instead:
+//
+//	vm web running [on h1] | vm web gone        host h1 alive|lost|unknown
+//	guest web running on h1 | guest web nowhere  guests of web 1 (ever seen running)
+//	migration web succeeded|failed|cancelled|ended
+//	problem vm web contains "words" | no problem vm web
+//	event web crashed                            error contains "words"
+//	volume web-disk0 ready                       orphans 1
+//	count running 1                              empty
+func (c *Cluster) holds(words []string) (bool, string) {
+	a := args{c, words}
+	switch a.word(0) {
+	case "vm":
+		return c.holdsVM(a)
+	case "guest":
+		return c.holdsGuest(a)
+	case "guests":
+		return c.holdsGuests(a)
+	case "host":
+		state := host.StateOf(c.all.Snapshot(), c.Host(a.word(1)).ID)
+		return string(state) == a.word(2), string(state)
+	case "migration":
+		return c.holdsMigration(a)
+	case "volume":
+		v := store.Named(c.all.Snapshot(), storage.Volumes, project, a.word(1))
+		if v == nil {
+			return a.word(2) == "gone", "gone"
+		}
+		return v.Status.Phase == a.word(2), fmt.Sprintf("%s %v", v.Status.Phase, v.Status.Problems)
+	case "problem":
+		said := c.problems(a.word(1), a.word(2))
+		return strings.Contains(said, a.word(4)), "problems: " + said
+	case "no":
+		said := c.problems(a.word(2), a.word(3))
+		return said == "", "problems: " + said
+	case "event":
+		return c.holdsEvent(a)
+	case "error":
+		return c.lastError != nil && strings.Contains(c.lastError.Error(), a.word(2)), fmt.Sprint(c.lastError)
+	case "orphans":
+		alive := 0
+		for _, g := range c.guests() {
+			if c.orphans[g.ID] && g.State.Alive() {
+				alive++
+			}
+		}
+		return strconv.Itoa(alive) == a.word(1), strconv.Itoa(alive)
+	case "count": // count running 1: machines in that phase
+		n := 0
+		for _, vm := range store.Every(c.all.Snapshot(), compute.VMs) {
+			if vm.Status.Phase == a.word(1) {
+				n++
+			}
+		}
+		return strconv.Itoa(n) == a.word(2), strconv.Itoa(n)
+	case "empty":
+		left := c.leftovers()
+		return left == "", left
+	}
+	c.fail("the script has no condition %q", a.word(0))
+	return false, ""
+}
+
+func (c *Cluster) holdsVM(a args) (bool, string) {
+	vm := c.vm(a.word(1))
+	if vm == nil {
+		return a.word(2) == "gone", "gone"
+	}
+	saw := vm.Status.Phase
+	if h := c.hostOf(vm.Status.HostID); h != nil {
+		saw += " on " + h.Name
+	}
+	if len(vm.Status.Problems) > 0 {
+		saw += ": " + vm.Status.Problems[0].Message
+	}
+	on := a.after("on")
+	return vm.Status.Phase == a.word(2) && vm.Status.SeenGeneration == vm.Generation &&
+		(len(on) == 0 || c.Host(on[0]).ID == vm.Status.HostID), saw
+}
+
+func (c *Cluster) holdsGuest(a args) (bool, string) {
+	vm := c.vm(a.word(1))
+	saw := "nowhere"
+	for _, g := range c.guests() {
+		if vm == nil || g.machine.VMID != vm.ID || !g.State.Alive() {
+			continue
+		}
+		saw = string(g.State) + " on " + g.h.Name
+		if strings.Join(a.words[2:], " ") == saw || len(a.words) == 3 && a.word(2) == string(g.State) {
+			return true, saw
+		}
+	}
+	return strings.Join(a.words[2:], " ") == saw, saw
+}
+
+// holdsGuests counts the emulators of a machine that ever ran: guests of web 2
+func (c *Cluster) holdsGuests(a args) (bool, string) {
+	vm := c.vm(a.word(2))
+	if vm == nil {
+		return false, "no such machine"
+	}
+	n := strconv.Itoa(len(c.laws.starts[vm.ID]))
+	return n == a.word(3), n
+}
+
+func (c *Cluster) holdsMigration(a args) (bool, string) {
+	var id resource.ID
+	if vm := c.vm(a.word(1)); vm != nil {
+		id = vm.ID
+	}
+	op := c.lastMove(id)
+	if op == nil {
+		return false, "none"
+	}
+	saw := op.Status.Phase + " " + op.Status.Why
+	for _, e := range op.Status.Journal {
+		saw += fmt.Sprintf("; %s %s", e.Step, e.State)
+	}
+	return op.Status.Phase == a.word(2) || a.word(2) == "ended" && operation.Ended(op), saw
+}
+
+// problems are the words of what is wrong with a record.
+func (c *Cluster) problems(noun, name string) string {
+	var found []resource.Problem
+	switch noun {
+	case "vm":
+		for _, vm := range store.Every(c.all.Snapshot(), compute.VMs) {
+			if vm.Name == name || name == "any" {
+				found = append(found, vm.Status.Problems...)
+			}
+		}
+	case "volume":
+		if v := store.Named(c.all.Snapshot(), storage.Volumes, project, name); v != nil {
+			found = v.Status.Problems
+		}
+	case "datastore":
+		if d := store.Named(c.all.Snapshot(), storage.Datastores, "", name); d != nil {
+			found = d.Status.Problems
+		}
+	}
+	var out []string
+	for _, p := range found {
+		out = append(out, p.Kind+": "+p.Message)
+	}
+	return strings.Join(out, "; ")
+}
+
+func (c *Cluster) holdsEvent(a args) (bool, string) {
+	var saw []string
+	for _, e := range store.Every(c.all.Snapshot(), observe.Events) {
+		if e.Spec.Subject != a.word(1) {
+			continue
+		}
+		if e.Spec.Reason == a.word(2) {
+			return true, ""
+		}
+		saw = append(saw, e.Spec.Reason)
+	}
+	return false, strings.Join(saw, ", ")
+}

@@ -1,0 +1,186 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"time"
+
+	"github.com/virga-cloud/virga/compute"
+	computeon "github.com/virga-cloud/virga/compute/onhost"
+	hypervisor "github.com/virga-cloud/virga/compute/onhost/fake"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/engine/store/remote"
+	"github.com/virga-cloud/virga/host"
+	hoston "github.com/virga-cloud/virga/host/onhost"
+	"github.com/virga-cloud/virga/network"
+	networkon "github.com/virga-cloud/virga/network/onhost"
+	storageon "github.com/virga-cloud/virga/storage/onhost"
+	disks "github.com/virga-cloud/virga/storage/onhost/fake"
+)
+
+// Host is a machine: what runs on it outlives its agent, but not the host's own death.
+type Host struct {
+	ID   resource.ID
+	Name string
+
+	c            *Cluster
+	threads, mib int64
+	guests       *hypervisor.Hypervisor
+	disks        *disks.Driver
+	wires        *wires
+	faults       faults
+	dead, cut    bool
+	agent        *agent
+}
+
+type agent struct {
+	party
+	h      *Host
+	keeper *computeon.Keeper
+}
+
+func (h *Host) address() string { return h.Name + ":7444" }
+
+// AddHost makes a host with an agent.
+func (c *Cluster) AddHost(name string, threads, memoryMiB int64) *Host {
+	h := &Host{ID: resource.NewID(), Name: name, c: c, threads: threads, mib: memoryMiB, disks: c.disks.Host(), wires: newWires(c), faults: faults{}}
+	h.guests = hypervisor.New(c.Now)
+	h.guests.Reach = h.reach
+	h.agent = &agent{party: party{c: c, name: "agent " + name}, h: h}
+	h.agent.unreachable = func() string {
+		switch {
+		case h.cut:
+			return "the network is down"
+		case !c.server.up():
+			return "no server answers"
+		}
+		return ""
+	}
+	c.must(c.request(func(_ *store.Snapshot, b *store.Batch) error {
+		c.server.hosts.Create(b, host.New(h.ID, name))
+		return nil
+	}))
+	c.hosts = append(c.hosts, h)
+	h.agent.start()
+	return h
+}
+
+// reach finds the hypervisor that waits for memory, if the way there is open.
+func (h *Host) reach(to compute.Outgoing) *hypervisor.Hypervisor {
+	for _, other := range h.c.hosts {
+		if other.address() != to.Address || other.dead || other.cut || h.cut || !other.agent.up() {
+			continue
+		}
+		for _, g := range other.guests.Guests() {
+			if g.ID == to.InstanceID && g.State == computeon.Incoming {
+				return other.guests
+			}
+		}
+	}
+	return nil
+}
+
+// Inventory implements hoston.Machine.
+func (h *Host) Inventory() (host.Inventory, error) {
+	return host.Inventory{Threads: h.threads, MemoryMiB: h.mib + 512, ReservedMemoryMiB: 512}, nil
+}
+
+// Profile implements hoston.Machine.
+func (h *Host) Profile(context.Context) (host.Profile, error) { return h.profile(), nil }
+
+func (h *Host) profile() host.Profile {
+	return host.Profile{Accelerator: host.TCG, AcceleratorWhy: "it is simulated", Datapath: host.NetdevDatapath, MachineType: "pc-q35-7.2", QEMUVersion: "7.2.22"}
+}
+
+// start wires an agent as cmd/virga does.
+func (a *agent) start() {
+	h, c := a.h, a.c
+	scope := remote.HostScope(kinds, h.ID, c.all.View)
+	a.begin(scope, func() time.Duration {
+		if c.rng.IntN(20) == 0 {
+			return c.between(100*time.Millisecond, 2*time.Second)
+		}
+		return c.between(time.Millisecond, 30*time.Millisecond)
+	})
+	l := store.NewLedger()
+	guests, switching := &guestDriver{h: h}, &switchDriver{h: h}
+	a.keeper = computeon.NewKeeper(a.db, h.ID, store.Statuses(l, compute.Instances, "agent"), guests, computeon.InstanceOptions{Profile: h.profile})
+	a.loops(a.keeper.Loop(),
+		hoston.NewLoop(a.db, hoston.Self{HostID: h.ID, Address: h.address(), Version: "sim", Inventoried: a.keeper.Inventoried}, h, store.Statuses(l, host.Hosts, "agent")),
+		networkon.NewPlugLoop(a.db, h.ID, store.Statuses(l, network.Plugs, "agent"), switching),
+		networkon.NewZoneLoop(a.db, h.ID, switching))
+	a.loops(storageon.NewLoops(a.db, storageon.Rights(l, "agent"), storageon.Options{HostID: h.ID, Driver: &diskDriver{h: h}, Fetch: a.fetch})...)
+	if err := l.Err(); err != nil {
+		c.fail("the agent's rights: %v", err)
+	}
+	sweeper := computeon.NewSweeper(a.db, h.ID, guests, func() bool { return a.feed.reachable() == nil && a.feed.watch != nil })
+	a.chore("orphans", time.Second, func(ctx context.Context) time.Duration {
+		_ = sweeper.Sweep(ctx)
+		return 30 * time.Second
+	})
+	a.chore("sweep of the switch", time.Second, func(ctx context.Context) time.Duration {
+		_ = networkon.Sweep(ctx, a.db, switching)
+		return time.Minute
+	})
+	a.chore("heartbeat", 0, func(context.Context) time.Duration {
+		if a.feed.reachable() == nil {
+			c.server.listener.Heard(h.ID, c.Now())
+		}
+		return c.between(900*time.Millisecond, 1100*time.Millisecond)
+	})
+	a.connect()
+}
+
+func (a *agent) fetch(_ context.Context, digest string) (io.ReadCloser, int64, error) {
+	if err := a.feed.reachable(); err != nil {
+		return nil, 0, err
+	}
+	content, ok := a.c.images[digest]
+	if !ok {
+		return nil, 0, fault.New(fault.NotFound, "no image %s", digest)
+	}
+	return io.NopCloser(bytes.NewReader(content)), int64(len(content)), nil
+}
+
+// Crash ends the agent; guests, taps and files stay.
+func (h *Host) Crash() {
+	h.c.trace.add("  agent %s crashes", h.Name)
+	h.agent.end()
+}
+
+// Start starts the agent, if the host lives.
+func (h *Host) Start() {
+	if !h.dead && !h.agent.up() {
+		h.c.trace.add("  agent %s starts", h.Name)
+		h.agent.start()
+	}
+}
+
+// Die ends the host with all that runs on it.
+func (h *Host) Die() {
+	h.c.trace.add("  host %s dies", h.Name)
+	h.dead = true
+	h.agent.end()
+	h.guests.Lose()
+	h.wires.lose()
+}
+
+// Boot starts a dead host.
+func (h *Host) Boot() {
+	h.dead = false
+	h.Start()
+}
+
+// crashed ends a daemon in the middle of a step.
+func (c *Cluster) crashed(p *party) {
+	c.trace.add("  %s crashes in a step", p.name)
+	p.end()
+}
+
+var (
+	_ hoston.Machine   = (*Host)(nil)
+	_ storageon.Driver = (*diskDriver)(nil)
+)

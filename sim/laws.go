@@ -1,0 +1,243 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/virga-cloud/virga/cluster/placement"
+	"github.com/virga-cloud/virga/compute"
+	computeon "github.com/virga-cloud/virga/compute/onhost"
+	"github.com/virga-cloud/virga/engine/operation"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/network"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// laws remember what must never fall, and when the records were judged last.
+type laws struct {
+	revision int64
+	epochs   map[resource.ID]int64
+	starts   map[resource.ID]map[resource.ID]bool // machine -> instances that were seen running
+}
+
+func newLaws() laws {
+	return laws{epochs: map[resource.ID]int64{}, starts: map[resource.ID]map[resource.ID]bool{}}
+}
+
+// seenGuest is a guest on a host.
+type seenGuest struct {
+	computeon.Guest
+	h       *Host
+	machine computeon.Machine
+}
+
+func (c *Cluster) guests() []seenGuest {
+	var out []seenGuest
+	for _, h := range c.hosts {
+		for _, g := range h.guests.Guests() {
+			m, _ := h.guests.Machine(g.ID)
+			out = append(out, seenGuest{g, h, m})
+		}
+	}
+	return out
+}
+
+// judge checks the invariants after a step.
+func (c *Cluster) judge() {
+	snap := c.all.Snapshot()
+	c.judgeGuests(snap)
+	c.judgeHosts(snap)
+	if revision := c.all.Revision(); revision != c.laws.revision {
+		c.laws.revision = revision
+		c.judgeEpochs(snap)
+		c.judgeAddresses(snap)
+		c.judgeClaims(snap)
+		c.judgeHolders(snap)
+	}
+}
+
+// opened reports whether a guest has its disks open for writing.
+func opened(s computeon.State) bool {
+	return s.Alive() && s != computeon.Incoming && s != computeon.Received && s != computeon.Sent
+}
+
+func (c *Cluster) judgeGuests(snap *store.Snapshot) {
+	of, writer := map[resource.ID][]seenGuest{}, map[string]seenGuest{}
+	for _, g := range c.guests() {
+		if !g.State.Alive() || c.orphans[g.ID] {
+			continue
+		}
+		of[g.machine.VMID] = append(of[g.machine.VMID], g)
+		if g.State == computeon.Running {
+			c.judgeRunning(snap, g)
+		}
+		if !opened(g.State) {
+			continue
+		}
+		for _, d := range g.machine.Disks {
+			if other, twice := writer[d.Serial]; twice {
+				c.fail("volume %s is open for writing on %s (%s) and on %s (%s)", d.Serial, other.h.Name, other.State, g.h.Name, g.State)
+			}
+			writer[d.Serial] = g
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(of)) {
+		c.judgeMachine(id, of[id])
+	}
+}
+
+// judgeMachine looks at all living guests of one machine.
+func (c *Cluster) judgeMachine(id resource.ID, guests []seenGuest) {
+	running, incoming := 0, 0
+	for _, g := range guests {
+		if g.State == computeon.Running {
+			running++
+		}
+		if g.machine.Incoming {
+			incoming++
+		}
+	}
+	switch {
+	case running > 1:
+		c.fail("machine %s runs %d times", id, running)
+	case len(guests) > 2:
+		c.fail("machine %s has %d guests", id, len(guests))
+	case len(guests) == 2 && incoming == 0:
+		c.fail("machine %s has two guests on %s and %s, and none of them came by a migration", id, guests[0].h.Name, guests[1].h.Name)
+	}
+}
+
+// judgeRunning: only the instance that is the machine runs.
+func (c *Cluster) judgeRunning(snap *store.Snapshot, g seenGuest) {
+	if c.laws.starts[g.machine.VMID] == nil {
+		c.laws.starts[g.machine.VMID] = map[resource.ID]bool{}
+	}
+	c.laws.starts[g.machine.VMID][g.ID] = true
+	vm := store.Find(snap, compute.VMs, g.machine.VMID)
+	if vm == nil {
+		c.fail("a guest of machine %s runs on %s, and there is no such machine", g.machine.VMID, g.h.Name)
+	}
+	if vm.Status.InstanceID != g.ID && vm.Deleting == nil {
+		c.fail("a guest of machine %s runs on %s, and the machine is instance %q, not %q", vm.Name, g.h.Name, vm.Status.InstanceID, g.ID)
+	}
+}
+
+// judgeHosts: everything on a host belongs to a record.
+func (c *Cluster) judgeHosts(snap *store.Snapshot) {
+	for _, g := range c.guests() {
+		i := store.Find(snap, compute.Instances, g.ID)
+		if (i == nil || i.Spec.HostID != g.h.ID) && !c.orphans[g.ID] {
+			c.fail("a guest (%s) on %s has no instance", g.State, g.h.Name)
+		}
+	}
+	for _, h := range c.hosts {
+		for _, port := range h.wires.list() {
+			if store.Find(snap, network.Plugs, port.PlugID) == nil {
+				c.fail("port %s on %s has no plug", port.Device, h.Name)
+			}
+		}
+	}
+	for _, name := range c.folders {
+		for _, id := range c.disks.Volumes(name) {
+			if len(store.Referring(snap, storage.Allocations, id)) == 0 {
+				c.fail("the file of volume %s on %s has no allocation", id, name)
+			}
+		}
+	}
+}
+
+func (c *Cluster) judgeEpochs(snap *store.Snapshot) {
+	rises := func(id resource.ID, epoch int64, what string) {
+		if epoch < c.laws.epochs[id] {
+			c.fail("the epoch of %s %s fell from %d to %d", what, id, c.laws.epochs[id], epoch)
+		}
+		c.laws.epochs[id] = epoch
+	}
+	for _, r := range store.Every(snap, compute.VMs) {
+		rises(r.ID, r.Status.Epoch, "machine")
+	}
+	for _, r := range store.Every(snap, compute.Instances) {
+		rises(r.ID, r.Spec.Epoch, "instance")
+	}
+	for _, r := range store.Every(snap, storage.Attachments) {
+		rises(r.ID, r.Spec.Epoch, "attachment")
+	}
+	for _, r := range store.Every(snap, network.Plugs) {
+		rises(r.ID, r.Spec.Epoch, "plug")
+	}
+}
+
+func (c *Cluster) judgeAddresses(snap *store.Snapshot) {
+	seen := map[string]string{}
+	for _, p := range store.Every(snap, network.Ports) {
+		for _, key := range []string{p.Spec.MAC, p.Spec.Address} {
+			key = string(p.Spec.NetworkID) + key
+			if other := seen[key]; other != "" {
+				c.fail("ports %s and %s have one address", other, p.Name)
+			}
+			seen[key] = p.Name
+		}
+	}
+}
+
+func (c *Cluster) judgeClaims(snap *store.Snapshot) {
+	for _, h := range c.hosts {
+		var cpus, mib int64
+		for _, claim := range store.Referring(snap, placement.Claims, h.ID) {
+			cpus, mib = cpus+claim.Spec.CPUs, mib+claim.Spec.MemoryMiB
+			if store.Find(snap, compute.VMs, claim.Spec.VMID) == nil {
+				c.fail("claim %s on %s is of no machine", claim.Name, h.Name)
+			}
+		}
+		if cpus > h.threads*host.DefaultCPUOvercommitPercent/100 || mib > h.mib {
+			c.fail("%s has promised %d vCPUs and %d MiB, and has %d threads and %d MiB", h.Name, cpus, mib, h.threads, h.mib)
+		}
+	}
+}
+
+var holders = []string{compute.Holder, network.Holder, storage.Holder, operation.Holder, "liveness", compute.AgentHolder}
+
+// judgeHolders: what is being deleted waits only for parties that exist.
+func (c *Cluster) judgeHolders(snap *store.Snapshot) {
+	for _, kind := range kinds.All() {
+		for x := range snap.OfKind(kind.Kind) {
+			head := x.Head()
+			if head.Deleting == nil {
+				continue
+			}
+			if len(head.Holders) == 0 {
+				c.fail("%s is being deleted, held by nobody, and there", head.Ref())
+			}
+			for _, holder := range head.Holders {
+				if !slices.Contains(holders, holder) {
+					c.fail("%s is held by %s, which is nobody", head.Ref(), holder)
+				}
+				if holder == compute.AgentHolder && !c.namesHost(kind, x) {
+					c.fail("%s is held by an agent, and names no host that exists", head.Ref())
+				}
+			}
+		}
+	}
+}
+
+func (c *Cluster) namesHost(kind resource.Descriptor, x resource.Object) bool {
+	return slices.ContainsFunc(kind.Refs(x), func(r resource.Ref) bool {
+		return r.Kind == host.Hosts.Kind && c.hostOf(r.ID) != nil
+	})
+}
+
+// judgeKeys: every unique key belongs to a record that exists. Checked at quiet times.
+func (c *Cluster) judgeKeys() {
+	entries, _, err := c.truth.memory.List(c.ctx(), store.NameKind)
+	c.must(err)
+	snap := c.all.Snapshot()
+	for _, e := range entries {
+		owner := resource.ID(strings.Trim(string(e.Value), `"`))
+		if snap.Lookup(owner) == nil {
+			c.fail("key %s belongs to %s, which is gone", e.Key, owner)
+		}
+	}
+}

@@ -1,0 +1,189 @@
+package sim
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"slices"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/operation"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// project is where all machines of a story live.
+const project = "default"
+
+const tries = 5 // of a request that lost a race, as the API's
+
+// request does what the API does with a call: a batch on the server's newest picture, again when
+// somebody was faster.
+func (c *Cluster) request(fill func(*store.Snapshot, *store.Batch) error) error {
+	s := c.server
+	var err error
+	for range tries {
+		if !s.up() {
+			return fault.New(fault.Unavailable, "no server answers")
+		}
+		err = s.guarded(func() error {
+			if err := s.db.CatchUp(context.Background()); err != nil {
+				return err
+			}
+			b := s.db.Begin()
+			if err := fill(s.db.Snapshot(), b); err != nil {
+				return err
+			}
+			return s.db.Commit(context.Background(), b)
+		})
+		if errors.Is(err, errCrashed) {
+			err = fault.New(fault.Unavailable, "the server crashed")
+		}
+		if !fault.Is(err, fault.Conflict) {
+			break
+		}
+		s.arriveAll()
+	}
+	c.trace.add("  request: %s", fault.KindOf(err))
+	c.lastError = err
+	return err
+}
+
+// arriveAll lets everything arrive that is on its way.
+func (p *party) arriveAll() {
+	p.feed.release(func(told) bool { return true })
+	_ = p.db.CatchUp(context.Background())
+}
+
+func (c *Cluster) must(err error) {
+	if err != nil {
+		c.fail("%v", err)
+	}
+}
+
+// seedCloud makes what every cloud has from the first start.
+func (c *Cluster) seedCloud() {
+	c.must(c.request(func(_ *store.Snapshot, b *store.Batch) error {
+		c.server.seeder.SeedDefaults(b, project)
+		return nil
+	}))
+}
+
+// addDatastore makes a storage resource and a datastore of one name, on a folder that the hosts share.
+func (c *Cluster) addDatastore(name string, capacityMiB int64, hosts ...*Host) {
+	r := &storage.Resource{Spec: storage.ResourceSpec{Type: storage.Folder, Path: "/srv/" + name}}
+	r.ID, r.Name = resource.NewID(), name
+	for _, h := range hosts {
+		r.Spec.HostIDs = append(r.Spec.HostIDs, h.ID)
+		h.disks.Mount(r.Spec.Path, name, capacityMiB)
+	}
+	c.must(c.request(func(_ *store.Snapshot, b *store.Batch) error {
+		c.server.resources.Create(b, r, storage.Holder)
+		d := &storage.Datastore{Spec: storage.DatastoreSpec{ResourceID: r.ID}}
+		d.Name = name
+		c.server.datastores.Create(b, d, storage.Holder)
+		return nil
+	}))
+	c.folders = append(c.folders, name)
+}
+
+// addImage makes an image; what is missing is an image whose content no server has.
+func (c *Cluster) addImage(name, phase string, missing bool) {
+	content := []byte("the disk " + name)
+	sum := sha256.Sum256(content)
+	digest := "sha256:" + hex.EncodeToString(sum[:])
+	if !missing {
+		c.images[digest] = content
+	}
+	c.must(c.request(func(_ *store.Snapshot, b *store.Batch) error {
+		i := &compute.Image{Spec: compute.ImageSpec{Visibility: "cloud"}}
+		i.Name, i.Project = name, project
+		i.Status = compute.ImageStatus{Phase: phase, Digest: digest, SizeMiB: 1, VirtualMiB: 64}
+		c.server.images.Create(b, i)
+		return nil
+	}))
+}
+
+func (c *Cluster) vm(name string) *compute.VM {
+	return store.Named(c.all.Snapshot(), compute.VMs, project, name)
+}
+
+// withVM makes a request about a machine.
+func (c *Cluster) withVM(name string, do func(*store.Snapshot, *store.Batch, *compute.VM) error) error {
+	return c.request(func(s *store.Snapshot, b *store.Batch) error {
+		vm := store.Named(s, compute.VMs, project, name)
+		if vm == nil {
+			return fault.New(fault.NotFound, "no vm %q in project %s; see virga vm list", name, project)
+		}
+		return do(s, b, vm)
+	})
+}
+
+func (c *Cluster) createVM(name string, in compute.VMInput) error {
+	return c.request(func(s *store.Snapshot, b *store.Batch) error {
+		_, err := c.server.front.Create(s, b, project, name, nil, in)
+		return err
+	})
+}
+
+// migrate starts the operation as the API's route does.
+func (c *Cluster) migrate(name, target string) error {
+	return c.withVM(name, func(s *store.Snapshot, b *store.Batch, vm *compute.VM) error {
+		var to resource.ID
+		if target != "" {
+			to = c.Host(target).ID
+		}
+		if err := compute.Movable(vm, to); err != nil {
+			return err
+		}
+		if err := operation.Free(s, vm.Ref()); err != nil {
+			return err
+		}
+		_, err := operation.Start(b, c.server.front.Operations, c.server.migration, vm.Ref(), compute.MigrateInput{HostID: to}, "story")
+		return err
+	})
+}
+
+// cancel cancels what works on a machine.
+func (c *Cluster) cancel(name string) error {
+	return c.withVM(name, func(s *store.Snapshot, b *store.Batch, vm *compute.VM) error {
+		op := operation.InTheWay(s, vm.ID)
+		if op == nil {
+			return fault.New(fault.Precondition, "nothing works on %s", name)
+		}
+		return operation.Cancel(b, c.server.front.Operations, op)
+	})
+}
+
+// setMode changes a host's mode.
+func (c *Cluster) setMode(name string, mode host.Mode) error {
+	return c.request(func(s *store.Snapshot, b *store.Batch) error {
+		h := store.Named(s, host.Hosts, "", name)
+		c.server.hosts.Set(b, h, func(spec *host.Spec) { spec.Mode = mode })
+		return nil
+	})
+}
+
+// deleteVMs deletes every machine.
+func (c *Cluster) deleteVMs() {
+	for _, vm := range store.Every(c.all.Snapshot(), compute.VMs) {
+		c.must(c.withVM(vm.Name, func(s *store.Snapshot, b *store.Batch, vm *compute.VM) error {
+			return c.server.front.Delete(s, b, vm)
+		}))
+	}
+}
+
+// lastMove is the newest migration of a machine.
+func (c *Cluster) lastMove(vmID resource.ID) *operation.Operation {
+	ops := store.Every(c.all.Snapshot(), operation.Operations)
+	for _, op := range slices.Backward(ops) {
+		if op.Spec.Target.ID == vmID {
+			return op
+		}
+	}
+	return nil
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/virga-cloud/virga/client"
 )
@@ -107,10 +109,14 @@ func (s *session) request(ctx context.Context, r call) (*http.Request, error) {
 	return req, nil
 }
 
-// absent says it better when there is no server on this machine at all.
+// absent says it better when there is no server on this machine at all, or the cloud's authority
+// was not named.
 func (s *session) absent(err error) error {
-	if s.server != "" || !client.IsKind(err, "unavailable") {
+	if !client.IsKind(err, "unavailable") {
 		return err
+	}
+	if s.server != "" {
+		return s.stranger(err)
 	}
 	conn, dialed := net.Dial("unix", s.socket())
 	switch {
@@ -121,6 +127,25 @@ func (s *session) absent(err error) error {
 		return fail("denied", "not allowed to use %s; run this as root, or use --server and --token", s.socket())
 	case errors.Is(dialed, os.ErrNotExist), errors.Is(dialed, syscall.ECONNREFUSED):
 		return fail("unavailable", "no server at %s; start one with `virga up`, or name another with --server", s.socket())
+	}
+	return err
+}
+
+func (s *session) stranger(err error) error {
+	u, parsed := url.Parse(s.server)
+	if parsed != nil || s.ca != "" {
+		return err
+	}
+	host := u.Host
+	if u.Port() == "" {
+		host = net.JoinHostPort(u.Hostname(), "443")
+	}
+	conn, dialed := tls.DialWithDialer(&net.Dialer{Timeout: 2 * time.Second}, "tcp", host, nil)
+	if dialed == nil {
+		_ = conn.Close()
+	}
+	if wrong, ok := errors.AsType[*tls.CertificateVerificationError](dialed); ok {
+		return fail("unauthenticated", "%s is not known to be a server of your cloud: %v; name the file of the cloud's authority with --ca", s.server, wrong.Err)
 	}
 	return err
 }

@@ -48,12 +48,18 @@ func promised(s *scene, r *record, path string) int64 {
 }
 
 func promisedCPUs(s *scene, r *record) string {
+	if r.number("status.inventory.threads") == 0 {
+		return "-"
+	}
 	return fmt.Sprintf("%d of %d", promised(s, r, "spec.cpus"), r.number("status.inventory.threads"))
 }
 
 func promisedMemory(s *scene, r *record) string {
 	used := promised(s, r, "spec.memoryMiB")
 	total := size(r.number("status.inventory.memoryMiB"))
+	if total == "-" {
+		return total
+	}
 	if used == 0 {
 		return "0 of " + total
 	}

@@ -149,7 +149,7 @@ func (e *explanation) walk(x resource.Object, path []resource.Object, depth int)
 		}
 		e.seen[next.Head().ID] = true
 		further, s := append(slices.Clone(path), next), look(next)
-		if s.settled() && next.Head().Deleting == nil {
+		if (s.settled() || s.resting() && look(path[0]).settled()) && next.Head().Deleting == nil {
 			e.walk(next, further, depth)
 			continue
 		}

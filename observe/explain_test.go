@@ -201,6 +201,15 @@ func TestWhoHoldsADeletedRecordIsNamed(t *testing.T) {
 		  still referred to by port p`)
 }
 
+func TestADiskThatNobodyNeedsYetIsNoReason(t *testing.T) {
+	c := newCloud(t)
+	c.put(compute.VMs, "web", compute.VMSpec{Disks: []compute.Disk{{VolumeID: "vol"}}}, compute.VMStatus{Phase: compute.PhaseStopped})
+	c.put(storage.Volumes, "vol", storage.VolumeSpec{VMID: "web"}, storage.VolumeStatus{Phase: storage.VolumeUnbound})
+	c.says("web", `
+		vm web in project blue is stopped
+		nothing keeps it from being as wished`)
+}
+
 func TestOperationsAndTheLastEventsAreTold(t *testing.T) {
 	c := newCloud(t)
 	about := resource.Ref{Kind: "vm", Project: "blue", ID: "web"}

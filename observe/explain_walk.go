@@ -63,6 +63,9 @@ func (s sight) settled() bool {
 	return len(s.problems) == 0 && slices.Contains(settledPhases, s.phase)
 }
 
+// resting reports whether a record is as it has to be while nobody needs it.
+func (s sight) resting() bool { return len(s.problems) == 0 && s.phase == "unbound" }
+
 func (s sight) severity() string {
 	switch {
 	case len(s.problems) > 0 || s.phase == "failed" || s.phase == "lost" || s.phase == "crashed":

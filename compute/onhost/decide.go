@@ -56,6 +56,8 @@ func decide(i *compute.Instance, g Guest, now time.Time) decision {
 		return decision{refuse, phaseOf(g), steady}
 	case g.State == Off || g.State == Crashed || wish.Run == compute.RunKilled:
 		return decision{kill, compute.InstanceStopping, quick}
+	case g.State == Silent && wish.Run != compute.RunStopped:
+		return decision{rest, i.Status.Phase, steady} // what cannot be seen has not changed
 	case wish.Epoch > g.Epoch:
 		return decision{raise, phaseOf(g), quick}
 	case wish.Run == compute.RunStopped:
@@ -90,10 +92,12 @@ func decideStop(i *compute.Instance, g Guest, now time.Time) decision {
 	switch {
 	case g.State == Incoming || g.State == Received || g.State == Sent:
 		return decision{kill, compute.InstanceStopping, quick}
-	case g.Transfer.State == TransferActive:
+	case g.Transfer.State == TransferActive && g.State != Silent:
 		return decision{cancel, compute.InstanceStopping, quick}
 	case !g.AskedAt.IsZero() && !now.Before(limit):
 		return decision{kill, compute.InstanceStopping, quick}
+	case g.State == Silent && !g.AskedAt.IsZero():
+		return decision{rest, compute.InstanceStopping, steady}
 	case g.State == Paused && g.AskedAt.IsZero() && i.Status.Phase != compute.InstancePaused && i.Status.Phase != compute.InstanceRunning:
 		return decision{kill, compute.InstanceStopping, quick} // it never ran: there is nobody to ask
 	case g.AskedAt.IsZero() || !now.Before(g.AskedAt.Add(time.Duration(g.Asks)*askWait)):

@@ -45,6 +45,9 @@ func TestWhatIsDoneToAGuest(t *testing.T) {
 		"paused and to stop":                    {run: compute.RunStopped, status: compute.InstanceStatus{Phase: compute.InstancePaused}, g: Guest{State: Paused}, act: ask, phase: compute.InstanceStopping},
 		"stopped by a full disk, time is up":    {run: compute.RunStopped, g: Guest{State: Paused, Problem: "full", AskedAt: noon.Add(-time.Minute), Asks: 9}, act: kill, phase: compute.InstanceStopping},
 		"never let run and to stop":             {run: compute.RunStopped, status: compute.InstanceStatus{Phase: compute.InstanceStarting}, g: Guest{State: Paused}, act: kill, phase: compute.InstanceStopping},
+		"silent, and left alone":                {run: compute.RunRunning, status: compute.InstanceStatus{Phase: compute.InstanceRunning}, g: Guest{State: Silent}, act: rest, phase: compute.InstanceRunning},
+		"silent and to be killed":               {run: compute.RunKilled, g: Guest{State: Silent}, act: kill, phase: compute.InstanceStopping},
+		"silent, time is up":                    {run: compute.RunStopped, g: Guest{State: Silent, AskedAt: noon.Add(-time.Minute), Asks: 1}, act: kill, phase: compute.InstanceStopping},
 		"a newer owner":                         {run: compute.RunKilled, g: Guest{State: Running, Epoch: 9}, act: refuse, phase: compute.InstanceRunning},
 		"a raised epoch":                        {run: compute.RunRunning, g: Guest{State: Received, Epoch: -1}, act: raise, phase: compute.InstanceReceived},
 	} {
@@ -56,7 +59,7 @@ func TestWhatIsDoneToAGuest(t *testing.T) {
 }
 
 func TestNoDecisionEverLetsAGuestRunThatMustNot(t *testing.T) {
-	states := []State{Absent, Running, Paused, Incoming, Received, Sent, Off, Crashed, Ended}
+	states := []State{Absent, Running, Paused, Incoming, Received, Sent, Off, Crashed, Silent, Ended}
 	wishes := []compute.Run{compute.RunRunning, compute.RunPaused, compute.RunIncoming, compute.RunStopped, compute.RunKilled}
 	transfers := []TransferState{NoTransfer, TransferActive, TransferDone, TransferFailed, TransferCanceled}
 	operations := []resource.ID{"", "a", "b"}

@@ -23,6 +23,7 @@ const (
 	Sent     State = "sent"     // all memory is sent; its disks are not open any more
 	Off      State = "off"      // the guest has powered itself off; the emulator still lives
 	Crashed  State = "crashed"  // the guest has panicked; the emulator still lives
+	Silent   State = "silent"   // the emulator lives and does not answer; Problem says more
 	Ended    State = "ended"    // the emulator is gone; Exit says how
 )
 
@@ -66,7 +67,7 @@ type Guest struct {
 	Asks    int
 	// Transfer is the last attempt to send its memory.
 	Transfer Transfer
-	// Problem says why a paused guest was paused by nobody: a full disk.
+	// Problem says why a guest was paused by nobody (a full disk), or why it is silent.
 	Problem string
 }
 
@@ -77,7 +78,8 @@ type Hypervisor interface {
 	// with fault.Conflict. A guest that has ended is not started again: fault.Precondition. A disk
 	// that is in use elsewhere is fault.Conflict too. When a start fails, List shows an ended guest.
 	Ensure(ctx context.Context, m Machine) error
-	// List tells of every guest, alive or ended and not yet removed. It is complete, or an error.
+	// List tells of every guest, alive or ended and not yet removed. It is complete, or an error; a
+	// guest that does not answer is listed as silent, so that it does not hide the others.
 	List(ctx context.Context) ([]Guest, error)
 	// Look tells of one guest; its state is Absent when there is none.
 	Look(ctx context.Context, id resource.ID) (Guest, error)

@@ -39,7 +39,11 @@ func describe(s *compute.InstanceStatus, i *compute.Instance, g Guest, phase str
 	if g.State == Absent {
 		return
 	}
-	s.Problems = resource.SetProblem(s.Problems, string(fault.Exhausted), g.Problem, now)
+	kind := fault.Exhausted
+	if g.State == Silent {
+		kind = fault.Unavailable
+	}
+	s.Problems = resource.SetProblem(s.Problems, string(kind), g.Problem, now)
 	s.StartedAt, s.PID = g.StartedAt, int64(g.PID)
 	s.OutgoingID, s.OutgoingError, s.DowntimeMillis, s.TransferMillis = "", "", 0, 0
 	if out := i.Spec.Outgoing; out != nil {

@@ -68,6 +68,9 @@ func (h *Hypervisor) PowerOff(id resource.ID) { h.happens(id, onhost.Off) }
 // Panic is the guest's too.
 func (h *Hypervisor) Panic(id resource.ID) { h.happens(id, onhost.Crashed) }
 
+// Hang makes the emulator silent until it is killed.
+func (h *Hypervisor) Hang(id resource.ID) { h.happens(id, onhost.Silent) }
+
 // Crash ends the emulator.
 func (h *Hypervisor) Crash(id resource.ID) {
 	h.with(func() {

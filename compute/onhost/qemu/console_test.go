@@ -37,7 +37,7 @@ func TestViewersShareOneLineAndASleeperHoldsNobodyUp(t *testing.T) {
 	if n, err := io.Copy(io.Discard, sleeper); err != nil || n != backlog {
 		t.Fatalf("the sleeper was kept %d bytes, %v", n, err)
 	}
-	if n, err := io.Copy(io.Discard, late); err != nil || n != pastSize {
+	if n, err := io.Copy(io.Discard, late); err != nil || n < pastSize || n > pastSize+4096 { // the last piece may have come just after
 		t.Fatalf("one who came late was shown %d bytes, %v", n, err)
 	}
 }

@@ -329,6 +329,24 @@ func TestADiskThatIsInUseElsewhereIsAConflict(t *testing.T) {
 	}
 }
 
+func TestAnEmulatorThatHangsIsSilentAndCanStillBeKilled(t *testing.T) {
+	d := house(t, Config{})
+	hung, well := machine(t, ""), machine(t, "")
+	must(t, d.Ensure(t.Context(), hung))
+	must(t, d.Ensure(t.Context(), well))
+	must(t, d.Resume(t.Context(), hung.ID))
+	must(t, unix.Kill(look(t, d, hung.ID).PID, unix.SIGSTOP))
+	all, err := d.List(t.Context())
+	must(t, err)
+	if len(all) != 2 || all[0].State != onhost.Silent || all[0].Problem == "" || all[1].State != onhost.Paused {
+		t.Fatalf("%+v", all)
+	}
+	must(t, d.Kill(t.Context(), hung.ID))
+	if g := look(t, d, hung.ID); g.State != onhost.Ended || g.Exit != compute.ExitForced {
+		t.Fatalf("%+v", g)
+	}
+}
+
 func newDisk(t *testing.T) string {
 	t.Helper()
 	dir := runDir(t)

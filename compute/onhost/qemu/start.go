@@ -17,9 +17,10 @@ import (
 )
 
 const (
-	startLimit = 20 * time.Second       // from the process to its first answer
-	settle     = 300 * time.Millisecond // between a lost connection and the end of the process
-	groupSize  = 100                    // weight in the control group for each virtual CPU
+	startLimit  = 20 * time.Second       // from the process to its first answer
+	answerLimit = 3 * time.Second        // of a question that costs nothing
+	settle      = 300 * time.Millisecond // between a lost connection and the end of the process
+	groupSize   = 100                    // weight in the control group for each virtual CPU
 )
 
 // Ensure implements onhost.Hypervisor.
@@ -207,10 +208,12 @@ func (g *guest) record(pid int, m onhost.Machine) error {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // it is our child and not waited for: the number is still its own
 		return fault.New(fault.Internal, "start instance %s: %w", g.id, err)
 	}
-	g.hold(p)
 	g.saved.PID = pid
-	if g.saved.Ticks, err = startTicks(pid); err != nil {
-		return fault.New(fault.Internal, "start instance %s: %w", g.id, err)
+	// Before it is followed: one that has ended already keeps its place until it is waited for.
+	g.saved.Ticks, err = startTicks(pid)
+	g.hold(p)
+	if err != nil {
+		return errors.Join(fault.New(fault.Internal, "start instance %s: %w", g.id, err), g.kill())
 	}
 	if err := g.keep(); err != nil {
 		return errors.Join(err, g.kill())

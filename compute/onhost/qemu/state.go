@@ -36,7 +36,10 @@ func (d *Driver) Look(ctx context.Context, id resource.ID) (onhost.Guest, error)
 		return onhost.Guest{ID: id}, nil
 	}
 	if err != nil {
-		return onhost.Guest{}, err
+		if d.ctx.Err() != nil {
+			return onhost.Guest{}, err
+		}
+		return onhost.Guest{ID: id, State: onhost.Silent, Problem: err.Error()}, nil // its state cannot be read
 	}
 	defer g.mu.Unlock()
 	return g.look(ctx)
@@ -52,24 +55,19 @@ func (g *guest) look(ctx context.Context) (onhost.Guest, error) {
 		out.State = onhost.Ended
 		return out, nil
 	}
-	if !g.saved.Ready { // the daemon died in the middle of a start
-		if err := g.prepare(ctx); err != nil {
-			if ctx.Err() == nil && g.d.cfg.Now().Sub(g.saved.StartedAt) > 2*startLimit {
-				err = g.failed(err)
-			}
-			return out, err
+	word, err := g.status(ctx)
+	if err != nil {
+		if ctx.Err() == nil && !g.proc.waitEnd(settle) { // it is not just ending
+			out = g.picture()
+			out.State, out.Problem = onhost.Silent, "the emulator does not answer: "+err.Error()
+			return out, nil
 		}
-	}
-	var status struct {
-		Status string `json:"status"`
-	}
-	if err := g.do(ctx, "query-status", nil, &status); err != nil {
-		if g.proc.waitEnd(settle) { // it may just be ending
+		if !g.alive() {
 			return g.look(ctx)
 		}
 		return out, err
 	}
-	out.State, out.Problem = stateOf(status.Status, g.saved)
+	out.State, out.Problem = stateOf(word, g.saved)
 	if g.saved.Incoming && !g.saved.Resumed && out.State == onhost.Running {
 		g.saved.Resumed = true
 		if err := g.keep(); err != nil {
@@ -84,6 +82,26 @@ func (g *guest) look(ctx context.Context) (onhost.Guest, error) {
 	}
 	g.trimLog()
 	return out, nil
+}
+
+// status asks the emulator for its state in its own word.
+func (g *guest) status(ctx context.Context) (string, error) {
+	if !g.saved.Ready { // the daemon died in the middle of a start
+		err := g.prepare(ctx)
+		if err != nil && ctx.Err() == nil && g.d.cfg.Now().Sub(g.saved.StartedAt) > 2*startLimit {
+			err = g.failed(err)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	var status struct {
+		Status string `json:"status"`
+	}
+	err := g.do(ctx, "query-status", nil, &status)
+	return status.Status, err
 }
 
 func (g *guest) picture() onhost.Guest {

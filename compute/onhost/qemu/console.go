@@ -216,3 +216,18 @@ func (g *guest) trimLog() {
 		_, _ = f.Write(keep)
 	}
 }
+
+// OpenLog opens what the serial line has said, for reading. The folder is the emulator's own: a link
+// in the log's place is not followed.
+func (d *Driver) OpenLog(id resource.ID) (*os.File, error) {
+	g, err := d.known(id)
+	if err != nil {
+		return nil, err
+	}
+	defer g.mu.Unlock()
+	f, err := openOwn(g.socket(serialLog), unix.O_RDONLY)
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "open the serial log of instance %s: %w", id, err)
+	}
+	return f, nil
+}

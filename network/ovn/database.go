@@ -50,7 +50,10 @@ func (d *Database) Apply(ctx context.Context, want []Row) error {
 	if len(ops) == 0 {
 		return nil
 	}
-	results, err := d.client.Transact(ctx, ops...)
+	// Without a limit it would wait for a server that is away.
+	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	results, err := d.client.Transact(limited, ops...)
 	if err != nil {
 		return fault.New(fault.Unavailable, "write to OVN's northbound database: %w", err)
 	}
@@ -96,7 +99,11 @@ func (d *Database) connect(ctx context.Context) error {
 		}
 		d.client = c
 	}
-	return d.client.Echo(ctx)
+	// The client connects again by itself. The question has a time of its own: one that is given up
+	// is still written to by the client when the answer comes.
+	ask, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer done()
+	return d.client.Echo(ask)
 }
 
 func (d *Database) existing() existing {

@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,8 +88,9 @@ func TestOtherNamesAreAskedOfTheForwarders(t *testing.T) {
 	<-up
 	defer forwarder.Shutdown()
 
-	forwarders := []string{}
-	r := New(func() []string { return forwarders })
+	var forwarders atomic.Value
+	forwarders.Store([]string(nil))
+	r := New(func() []string { return forwarders.Load().([]string) })
 	defer r.Close()
 	if err := r.Ensure(t.Context(), place, onhost.Scene{Zone: aZone()}); err != nil {
 		t.Fatal(err)
@@ -105,7 +107,7 @@ func TestOtherNamesAreAskedOfTheForwarders(t *testing.T) {
 	if reply := ask(); reply.Rcode != dns.RcodeServerFailure {
 		t.Errorf("with nobody to ask: %v", reply)
 	}
-	forwarders = []string{world.LocalAddr().String()}
+	forwarders.Store([]string{world.LocalAddr().String()})
 	if reply := ask(); len(reply.Answer) != 1 {
 		t.Errorf("the forwarder's answer did not come: %v", reply)
 	}

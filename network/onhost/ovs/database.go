@@ -35,10 +35,12 @@ func (d *database) connected(ctx context.Context) (client.Client, error) {
 		}
 		d.client = c
 	}
-	// After the server was away the client connects again by itself, and soon.
-	var err error
-	if !within(ctx, 2*time.Second, func() bool { err = d.client.Echo(ctx); return err == nil }) {
-		return nil, fault.New(fault.Unavailable, "connect to Open vSwitch: %w", err)
+	// After the server was away the client connects again by itself, and soon. The question has a
+	// time of its own: one that is given up is still written to by the client when the answer comes.
+	ask, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer done()
+	if !within(ctx, 2*time.Second, func() bool { return d.client.Echo(ask) == nil }) {
+		return nil, fault.New(fault.Unavailable, "connect to Open vSwitch: its database does not answer")
 	}
 	return d.client, nil
 }
@@ -84,7 +86,10 @@ func (d *database) close() {
 
 // commit sends one transaction and returns when the local copy shows it.
 func (d *database) commit(ctx context.Context, shown func() bool, ops ...ovsdb.Operation) error {
-	results, err := d.client.Transact(ctx, ops...)
+	// Without a limit it would wait for a server that is away.
+	limited, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	results, err := d.client.Transact(limited, ops...)
 	if err != nil {
 		return fault.New(fault.Unavailable, "write to Open vSwitch's database: %w", err)
 	}

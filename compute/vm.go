@@ -117,6 +117,8 @@ type VMStatus struct {
 	Crashes   int64     `json:"crashes,omitempty"`
 	CrashBoot int64     `json:"crashBoot,omitempty"`
 	RetryAt   time.Time `json:"retryAt,omitzero"`
+	// CrashMessage is how the last of these crashes went, in words.
+	CrashMessage string `json:"crashMessage,omitempty"`
 	// Addresses are its IP addresses.
 	Addresses []string `json:"addresses,omitempty"`
 	// Accelerator is how its instructions are run: kvm or tcg.

@@ -75,7 +75,15 @@ func (c *Controller) step(ctx context.Context, id resource.ID) (reconcile.Result
 	case actAwait:
 		return result, c.await(ctx, snap, vm, p.phase)
 	}
-	return result, c.report(ctx, snap, vm, p.phase, nil)
+	return result, c.report(ctx, snap, vm, p.phase, restProblem(vm, p.phase))
+}
+
+// restProblem goes on saying why a machine that crashed does not run, as long as it does not.
+func restProblem(vm *VM, phase string) error {
+	if phase != PhaseCrashed {
+		return nil
+	}
+	return crashProblem(ending{crashed: true, bootOver: vm.Status.EndedBoot >= vm.Spec.Boot}, vm.Status.CrashMessage)
 }
 
 // report writes the phase and what people want to see.
@@ -150,6 +158,17 @@ func (c *Controller) notReady(snap *store.Snapshot, vm *VM) error {
 	return nil
 }
 
+// diskTrouble says why a disk is not there yet: what the instance sees is only that it waits.
+func diskTrouble(snap *store.Snapshot, vm *VM) error {
+	for _, d := range vm.Spec.Disks {
+		v := store.Find(snap, storage.Volumes, d.VolumeID)
+		if v != nil && v.Status.Phase != storage.VolumeReady && len(v.Status.Problems) > 0 {
+			return fault.New(fault.Kind(v.Status.Problems[0].Kind), "disk %s: %s", v.Name, v.Status.Problems[0].Message)
+		}
+	}
+	return nil
+}
+
 // steer tells the instance what is wanted of it and passes on what it reports.
 func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p plan) (reconcile.Result, error) {
 	vm, i := f.vm, f.instance
@@ -157,8 +176,8 @@ func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p
 	c.w.Instances.Set(b, i, func(s *InstanceSpec) {
 		s.Run, s.StopTimeoutSeconds, s.Outgoing = p.run, vm.Spec.StopTimeoutSeconds, nil
 	})
-	var problem error
-	if len(i.Status.Problems) > 0 {
+	problem := diskTrouble(snap, vm)
+	if problem == nil && len(i.Status.Problems) > 0 {
 		problem = fault.New(fault.Kind(i.Status.Problems[0].Kind), "%s", i.Status.Problems[0].Message)
 	}
 	if vm.Status.Phase != PhaseRunning && p.phase == PhaseRunning {
@@ -168,7 +187,7 @@ func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p
 	c.put(b, snap, vm, p.phase, problem, func(s *VMStatus) {
 		s.StartedAt, s.OperationID = i.Status.StartedAt, ""
 		if calm {
-			s.Crashes, s.RetryAt = 0, time.Time{}
+			s.Crashes, s.RetryAt, s.CrashMessage = 0, time.Time{}, ""
 		}
 	})
 	after := time.Duration(0)
@@ -204,9 +223,10 @@ func (c *Controller) reap(ctx context.Context, snap *store.Snapshot, vm *VM, i *
 				s.Crashes, s.CrashBoot = 0, i.Spec.Boot
 			}
 			s.Crashes++
+			s.CrashMessage = message
 			s.RetryAt = c.db.Now().Add(crashPause(s.Crashes))
 		} else {
-			s.Crashes, s.RetryAt = 0, time.Time{}
+			s.Crashes, s.RetryAt, s.CrashMessage = 0, time.Time{}, ""
 		}
 		if end.bootOver {
 			s.EndedBoot, s.EndedWhy = max(s.EndedBoot, i.Spec.Boot), string(i.Status.Exit)

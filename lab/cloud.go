@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/virga-cloud/virga/compute/image/tiny"
 )
 
 // Cloud is a lab cloud.
@@ -82,6 +84,29 @@ func Binary(t testing.TB) string {
 		t.Fatalf("build virga: %v\n%s", err, out)
 	}
 	return path
+}
+
+// TinyImage builds the tiny image once for all stories; the hosts of the lab reach no mirror.
+func TinyImage(t testing.TB) string {
+	t.Helper()
+	path := labFolder(os.Getpid()) + "-tiny.qcow2"
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	if err := tiny.Build(t.Context(), path, tiny.Options{Cache: filepath.Join(cache, "virga")}); err != nil {
+		t.Fatalf("build the tiny image: %v", err)
+	}
+	return path
+}
+
+// ImportTiny gives the cloud the image "tiny".
+func (h *Host) ImportTiny() {
+	h.cloud.t.Helper()
+	h.Must("image", "import", "tiny", "--file", TinyImage(h.cloud.t), "--wait")
 }
 
 func (c *Cloud) underlay() {

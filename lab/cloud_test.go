@@ -8,6 +8,7 @@ import (
 func TestMain(m *testing.M) {
 	code := m.Run()
 	_ = os.Remove(labFolder(os.Getpid()) + "-virga")
+	_ = os.Remove(labFolder(os.Getpid()) + "-tiny.qcow2")
 	os.Exit(code)
 }
 

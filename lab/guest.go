@@ -20,6 +20,7 @@ type Guest struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	end  context.CancelFunc
+	mark string // apart from earlier viewers, whose words the console repeats
 	n    int
 
 	mu   sync.Mutex
@@ -31,7 +32,7 @@ func (h *Host) Guest(name string) *Guest {
 	t := h.cloud.t
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	g := &Guest{t: t, name: name, end: cancel, cmd: h.Command(ctx, h.cloud.binary, "vm", "console", name, "--run", h.Run)}
+	g := &Guest{t: t, name: name, end: cancel, mark: fmt.Sprintf("%x.", time.Now().UnixNano()&0xffffff), cmd: h.Command(ctx, h.cloud.binary, "vm", "console", name, "--run", h.Run)}
 	var err error
 	if g.in, err = g.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -91,9 +92,9 @@ func (g *Guest) Wait(within time.Duration, pattern string) []string {
 func (g *Guest) Run(within time.Duration, command string) (string, bool) {
 	g.t.Helper()
 	g.n++
-	begin, end := fmt.Sprintf("<<%d:", g.n), fmt.Sprintf(":%d>>", g.n)
+	begin, end := fmt.Sprintf("<<%s%d:", g.mark, g.n), fmt.Sprintf(":%s%d>>", g.mark, g.n)
 	// The markers are typed in two halves, so that the echo of the command does not hold them.
-	line := fmt.Sprintf("echo '<<''%d:'; %s; echo \"$?:\"'%d>>'\n", g.n, command, g.n)
+	line := fmt.Sprintf("echo '<<''%s%d:'; %s; echo \"$?:\"'%s%d>>'\n", g.mark, g.n, command, g.mark, g.n)
 	if _, err := io.WriteString(g.in, line); err != nil {
 		g.t.Fatalf("type into %s: %v", g.name, err)
 	}

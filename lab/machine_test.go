@@ -12,7 +12,7 @@ func TestAMachineLives(t *testing.T) {
 	c := New(t, 1)
 	c.Start()
 	h := c.Hosts[0]
-	h.Must("image", "build", "tiny", "--wait")
+	h.ImportTiny()
 	h.Must("vm", "create", "web", "--image", "tiny", "--memory", "128MiB", "--wait")
 	g := h.Guest("web")
 	address := g.Wait(boot, `VIRGA-READY web (10\.20\.\S+)`)[1]

@@ -22,7 +22,7 @@ func twoHosts(t *testing.T) *Cloud {
 	}
 	h.Must("storage", "create", "shared", "--folder", shared, "--host", "h1", "--host", "h2")
 	h.Must("datastore", "create", "shared", "--storage", "shared", "--wait")
-	h.Must("image", "build", "tiny", "--wait")
+	h.ImportTiny()
 	return c
 }
 

@@ -281,7 +281,7 @@ func (a *agent) serve(ctx context.Context, l net.Listener) {
 	secure := ca.ServerTLS(a.keeper, a.trust.RootCAs)
 	secure.ClientAuth = tls.RequireAndVerifyClientCert
 	streams := &computehost.Streams{
-		Hypervisor: a.guests, Peer: peer, LogFile: a.guests.SerialLog,
+		Hypervisor: a.guests, Peer: peer, OpenLog: a.guests.OpenLog,
 		Find: func(id resource.ID) *compute.Instance { return store.Find(a.db.Snapshot(), compute.Instances, id) },
 	}
 	server := &http.Server{

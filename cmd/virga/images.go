@@ -4,11 +4,9 @@ import (
 	"context"
 	"net/netip"
 
-	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/compute/image"
 	"github.com/virga-cloud/virga/compute/image/debian"
 	"github.com/virga-cloud/virga/compute/image/tiny"
-	"github.com/virga-cloud/virga/engine/httpapi"
 	"github.com/virga-cloud/virga/storage/onhost/qcow2"
 )
 
@@ -34,16 +32,4 @@ func newImages(s *server) (*image.Service, error) {
 			},
 		},
 	}), nil
-}
-
-// registerImages offers images, and the ways in and out of their content.
-func registerImages(a *httpapi.API, s *server) {
-	httpapi.Register(a, compute.Images, httpapi.Routes[compute.ImageSpec, compute.ImageStatus]{
-		Specs: s.rights.images, Holders: []string{image.Holder}, Default: (*compute.ImageSpec).Default, Check: (*compute.ImageSpec).Check,
-		Ready: compute.ImageIsReady, Changing: compute.ImageChanging,
-	})
-	a.Raw(httpapi.Op{ID: "upload-image", Method: "PUT", Path: "/v1/projects/{project}/images/{name}/content", Right: httpapi.Write, Tag: "images",
-		Summary: "Send the content of an image"}, s.images.UploadHandler())
-	a.Raw(httpapi.Op{ID: "get-blob", Method: "GET", Path: "/v1/agent/blobs/{digest}", Right: httpapi.AsHost, Tag: "agent",
-		Summary: "Get the content of an image, by its digest"}, s.images.BlobHandler())
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/virga-cloud/virga/identity/ca"
 	"github.com/virga-cloud/virga/network"
 	"github.com/virga-cloud/virga/observe"
+	"github.com/virga-cloud/virga/storage"
 )
 
 // routes offers everything that the cloud has.
@@ -44,8 +45,8 @@ func (s *server) routes(front *compute.Front) {
 	host.RegisterHeartbeat(a, s.listener)
 	front.Register(a)
 	(&compute.Screens{DB: s.db, Dial: s.dialAgent}).Register(a)
-	registerImages(a, s)
-	// storage.Register(a, storage.APIRights{Resources: r.resources, Datastores: r.datastores, Volumes: r.volumes})
+	s.images.Register(a, r.images)
+	storage.Register(a, storage.APIRights{Resources: r.resources, Datastores: r.datastores, Volumes: r.volumes})
 	network.Register(a, network.APIRights{Networks: r.networks, Subnets: r.subnets, Ports: r.ports})
 	httpapi.Register(a, placement.Claims, httpapi.Routes[placement.ClaimSpec, placement.ClaimStatus]{})
 	observe.Register(a)

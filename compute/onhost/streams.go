@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/compute/stream"
@@ -35,8 +34,9 @@ type Streams struct {
 	Peer func(*http.Request) (Peer, error)
 	// Find gives the record of an instance here; nil if there is none.
 	Find func(resource.ID) *compute.Instance
-	// LogFile is where the serial line's log of an instance lies.
-	LogFile func(resource.ID) string
+	// OpenLog opens what the serial line of an instance said. It follows no link: the emulator could
+	// have laid one.
+	OpenLog func(resource.ID) (*os.File, error)
 }
 
 // Handler makes the routes.
@@ -112,7 +112,7 @@ func (s *Streams) log(w http.ResponseWriter, _ *http.Request, id resource.ID) er
 	if s.Find(id) == nil {
 		return fault.New(fault.NotFound, "no instance %s on this host", id)
 	}
-	f, err := os.Open(filepath.Clean(s.LogFile(id)))
+	f, err := s.OpenLog(id)
 	if err != nil {
 		return fault.New(fault.NotFound, "instance %s has written nothing yet", id)
 	}

@@ -142,6 +142,9 @@ func (h *hostScope) mayChange(c store.Change, current map[resource.Ref]store.Ent
 	if !h.Sees(e) {
 		return denied(c, "it is not this host's")
 	}
+	if err := store.CheckExpectation(c, e.Revision); err != nil {
+		return err // it was written from an older picture; what differs is not the agent's doing
+	}
 	if c.Op == store.Delete {
 		return mayRemove(c, before, names)
 	}

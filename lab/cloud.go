@@ -248,6 +248,13 @@ func (c *Cloud) must(program string, args ...string) {
 
 // remove ends the cloud the proper way, and then whatever did not end.
 func (c *Cloud) remove() {
+	if c.t.Failed() && len(c.Hosts) > 0 {
+		c.explain()
+		if pause, err := time.ParseDuration(os.Getenv("VIRGA_LAB_PAUSE")); err == nil {
+			c.t.Logf("paused for %v: look around in %s", pause, c.dir)
+			time.Sleep(pause)
+		}
+	}
 	for _, h := range c.Hosts {
 		if c.t.Failed() {
 			c.t.Log(h.tail())
@@ -263,6 +270,16 @@ func (c *Cloud) remove() {
 	}
 	wipe(c.prefix)
 	_ = os.RemoveAll(c.dir)
+}
+
+// explain tells what the cloud itself says of its machines, for the report of a failure.
+func (c *Cloud) explain() {
+	first := c.Hosts[0]
+	names, _ := first.Virga("vm", "list", "-o", "name")
+	for _, name := range strings.Fields(names) {
+		out, _ := first.Virga("explain", "vm", name)
+		c.t.Log(out)
+	}
 }
 
 // sweep removes what killed runs have left.

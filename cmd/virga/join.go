@@ -51,7 +51,12 @@ func join(ctx context.Context, cmd *cobra.Command, h *hostFlags, token string) e
 	if c.OVNRemote, err = ovnRemote(invitation.Addresses[0]); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(c.in("ca"), 0o700); err != nil {
+	// Emulators, which are other users, pass through the state folder to their disks; nobody passes to the keys.
+	err = os.MkdirAll(c.state, 0o711)
+	if err == nil {
+		err = os.MkdirAll(c.in("ca"), 0o700)
+	}
+	if err != nil {
 		return fault.New(fault.Internal, "make the state folder: %w", err)
 	}
 	if c.HostID, err = ca.Join(ctx, c.in("ca"), token, c.Name); err != nil {

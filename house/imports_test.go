@@ -24,13 +24,13 @@ var layers = map[string]int{
 }
 
 // wire clients speak a foreign format and are usable alone
-var wireClients = []string{"compute/onhost/qmp", "compute/onhost/guest", "compute/onhost/seed"}
+var wireClients = []string{"compute/onhost/qmp", "compute/onhost/guest", "compute/onhost/seed", "storage/onhost/qcow2"}
 
 // mayImport decides by the two folders alone; why says what to do.
 func mayImport(from, to string) (ok bool, why string) {
 	top, _, _ := strings.Cut(from, "/")
 	switch {
-	case slices.Contains([]string{"cmd", "sim", "lab", "house", "tools"}, top):
+	case slices.Contains([]string{"cmd", "sim", "lab", "bench", "house", "tools"}, top):
 		return true, ""
 	case top == "cli":
 		return within(to, "cli") || within(to, "client"), "the command line knows the generated client only; ask the API"

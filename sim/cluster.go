@@ -35,7 +35,8 @@ type Cluster struct {
 	folders    []string               // of the datastores
 	lastError  error                  // of the last request
 	steps      int
-	loss       int // one in so many answers to an agent is lost; 0: none
+	touched    bool // since the invariants were checked last
+	loss       int  // one in so many answers to an agent is lost; 0: none
 }
 
 type appointment struct {

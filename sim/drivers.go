@@ -74,7 +74,9 @@ func (d *guestDriver) Look(ctx context.Context, id resource.ID) (computeon.Guest
 	if err := d.h.fails("Look"); err != nil {
 		return computeon.Guest{}, err
 	}
-	return d.h.guests.Look(ctx, id)
+	g, err := d.h.guests.Look(ctx, id)
+	d.h.c.touched = d.h.c.touched || g.Transfer.State != computeon.NoTransfer // which a look moves on
+	return g, err
 }
 
 // Pause implements computeon.Hypervisor.

@@ -36,7 +36,7 @@ func (t *truth) commit(ctx context.Context, changes ...store.Change) (int64, err
 		select {
 		case told := <-t.told.Changes():
 			for _, e := range told.Events {
-				t.c.trace.add("      %s %s %s", verbOf(e), e.Key.Kind, t.c.trace.id(e.Key.ID))
+				t.c.trace.add("      %s %s %s", verbOf(e), e.Key.Kind, t.c.trace.key(e.Key))
 			}
 			for _, p := range t.c.parties() {
 				p.feed.add(told)

@@ -45,8 +45,12 @@ func (c *Cluster) guests() []seenGuest {
 	return out
 }
 
-// judge checks the invariants after a step.
+// judge checks the invariants after a step that has changed anything.
 func (c *Cluster) judge() {
+	if !c.touched && c.all.Revision() == c.laws.revision {
+		return
+	}
+	c.touched = false
 	snap := c.all.Snapshot()
 	c.judgeGuests(snap)
 	c.judgeHosts(snap)
@@ -56,6 +60,7 @@ func (c *Cluster) judge() {
 		c.judgeAddresses(snap)
 		c.judgeClaims(snap)
 		c.judgeHolders(snap)
+		c.judgeUses(snap)
 	}
 }
 
@@ -227,6 +232,41 @@ func (c *Cluster) namesHost(kind resource.Descriptor, x resource.Object) bool {
 	return slices.ContainsFunc(kind.Refs(x), func(r resource.Ref) bool {
 		return r.Kind == host.Hosts.Kind && c.hostOf(r.ID) != nil
 	})
+}
+
+// judgeUses: nothing goes while somebody still uses it.
+func (c *Cluster) judgeUses(snap *store.Snapshot) {
+	needs := func(user resource.Ref, id resource.ID, what string) {
+		if snap.Lookup(id) == nil {
+			c.fail("%s is there, and its %s %s is gone", user, what, id)
+		}
+	}
+	for _, r := range store.Every(snap, compute.Instances) {
+		needs(r.Ref(), r.Spec.VMID, "machine")
+	}
+	for _, r := range store.Every(snap, storage.Attachments) {
+		needs(r.Ref(), r.Spec.VMID, "machine")
+		needs(r.Ref(), r.Spec.VolumeID, "volume")
+	}
+	for _, r := range store.Every(snap, network.Plugs) {
+		needs(r.Ref(), r.Spec.VMID, "machine")
+		needs(r.Ref(), r.Spec.PortID, "port")
+	}
+	for _, r := range store.Every(snap, storage.Allocations) {
+		needs(r.Ref(), r.Spec.VolumeID, "volume")
+	}
+}
+
+// judgeClaimants: whoever has room on a host is there. Checked at quiet times.
+func (c *Cluster) judgeClaimants() {
+	snap := c.all.Snapshot()
+	for _, claim := range store.Every(snap, placement.Claims) {
+		if !slices.ContainsFunc(store.Referring(snap, compute.Instances, claim.Spec.VMID), func(i *compute.Instance) bool {
+			return i.Spec.HostID == claim.Spec.HostID
+		}) {
+			c.fail("claim %s has room on a host where its machine is not", claim.Name)
+		}
+	}
 }
 
 // judgeKeys: every unique key belongs to a record that exists. Checked at quiet times.

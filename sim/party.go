@@ -132,6 +132,7 @@ func (w *work) addAll(p *party) {
 // effect counts something that has been done, and ends the daemon there if that is planned.
 func (p *party) effect(what string) {
 	p.effects++
+	p.c.touched = true
 	p.c.trace.add("    %s effect %d: %s", p.name, p.effects, what)
 	for _, i := range p.c.interrupts {
 		i.effect(p)

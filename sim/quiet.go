@@ -37,6 +37,7 @@ func (c *Cluster) Settle() {
 		c.Advance(2 * time.Second)
 		if diff = difference(before, c.records()); diff == "" {
 			c.judgeKeys()
+			c.judgeClaimants()
 			return
 		}
 	}

@@ -54,6 +54,7 @@ func (c *Cluster) agenda() (due []candidate, next time.Time) {
 	for i, p := range c.plans {
 		at(p.at, "plan", func() {
 			c.plans = append(c.plans[:i:i], c.plans[i+1:]...)
+			c.touched = true
 			p.do()
 		})
 	}

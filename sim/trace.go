@@ -5,9 +5,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"regexp"
 	"strings"
 
 	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
 )
 
 const tailLines = 60
@@ -30,6 +32,20 @@ func (t *trace) id(id resource.ID) string {
 		t.met[id] = n
 	}
 	return fmt.Sprintf("#%d", n)
+}
+
+var (
+	anyID  = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+	hashed = regexp.MustCompile(`(ip|mac|uid):.*`) // made of an id, and as random
+)
+
+// key is a record's number, or the words of a unique key.
+func (t *trace) key(key resource.Ref) string {
+	if key.Kind != store.NameKind {
+		return t.id(key.ID)
+	}
+	words := hashed.ReplaceAllString(string(key.ID), "$1")
+	return anyID.ReplaceAllStringFunc(words, func(id string) string { return t.id(resource.ID(id)) })
 }
 
 func (t *trace) add(format string, args ...any) {

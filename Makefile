@@ -33,9 +33,8 @@ test: setup build ## everything that must hold before a change is taken
 lab: setup build ## many hosts on this machine, real switches and guests, faults
 	@go test -count=1 -timeout 60m -p 1 -v ./lab/...
 
-bench: setup build ## measure; writes bench.json
-	@go test -run '^$$' -bench . -benchtime 1s -count 1 -json ./... > bench.json
-	@grep -o '"Output":"[^"]*ns/op[^"]*"' bench.json || true
+bench: setup build ## measure against the same by hand; writes bench.json
+	@VIRGA_BINARY=$(CURDIR)/bin/virga go test -count=1 -timeout 3h -run TestTheFiguresAreMeasured ./bench -v -args -measure $(CURDIR)/bench.json
 
 lint: ## gofmt, go vet, the rules of the house, shell syntax
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not formatted (gofmt -w): $$unformatted"; exit 1; }

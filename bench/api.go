@@ -1,0 +1,71 @@
+package bench
+
+import (
+	"fmt"
+	"net/url"
+	"time"
+)
+
+const eachClient = 300 // machines that are created at each number of clients
+
+// api measures the API with many records and many who listen.
+func api(p *Part) {
+	c := newCloud(p, 1)
+	for _, clients := range []int{1, 8, 32} {
+		each, perSecond := c.creates(fmt.Sprintf("c%d", clients), eachClient, clients, stopped(true))
+		p.Add(Figure{What: fmt.Sprintf("creates of stopped machines, %d clients", clients), Unit: "1/s", Ours: Summarize(perSecond)})
+		p.Add(Figure{What: fmt.Sprintf("a create, %d clients", clients), Unit: "ms", Ours: Summarize(each...)})
+	}
+	c.fill(records())
+	c.lists(1000, "whole (pages of 1000)")
+	c.lists(500, "in pages of 500")
+	c.onePage(500)
+	c.watch(1000)
+}
+
+// lists walks the whole list in pages.
+func (c *cloud) lists(limit int, words string) {
+	c.Helper()
+	var took []float64
+	var bytes int64
+	seen := 0
+	for range max(rounds(), 5) {
+		seen, bytes = 0, 0
+		begun := time.Now()
+		for token := ""; ; {
+			var page struct {
+				Items    []struct{ ID string }
+				NextPage string
+			}
+			size, err := ask(c.api, "GET", fmt.Sprintf("%s?limit=%d&page=%s", machinesPath, limit, url.QueryEscape(token)), nil, &page)
+			if err != nil {
+				c.Fatalf("list machines: %v", err)
+			}
+			bytes, seen, token = bytes+size, seen+len(page.Items), page.NextPage
+			if token == "" {
+				break
+			}
+		}
+		took = append(took, ms(time.Since(begun)))
+	}
+	if seen != c.total() {
+		c.Fatalf("the list in pages of %d has %d machines, there are %d", limit, seen, c.total())
+	}
+	c.Add(Figure{What: fmt.Sprintf("list %d machines %s", seen, words), Unit: "ms", Ours: Summarize(took...), Note: fmt.Sprintf("%d bytes", bytes)})
+}
+
+// onePage asks for the first page only, as a person's screen does.
+func (c *cloud) onePage(limit int) {
+	c.Helper()
+	var took []float64
+	var size int64
+	for range 50 {
+		begun := time.Now()
+		var err error
+		if size, err = ask(c.api, "GET", fmt.Sprintf("%s?limit=%d", machinesPath, limit), nil, nil); err != nil {
+			c.Fatalf("list machines: %v", err)
+		}
+		took = append(took, ms(time.Since(begun)))
+	}
+	c.Add(Figure{What: fmt.Sprintf("one page of %d", limit), Unit: "ms", Ours: Summarize(took...), Note: fmt.Sprintf("%d bytes", size)})
+}

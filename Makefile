@@ -23,8 +23,8 @@ build: ## bin/virga
 run: setup build ## a cloud on this machine with a first guest in it
 	@./run.sh
 
-stop: ## end the daemon; guests go on (bin/virga down --all ends everything)
-	@if [ -x bin/virga ]; then ./bin/virga down; else echo 'nothing was built here, so nothing runs'; fi
+stop: ## end everything: machines, switches, daemon; disks and records stay
+	@if [ -x bin/virga ]; then ./bin/virga down --all; else echo 'nothing was built here, so nothing runs'; fi
 
 test: setup build ## everything that must hold before a change is taken
 	@go vet ./...

@@ -17,6 +17,66 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AllocationStatusPhase.
+const (
+	AllocationStatusPhaseFailed  AllocationStatusPhase = "failed"
+	AllocationStatusPhasePending AllocationStatusPhase = "pending"
+	AllocationStatusPhaseReady   AllocationStatusPhase = "ready"
+)
+
+// Valid indicates whether the value is a known member of the AllocationStatusPhase enum.
+func (e AllocationStatusPhase) Valid() bool {
+	switch e {
+	case AllocationStatusPhaseFailed:
+		return true
+	case AllocationStatusPhasePending:
+		return true
+	case AllocationStatusPhaseReady:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AttachmentStatusPhase.
+const (
+	AttachmentStatusPhaseClosed  AttachmentStatusPhase = "closed"
+	AttachmentStatusPhaseReady   AttachmentStatusPhase = "ready"
+	AttachmentStatusPhaseWaiting AttachmentStatusPhase = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the AttachmentStatusPhase enum.
+func (e AttachmentStatusPhase) Valid() bool {
+	switch e {
+	case AttachmentStatusPhaseClosed:
+		return true
+	case AttachmentStatusPhaseReady:
+		return true
+	case AttachmentStatusPhaseWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DatastoreStatusPhase.
+const (
+	DatastoreStatusPhaseReady       DatastoreStatusPhase = "ready"
+	DatastoreStatusPhaseUnreachable DatastoreStatusPhase = "unreachable"
+)
+
+// Valid indicates whether the value is a known member of the DatastoreStatusPhase enum.
+func (e DatastoreStatusPhase) Valid() bool {
+	switch e {
+	case DatastoreStatusPhaseReady:
+		return true
+	case DatastoreStatusPhaseUnreachable:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DiskModel.
 const (
 	VirtioBlk DiskModel = "virtio-blk"
@@ -86,6 +146,30 @@ func (e HostSpecMode) Valid() bool {
 	case Active:
 		return true
 	case Maintenance:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ImageCopyStatusPhase.
+const (
+	ImageCopyStatusPhaseFailed   ImageCopyStatusPhase = "failed"
+	ImageCopyStatusPhaseFetching ImageCopyStatusPhase = "fetching"
+	ImageCopyStatusPhasePending  ImageCopyStatusPhase = "pending"
+	ImageCopyStatusPhaseReady    ImageCopyStatusPhase = "ready"
+)
+
+// Valid indicates whether the value is a known member of the ImageCopyStatusPhase enum.
+func (e ImageCopyStatusPhase) Valid() bool {
+	switch e {
+	case ImageCopyStatusPhaseFailed:
+		return true
+	case ImageCopyStatusPhaseFetching:
+		return true
+	case ImageCopyStatusPhasePending:
+		return true
+	case ImageCopyStatusPhaseReady:
 		return true
 	default:
 		return false
@@ -443,6 +527,21 @@ func (e ProblemKind) Valid() bool {
 	}
 }
 
+// Defines values for ResourceSpecType.
+const (
+	Folder ResourceSpecType = "folder"
+)
+
+// Valid indicates whether the value is a known member of the ResourceSpecType enum.
+func (e ResourceSpecType) Valid() bool {
+	switch e {
+	case Folder:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ServerStatusReady.
 const (
 	ServerStatusReadyNo  ServerStatusReady = "no"
@@ -647,6 +746,33 @@ func (e VMStatusPhase) Valid() bool {
 	}
 }
 
+// Defines values for VolumeStatusPhase.
+const (
+	VolumeStatusPhaseCreating VolumeStatusPhase = "creating"
+	VolumeStatusPhaseDeleting VolumeStatusPhase = "deleting"
+	VolumeStatusPhaseFailed   VolumeStatusPhase = "failed"
+	VolumeStatusPhaseReady    VolumeStatusPhase = "ready"
+	VolumeStatusPhaseUnbound  VolumeStatusPhase = "unbound"
+)
+
+// Valid indicates whether the value is a known member of the VolumeStatusPhase enum.
+func (e VolumeStatusPhase) Valid() bool {
+	switch e {
+	case VolumeStatusPhaseCreating:
+		return true
+	case VolumeStatusPhaseDeleting:
+		return true
+	case VolumeStatusPhaseFailed:
+		return true
+	case VolumeStatusPhaseReady:
+		return true
+	case VolumeStatusPhaseUnbound:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for WatchEventType.
 const (
 	Delete WatchEventType = "delete"
@@ -680,6 +806,51 @@ func (e WhoAmIRight) Valid() bool {
 	case WhoAmIRightRead:
 		return true
 	case WhoAmIRightWrite:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DeleteDatastoreParamsWait.
+const (
+	DeleteDatastoreParamsWaitGone DeleteDatastoreParamsWait = "gone"
+)
+
+// Valid indicates whether the value is a known member of the DeleteDatastoreParamsWait enum.
+func (e DeleteDatastoreParamsWait) Valid() bool {
+	switch e {
+	case DeleteDatastoreParamsWaitGone:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetDatastoreParamsWait.
+const (
+	GetDatastoreParamsWaitReady GetDatastoreParamsWait = "ready"
+)
+
+// Valid indicates whether the value is a known member of the GetDatastoreParamsWait enum.
+func (e GetDatastoreParamsWait) Valid() bool {
+	switch e {
+	case GetDatastoreParamsWaitReady:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetDeviceParamsWait.
+const (
+	GetDeviceParamsWaitReady GetDeviceParamsWait = "ready"
+)
+
+// Valid indicates whether the value is a known member of the GetDeviceParamsWait enum.
+func (e GetDeviceParamsWait) Valid() bool {
+	switch e {
+	case GetDeviceParamsWaitReady:
 		return true
 	default:
 		return false
@@ -731,6 +902,21 @@ const (
 func (e GetHostParamsWait) Valid() bool {
 	switch e {
 	case GetHostParamsWaitReady:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetImagecopyParamsWait.
+const (
+	GetImagecopyParamsWaitReady GetImagecopyParamsWait = "ready"
+)
+
+// Valid indicates whether the value is a known member of the GetImagecopyParamsWait enum.
+func (e GetImagecopyParamsWait) Valid() bool {
+	switch e {
+	case GetImagecopyParamsWaitReady:
 		return true
 	default:
 		return false
@@ -806,6 +992,36 @@ const (
 func (e GetProjectParamsWait) Valid() bool {
 	switch e {
 	case GetProjectParamsWaitReady:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetAllocationParamsWait.
+const (
+	GetAllocationParamsWaitReady GetAllocationParamsWait = "ready"
+)
+
+// Valid indicates whether the value is a known member of the GetAllocationParamsWait enum.
+func (e GetAllocationParamsWait) Valid() bool {
+	switch e {
+	case GetAllocationParamsWaitReady:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetAttachmentParamsWait.
+const (
+	GetAttachmentParamsWaitReady GetAttachmentParamsWait = "ready"
+)
+
+// Valid indicates whether the value is a known member of the GetAttachmentParamsWait enum.
+func (e GetAttachmentParamsWait) Valid() bool {
+	switch e {
+	case GetAttachmentParamsWaitReady:
 		return true
 	default:
 		return false
@@ -1037,6 +1253,36 @@ func (e GetVMParamsWait) Valid() bool {
 	}
 }
 
+// Defines values for DeleteVolumeParamsWait.
+const (
+	DeleteVolumeParamsWaitGone DeleteVolumeParamsWait = "gone"
+)
+
+// Valid indicates whether the value is a known member of the DeleteVolumeParamsWait enum.
+func (e DeleteVolumeParamsWait) Valid() bool {
+	switch e {
+	case DeleteVolumeParamsWaitGone:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetVolumeParamsWait.
+const (
+	GetVolumeParamsWaitReady GetVolumeParamsWait = "ready"
+)
+
+// Valid indicates whether the value is a known member of the GetVolumeParamsWait enum.
+func (e GetVolumeParamsWait) Valid() bool {
+	switch e {
+	case GetVolumeParamsWaitReady:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for GetZoneParamsWait.
 const (
 	GetZoneParamsWaitReady GetZoneParamsWait = "ready"
@@ -1046,6 +1292,36 @@ const (
 func (e GetZoneParamsWait) Valid() bool {
 	switch e {
 	case GetZoneParamsWaitReady:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DeleteStorageParamsWait.
+const (
+	DeleteStorageParamsWaitGone DeleteStorageParamsWait = "gone"
+)
+
+// Valid indicates whether the value is a known member of the DeleteStorageParamsWait enum.
+func (e DeleteStorageParamsWait) Valid() bool {
+	switch e {
+	case DeleteStorageParamsWaitGone:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetStorageParamsWait.
+const (
+	GetStorageParamsWaitReady GetStorageParamsWait = "ready"
+)
+
+// Valid indicates whether the value is a known member of the GetStorageParamsWait enum.
+func (e GetStorageParamsWait) Valid() bool {
+	switch e {
+	case GetStorageParamsWaitReady:
 		return true
 	default:
 		return false
@@ -1082,7 +1358,211 @@ func (e GetTokenParamsWait) Valid() bool {
 	}
 }
 
-// CancelRequest defines model for CancelRequest.
+// Allocation Allocation is the space of one volume on one datastore.
+type Allocation struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders are the parties that still have something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec Spec is what is wanted.
+	Spec AllocationSpec `json:"spec"`
+
+	// Status Status is what was last seen.
+	Status AllocationStatus `json:"status"`
+}
+
+// AllocationList Page is a part of a list.
+type AllocationList struct {
+	// Items The records, in the order of their making.
+	Items []Allocation `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// AllocationSpec AllocationSpec is a volume's space on a datastore.
+type AllocationSpec struct {
+	// Base Base is the content it is backed by.
+	Base Base `json:"base,omitempty,omitzero"`
+
+	// CaretakerID CaretakerID is the host whose agent makes, grows and removes it.
+	CaretakerID string `json:"caretakerID"`
+
+	// DatastoreID DatastoreID and ResourceID are where it lies.
+	DatastoreID string `json:"datastoreID"`
+
+	// HostIDs HostIDs are further hosts that use it.
+	HostIDs []string `json:"hostIDs,omitempty,omitzero"`
+
+	// ResourceID DatastoreID and ResourceID are where it lies.
+	ResourceID string `json:"resourceID"`
+
+	// SizeMiB SizeMiB is the size that the guest sees.
+	SizeMiB int64 `json:"sizeMiB"`
+
+	// VolumeID VolumeID is whose space it is.
+	VolumeID string `json:"volumeID"`
+}
+
+// AllocationStatus AllocationStatus is what the caretaker did.
+type AllocationStatus struct {
+	// Phase Phase is pending, ready or failed.
+	Phase AllocationStatusPhase `json:"phase,omitempty,omitzero"`
+
+	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+
+	// SizeMiB SizeMiB is the size that it has.
+	SizeMiB int64 `json:"sizeMiB"`
+
+	// UsedMiB UsedMiB is the space that it takes.
+	UsedMiB int64 `json:"usedMiB"`
+}
+
+// AllocationStatusPhase Phase is pending, ready or failed.
+type AllocationStatusPhase string
+
+// Attachment Attachment lets one instance on one host use a volume.
+type Attachment struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders are the parties that still have something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec Spec is what is wanted.
+	Spec AttachmentSpec `json:"spec"`
+
+	// Status Status is what was last seen.
+	Status AttachmentStatus `json:"status"`
+}
+
+// AttachmentList Page is a part of a list.
+type AttachmentList struct {
+	// Items The records, in the order of their making.
+	Items []Attachment `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// AttachmentSpec AttachmentSpec lets one instance use a volume.
+type AttachmentSpec struct {
+	// Epoch Epoch is the owner's; the volume is opened for writing only with the highest.
+	Epoch int64 `json:"epoch"`
+
+	// HostID HostID is where.
+	HostID string `json:"hostID"`
+
+	// InstanceID VMID and InstanceID are who uses it.
+	InstanceID string `json:"instanceID"`
+
+	// UID UID is the user that the emulator runs as and that must be able to read and write.
+	UID int64 `json:"uid"`
+
+	// VMID VMID and InstanceID are who uses it.
+	VMID string `json:"vmID"`
+
+	// VolumeID VolumeID is the disk.
+	VolumeID string `json:"volumeID"`
+}
+
+// AttachmentStatus AttachmentStatus is what the agent did.
+type AttachmentStatus struct {
+	// Format Format is its format: qcow2.
+	Format string `json:"format,omitempty,omitzero"`
+
+	// Path Path is the file to open, on that host.
+	Path string `json:"path,omitempty,omitzero"`
+
+	// Phase Phase is waiting, ready or closed.
+	Phase AttachmentStatusPhase `json:"phase,omitempty,omitzero"`
+
+	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+}
+
+// AttachmentStatusPhase Phase is waiting, ready or closed.
+type AttachmentStatusPhase string
+
+// Base Base is the immutable content that a volume starts from.
+type Base struct {
+	// Digest Digest is "sha256:" and 64 hex digits of the file in its stored form (qcow2).
+	Digest string `json:"digest"`
+
+	// VirtualMiB VirtualMiB is the size of the disk that the file describes, rounded up to MiB.
+	VirtualMiB int64 `json:"virtualMiB"`
+}
+
+// CancelRequest CancelRequest is the body of the request to cancel; it says nothing more.
 type CancelRequest = map[string]interface{}
 
 // Claim Claim is capacity that is promised to a workload on a host.
@@ -1169,6 +1649,117 @@ type ClaimStatus struct {
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
+// Datastore Datastore is where volumes live.
+type Datastore struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders are the parties that still have something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec Spec is what is wanted.
+	Spec DatastoreSpec `json:"spec"`
+
+	// Status Status is what was last seen.
+	Status DatastoreStatus `json:"status"`
+}
+
+// DatastoreChange Change is the request for a changed record.
+type DatastoreChange struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Spec What is wanted.
+	Spec DatastoreSpec `json:"spec"`
+}
+
+// DatastoreDraft Draft is the request for a new record where the domain has no own.
+type DatastoreDraft struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Unique within the kind and the project: lower case letters, digits and dashes, at most 63.
+	Name string `json:"name"`
+
+	// Spec What is wanted.
+	Spec DatastoreSpec `json:"spec"`
+}
+
+// DatastoreList Page is a part of a list.
+type DatastoreList struct {
+	// Items The records, in the order of their making.
+	Items []Datastore `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// DatastoreSpec DatastoreSpec says on what the datastore lies.
+type DatastoreSpec struct {
+	// ResourceID ResourceID is the storage resource whose devices it is made on.
+	ResourceID string `json:"resourceID"`
+}
+
+// DatastoreStatus DatastoreStatus is what is known of it.
+type DatastoreStatus struct {
+	// CapacityMiB CapacityMiB and FreeMiB are its size and what is free, in MiB.
+	CapacityMiB int64 `json:"capacityMiB"`
+
+	// FreeMiB CapacityMiB and FreeMiB are its size and what is free, in MiB.
+	FreeMiB int64 `json:"freeMiB"`
+
+	// HostIDs HostIDs are the hosts that reach it.
+	HostIDs []string `json:"hostIDs,omitempty,omitzero"`
+
+	// Identity Identity is that of the devices below.
+	Identity string `json:"identity,omitempty,omitzero"`
+
+	// Phase Phase is unreachable or ready.
+	Phase DatastoreStatusPhase `json:"phase,omitempty,omitzero"`
+
+	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// PromisedMiB PromisedMiB is the sum of the sizes of its volumes.
+	PromisedMiB int64 `json:"promisedMiB"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+}
+
+// DatastoreStatusPhase Phase is unreachable or ready.
+type DatastoreStatusPhase string
+
 // Detail Detail points at one field of a request that is wrong.
 type Detail struct {
 	// Field Field is the JSON path of the field, for example "spec.memoryMiB".
@@ -1176,6 +1767,90 @@ type Detail struct {
 
 	// Message Message says what is wrong with it.
 	Message string `json:"message"`
+}
+
+// Device Device is storage that a host's scan found.
+type Device struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders are the parties that still have something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec Spec is what is wanted.
+	Spec DeviceSpec `json:"spec"`
+
+	// Status Status is what was last seen.
+	Status DeviceStatus `json:"status"`
+}
+
+// DeviceList Page is a part of a list.
+type DeviceList struct {
+	// Items The records, in the order of their making.
+	Items []Device `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// DeviceSpec DeviceSpec is what a scan found.
+type DeviceSpec struct {
+	// HostID HostID is who found it.
+	HostID string `json:"hostID"`
+
+	// Identity Identity is the same wherever the same device is seen.
+	Identity string `json:"identity"`
+
+	// Path Path is where it is on that host.
+	Path string `json:"path"`
+
+	// ResourceID ResourceID is where it was found.
+	ResourceID string `json:"resourceID"`
+}
+
+// DeviceStatus DeviceStatus is its size.
+type DeviceStatus struct {
+	// CapacityMiB CapacityMiB and FreeMiB are its size and what is free, in MiB, when it was last looked at.
+	CapacityMiB int64 `json:"capacityMiB"`
+
+	// FreeMiB CapacityMiB and FreeMiB are its size and what is free, in MiB, when it was last looked at.
+	FreeMiB int64 `json:"freeMiB"`
+
+	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
 // Disk Disk is a volume in a machine; the first is booted from.
@@ -1480,6 +2155,93 @@ type ImageChange struct {
 	// Spec What is wanted.
 	Spec ImageSpec `json:"spec"`
 }
+
+// ImageCopy ImageCopy is an immutable, content-addressed file on a datastore.
+type ImageCopy struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders are the parties that still have something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec Spec is what is wanted.
+	Spec ImageCopySpec `json:"spec"`
+
+	// Status Status is what was last seen.
+	Status ImageCopyStatus `json:"status"`
+}
+
+// ImageCopyList Page is a part of a list.
+type ImageCopyList struct {
+	// Items The records, in the order of their making.
+	Items []ImageCopy `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// ImageCopySpec ImageCopySpec is a file that must be on a datastore.
+type ImageCopySpec struct {
+	// CaretakerID CaretakerID is the host whose agent fetches it.
+	CaretakerID string `json:"caretakerID"`
+
+	// DatastoreID DatastoreID and ResourceID are where it must be.
+	DatastoreID string `json:"datastoreID"`
+
+	// Digest Digest names the content.
+	Digest string `json:"digest"`
+
+	// ResourceID DatastoreID and ResourceID are where it must be.
+	ResourceID string `json:"resourceID"`
+}
+
+// ImageCopyStatus ImageCopyStatus is how far that is.
+type ImageCopyStatus struct {
+	// Phase Phase is pending, fetching, ready or failed.
+	Phase ImageCopyStatusPhase `json:"phase,omitempty,omitzero"`
+
+	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+
+	// SizeMiB SizeMiB is the space that it takes.
+	SizeMiB int64 `json:"sizeMiB"`
+}
+
+// ImageCopyStatusPhase Phase is pending, fetching, ready or failed.
+type ImageCopyStatusPhase string
 
 // ImageDraft Draft is the request for a new record where the domain has no own.
 type ImageDraft struct {
@@ -2739,6 +3501,81 @@ type RenewRequest struct {
 	Csr string `json:"csr"`
 }
 
+// Resource Resource says how some storage is reached.
+type Resource struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders are the parties that still have something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec Spec is what is wanted.
+	Spec ResourceSpec `json:"spec"`
+
+	// Status Status is what was last seen.
+	Status ResourceStatus `json:"status"`
+}
+
+// ResourceChange Change is the request for a changed record.
+type ResourceChange struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Spec What is wanted.
+	Spec ResourceSpec `json:"spec"`
+}
+
+// ResourceDraft Draft is the request for a new record where the domain has no own.
+type ResourceDraft struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Unique within the kind and the project: lower case letters, digits and dashes, at most 63.
+	Name string `json:"name"`
+
+	// Spec What is wanted.
+	Spec ResourceSpec `json:"spec"`
+}
+
+// ResourceList Page is a part of a list.
+type ResourceList struct {
+	// Items The records, in the order of their making.
+	Items []Resource `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
 // ResourceProblem Problem is one reason why a record is not as wished.
 type ResourceProblem struct {
 	// Kind Kind is a word of the closed list of faults.
@@ -2749,6 +3586,33 @@ type ResourceProblem struct {
 
 	// Since Since is when it was first seen.
 	Since time.Time `json:"since"`
+}
+
+// ResourceSpec ResourceSpec says how storage is reached.
+type ResourceSpec struct {
+	// HostIDs HostIDs are the hosts that reach it.
+	HostIDs []string `json:"hostIDs"`
+
+	// Path Path is the folder on each of the hosts; a relative path is below the host's state folder.
+	Path string `json:"path"`
+
+	// Type Type is the way.
+	Type ResourceSpecType `json:"type"`
+}
+
+// ResourceSpecType Type is the way.
+type ResourceSpecType string
+
+// ResourceStatus ResourceStatus is what the hosts found.
+type ResourceStatus struct {
+	// DeviceIDs DeviceIDs are the devices that scans found.
+	DeviceIDs []string `json:"deviceIDs,omitempty,omitzero"`
+
+	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
 // ServerStatus Status is what anybody may know of the server.
@@ -3185,6 +4049,9 @@ type VMStatus struct {
 	// CrashBoot Crashes counts the crashes in boot CrashBoot; RetryAt is when the next start is due.
 	CrashBoot int64 `json:"crashBoot,omitempty,omitzero"`
 
+	// CrashMessage CrashMessage is how the last of these crashes went, in words.
+	CrashMessage string `json:"crashMessage,omitempty,omitzero"`
+
 	// Crashes Crashes counts the crashes in boot CrashBoot; RetryAt is when the next start is due.
 	Crashes int64 `json:"crashes,omitempty,omitzero"`
 
@@ -3224,6 +4091,120 @@ type VMStatus struct {
 
 // VMStatusPhase Phase is the machine's state in one word.
 type VMStatusPhase string
+
+// Volume Volume is a virtual disk.
+type Volume struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders are the parties that still have something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec Spec is what is wanted.
+	Spec VolumeSpec `json:"spec"`
+
+	// Status Status is what was last seen.
+	Status VolumeStatus `json:"status"`
+}
+
+// VolumeChange Change is the request for a changed record.
+type VolumeChange struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Spec What is wanted.
+	Spec VolumeSpec `json:"spec"`
+}
+
+// VolumeDraft Draft is the request for a new record where the domain has no own.
+type VolumeDraft struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Unique within the kind and the project: lower case letters, digits and dashes, at most 63.
+	Name string `json:"name"`
+
+	// Spec What is wanted.
+	Spec VolumeSpec `json:"spec"`
+}
+
+// VolumeList Page is a part of a list.
+type VolumeList struct {
+	// Items The records, in the order of their making.
+	Items []Volume `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// VolumeSpec VolumeSpec is the wish for a disk.
+type VolumeSpec struct {
+	// Base Base is the content it starts from; none: empty.
+	Base Base `json:"base,omitempty,omitzero"`
+
+	// DatastoreID DatastoreID is where it must live; empty: where it is first needed.
+	DatastoreID string `json:"datastoreID,omitempty,omitzero"`
+
+	// SizeMiB SizeMiB is the size that the guest sees.
+	SizeMiB int64 `json:"sizeMiB"`
+
+	// VMID VMID is the machine that it belongs to and is deleted with; empty: it stands alone.
+	VMID string `json:"vmID,omitempty,omitzero"`
+}
+
+// VolumeStatus VolumeStatus is what is known of it.
+type VolumeStatus struct {
+	// AllocationID AllocationID is its space there.
+	AllocationID string `json:"allocationID,omitempty,omitzero"`
+
+	// DatastoreID DatastoreID is where it lives.
+	DatastoreID string `json:"datastoreID,omitempty,omitzero"`
+
+	// Phase Phase is unbound, creating, ready, failed or deleting.
+	Phase VolumeStatusPhase `json:"phase,omitempty,omitzero"`
+
+	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+
+	// UsedMiB UsedMiB is the space that it takes on the datastore.
+	UsedMiB int64 `json:"usedMiB"`
+}
+
+// VolumeStatusPhase Phase is unbound, creating, ready, failed or deleting.
+type VolumeStatusPhase string
 
 // WatchEvent WatchEvent is the data of an event of a watch.
 type WatchEvent struct {
@@ -3348,6 +4329,36 @@ type ZoneStatus struct {
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
+// ListAllAllocationsParams defines parameters for ListAllAllocations.
+type ListAllAllocationsParams struct {
+	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
+	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
+
+	// Name The name wanted.
+	Name string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Limit How many records a page has.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Page The token of a page, from nextPage of the page before.
+	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
+}
+
+// ListAllAttachmentsParams defines parameters for ListAllAttachments.
+type ListAllAttachmentsParams struct {
+	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
+	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
+
+	// Name The name wanted.
+	Name string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Limit How many records a page has.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Page The token of a page, from nextPage of the page before.
+	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
+}
+
 // ListAllClaimsParams defines parameters for ListAllClaims.
 type ListAllClaimsParams struct {
 	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
@@ -3362,6 +4373,105 @@ type ListAllClaimsParams struct {
 	// Page The token of a page, from nextPage of the page before.
 	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
 }
+
+// ListDatastoresParams defines parameters for ListDatastores.
+type ListDatastoresParams struct {
+	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
+	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
+
+	// Name The name wanted.
+	Name string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Limit How many records a page has.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Page The token of a page, from nextPage of the page before.
+	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
+}
+
+// CreateDatastoreParams defines parameters for CreateDatastore.
+type CreateDatastoreParams struct {
+	// IdempotencyKey A word of the caller's: the same key with the same request within 24 hours makes one record.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// DeleteDatastoreParams defines parameters for DeleteDatastore.
+type DeleteDatastoreParams struct {
+	// Wait Answer only when the record is gone.
+	Wait DeleteDatastoreParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+
+	// Timeout How long to wait at most; at most 10m.
+	Timeout string `form:"timeout,omitempty" json:"timeout,omitempty,omitzero"`
+
+	// IfMatch An ETag: delete only if the record is at this revision.
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
+// DeleteDatastoreParamsWait defines parameters for DeleteDatastore.
+type DeleteDatastoreParamsWait string
+
+// GetDatastoreParams defines parameters for GetDatastore.
+type GetDatastoreParams struct {
+	// Wait Answer only when the record is ready, or cannot become so.
+	Wait GetDatastoreParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+
+	// Timeout How long to wait at most, for example 30s or 5m; at most 10m.
+	Timeout string `form:"timeout,omitempty" json:"timeout,omitempty,omitzero"`
+
+	// IfNoneMatch An ETag: answer when the record is at another revision, or the timeout is over.
+	IfNoneMatch string `json:"If-None-Match,omitempty,omitzero"`
+}
+
+// GetDatastoreParamsWait defines parameters for GetDatastore.
+type GetDatastoreParamsWait string
+
+// UpdateDatastoreJSONBody defines parameters for UpdateDatastore.
+type UpdateDatastoreJSONBody map[string]interface{}
+
+// UpdateDatastoreApplicationMergePatchPlusJSONBody defines parameters for UpdateDatastore.
+type UpdateDatastoreApplicationMergePatchPlusJSONBody map[string]interface{}
+
+// UpdateDatastoreParams defines parameters for UpdateDatastore.
+type UpdateDatastoreParams struct {
+	// IfMatch An ETag: change only if the record is at this revision.
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
+// ReplaceDatastoreParams defines parameters for ReplaceDatastore.
+type ReplaceDatastoreParams struct {
+	// IfMatch An ETag: change only if the record is at this revision.
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
+// ListDevicesParams defines parameters for ListDevices.
+type ListDevicesParams struct {
+	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
+	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
+
+	// Name The name wanted.
+	Name string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Limit How many records a page has.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Page The token of a page, from nextPage of the page before.
+	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
+}
+
+// GetDeviceParams defines parameters for GetDevice.
+type GetDeviceParams struct {
+	// Wait Answer only when the record is ready, or cannot become so.
+	Wait GetDeviceParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+
+	// Timeout How long to wait at most, for example 30s or 5m; at most 10m.
+	Timeout string `form:"timeout,omitempty" json:"timeout,omitempty,omitzero"`
+
+	// IfNoneMatch An ETag: answer when the record is at another revision, or the timeout is over.
+	IfNoneMatch string `json:"If-None-Match,omitempty,omitzero"`
+}
+
+// GetDeviceParamsWait defines parameters for GetDevice.
+type GetDeviceParamsWait string
 
 // ReadEventLogParams defines parameters for ReadEventLog.
 type ReadEventLogParams struct {
@@ -3470,6 +4580,36 @@ type ReplaceHostParams struct {
 	// IfMatch An ETag: change only if the record is at this revision.
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
+
+// ListImagecopiesParams defines parameters for ListImagecopies.
+type ListImagecopiesParams struct {
+	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
+	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
+
+	// Name The name wanted.
+	Name string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Limit How many records a page has.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Page The token of a page, from nextPage of the page before.
+	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
+}
+
+// GetImagecopyParams defines parameters for GetImagecopy.
+type GetImagecopyParams struct {
+	// Wait Answer only when the record is ready, or cannot become so.
+	Wait GetImagecopyParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+
+	// Timeout How long to wait at most, for example 30s or 5m; at most 10m.
+	Timeout string `form:"timeout,omitempty" json:"timeout,omitempty,omitzero"`
+
+	// IfNoneMatch An ETag: answer when the record is at another revision, or the timeout is over.
+	IfNoneMatch string `json:"If-None-Match,omitempty,omitzero"`
+}
+
+// GetImagecopyParamsWait defines parameters for GetImagecopy.
+type GetImagecopyParamsWait string
 
 // ListAllImagesParams defines parameters for ListAllImages.
 type ListAllImagesParams struct {
@@ -3704,6 +4844,66 @@ type ReplaceProjectParams struct {
 	// IfMatch An ETag: change only if the record is at this revision.
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
+
+// ListAllocationsParams defines parameters for ListAllocations.
+type ListAllocationsParams struct {
+	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
+	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
+
+	// Name The name wanted.
+	Name string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Limit How many records a page has.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Page The token of a page, from nextPage of the page before.
+	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
+}
+
+// GetAllocationParams defines parameters for GetAllocation.
+type GetAllocationParams struct {
+	// Wait Answer only when the record is ready, or cannot become so.
+	Wait GetAllocationParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+
+	// Timeout How long to wait at most, for example 30s or 5m; at most 10m.
+	Timeout string `form:"timeout,omitempty" json:"timeout,omitempty,omitzero"`
+
+	// IfNoneMatch An ETag: answer when the record is at another revision, or the timeout is over.
+	IfNoneMatch string `json:"If-None-Match,omitempty,omitzero"`
+}
+
+// GetAllocationParamsWait defines parameters for GetAllocation.
+type GetAllocationParamsWait string
+
+// ListAttachmentsParams defines parameters for ListAttachments.
+type ListAttachmentsParams struct {
+	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
+	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
+
+	// Name The name wanted.
+	Name string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Limit How many records a page has.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Page The token of a page, from nextPage of the page before.
+	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
+}
+
+// GetAttachmentParams defines parameters for GetAttachment.
+type GetAttachmentParams struct {
+	// Wait Answer only when the record is ready, or cannot become so.
+	Wait GetAttachmentParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+
+	// Timeout How long to wait at most, for example 30s or 5m; at most 10m.
+	Timeout string `form:"timeout,omitempty" json:"timeout,omitempty,omitzero"`
+
+	// IfNoneMatch An ETag: answer when the record is at another revision, or the timeout is over.
+	IfNoneMatch string `json:"If-None-Match,omitempty,omitzero"`
+}
+
+// GetAttachmentParamsWait defines parameters for GetAttachment.
+type GetAttachmentParamsWait string
 
 // ListClaimsParams defines parameters for ListClaims.
 type ListClaimsParams struct {
@@ -3965,12 +5165,6 @@ type GetOperationParamsWait string
 
 // OperationCancelParams defines parameters for OperationCancel.
 type OperationCancelParams struct {
-	// IfMatch An ETag: act only if the record is at this revision.
-	IfMatch string `json:"If-Match,omitempty,omitzero"`
-}
-
-// OperationProgressParams defines parameters for OperationProgress.
-type OperationProgressParams struct {
 	// IfMatch An ETag: act only if the record is at this revision.
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
@@ -4248,6 +5442,75 @@ type VMStopParams struct {
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
+// ListVolumesParams defines parameters for ListVolumes.
+type ListVolumesParams struct {
+	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
+	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
+
+	// Name The name wanted.
+	Name string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Limit How many records a page has.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Page The token of a page, from nextPage of the page before.
+	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
+}
+
+// CreateVolumeParams defines parameters for CreateVolume.
+type CreateVolumeParams struct {
+	// IdempotencyKey A word of the caller's: the same key with the same request within 24 hours makes one record.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// DeleteVolumeParams defines parameters for DeleteVolume.
+type DeleteVolumeParams struct {
+	// Wait Answer only when the record is gone.
+	Wait DeleteVolumeParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+
+	// Timeout How long to wait at most; at most 10m.
+	Timeout string `form:"timeout,omitempty" json:"timeout,omitempty,omitzero"`
+
+	// IfMatch An ETag: delete only if the record is at this revision.
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
+// DeleteVolumeParamsWait defines parameters for DeleteVolume.
+type DeleteVolumeParamsWait string
+
+// GetVolumeParams defines parameters for GetVolume.
+type GetVolumeParams struct {
+	// Wait Answer only when the record is ready, or cannot become so.
+	Wait GetVolumeParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+
+	// Timeout How long to wait at most, for example 30s or 5m; at most 10m.
+	Timeout string `form:"timeout,omitempty" json:"timeout,omitempty,omitzero"`
+
+	// IfNoneMatch An ETag: answer when the record is at another revision, or the timeout is over.
+	IfNoneMatch string `json:"If-None-Match,omitempty,omitzero"`
+}
+
+// GetVolumeParamsWait defines parameters for GetVolume.
+type GetVolumeParamsWait string
+
+// UpdateVolumeJSONBody defines parameters for UpdateVolume.
+type UpdateVolumeJSONBody map[string]interface{}
+
+// UpdateVolumeApplicationMergePatchPlusJSONBody defines parameters for UpdateVolume.
+type UpdateVolumeApplicationMergePatchPlusJSONBody map[string]interface{}
+
+// UpdateVolumeParams defines parameters for UpdateVolume.
+type UpdateVolumeParams struct {
+	// IfMatch An ETag: change only if the record is at this revision.
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
+// ReplaceVolumeParams defines parameters for ReplaceVolume.
+type ReplaceVolumeParams struct {
+	// IfMatch An ETag: change only if the record is at this revision.
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
 // ListZonesParams defines parameters for ListZones.
 type ListZonesParams struct {
 	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
@@ -4277,6 +5540,75 @@ type GetZoneParams struct {
 
 // GetZoneParamsWait defines parameters for GetZone.
 type GetZoneParamsWait string
+
+// ListStoragesParams defines parameters for ListStorages.
+type ListStoragesParams struct {
+	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
+	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
+
+	// Name The name wanted.
+	Name string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Limit How many records a page has.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Page The token of a page, from nextPage of the page before.
+	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
+}
+
+// CreateStorageParams defines parameters for CreateStorage.
+type CreateStorageParams struct {
+	// IdempotencyKey A word of the caller's: the same key with the same request within 24 hours makes one record.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// DeleteStorageParams defines parameters for DeleteStorage.
+type DeleteStorageParams struct {
+	// Wait Answer only when the record is gone.
+	Wait DeleteStorageParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+
+	// Timeout How long to wait at most; at most 10m.
+	Timeout string `form:"timeout,omitempty" json:"timeout,omitempty,omitzero"`
+
+	// IfMatch An ETag: delete only if the record is at this revision.
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
+// DeleteStorageParamsWait defines parameters for DeleteStorage.
+type DeleteStorageParamsWait string
+
+// GetStorageParams defines parameters for GetStorage.
+type GetStorageParams struct {
+	// Wait Answer only when the record is ready, or cannot become so.
+	Wait GetStorageParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+
+	// Timeout How long to wait at most, for example 30s or 5m; at most 10m.
+	Timeout string `form:"timeout,omitempty" json:"timeout,omitempty,omitzero"`
+
+	// IfNoneMatch An ETag: answer when the record is at another revision, or the timeout is over.
+	IfNoneMatch string `json:"If-None-Match,omitempty,omitzero"`
+}
+
+// GetStorageParamsWait defines parameters for GetStorage.
+type GetStorageParamsWait string
+
+// UpdateStorageJSONBody defines parameters for UpdateStorage.
+type UpdateStorageJSONBody map[string]interface{}
+
+// UpdateStorageApplicationMergePatchPlusJSONBody defines parameters for UpdateStorage.
+type UpdateStorageApplicationMergePatchPlusJSONBody map[string]interface{}
+
+// UpdateStorageParams defines parameters for UpdateStorage.
+type UpdateStorageParams struct {
+	// IfMatch An ETag: change only if the record is at this revision.
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
+// ReplaceStorageParams defines parameters for ReplaceStorage.
+type ReplaceStorageParams struct {
+	// IfMatch An ETag: change only if the record is at this revision.
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
 
 // ListAllSubnetsParams defines parameters for ListAllSubnets.
 type ListAllSubnetsParams struct {
@@ -4353,6 +5685,21 @@ type ListAllVmsParams struct {
 	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
 }
 
+// ListAllVolumesParams defines parameters for ListAllVolumes.
+type ListAllVolumesParams struct {
+	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
+	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
+
+	// Name The name wanted.
+	Name string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Limit How many records a page has.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Page The token of a page, from nextPage of the page before.
+	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
+}
+
 // WatchParams defines parameters for Watch.
 type WatchParams struct {
 	// Kinds The kinds, with commas between them; none: all that the caller may read.
@@ -4385,6 +5732,18 @@ type ListAllZonesParams struct {
 
 // RenewCertificateJSONRequestBody defines body for RenewCertificate for application/json ContentType.
 type RenewCertificateJSONRequestBody = RenewRequest
+
+// CreateDatastoreJSONRequestBody defines body for CreateDatastore for application/json ContentType.
+type CreateDatastoreJSONRequestBody = DatastoreDraft
+
+// UpdateDatastoreJSONRequestBody defines body for UpdateDatastore for application/json ContentType.
+type UpdateDatastoreJSONRequestBody UpdateDatastoreJSONBody
+
+// UpdateDatastoreApplicationMergePatchPlusJSONRequestBody defines body for UpdateDatastore for application/merge-patch+json ContentType.
+type UpdateDatastoreApplicationMergePatchPlusJSONRequestBody UpdateDatastoreApplicationMergePatchPlusJSONBody
+
+// ReplaceDatastoreJSONRequestBody defines body for ReplaceDatastore for application/json ContentType.
+type ReplaceDatastoreJSONRequestBody = DatastoreChange
 
 // UpdateHostJSONRequestBody defines body for UpdateHost for application/json ContentType.
 type UpdateHostJSONRequestBody UpdateHostJSONBody
@@ -4440,9 +5799,6 @@ type ReplaceNetworkJSONRequestBody = NetworkChange
 // OperationCancelJSONRequestBody defines body for OperationCancel for application/json ContentType.
 type OperationCancelJSONRequestBody = CancelRequest
 
-// OperationProgressJSONRequestBody defines body for OperationProgress for application/json ContentType.
-type OperationProgressJSONRequestBody = CancelRequest
-
 // CreatePortJSONRequestBody defines body for CreatePort for application/json ContentType.
 type CreatePortJSONRequestBody = PortDraft
 
@@ -4496,6 +5852,30 @@ type VMStartJSONRequestBody = PowerRequest
 
 // VMStopJSONRequestBody defines body for VMStop for application/json ContentType.
 type VMStopJSONRequestBody = PowerRequest
+
+// CreateVolumeJSONRequestBody defines body for CreateVolume for application/json ContentType.
+type CreateVolumeJSONRequestBody = VolumeDraft
+
+// UpdateVolumeJSONRequestBody defines body for UpdateVolume for application/json ContentType.
+type UpdateVolumeJSONRequestBody UpdateVolumeJSONBody
+
+// UpdateVolumeApplicationMergePatchPlusJSONRequestBody defines body for UpdateVolume for application/merge-patch+json ContentType.
+type UpdateVolumeApplicationMergePatchPlusJSONRequestBody UpdateVolumeApplicationMergePatchPlusJSONBody
+
+// ReplaceVolumeJSONRequestBody defines body for ReplaceVolume for application/json ContentType.
+type ReplaceVolumeJSONRequestBody = VolumeChange
+
+// CreateStorageJSONRequestBody defines body for CreateStorage for application/json ContentType.
+type CreateStorageJSONRequestBody = ResourceDraft
+
+// UpdateStorageJSONRequestBody defines body for UpdateStorage for application/json ContentType.
+type UpdateStorageJSONRequestBody UpdateStorageJSONBody
+
+// UpdateStorageApplicationMergePatchPlusJSONRequestBody defines body for UpdateStorage for application/merge-patch+json ContentType.
+type UpdateStorageApplicationMergePatchPlusJSONRequestBody UpdateStorageApplicationMergePatchPlusJSONBody
+
+// ReplaceStorageJSONRequestBody defines body for ReplaceStorage for application/json ContentType.
+type ReplaceStorageJSONRequestBody = ResourceChange
 
 // CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
 type CreateTokenJSONRequestBody = TokenRequest
@@ -4574,7 +5954,7 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
-	// GetBlob Get the content of an image, by its digest
+	// GetBlob Fetch the content of an image
 	//
 	// Corresponds with GET /v1/agent/blobs/{digest} (the `GetBlob` operationId).
 	GetBlob(ctx context.Context, digest string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4598,12 +5978,124 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/agent/renew (the `RenewCertificate` operationId).
 	RenewCertificate(ctx context.Context, body RenewCertificateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListAllAllocations List allocations of all projects
+	//
+	// The space of one volume on one datastore.
+	//
+	// Corresponds with GET /v1/allocations (the `ListAllAllocations` operationId).
+	ListAllAllocations(ctx context.Context, params *ListAllAllocationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListAllAttachments List attachments of all projects
+	//
+	// The use of a volume by one instance on one host.
+	//
+	// Corresponds with GET /v1/attachments (the `ListAllAttachments` operationId).
+	ListAllAttachments(ctx context.Context, params *ListAllAttachmentsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListAllClaims List claims of all projects
 	//
 	// Capacity of a host that is promised to a machine.
 	//
 	// Corresponds with GET /v1/claims (the `ListAllClaims` operationId).
 	ListAllClaims(ctx context.Context, params *ListAllClaimsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListDatastores List datastores
+	//
+	// A place where volumes live.
+	//
+	// Corresponds with GET /v1/datastores (the `ListDatastores` operationId).
+	ListDatastores(ctx context.Context, params *ListDatastoresParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateDatastoreWithBody Create a datastore
+	//
+	// A place where volumes live.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/datastores (the `CreateDatastore` operationId).
+	CreateDatastoreWithBody(ctx context.Context, params *CreateDatastoreParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateDatastore Create a datastore
+	//
+	// A place where volumes live.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/datastores (the `CreateDatastore` operationId).
+	CreateDatastore(ctx context.Context, params *CreateDatastoreParams, body CreateDatastoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteDatastore Delete a datastore
+	//
+	// The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
+	//
+	// Corresponds with DELETE /v1/datastores/{name} (the `DeleteDatastore` operationId).
+	DeleteDatastore(ctx context.Context, name string, params *DeleteDatastoreParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetDatastore Get a datastore, by name or id
+	//
+	// A place where volumes live.
+	//
+	// Corresponds with GET /v1/datastores/{name} (the `GetDatastore` operationId).
+	GetDatastore(ctx context.Context, name string, params *GetDatastoreParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateDatastoreWithBody Change labels and spec of a datastore
+	//
+	// A place where volumes live.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/datastores/{name} (the `UpdateDatastore` operationId).
+	UpdateDatastoreWithBody(ctx context.Context, name string, params *UpdateDatastoreParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateDatastore Change labels and spec of a datastore
+	//
+	// A place where volumes live.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/datastores/{name} (the `UpdateDatastore` operationId).
+	UpdateDatastore(ctx context.Context, name string, params *UpdateDatastoreParams, body UpdateDatastoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateDatastoreWithApplicationMergePatchPlusJSONBody Change labels and spec of a datastore
+	//
+	// A place where volumes live.
+	//
+	// Takes a body of the `application/merge-patch+json` content type.
+	//
+	// Corresponds with PATCH /v1/datastores/{name} (the `UpdateDatastore` operationId).
+	UpdateDatastoreWithApplicationMergePatchPlusJSONBody(ctx context.Context, name string, params *UpdateDatastoreParams, body UpdateDatastoreApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceDatastoreWithBody Replace labels and spec of a datastore
+	//
+	// A place where volumes live.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/datastores/{name} (the `ReplaceDatastore` operationId).
+	ReplaceDatastoreWithBody(ctx context.Context, name string, params *ReplaceDatastoreParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceDatastore Replace labels and spec of a datastore
+	//
+	// A place where volumes live.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/datastores/{name} (the `ReplaceDatastore` operationId).
+	ReplaceDatastore(ctx context.Context, name string, params *ReplaceDatastoreParams, body ReplaceDatastoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListDevices List devices
+	//
+	// A disk, LUN or share that a host found behind a storage resource.
+	//
+	// Corresponds with GET /v1/devices (the `ListDevices` operationId).
+	ListDevices(ctx context.Context, params *ListDevicesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetDevice Get a device, by name or id
+	//
+	// A disk, LUN or share that a host found behind a storage resource.
+	//
+	// Corresponds with GET /v1/devices/{name} (the `GetDevice` operationId).
+	GetDevice(ctx context.Context, name string, params *GetDeviceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ReadEventLog List what happened, newest first
 	//
@@ -4689,6 +6181,20 @@ type ClientInterface interface {
 	//
 	// Corresponds with PUT /v1/hosts/{name} (the `ReplaceHost` operationId).
 	ReplaceHost(ctx context.Context, name string, params *ReplaceHostParams, body ReplaceHostJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListImagecopies List imagecopies
+	//
+	// An image's content on a datastore, shared by all volumes made from it.
+	//
+	// Corresponds with GET /v1/imagecopies (the `ListImagecopies` operationId).
+	ListImagecopies(ctx context.Context, params *ListImagecopiesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetImagecopy Get a imagecopy, by name or id
+	//
+	// An image's content on a datastore, shared by all volumes made from it.
+	//
+	// Corresponds with GET /v1/imagecopies/{name} (the `GetImagecopy` operationId).
+	GetImagecopy(ctx context.Context, name string, params *GetImagecopyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListAllImages List images of all projects
 	//
@@ -4883,6 +6389,34 @@ type ClientInterface interface {
 	// Corresponds with PUT /v1/projects/{name} (the `ReplaceProject` operationId).
 	ReplaceProject(ctx context.Context, name string, params *ReplaceProjectParams, body ReplaceProjectJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListAllocations List allocations
+	//
+	// The space of one volume on one datastore.
+	//
+	// Corresponds with GET /v1/projects/{project}/allocations (the `ListAllocations` operationId).
+	ListAllocations(ctx context.Context, project string, params *ListAllocationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAllocation Get a allocation, by name or id
+	//
+	// The space of one volume on one datastore.
+	//
+	// Corresponds with GET /v1/projects/{project}/allocations/{name} (the `GetAllocation` operationId).
+	GetAllocation(ctx context.Context, project string, name string, params *GetAllocationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListAttachments List attachments
+	//
+	// The use of a volume by one instance on one host.
+	//
+	// Corresponds with GET /v1/projects/{project}/attachments (the `ListAttachments` operationId).
+	ListAttachments(ctx context.Context, project string, params *ListAttachmentsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAttachment Get a attachment, by name or id
+	//
+	// The use of a volume by one instance on one host.
+	//
+	// Corresponds with GET /v1/projects/{project}/attachments/{name} (the `GetAttachment` operationId).
+	GetAttachment(ctx context.Context, project string, name string, params *GetAttachmentParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListClaims List claims
 	//
 	// Capacity of a host that is promised to a machine.
@@ -4995,7 +6529,7 @@ type ClientInterface interface {
 	// Corresponds with PUT /v1/projects/{project}/images/{name} (the `ReplaceImage` operationId).
 	ReplaceImage(ctx context.Context, project string, name string, params *ReplaceImageParams, body ReplaceImageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UploadImage Send the content of an image
+	// UploadImage Send the content of an image that waits for it
 	//
 	// Corresponds with PUT /v1/projects/{project}/images/{name}/content (the `UploadImage` operationId).
 	UploadImage(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5126,19 +6660,12 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/projects/{project}/operations/{name}/cancel (the `OperationCancel` operationId).
 	OperationCancel(ctx context.Context, project string, name string, params *OperationCancelParams, body OperationCancelJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// OperationProgressWithBody Say how far the present step of an operation is
+	// GetOperationProgress Say how far the present step of an operation is
 	//
-	// Takes any type of body and a specified content type.
+	// Progress is kept in memory and may be unknown.
 	//
-	// Corresponds with POST /v1/projects/{project}/operations/{name}/progress (the `OperationProgress` operationId).
-	OperationProgressWithBody(ctx context.Context, project string, name string, params *OperationProgressParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
-
-	// OperationProgress Say how far the present step of an operation is
-	//
-	// Takes a body of the `application/json` content type.
-	//
-	// Corresponds with POST /v1/projects/{project}/operations/{name}/progress (the `OperationProgress` operationId).
-	OperationProgress(ctx context.Context, project string, name string, params *OperationProgressParams, body OperationProgressJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /v1/projects/{project}/operations/{name}/progress (the `GetOperationProgress` operationId).
+	GetOperationProgress(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListPlugs List plugs
 	//
@@ -5514,6 +7041,90 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/projects/{project}/vms/{name}/vnc (the `VncVM` operationId).
 	VncVM(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListVolumes List volumes
+	//
+	// A virtual disk.
+	//
+	// Corresponds with GET /v1/projects/{project}/volumes (the `ListVolumes` operationId).
+	ListVolumes(ctx context.Context, project string, params *ListVolumesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateVolumeWithBody Create a volume
+	//
+	// A virtual disk.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/projects/{project}/volumes (the `CreateVolume` operationId).
+	CreateVolumeWithBody(ctx context.Context, project string, params *CreateVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateVolume Create a volume
+	//
+	// A virtual disk.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/projects/{project}/volumes (the `CreateVolume` operationId).
+	CreateVolume(ctx context.Context, project string, params *CreateVolumeParams, body CreateVolumeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteVolume Delete a volume
+	//
+	// The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
+	//
+	// Corresponds with DELETE /v1/projects/{project}/volumes/{name} (the `DeleteVolume` operationId).
+	DeleteVolume(ctx context.Context, project string, name string, params *DeleteVolumeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetVolume Get a volume, by name or id
+	//
+	// A virtual disk.
+	//
+	// Corresponds with GET /v1/projects/{project}/volumes/{name} (the `GetVolume` operationId).
+	GetVolume(ctx context.Context, project string, name string, params *GetVolumeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateVolumeWithBody Change labels and spec of a volume
+	//
+	// A virtual disk.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/projects/{project}/volumes/{name} (the `UpdateVolume` operationId).
+	UpdateVolumeWithBody(ctx context.Context, project string, name string, params *UpdateVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateVolume Change labels and spec of a volume
+	//
+	// A virtual disk.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/projects/{project}/volumes/{name} (the `UpdateVolume` operationId).
+	UpdateVolume(ctx context.Context, project string, name string, params *UpdateVolumeParams, body UpdateVolumeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateVolumeWithApplicationMergePatchPlusJSONBody Change labels and spec of a volume
+	//
+	// A virtual disk.
+	//
+	// Takes a body of the `application/merge-patch+json` content type.
+	//
+	// Corresponds with PATCH /v1/projects/{project}/volumes/{name} (the `UpdateVolume` operationId).
+	UpdateVolumeWithApplicationMergePatchPlusJSONBody(ctx context.Context, project string, name string, params *UpdateVolumeParams, body UpdateVolumeApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceVolumeWithBody Replace labels and spec of a volume
+	//
+	// A virtual disk.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/projects/{project}/volumes/{name} (the `ReplaceVolume` operationId).
+	ReplaceVolumeWithBody(ctx context.Context, project string, name string, params *ReplaceVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceVolume Replace labels and spec of a volume
+	//
+	// A virtual disk.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/projects/{project}/volumes/{name} (the `ReplaceVolume` operationId).
+	ReplaceVolume(ctx context.Context, project string, name string, params *ReplaceVolumeParams, body ReplaceVolumeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListZones List zones
 	//
 	// The names and services of one network, for the hosts that need them.
@@ -5532,6 +7143,90 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/status (the `GetStatus` operationId).
 	GetStatus(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListStorages List storages
+	//
+	// A storage resource: how some storage is reached.
+	//
+	// Corresponds with GET /v1/storages (the `ListStorages` operationId).
+	ListStorages(ctx context.Context, params *ListStoragesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateStorageWithBody Create a storage
+	//
+	// A storage resource: how some storage is reached.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/storages (the `CreateStorage` operationId).
+	CreateStorageWithBody(ctx context.Context, params *CreateStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateStorage Create a storage
+	//
+	// A storage resource: how some storage is reached.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/storages (the `CreateStorage` operationId).
+	CreateStorage(ctx context.Context, params *CreateStorageParams, body CreateStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteStorage Delete a storage
+	//
+	// The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
+	//
+	// Corresponds with DELETE /v1/storages/{name} (the `DeleteStorage` operationId).
+	DeleteStorage(ctx context.Context, name string, params *DeleteStorageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetStorage Get a storage, by name or id
+	//
+	// A storage resource: how some storage is reached.
+	//
+	// Corresponds with GET /v1/storages/{name} (the `GetStorage` operationId).
+	GetStorage(ctx context.Context, name string, params *GetStorageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateStorageWithBody Change labels and spec of a storage
+	//
+	// A storage resource: how some storage is reached.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
+	UpdateStorageWithBody(ctx context.Context, name string, params *UpdateStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateStorage Change labels and spec of a storage
+	//
+	// A storage resource: how some storage is reached.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
+	UpdateStorage(ctx context.Context, name string, params *UpdateStorageParams, body UpdateStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateStorageWithApplicationMergePatchPlusJSONBody Change labels and spec of a storage
+	//
+	// A storage resource: how some storage is reached.
+	//
+	// Takes a body of the `application/merge-patch+json` content type.
+	//
+	// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
+	UpdateStorageWithApplicationMergePatchPlusJSONBody(ctx context.Context, name string, params *UpdateStorageParams, body UpdateStorageApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceStorageWithBody Replace labels and spec of a storage
+	//
+	// A storage resource: how some storage is reached.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/storages/{name} (the `ReplaceStorage` operationId).
+	ReplaceStorageWithBody(ctx context.Context, name string, params *ReplaceStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceStorage Replace labels and spec of a storage
+	//
+	// A storage resource: how some storage is reached.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/storages/{name} (the `ReplaceStorage` operationId).
+	ReplaceStorage(ctx context.Context, name string, params *ReplaceStorageParams, body ReplaceStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListAllSubnets List subnets of all projects
 	//
@@ -5582,6 +7277,13 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/vms (the `ListAllVms` operationId).
 	ListAllVms(ctx context.Context, params *ListAllVmsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListAllVolumes List volumes of all projects
+	//
+	// A virtual disk.
+	//
+	// Corresponds with GET /v1/volumes (the `ListAllVolumes` operationId).
+	ListAllVolumes(ctx context.Context, params *ListAllVolumesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// Watch Watch records
 	//
 	// Tells of every change, in order, as server-sent events.
@@ -5609,7 +7311,7 @@ type ClientInterface interface {
 	ListAllZones(ctx context.Context, params *ListAllZonesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
-// GetBlob Get the content of an image, by its digest
+// GetBlob Fetch the content of an image
 //
 // Corresponds with GET /v1/agent/blobs/{digest} (the `GetBlob` operationId).
 func (c *Client) GetBlob(ctx context.Context, digest string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5673,6 +7375,40 @@ func (c *Client) RenewCertificate(ctx context.Context, body RenewCertificateJSON
 	return c.Client.Do(req)
 }
 
+// ListAllAllocations List allocations of all projects
+//
+// The space of one volume on one datastore.
+//
+// Corresponds with GET /v1/allocations (the `ListAllAllocations` operationId).
+func (c *Client) ListAllAllocations(ctx context.Context, params *ListAllAllocationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAllAllocationsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAllAttachments List attachments of all projects
+//
+// The use of a volume by one instance on one host.
+//
+// Corresponds with GET /v1/attachments (the `ListAllAttachments` operationId).
+func (c *Client) ListAllAttachments(ctx context.Context, params *ListAllAttachmentsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAllAttachmentsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListAllClaims List claims of all projects
 //
 // Capacity of a host that is promised to a machine.
@@ -5680,6 +7416,224 @@ func (c *Client) RenewCertificate(ctx context.Context, body RenewCertificateJSON
 // Corresponds with GET /v1/claims (the `ListAllClaims` operationId).
 func (c *Client) ListAllClaims(ctx context.Context, params *ListAllClaimsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListAllClaimsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListDatastores List datastores
+//
+// A place where volumes live.
+//
+// Corresponds with GET /v1/datastores (the `ListDatastores` operationId).
+func (c *Client) ListDatastores(ctx context.Context, params *ListDatastoresParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDatastoresRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateDatastoreWithBody Create a datastore
+//
+// A place where volumes live.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/datastores (the `CreateDatastore` operationId).
+func (c *Client) CreateDatastoreWithBody(ctx context.Context, params *CreateDatastoreParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateDatastoreRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateDatastore Create a datastore
+//
+// A place where volumes live.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/datastores (the `CreateDatastore` operationId).
+func (c *Client) CreateDatastore(ctx context.Context, params *CreateDatastoreParams, body CreateDatastoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateDatastoreRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteDatastore Delete a datastore
+//
+// The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
+//
+// Corresponds with DELETE /v1/datastores/{name} (the `DeleteDatastore` operationId).
+func (c *Client) DeleteDatastore(ctx context.Context, name string, params *DeleteDatastoreParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteDatastoreRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDatastore Get a datastore, by name or id
+//
+// A place where volumes live.
+//
+// Corresponds with GET /v1/datastores/{name} (the `GetDatastore` operationId).
+func (c *Client) GetDatastore(ctx context.Context, name string, params *GetDatastoreParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDatastoreRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateDatastoreWithBody Change labels and spec of a datastore
+//
+// A place where volumes live.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/datastores/{name} (the `UpdateDatastore` operationId).
+func (c *Client) UpdateDatastoreWithBody(ctx context.Context, name string, params *UpdateDatastoreParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateDatastoreRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateDatastore Change labels and spec of a datastore
+//
+// A place where volumes live.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/datastores/{name} (the `UpdateDatastore` operationId).
+func (c *Client) UpdateDatastore(ctx context.Context, name string, params *UpdateDatastoreParams, body UpdateDatastoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateDatastoreRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateDatastoreWithApplicationMergePatchPlusJSONBody Change labels and spec of a datastore
+//
+// A place where volumes live.
+//
+// Takes a body of the `application/merge-patch+json` content type.
+//
+// Corresponds with PATCH /v1/datastores/{name} (the `UpdateDatastore` operationId).
+func (c *Client) UpdateDatastoreWithApplicationMergePatchPlusJSONBody(ctx context.Context, name string, params *UpdateDatastoreParams, body UpdateDatastoreApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateDatastoreRequestWithApplicationMergePatchPlusJSONBody(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceDatastoreWithBody Replace labels and spec of a datastore
+//
+// A place where volumes live.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/datastores/{name} (the `ReplaceDatastore` operationId).
+func (c *Client) ReplaceDatastoreWithBody(ctx context.Context, name string, params *ReplaceDatastoreParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceDatastoreRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceDatastore Replace labels and spec of a datastore
+//
+// A place where volumes live.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/datastores/{name} (the `ReplaceDatastore` operationId).
+func (c *Client) ReplaceDatastore(ctx context.Context, name string, params *ReplaceDatastoreParams, body ReplaceDatastoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceDatastoreRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListDevices List devices
+//
+// A disk, LUN or share that a host found behind a storage resource.
+//
+// Corresponds with GET /v1/devices (the `ListDevices` operationId).
+func (c *Client) ListDevices(ctx context.Context, params *ListDevicesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDevicesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDevice Get a device, by name or id
+//
+// A disk, LUN or share that a host found behind a storage resource.
+//
+// Corresponds with GET /v1/devices/{name} (the `GetDevice` operationId).
+func (c *Client) GetDevice(ctx context.Context, name string, params *GetDeviceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDeviceRequest(c.Server, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5875,6 +7829,40 @@ func (c *Client) ReplaceHostWithBody(ctx context.Context, name string, params *R
 // Corresponds with PUT /v1/hosts/{name} (the `ReplaceHost` operationId).
 func (c *Client) ReplaceHost(ctx context.Context, name string, params *ReplaceHostParams, body ReplaceHostJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewReplaceHostRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListImagecopies List imagecopies
+//
+// An image's content on a datastore, shared by all volumes made from it.
+//
+// Corresponds with GET /v1/imagecopies (the `ListImagecopies` operationId).
+func (c *Client) ListImagecopies(ctx context.Context, params *ListImagecopiesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListImagecopiesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetImagecopy Get a imagecopy, by name or id
+//
+// An image's content on a datastore, shared by all volumes made from it.
+//
+// Corresponds with GET /v1/imagecopies/{name} (the `GetImagecopy` operationId).
+func (c *Client) GetImagecopy(ctx context.Context, name string, params *GetImagecopyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetImagecopyRequest(c.Server, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6328,6 +8316,74 @@ func (c *Client) ReplaceProject(ctx context.Context, name string, params *Replac
 	return c.Client.Do(req)
 }
 
+// ListAllocations List allocations
+//
+// The space of one volume on one datastore.
+//
+// Corresponds with GET /v1/projects/{project}/allocations (the `ListAllocations` operationId).
+func (c *Client) ListAllocations(ctx context.Context, project string, params *ListAllocationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAllocationsRequest(c.Server, project, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAllocation Get a allocation, by name or id
+//
+// The space of one volume on one datastore.
+//
+// Corresponds with GET /v1/projects/{project}/allocations/{name} (the `GetAllocation` operationId).
+func (c *Client) GetAllocation(ctx context.Context, project string, name string, params *GetAllocationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAllocationRequest(c.Server, project, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAttachments List attachments
+//
+// The use of a volume by one instance on one host.
+//
+// Corresponds with GET /v1/projects/{project}/attachments (the `ListAttachments` operationId).
+func (c *Client) ListAttachments(ctx context.Context, project string, params *ListAttachmentsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAttachmentsRequest(c.Server, project, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAttachment Get a attachment, by name or id
+//
+// The use of a volume by one instance on one host.
+//
+// Corresponds with GET /v1/projects/{project}/attachments/{name} (the `GetAttachment` operationId).
+func (c *Client) GetAttachment(ctx context.Context, project string, name string, params *GetAttachmentParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAttachmentRequest(c.Server, project, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListClaims List claims
 //
 // Capacity of a host that is promised to a machine.
@@ -6580,7 +8636,7 @@ func (c *Client) ReplaceImage(ctx context.Context, project string, name string, 
 	return c.Client.Do(req)
 }
 
-// UploadImage Send the content of an image
+// UploadImage Send the content of an image that waits for it
 //
 // Corresponds with PUT /v1/projects/{project}/images/{name}/content (the `UploadImage` operationId).
 func (c *Client) UploadImage(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6881,30 +8937,13 @@ func (c *Client) OperationCancel(ctx context.Context, project string, name strin
 	return c.Client.Do(req)
 }
 
-// OperationProgressWithBody Say how far the present step of an operation is
+// GetOperationProgress Say how far the present step of an operation is
 //
-// Takes any type of body and a specified content type.
+// Progress is kept in memory and may be unknown.
 //
-// Corresponds with POST /v1/projects/{project}/operations/{name}/progress (the `OperationProgress` operationId).
-func (c *Client) OperationProgressWithBody(ctx context.Context, project string, name string, params *OperationProgressParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewOperationProgressRequestWithBody(c.Server, project, name, params, contentType, body)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
-}
-
-// OperationProgress Say how far the present step of an operation is
-//
-// Takes a body of the `application/json` content type.
-//
-// Corresponds with POST /v1/projects/{project}/operations/{name}/progress (the `OperationProgress` operationId).
-func (c *Client) OperationProgress(ctx context.Context, project string, name string, params *OperationProgressParams, body OperationProgressJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewOperationProgressRequest(c.Server, project, name, params, body)
+// Corresponds with GET /v1/projects/{project}/operations/{name}/progress (the `GetOperationProgress` operationId).
+func (c *Client) GetOperationProgress(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetOperationProgressRequest(c.Server, project, name)
 	if err != nil {
 		return nil, err
 	}
@@ -7769,6 +9808,190 @@ func (c *Client) VncVM(ctx context.Context, project string, name string, reqEdit
 	return c.Client.Do(req)
 }
 
+// ListVolumes List volumes
+//
+// A virtual disk.
+//
+// Corresponds with GET /v1/projects/{project}/volumes (the `ListVolumes` operationId).
+func (c *Client) ListVolumes(ctx context.Context, project string, params *ListVolumesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListVolumesRequest(c.Server, project, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateVolumeWithBody Create a volume
+//
+// A virtual disk.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/projects/{project}/volumes (the `CreateVolume` operationId).
+func (c *Client) CreateVolumeWithBody(ctx context.Context, project string, params *CreateVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateVolumeRequestWithBody(c.Server, project, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateVolume Create a volume
+//
+// A virtual disk.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/projects/{project}/volumes (the `CreateVolume` operationId).
+func (c *Client) CreateVolume(ctx context.Context, project string, params *CreateVolumeParams, body CreateVolumeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateVolumeRequest(c.Server, project, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteVolume Delete a volume
+//
+// The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
+//
+// Corresponds with DELETE /v1/projects/{project}/volumes/{name} (the `DeleteVolume` operationId).
+func (c *Client) DeleteVolume(ctx context.Context, project string, name string, params *DeleteVolumeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteVolumeRequest(c.Server, project, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetVolume Get a volume, by name or id
+//
+// A virtual disk.
+//
+// Corresponds with GET /v1/projects/{project}/volumes/{name} (the `GetVolume` operationId).
+func (c *Client) GetVolume(ctx context.Context, project string, name string, params *GetVolumeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetVolumeRequest(c.Server, project, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateVolumeWithBody Change labels and spec of a volume
+//
+// A virtual disk.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/projects/{project}/volumes/{name} (the `UpdateVolume` operationId).
+func (c *Client) UpdateVolumeWithBody(ctx context.Context, project string, name string, params *UpdateVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateVolumeRequestWithBody(c.Server, project, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateVolume Change labels and spec of a volume
+//
+// A virtual disk.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/projects/{project}/volumes/{name} (the `UpdateVolume` operationId).
+func (c *Client) UpdateVolume(ctx context.Context, project string, name string, params *UpdateVolumeParams, body UpdateVolumeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateVolumeRequest(c.Server, project, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateVolumeWithApplicationMergePatchPlusJSONBody Change labels and spec of a volume
+//
+// A virtual disk.
+//
+// Takes a body of the `application/merge-patch+json` content type.
+//
+// Corresponds with PATCH /v1/projects/{project}/volumes/{name} (the `UpdateVolume` operationId).
+func (c *Client) UpdateVolumeWithApplicationMergePatchPlusJSONBody(ctx context.Context, project string, name string, params *UpdateVolumeParams, body UpdateVolumeApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateVolumeRequestWithApplicationMergePatchPlusJSONBody(c.Server, project, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceVolumeWithBody Replace labels and spec of a volume
+//
+// A virtual disk.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/projects/{project}/volumes/{name} (the `ReplaceVolume` operationId).
+func (c *Client) ReplaceVolumeWithBody(ctx context.Context, project string, name string, params *ReplaceVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceVolumeRequestWithBody(c.Server, project, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceVolume Replace labels and spec of a volume
+//
+// A virtual disk.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/projects/{project}/volumes/{name} (the `ReplaceVolume` operationId).
+func (c *Client) ReplaceVolume(ctx context.Context, project string, name string, params *ReplaceVolumeParams, body ReplaceVolumeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceVolumeRequest(c.Server, project, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListZones List zones
 //
 // The names and services of one network, for the hosts that need them.
@@ -7808,6 +10031,190 @@ func (c *Client) GetZone(ctx context.Context, project string, name string, param
 // Corresponds with GET /v1/status (the `GetStatus` operationId).
 func (c *Client) GetStatus(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetStatusRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListStorages List storages
+//
+// A storage resource: how some storage is reached.
+//
+// Corresponds with GET /v1/storages (the `ListStorages` operationId).
+func (c *Client) ListStorages(ctx context.Context, params *ListStoragesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListStoragesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateStorageWithBody Create a storage
+//
+// A storage resource: how some storage is reached.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/storages (the `CreateStorage` operationId).
+func (c *Client) CreateStorageWithBody(ctx context.Context, params *CreateStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateStorageRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateStorage Create a storage
+//
+// A storage resource: how some storage is reached.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/storages (the `CreateStorage` operationId).
+func (c *Client) CreateStorage(ctx context.Context, params *CreateStorageParams, body CreateStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateStorageRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteStorage Delete a storage
+//
+// The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
+//
+// Corresponds with DELETE /v1/storages/{name} (the `DeleteStorage` operationId).
+func (c *Client) DeleteStorage(ctx context.Context, name string, params *DeleteStorageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteStorageRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetStorage Get a storage, by name or id
+//
+// A storage resource: how some storage is reached.
+//
+// Corresponds with GET /v1/storages/{name} (the `GetStorage` operationId).
+func (c *Client) GetStorage(ctx context.Context, name string, params *GetStorageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetStorageRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateStorageWithBody Change labels and spec of a storage
+//
+// A storage resource: how some storage is reached.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
+func (c *Client) UpdateStorageWithBody(ctx context.Context, name string, params *UpdateStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateStorageRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateStorage Change labels and spec of a storage
+//
+// A storage resource: how some storage is reached.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
+func (c *Client) UpdateStorage(ctx context.Context, name string, params *UpdateStorageParams, body UpdateStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateStorageRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateStorageWithApplicationMergePatchPlusJSONBody Change labels and spec of a storage
+//
+// A storage resource: how some storage is reached.
+//
+// Takes a body of the `application/merge-patch+json` content type.
+//
+// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
+func (c *Client) UpdateStorageWithApplicationMergePatchPlusJSONBody(ctx context.Context, name string, params *UpdateStorageParams, body UpdateStorageApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateStorageRequestWithApplicationMergePatchPlusJSONBody(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceStorageWithBody Replace labels and spec of a storage
+//
+// A storage resource: how some storage is reached.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/storages/{name} (the `ReplaceStorage` operationId).
+func (c *Client) ReplaceStorageWithBody(ctx context.Context, name string, params *ReplaceStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceStorageRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceStorage Replace labels and spec of a storage
+//
+// A storage resource: how some storage is reached.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/storages/{name} (the `ReplaceStorage` operationId).
+func (c *Client) ReplaceStorage(ctx context.Context, name string, params *ReplaceStorageParams, body ReplaceStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceStorageRequest(c.Server, name, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7927,6 +10334,23 @@ func (c *Client) GetToken(ctx context.Context, name string, params *GetTokenPara
 // Corresponds with GET /v1/vms (the `ListAllVms` operationId).
 func (c *Client) ListAllVms(ctx context.Context, params *ListAllVmsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListAllVmsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAllVolumes List volumes of all projects
+//
+// A virtual disk.
+//
+// Corresponds with GET /v1/volumes (the `ListAllVolumes` operationId).
+func (c *Client) ListAllVolumes(ctx context.Context, params *ListAllVolumesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAllVolumesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -8094,6 +10518,162 @@ func NewRenewCertificateRequestWithBody(server string, contentType string, body 
 	return req, nil
 }
 
+// NewListAllAllocationsRequest constructs an http.Request for the ListAllAllocations method
+func NewListAllAllocationsRequest(server string, params *ListAllAllocationsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/allocations")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "page", params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListAllAttachmentsRequest constructs an http.Request for the ListAllAttachments method
+func NewListAllAttachmentsRequest(server string, params *ListAllAttachmentsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/attachments")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "page", params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListAllClaimsRequest constructs an http.Request for the ListAllClaims method
 func NewListAllClaimsRequest(server string, params *ListAllClaimsParams) (*http.Request, error) {
 	var err error
@@ -8167,6 +10747,580 @@ func NewListAllClaimsRequest(server string, params *ListAllClaimsParams) (*http.
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListDatastoresRequest constructs an http.Request for the ListDatastores method
+func NewListDatastoresRequest(server string, params *ListDatastoresParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/datastores")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "page", params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateDatastoreRequest calls the generic CreateDatastore builder with application/json body
+func NewCreateDatastoreRequest(server string, params *CreateDatastoreParams, body CreateDatastoreJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateDatastoreRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateDatastoreRequestWithBody constructs an http.Request for the CreateDatastore method, with any body, and a specified content type
+func NewCreateDatastoreRequestWithBody(server string, params *CreateDatastoreParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/datastores")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteDatastoreRequest constructs an http.Request for the DeleteDatastore method
+func NewDeleteDatastoreRequest(server string, name string, params *DeleteDatastoreParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/datastores/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "wait", params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "timeout", params.Timeout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewGetDatastoreRequest constructs an http.Request for the GetDatastore method
+func NewGetDatastoreRequest(server string, name string, params *GetDatastoreParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/datastores/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "wait", params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "timeout", params.Timeout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-None-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewUpdateDatastoreRequest calls the generic UpdateDatastore builder with application/json body
+func NewUpdateDatastoreRequest(server string, name string, params *UpdateDatastoreParams, body UpdateDatastoreJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateDatastoreRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewUpdateDatastoreRequestWithApplicationMergePatchPlusJSONBody calls the generic UpdateDatastore builder with application/merge-patch+json body
+func NewUpdateDatastoreRequestWithApplicationMergePatchPlusJSONBody(server string, name string, params *UpdateDatastoreParams, body UpdateDatastoreApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateDatastoreRequestWithBody(server, name, params, "application/merge-patch+json", bodyReader)
+}
+
+// NewUpdateDatastoreRequestWithBody constructs an http.Request for the UpdateDatastore method, with any body, and a specified content type
+func NewUpdateDatastoreRequestWithBody(server string, name string, params *UpdateDatastoreParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/datastores/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewReplaceDatastoreRequest calls the generic ReplaceDatastore builder with application/json body
+func NewReplaceDatastoreRequest(server string, name string, params *ReplaceDatastoreParams, body ReplaceDatastoreJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReplaceDatastoreRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewReplaceDatastoreRequestWithBody constructs an http.Request for the ReplaceDatastore method, with any body, and a specified content type
+func NewReplaceDatastoreRequestWithBody(server string, name string, params *ReplaceDatastoreParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/datastores/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewListDevicesRequest constructs an http.Request for the ListDevices method
+func NewListDevicesRequest(server string, params *ListDevicesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "page", params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetDeviceRequest constructs an http.Request for the GetDevice method
+func NewGetDeviceRequest(server string, name string, params *GetDeviceParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "wait", params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "timeout", params.Timeout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-None-Match", headerParam0)
+
 	}
 
 	return req, nil
@@ -8763,6 +11917,162 @@ func NewReplaceHostRequestWithBody(server string, name string, params *ReplaceHo
 		}
 
 		req.Header.Set("If-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewListImagecopiesRequest constructs an http.Request for the ListImagecopies method
+func NewListImagecopiesRequest(server string, params *ListImagecopiesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/imagecopies")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "page", params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetImagecopyRequest constructs an http.Request for the GetImagecopy method
+func NewGetImagecopyRequest(server string, name string, params *GetImagecopyParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/imagecopies/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "wait", params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "timeout", params.Timeout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-None-Match", headerParam0)
 
 	}
 
@@ -10119,6 +13429,346 @@ func NewReplaceProjectRequestWithBody(server string, name string, params *Replac
 		}
 
 		req.Header.Set("If-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewListAllocationsRequest constructs an http.Request for the ListAllocations method
+func NewListAllocationsRequest(server string, project string, params *ListAllocationsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/allocations", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "page", params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetAllocationRequest constructs an http.Request for the GetAllocation method
+func NewGetAllocationRequest(server string, project string, name string, params *GetAllocationParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/allocations/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "wait", params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "timeout", params.Timeout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-None-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewListAttachmentsRequest constructs an http.Request for the ListAttachments method
+func NewListAttachmentsRequest(server string, project string, params *ListAttachmentsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/attachments", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "page", params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetAttachmentRequest constructs an http.Request for the GetAttachment method
+func NewGetAttachmentRequest(server string, project string, name string, params *GetAttachmentParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/attachments/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "wait", params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "timeout", params.Timeout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-None-Match", headerParam0)
 
 	}
 
@@ -11833,19 +15483,8 @@ func NewOperationCancelRequestWithBody(server string, project string, name strin
 	return req, nil
 }
 
-// NewOperationProgressRequest calls the generic OperationProgress builder with application/json body
-func NewOperationProgressRequest(server string, project string, name string, params *OperationProgressParams, body OperationProgressJSONRequestBody) (*http.Request, error) {
-	var bodyReader io.Reader
-	buf, err := json.Marshal(body)
-	if err != nil {
-		return nil, err
-	}
-	bodyReader = bytes.NewReader(buf)
-	return NewOperationProgressRequestWithBody(server, project, name, params, "application/json", bodyReader)
-}
-
-// NewOperationProgressRequestWithBody constructs an http.Request for the OperationProgress method, with any body, and a specified content type
-func NewOperationProgressRequestWithBody(server string, project string, name string, params *OperationProgressParams, contentType string, body io.Reader) (*http.Request, error) {
+// NewGetOperationProgressRequest constructs an http.Request for the GetOperationProgress method
+func NewGetOperationProgressRequest(server string, project string, name string) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -11877,24 +15516,9 @@ func NewOperationProgressRequestWithBody(server string, project string, name str
 		return nil, err
 	}
 
-	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
-	}
-
-	req.Header.Add("Content-Type", contentType)
-
-	if params != nil {
-
-		var headerParam0 string
-
-		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-		if err != nil {
-			return nil, err
-		}
-
-		req.Header.Set("If-Match", headerParam0)
-
 	}
 
 	return req, nil
@@ -14016,6 +17640,466 @@ func NewVncVMRequest(server string, project string, name string) (*http.Request,
 	return req, nil
 }
 
+// NewListVolumesRequest constructs an http.Request for the ListVolumes method
+func NewListVolumesRequest(server string, project string, params *ListVolumesParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/volumes", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "page", params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateVolumeRequest calls the generic CreateVolume builder with application/json body
+func NewCreateVolumeRequest(server string, project string, params *CreateVolumeParams, body CreateVolumeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateVolumeRequestWithBody(server, project, params, "application/json", bodyReader)
+}
+
+// NewCreateVolumeRequestWithBody constructs an http.Request for the CreateVolume method, with any body, and a specified content type
+func NewCreateVolumeRequestWithBody(server string, project string, params *CreateVolumeParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/volumes", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteVolumeRequest constructs an http.Request for the DeleteVolume method
+func NewDeleteVolumeRequest(server string, project string, name string, params *DeleteVolumeParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/volumes/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "wait", params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "timeout", params.Timeout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewGetVolumeRequest constructs an http.Request for the GetVolume method
+func NewGetVolumeRequest(server string, project string, name string, params *GetVolumeParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/volumes/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "wait", params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "timeout", params.Timeout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-None-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewUpdateVolumeRequest calls the generic UpdateVolume builder with application/json body
+func NewUpdateVolumeRequest(server string, project string, name string, params *UpdateVolumeParams, body UpdateVolumeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateVolumeRequestWithBody(server, project, name, params, "application/json", bodyReader)
+}
+
+// NewUpdateVolumeRequestWithApplicationMergePatchPlusJSONBody calls the generic UpdateVolume builder with application/merge-patch+json body
+func NewUpdateVolumeRequestWithApplicationMergePatchPlusJSONBody(server string, project string, name string, params *UpdateVolumeParams, body UpdateVolumeApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateVolumeRequestWithBody(server, project, name, params, "application/merge-patch+json", bodyReader)
+}
+
+// NewUpdateVolumeRequestWithBody constructs an http.Request for the UpdateVolume method, with any body, and a specified content type
+func NewUpdateVolumeRequestWithBody(server string, project string, name string, params *UpdateVolumeParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/volumes/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewReplaceVolumeRequest calls the generic ReplaceVolume builder with application/json body
+func NewReplaceVolumeRequest(server string, project string, name string, params *ReplaceVolumeParams, body ReplaceVolumeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReplaceVolumeRequestWithBody(server, project, name, params, "application/json", bodyReader)
+}
+
+// NewReplaceVolumeRequestWithBody constructs an http.Request for the ReplaceVolume method, with any body, and a specified content type
+func NewReplaceVolumeRequestWithBody(server string, project string, name string, params *ReplaceVolumeParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/volumes/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewListZonesRequest constructs an http.Request for the ListZones method
 func NewListZonesRequest(server string, project string, params *ListZonesParams) (*http.Request, error) {
 	var err error
@@ -14208,6 +18292,424 @@ func NewGetStatusRequest(server string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListStoragesRequest constructs an http.Request for the ListStorages method
+func NewListStoragesRequest(server string, params *ListStoragesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/storages")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "page", params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateStorageRequest calls the generic CreateStorage builder with application/json body
+func NewCreateStorageRequest(server string, params *CreateStorageParams, body CreateStorageJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateStorageRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateStorageRequestWithBody constructs an http.Request for the CreateStorage method, with any body, and a specified content type
+func NewCreateStorageRequestWithBody(server string, params *CreateStorageParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/storages")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteStorageRequest constructs an http.Request for the DeleteStorage method
+func NewDeleteStorageRequest(server string, name string, params *DeleteStorageParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/storages/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "wait", params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "timeout", params.Timeout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewGetStorageRequest constructs an http.Request for the GetStorage method
+func NewGetStorageRequest(server string, name string, params *GetStorageParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/storages/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "wait", params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "timeout", params.Timeout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-None-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewUpdateStorageRequest calls the generic UpdateStorage builder with application/json body
+func NewUpdateStorageRequest(server string, name string, params *UpdateStorageParams, body UpdateStorageJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateStorageRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewUpdateStorageRequestWithApplicationMergePatchPlusJSONBody calls the generic UpdateStorage builder with application/merge-patch+json body
+func NewUpdateStorageRequestWithApplicationMergePatchPlusJSONBody(server string, name string, params *UpdateStorageParams, body UpdateStorageApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateStorageRequestWithBody(server, name, params, "application/merge-patch+json", bodyReader)
+}
+
+// NewUpdateStorageRequestWithBody constructs an http.Request for the UpdateStorage method, with any body, and a specified content type
+func NewUpdateStorageRequestWithBody(server string, name string, params *UpdateStorageParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/storages/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewReplaceStorageRequest calls the generic ReplaceStorage builder with application/json body
+func NewReplaceStorageRequest(server string, name string, params *ReplaceStorageParams, body ReplaceStorageJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReplaceStorageRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewReplaceStorageRequestWithBody constructs an http.Request for the ReplaceStorage method, with any body, and a specified content type
+func NewReplaceStorageRequestWithBody(server string, name string, params *ReplaceStorageParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/storages/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
 	}
 
 	return req, nil
@@ -14643,6 +19145,84 @@ func NewListAllVmsRequest(server string, params *ListAllVmsParams) (*http.Reques
 	return req, nil
 }
 
+// NewListAllVolumesRequest constructs an http.Request for the ListAllVolumes method
+func NewListAllVolumesRequest(server string, params *ListAllVolumesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/volumes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "page", params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewWatchRequest constructs an http.Request for the Watch method
 func NewWatchRequest(server string, params *WatchParams) (*http.Request, error) {
 	var err error
@@ -14871,7 +19451,7 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
-	// GetBlobWithResponse Get the content of an image, by its digest
+	// GetBlobWithResponse Fetch the content of an image
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14899,6 +19479,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/agent/renew (the `RenewCertificate` operationId).
 	RenewCertificateWithResponse(ctx context.Context, body RenewCertificateJSONRequestBody, reqEditors ...RequestEditorFn) (*RenewCertificateResponse, error)
 
+	// ListAllAllocationsWithResponse List allocations of all projects
+	//
+	// The space of one volume on one datastore.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/allocations (the `ListAllAllocations` operationId).
+	ListAllAllocationsWithResponse(ctx context.Context, params *ListAllAllocationsParams, reqEditors ...RequestEditorFn) (*ListAllAllocationsResponse, error)
+
+	// ListAllAttachmentsWithResponse List attachments of all projects
+	//
+	// The use of a volume by one instance on one host.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/attachments (the `ListAllAttachments` operationId).
+	ListAllAttachmentsWithResponse(ctx context.Context, params *ListAllAttachmentsParams, reqEditors ...RequestEditorFn) (*ListAllAttachmentsResponse, error)
+
 	// ListAllClaimsWithResponse List claims of all projects
 	//
 	// Capacity of a host that is promised to a machine.
@@ -14907,6 +19505,114 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/claims (the `ListAllClaims` operationId).
 	ListAllClaimsWithResponse(ctx context.Context, params *ListAllClaimsParams, reqEditors ...RequestEditorFn) (*ListAllClaimsResponse, error)
+
+	// ListDatastoresWithResponse List datastores
+	//
+	// A place where volumes live.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/datastores (the `ListDatastores` operationId).
+	ListDatastoresWithResponse(ctx context.Context, params *ListDatastoresParams, reqEditors ...RequestEditorFn) (*ListDatastoresResponse, error)
+
+	// CreateDatastoreWithBodyWithResponse Create a datastore
+	//
+	// A place where volumes live.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/datastores (the `CreateDatastore` operationId).
+	CreateDatastoreWithBodyWithResponse(ctx context.Context, params *CreateDatastoreParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateDatastoreResponse, error)
+
+	// CreateDatastoreWithResponse Create a datastore
+	//
+	// A place where volumes live.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/datastores (the `CreateDatastore` operationId).
+	CreateDatastoreWithResponse(ctx context.Context, params *CreateDatastoreParams, body CreateDatastoreJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateDatastoreResponse, error)
+
+	// DeleteDatastoreWithResponse Delete a datastore
+	//
+	// The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/datastores/{name} (the `DeleteDatastore` operationId).
+	DeleteDatastoreWithResponse(ctx context.Context, name string, params *DeleteDatastoreParams, reqEditors ...RequestEditorFn) (*DeleteDatastoreResponse, error)
+
+	// GetDatastoreWithResponse Get a datastore, by name or id
+	//
+	// A place where volumes live.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/datastores/{name} (the `GetDatastore` operationId).
+	GetDatastoreWithResponse(ctx context.Context, name string, params *GetDatastoreParams, reqEditors ...RequestEditorFn) (*GetDatastoreResponse, error)
+
+	// UpdateDatastoreWithBodyWithResponse Change labels and spec of a datastore
+	//
+	// A place where volumes live.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/datastores/{name} (the `UpdateDatastore` operationId).
+	UpdateDatastoreWithBodyWithResponse(ctx context.Context, name string, params *UpdateDatastoreParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateDatastoreResponse, error)
+
+	// UpdateDatastoreWithResponse Change labels and spec of a datastore
+	//
+	// A place where volumes live.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/datastores/{name} (the `UpdateDatastore` operationId).
+	UpdateDatastoreWithResponse(ctx context.Context, name string, params *UpdateDatastoreParams, body UpdateDatastoreJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateDatastoreResponse, error)
+
+	// UpdateDatastoreWithApplicationMergePatchPlusJSONBodyWithResponse Change labels and spec of a datastore
+	//
+	// A place where volumes live.
+	//
+	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/datastores/{name} (the `UpdateDatastore` operationId).
+	UpdateDatastoreWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, name string, params *UpdateDatastoreParams, body UpdateDatastoreApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateDatastoreResponse, error)
+
+	// ReplaceDatastoreWithBodyWithResponse Replace labels and spec of a datastore
+	//
+	// A place where volumes live.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/datastores/{name} (the `ReplaceDatastore` operationId).
+	ReplaceDatastoreWithBodyWithResponse(ctx context.Context, name string, params *ReplaceDatastoreParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceDatastoreResponse, error)
+
+	// ReplaceDatastoreWithResponse Replace labels and spec of a datastore
+	//
+	// A place where volumes live.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/datastores/{name} (the `ReplaceDatastore` operationId).
+	ReplaceDatastoreWithResponse(ctx context.Context, name string, params *ReplaceDatastoreParams, body ReplaceDatastoreJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceDatastoreResponse, error)
+
+	// ListDevicesWithResponse List devices
+	//
+	// A disk, LUN or share that a host found behind a storage resource.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/devices (the `ListDevices` operationId).
+	ListDevicesWithResponse(ctx context.Context, params *ListDevicesParams, reqEditors ...RequestEditorFn) (*ListDevicesResponse, error)
+
+	// GetDeviceWithResponse Get a device, by name or id
+	//
+	// A disk, LUN or share that a host found behind a storage resource.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/devices/{name} (the `GetDevice` operationId).
+	GetDeviceWithResponse(ctx context.Context, name string, params *GetDeviceParams, reqEditors ...RequestEditorFn) (*GetDeviceResponse, error)
 
 	// ReadEventLogWithResponse List what happened, newest first
 	//
@@ -15004,6 +19710,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PUT /v1/hosts/{name} (the `ReplaceHost` operationId).
 	ReplaceHostWithResponse(ctx context.Context, name string, params *ReplaceHostParams, body ReplaceHostJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceHostResponse, error)
+
+	// ListImagecopiesWithResponse List imagecopies
+	//
+	// An image's content on a datastore, shared by all volumes made from it.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/imagecopies (the `ListImagecopies` operationId).
+	ListImagecopiesWithResponse(ctx context.Context, params *ListImagecopiesParams, reqEditors ...RequestEditorFn) (*ListImagecopiesResponse, error)
+
+	// GetImagecopyWithResponse Get a imagecopy, by name or id
+	//
+	// An image's content on a datastore, shared by all volumes made from it.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/imagecopies/{name} (the `GetImagecopy` operationId).
+	GetImagecopyWithResponse(ctx context.Context, name string, params *GetImagecopyParams, reqEditors ...RequestEditorFn) (*GetImagecopyResponse, error)
 
 	// ListAllImagesWithResponse List images of all projects
 	//
@@ -15226,6 +19950,42 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /v1/projects/{name} (the `ReplaceProject` operationId).
 	ReplaceProjectWithResponse(ctx context.Context, name string, params *ReplaceProjectParams, body ReplaceProjectJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceProjectResponse, error)
 
+	// ListAllocationsWithResponse List allocations
+	//
+	// The space of one volume on one datastore.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/projects/{project}/allocations (the `ListAllocations` operationId).
+	ListAllocationsWithResponse(ctx context.Context, project string, params *ListAllocationsParams, reqEditors ...RequestEditorFn) (*ListAllocationsResponse, error)
+
+	// GetAllocationWithResponse Get a allocation, by name or id
+	//
+	// The space of one volume on one datastore.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/projects/{project}/allocations/{name} (the `GetAllocation` operationId).
+	GetAllocationWithResponse(ctx context.Context, project string, name string, params *GetAllocationParams, reqEditors ...RequestEditorFn) (*GetAllocationResponse, error)
+
+	// ListAttachmentsWithResponse List attachments
+	//
+	// The use of a volume by one instance on one host.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/projects/{project}/attachments (the `ListAttachments` operationId).
+	ListAttachmentsWithResponse(ctx context.Context, project string, params *ListAttachmentsParams, reqEditors ...RequestEditorFn) (*ListAttachmentsResponse, error)
+
+	// GetAttachmentWithResponse Get a attachment, by name or id
+	//
+	// The use of a volume by one instance on one host.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/projects/{project}/attachments/{name} (the `GetAttachment` operationId).
+	GetAttachmentWithResponse(ctx context.Context, project string, name string, params *GetAttachmentParams, reqEditors ...RequestEditorFn) (*GetAttachmentResponse, error)
+
 	// ListClaimsWithResponse List claims
 	//
 	// Capacity of a host that is promised to a machine.
@@ -15352,7 +20112,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /v1/projects/{project}/images/{name} (the `ReplaceImage` operationId).
 	ReplaceImageWithResponse(ctx context.Context, project string, name string, params *ReplaceImageParams, body ReplaceImageJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceImageResponse, error)
 
-	// UploadImageWithResponse Send the content of an image
+	// UploadImageWithResponse Send the content of an image that waits for it
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15499,19 +20259,14 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/projects/{project}/operations/{name}/cancel (the `OperationCancel` operationId).
 	OperationCancelWithResponse(ctx context.Context, project string, name string, params *OperationCancelParams, body OperationCancelJSONRequestBody, reqEditors ...RequestEditorFn) (*OperationCancelResponse, error)
 
-	// OperationProgressWithBodyWithResponse Say how far the present step of an operation is
+	// GetOperationProgressWithResponse Say how far the present step of an operation is
 	//
-	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	// Progress is kept in memory and may be unknown.
 	//
-	// Corresponds with POST /v1/projects/{project}/operations/{name}/progress (the `OperationProgress` operationId).
-	OperationProgressWithBodyWithResponse(ctx context.Context, project string, name string, params *OperationProgressParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*OperationProgressResponse, error)
-
-	// OperationProgressWithResponse Say how far the present step of an operation is
+	// Returns a wrapper object for the known response body format(s).
 	//
-	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
-	//
-	// Corresponds with POST /v1/projects/{project}/operations/{name}/progress (the `OperationProgress` operationId).
-	OperationProgressWithResponse(ctx context.Context, project string, name string, params *OperationProgressParams, body OperationProgressJSONRequestBody, reqEditors ...RequestEditorFn) (*OperationProgressResponse, error)
+	// Corresponds with GET /v1/projects/{project}/operations/{name}/progress (the `GetOperationProgress` operationId).
+	GetOperationProgressWithResponse(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*GetOperationProgressResponse, error)
 
 	// ListPlugsWithResponse List plugs
 	//
@@ -15917,6 +20672,96 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/projects/{project}/vms/{name}/vnc (the `VncVM` operationId).
 	VncVMWithResponse(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*VncVMResponse, error)
 
+	// ListVolumesWithResponse List volumes
+	//
+	// A virtual disk.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/projects/{project}/volumes (the `ListVolumes` operationId).
+	ListVolumesWithResponse(ctx context.Context, project string, params *ListVolumesParams, reqEditors ...RequestEditorFn) (*ListVolumesResponse, error)
+
+	// CreateVolumeWithBodyWithResponse Create a volume
+	//
+	// A virtual disk.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/projects/{project}/volumes (the `CreateVolume` operationId).
+	CreateVolumeWithBodyWithResponse(ctx context.Context, project string, params *CreateVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateVolumeResponse, error)
+
+	// CreateVolumeWithResponse Create a volume
+	//
+	// A virtual disk.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/projects/{project}/volumes (the `CreateVolume` operationId).
+	CreateVolumeWithResponse(ctx context.Context, project string, params *CreateVolumeParams, body CreateVolumeJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateVolumeResponse, error)
+
+	// DeleteVolumeWithResponse Delete a volume
+	//
+	// The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/projects/{project}/volumes/{name} (the `DeleteVolume` operationId).
+	DeleteVolumeWithResponse(ctx context.Context, project string, name string, params *DeleteVolumeParams, reqEditors ...RequestEditorFn) (*DeleteVolumeResponse, error)
+
+	// GetVolumeWithResponse Get a volume, by name or id
+	//
+	// A virtual disk.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/projects/{project}/volumes/{name} (the `GetVolume` operationId).
+	GetVolumeWithResponse(ctx context.Context, project string, name string, params *GetVolumeParams, reqEditors ...RequestEditorFn) (*GetVolumeResponse, error)
+
+	// UpdateVolumeWithBodyWithResponse Change labels and spec of a volume
+	//
+	// A virtual disk.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/projects/{project}/volumes/{name} (the `UpdateVolume` operationId).
+	UpdateVolumeWithBodyWithResponse(ctx context.Context, project string, name string, params *UpdateVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateVolumeResponse, error)
+
+	// UpdateVolumeWithResponse Change labels and spec of a volume
+	//
+	// A virtual disk.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/projects/{project}/volumes/{name} (the `UpdateVolume` operationId).
+	UpdateVolumeWithResponse(ctx context.Context, project string, name string, params *UpdateVolumeParams, body UpdateVolumeJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateVolumeResponse, error)
+
+	// UpdateVolumeWithApplicationMergePatchPlusJSONBodyWithResponse Change labels and spec of a volume
+	//
+	// A virtual disk.
+	//
+	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/projects/{project}/volumes/{name} (the `UpdateVolume` operationId).
+	UpdateVolumeWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, project string, name string, params *UpdateVolumeParams, body UpdateVolumeApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateVolumeResponse, error)
+
+	// ReplaceVolumeWithBodyWithResponse Replace labels and spec of a volume
+	//
+	// A virtual disk.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/projects/{project}/volumes/{name} (the `ReplaceVolume` operationId).
+	ReplaceVolumeWithBodyWithResponse(ctx context.Context, project string, name string, params *ReplaceVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceVolumeResponse, error)
+
+	// ReplaceVolumeWithResponse Replace labels and spec of a volume
+	//
+	// A virtual disk.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/projects/{project}/volumes/{name} (the `ReplaceVolume` operationId).
+	ReplaceVolumeWithResponse(ctx context.Context, project string, name string, params *ReplaceVolumeParams, body ReplaceVolumeJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceVolumeResponse, error)
+
 	// ListZonesWithResponse List zones
 	//
 	// The names and services of one network, for the hosts that need them.
@@ -15941,6 +20786,96 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/status (the `GetStatus` operationId).
 	GetStatusWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetStatusResponse, error)
+
+	// ListStoragesWithResponse List storages
+	//
+	// A storage resource: how some storage is reached.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/storages (the `ListStorages` operationId).
+	ListStoragesWithResponse(ctx context.Context, params *ListStoragesParams, reqEditors ...RequestEditorFn) (*ListStoragesResponse, error)
+
+	// CreateStorageWithBodyWithResponse Create a storage
+	//
+	// A storage resource: how some storage is reached.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/storages (the `CreateStorage` operationId).
+	CreateStorageWithBodyWithResponse(ctx context.Context, params *CreateStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateStorageResponse, error)
+
+	// CreateStorageWithResponse Create a storage
+	//
+	// A storage resource: how some storage is reached.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/storages (the `CreateStorage` operationId).
+	CreateStorageWithResponse(ctx context.Context, params *CreateStorageParams, body CreateStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateStorageResponse, error)
+
+	// DeleteStorageWithResponse Delete a storage
+	//
+	// The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/storages/{name} (the `DeleteStorage` operationId).
+	DeleteStorageWithResponse(ctx context.Context, name string, params *DeleteStorageParams, reqEditors ...RequestEditorFn) (*DeleteStorageResponse, error)
+
+	// GetStorageWithResponse Get a storage, by name or id
+	//
+	// A storage resource: how some storage is reached.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/storages/{name} (the `GetStorage` operationId).
+	GetStorageWithResponse(ctx context.Context, name string, params *GetStorageParams, reqEditors ...RequestEditorFn) (*GetStorageResponse, error)
+
+	// UpdateStorageWithBodyWithResponse Change labels and spec of a storage
+	//
+	// A storage resource: how some storage is reached.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
+	UpdateStorageWithBodyWithResponse(ctx context.Context, name string, params *UpdateStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateStorageResponse, error)
+
+	// UpdateStorageWithResponse Change labels and spec of a storage
+	//
+	// A storage resource: how some storage is reached.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
+	UpdateStorageWithResponse(ctx context.Context, name string, params *UpdateStorageParams, body UpdateStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateStorageResponse, error)
+
+	// UpdateStorageWithApplicationMergePatchPlusJSONBodyWithResponse Change labels and spec of a storage
+	//
+	// A storage resource: how some storage is reached.
+	//
+	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
+	UpdateStorageWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, name string, params *UpdateStorageParams, body UpdateStorageApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateStorageResponse, error)
+
+	// ReplaceStorageWithBodyWithResponse Replace labels and spec of a storage
+	//
+	// A storage resource: how some storage is reached.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/storages/{name} (the `ReplaceStorage` operationId).
+	ReplaceStorageWithBodyWithResponse(ctx context.Context, name string, params *ReplaceStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceStorageResponse, error)
+
+	// ReplaceStorageWithResponse Replace labels and spec of a storage
+	//
+	// A storage resource: how some storage is reached.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/storages/{name} (the `ReplaceStorage` operationId).
+	ReplaceStorageWithResponse(ctx context.Context, name string, params *ReplaceStorageParams, body ReplaceStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceStorageResponse, error)
 
 	// ListAllSubnetsWithResponse List subnets of all projects
 	//
@@ -16000,6 +20935,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/vms (the `ListAllVms` operationId).
 	ListAllVmsWithResponse(ctx context.Context, params *ListAllVmsParams, reqEditors ...RequestEditorFn) (*ListAllVmsResponse, error)
+
+	// ListAllVolumesWithResponse List volumes of all projects
+	//
+	// A virtual disk.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/volumes (the `ListAllVolumes` operationId).
+	ListAllVolumesWithResponse(ctx context.Context, params *ListAllVolumesParams, reqEditors ...RequestEditorFn) (*ListAllVolumesResponse, error)
 
 	// WatchWithResponse Watch records
 	//
@@ -16164,6 +21108,102 @@ func (r RenewCertificateResponse) ContentType() string {
 	return ""
 }
 
+type ListAllAllocationsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AllocationList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAllAllocationsResponse) GetJSON200() *AllocationList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAllAllocationsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAllAllocationsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAllAllocationsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAllAllocationsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAllAllocationsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListAllAttachmentsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AttachmentList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAllAttachmentsResponse) GetJSON200() *AttachmentList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAllAttachmentsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAllAttachmentsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAllAttachmentsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAllAttachmentsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAllAttachmentsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListAllClaimsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -16206,6 +21246,438 @@ func (r ListAllClaimsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListAllClaimsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListDatastoresResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DatastoreList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListDatastoresResponse) GetJSON200() *DatastoreList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListDatastoresResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListDatastoresResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListDatastoresResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListDatastoresResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListDatastoresResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateDatastoreResponse201Headers the declared response headers of an HTTP 201 response for CreateDatastore
+type CreateDatastoreResponse201Headers struct {
+	ETag     string
+	Location string
+}
+
+type CreateDatastoreResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Datastore
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CreateDatastoreResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateDatastoreResponse) GetJSON201() *Datastore {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateDatastoreResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateDatastoreResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateDatastoreResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateDatastoreResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateDatastoreResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteDatastoreResponse202Headers the declared response headers of an HTTP 202 response for DeleteDatastore
+type DeleteDatastoreResponse202Headers struct {
+	ETag     string
+	Location string
+}
+
+type DeleteDatastoreResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Datastore
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *DeleteDatastoreResponse202Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r DeleteDatastoreResponse) GetJSON202() *Datastore {
+	return r.JSON202
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteDatastoreResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteDatastoreResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteDatastoreResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteDatastoreResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteDatastoreResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetDatastoreResponse200Headers the declared response headers of an HTTP 200 response for GetDatastore
+type GetDatastoreResponse200Headers struct {
+	ETag     string
+	Location string
+}
+
+type GetDatastoreResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Datastore
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetDatastoreResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetDatastoreResponse) GetJSON200() *Datastore {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetDatastoreResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetDatastoreResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetDatastoreResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetDatastoreResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetDatastoreResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateDatastoreResponse200Headers the declared response headers of an HTTP 200 response for UpdateDatastore
+type UpdateDatastoreResponse200Headers struct {
+	ETag     string
+	Location string
+}
+
+type UpdateDatastoreResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Datastore
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UpdateDatastoreResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateDatastoreResponse) GetJSON200() *Datastore {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UpdateDatastoreResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateDatastoreResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateDatastoreResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateDatastoreResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateDatastoreResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ReplaceDatastoreResponse200Headers the declared response headers of an HTTP 200 response for ReplaceDatastore
+type ReplaceDatastoreResponse200Headers struct {
+	ETag     string
+	Location string
+}
+
+type ReplaceDatastoreResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Datastore
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ReplaceDatastoreResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReplaceDatastoreResponse) GetJSON200() *Datastore {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReplaceDatastoreResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReplaceDatastoreResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplaceDatastoreResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplaceDatastoreResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplaceDatastoreResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListDevicesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeviceList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListDevicesResponse) GetJSON200() *DeviceList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListDevicesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListDevicesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListDevicesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListDevicesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListDevicesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetDeviceResponse200Headers the declared response headers of an HTTP 200 response for GetDevice
+type GetDeviceResponse200Headers struct {
+	ETag     string
+	Location string
+}
+
+type GetDeviceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Device
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetDeviceResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetDeviceResponse) GetJSON200() *Device {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetDeviceResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetDeviceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetDeviceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetDeviceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetDeviceResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -16622,6 +22094,110 @@ func (r ReplaceHostResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ReplaceHostResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListImagecopiesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ImageCopyList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListImagecopiesResponse) GetJSON200() *ImageCopyList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListImagecopiesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListImagecopiesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListImagecopiesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListImagecopiesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListImagecopiesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetImagecopyResponse200Headers the declared response headers of an HTTP 200 response for GetImagecopy
+type GetImagecopyResponse200Headers struct {
+	ETag     string
+	Location string
+}
+
+type GetImagecopyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ImageCopy
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetImagecopyResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetImagecopyResponse) GetJSON200() *ImageCopy {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetImagecopyResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetImagecopyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetImagecopyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetImagecopyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetImagecopyResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -17598,6 +23174,214 @@ func (r ReplaceProjectResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ReplaceProjectResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListAllocationsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AllocationList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAllocationsResponse) GetJSON200() *AllocationList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAllocationsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAllocationsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAllocationsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAllocationsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAllocationsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetAllocationResponse200Headers the declared response headers of an HTTP 200 response for GetAllocation
+type GetAllocationResponse200Headers struct {
+	ETag     string
+	Location string
+}
+
+type GetAllocationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Allocation
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetAllocationResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetAllocationResponse) GetJSON200() *Allocation {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetAllocationResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAllocationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAllocationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAllocationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAllocationResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListAttachmentsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AttachmentList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAttachmentsResponse) GetJSON200() *AttachmentList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAttachmentsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAttachmentsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAttachmentsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAttachmentsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAttachmentsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetAttachmentResponse200Headers the declared response headers of an HTTP 200 response for GetAttachment
+type GetAttachmentResponse200Headers struct {
+	ETag     string
+	Location string
+}
+
+type GetAttachmentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Attachment
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetAttachmentResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetAttachmentResponse) GetJSON200() *Attachment {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetAttachmentResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAttachmentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAttachmentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAttachmentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAttachmentResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -18765,7 +24549,7 @@ func (r OperationCancelResponse) ContentType() string {
 	return ""
 }
 
-type OperationProgressResponse struct {
+type GetOperationProgressResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -18775,22 +24559,22 @@ type OperationProgressResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r OperationProgressResponse) GetJSON200() *Progress {
+func (r GetOperationProgressResponse) GetJSON200() *Progress {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r OperationProgressResponse) GetApplicationProblemJSONDefault() *Problem {
+func (r GetOperationProgressResponse) GetApplicationProblemJSONDefault() *Problem {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r OperationProgressResponse) GetBody() []byte {
+func (r GetOperationProgressResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r OperationProgressResponse) Status() string {
+func (r GetOperationProgressResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -18798,7 +24582,7 @@ func (r OperationProgressResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r OperationProgressResponse) StatusCode() int {
+func (r GetOperationProgressResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -18806,7 +24590,7 @@ func (r OperationProgressResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r OperationProgressResponse) ContentType() string {
+func (r GetOperationProgressResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -20353,6 +26137,334 @@ func (r VncVMResponse) ContentType() string {
 	return ""
 }
 
+type ListVolumesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *VolumeList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListVolumesResponse) GetJSON200() *VolumeList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListVolumesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListVolumesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListVolumesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListVolumesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListVolumesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateVolumeResponse201Headers the declared response headers of an HTTP 201 response for CreateVolume
+type CreateVolumeResponse201Headers struct {
+	ETag     string
+	Location string
+}
+
+type CreateVolumeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Volume
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CreateVolumeResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateVolumeResponse) GetJSON201() *Volume {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateVolumeResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateVolumeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateVolumeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateVolumeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateVolumeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteVolumeResponse202Headers the declared response headers of an HTTP 202 response for DeleteVolume
+type DeleteVolumeResponse202Headers struct {
+	ETag     string
+	Location string
+}
+
+type DeleteVolumeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Volume
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *DeleteVolumeResponse202Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r DeleteVolumeResponse) GetJSON202() *Volume {
+	return r.JSON202
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteVolumeResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteVolumeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteVolumeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteVolumeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteVolumeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetVolumeResponse200Headers the declared response headers of an HTTP 200 response for GetVolume
+type GetVolumeResponse200Headers struct {
+	ETag     string
+	Location string
+}
+
+type GetVolumeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Volume
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetVolumeResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetVolumeResponse) GetJSON200() *Volume {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetVolumeResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetVolumeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetVolumeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetVolumeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetVolumeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateVolumeResponse200Headers the declared response headers of an HTTP 200 response for UpdateVolume
+type UpdateVolumeResponse200Headers struct {
+	ETag     string
+	Location string
+}
+
+type UpdateVolumeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Volume
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UpdateVolumeResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateVolumeResponse) GetJSON200() *Volume {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UpdateVolumeResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateVolumeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateVolumeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateVolumeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateVolumeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ReplaceVolumeResponse200Headers the declared response headers of an HTTP 200 response for ReplaceVolume
+type ReplaceVolumeResponse200Headers struct {
+	ETag     string
+	Location string
+}
+
+type ReplaceVolumeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Volume
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ReplaceVolumeResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReplaceVolumeResponse) GetJSON200() *Volume {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReplaceVolumeResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReplaceVolumeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplaceVolumeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplaceVolumeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplaceVolumeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListZonesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -20499,6 +26611,334 @@ func (r GetStatusResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetStatusResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListStoragesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ResourceList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListStoragesResponse) GetJSON200() *ResourceList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListStoragesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListStoragesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListStoragesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListStoragesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListStoragesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateStorageResponse201Headers the declared response headers of an HTTP 201 response for CreateStorage
+type CreateStorageResponse201Headers struct {
+	ETag     string
+	Location string
+}
+
+type CreateStorageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Resource
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CreateStorageResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateStorageResponse) GetJSON201() *Resource {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateStorageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateStorageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateStorageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateStorageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateStorageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteStorageResponse202Headers the declared response headers of an HTTP 202 response for DeleteStorage
+type DeleteStorageResponse202Headers struct {
+	ETag     string
+	Location string
+}
+
+type DeleteStorageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Resource
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *DeleteStorageResponse202Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r DeleteStorageResponse) GetJSON202() *Resource {
+	return r.JSON202
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteStorageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteStorageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteStorageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteStorageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteStorageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetStorageResponse200Headers the declared response headers of an HTTP 200 response for GetStorage
+type GetStorageResponse200Headers struct {
+	ETag     string
+	Location string
+}
+
+type GetStorageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Resource
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetStorageResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetStorageResponse) GetJSON200() *Resource {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetStorageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetStorageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetStorageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetStorageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetStorageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateStorageResponse200Headers the declared response headers of an HTTP 200 response for UpdateStorage
+type UpdateStorageResponse200Headers struct {
+	ETag     string
+	Location string
+}
+
+type UpdateStorageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Resource
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UpdateStorageResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateStorageResponse) GetJSON200() *Resource {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UpdateStorageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateStorageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateStorageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateStorageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateStorageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ReplaceStorageResponse200Headers the declared response headers of an HTTP 200 response for ReplaceStorage
+type ReplaceStorageResponse200Headers struct {
+	ETag     string
+	Location string
+}
+
+type ReplaceStorageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Resource
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ReplaceStorageResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReplaceStorageResponse) GetJSON200() *Resource {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReplaceStorageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReplaceStorageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplaceStorageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplaceStorageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplaceStorageResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -20809,6 +27249,54 @@ func (r ListAllVmsResponse) ContentType() string {
 	return ""
 }
 
+type ListAllVolumesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *VolumeList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAllVolumesResponse) GetJSON200() *VolumeList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAllVolumesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAllVolumesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAllVolumesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAllVolumesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAllVolumesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type WatchResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -20946,7 +27434,7 @@ func (r ListAllZonesResponse) ContentType() string {
 	return ""
 }
 
-// GetBlobWithResponse Get the content of an image, by its digest
+// GetBlobWithResponse Fetch the content of an image
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20998,6 +27486,36 @@ func (c *ClientWithResponses) RenewCertificateWithResponse(ctx context.Context, 
 	return ParseRenewCertificateResponse(rsp)
 }
 
+// ListAllAllocationsWithResponse List allocations of all projects
+//
+// The space of one volume on one datastore.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/allocations (the `ListAllAllocations` operationId).
+func (c *ClientWithResponses) ListAllAllocationsWithResponse(ctx context.Context, params *ListAllAllocationsParams, reqEditors ...RequestEditorFn) (*ListAllAllocationsResponse, error) {
+	rsp, err := c.ListAllAllocations(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAllAllocationsResponse(rsp)
+}
+
+// ListAllAttachmentsWithResponse List attachments of all projects
+//
+// The use of a volume by one instance on one host.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/attachments (the `ListAllAttachments` operationId).
+func (c *ClientWithResponses) ListAllAttachmentsWithResponse(ctx context.Context, params *ListAllAttachmentsParams, reqEditors ...RequestEditorFn) (*ListAllAttachmentsResponse, error) {
+	rsp, err := c.ListAllAttachments(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAllAttachmentsResponse(rsp)
+}
+
 // ListAllClaimsWithResponse List claims of all projects
 //
 // Capacity of a host that is promised to a machine.
@@ -21011,6 +27529,186 @@ func (c *ClientWithResponses) ListAllClaimsWithResponse(ctx context.Context, par
 		return nil, err
 	}
 	return ParseListAllClaimsResponse(rsp)
+}
+
+// ListDatastoresWithResponse List datastores
+//
+// A place where volumes live.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/datastores (the `ListDatastores` operationId).
+func (c *ClientWithResponses) ListDatastoresWithResponse(ctx context.Context, params *ListDatastoresParams, reqEditors ...RequestEditorFn) (*ListDatastoresResponse, error) {
+	rsp, err := c.ListDatastores(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListDatastoresResponse(rsp)
+}
+
+// CreateDatastoreWithBodyWithResponse Create a datastore
+//
+// A place where volumes live.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/datastores (the `CreateDatastore` operationId).
+func (c *ClientWithResponses) CreateDatastoreWithBodyWithResponse(ctx context.Context, params *CreateDatastoreParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateDatastoreResponse, error) {
+	rsp, err := c.CreateDatastoreWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateDatastoreResponse(rsp)
+}
+
+// CreateDatastoreWithResponse Create a datastore
+//
+// A place where volumes live.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/datastores (the `CreateDatastore` operationId).
+func (c *ClientWithResponses) CreateDatastoreWithResponse(ctx context.Context, params *CreateDatastoreParams, body CreateDatastoreJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateDatastoreResponse, error) {
+	rsp, err := c.CreateDatastore(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateDatastoreResponse(rsp)
+}
+
+// DeleteDatastoreWithResponse Delete a datastore
+//
+// The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/datastores/{name} (the `DeleteDatastore` operationId).
+func (c *ClientWithResponses) DeleteDatastoreWithResponse(ctx context.Context, name string, params *DeleteDatastoreParams, reqEditors ...RequestEditorFn) (*DeleteDatastoreResponse, error) {
+	rsp, err := c.DeleteDatastore(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteDatastoreResponse(rsp)
+}
+
+// GetDatastoreWithResponse Get a datastore, by name or id
+//
+// A place where volumes live.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/datastores/{name} (the `GetDatastore` operationId).
+func (c *ClientWithResponses) GetDatastoreWithResponse(ctx context.Context, name string, params *GetDatastoreParams, reqEditors ...RequestEditorFn) (*GetDatastoreResponse, error) {
+	rsp, err := c.GetDatastore(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetDatastoreResponse(rsp)
+}
+
+// UpdateDatastoreWithBodyWithResponse Change labels and spec of a datastore
+//
+// A place where volumes live.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/datastores/{name} (the `UpdateDatastore` operationId).
+func (c *ClientWithResponses) UpdateDatastoreWithBodyWithResponse(ctx context.Context, name string, params *UpdateDatastoreParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateDatastoreResponse, error) {
+	rsp, err := c.UpdateDatastoreWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateDatastoreResponse(rsp)
+}
+
+// UpdateDatastoreWithResponse Change labels and spec of a datastore
+//
+// A place where volumes live.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/datastores/{name} (the `UpdateDatastore` operationId).
+func (c *ClientWithResponses) UpdateDatastoreWithResponse(ctx context.Context, name string, params *UpdateDatastoreParams, body UpdateDatastoreJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateDatastoreResponse, error) {
+	rsp, err := c.UpdateDatastore(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateDatastoreResponse(rsp)
+}
+
+// UpdateDatastoreWithApplicationMergePatchPlusJSONBodyWithResponse Change labels and spec of a datastore
+//
+// A place where volumes live.
+//
+// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/datastores/{name} (the `UpdateDatastore` operationId).
+func (c *ClientWithResponses) UpdateDatastoreWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, name string, params *UpdateDatastoreParams, body UpdateDatastoreApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateDatastoreResponse, error) {
+	rsp, err := c.UpdateDatastoreWithApplicationMergePatchPlusJSONBody(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateDatastoreResponse(rsp)
+}
+
+// ReplaceDatastoreWithBodyWithResponse Replace labels and spec of a datastore
+//
+// A place where volumes live.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/datastores/{name} (the `ReplaceDatastore` operationId).
+func (c *ClientWithResponses) ReplaceDatastoreWithBodyWithResponse(ctx context.Context, name string, params *ReplaceDatastoreParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceDatastoreResponse, error) {
+	rsp, err := c.ReplaceDatastoreWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceDatastoreResponse(rsp)
+}
+
+// ReplaceDatastoreWithResponse Replace labels and spec of a datastore
+//
+// A place where volumes live.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/datastores/{name} (the `ReplaceDatastore` operationId).
+func (c *ClientWithResponses) ReplaceDatastoreWithResponse(ctx context.Context, name string, params *ReplaceDatastoreParams, body ReplaceDatastoreJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceDatastoreResponse, error) {
+	rsp, err := c.ReplaceDatastore(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceDatastoreResponse(rsp)
+}
+
+// ListDevicesWithResponse List devices
+//
+// A disk, LUN or share that a host found behind a storage resource.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/devices (the `ListDevices` operationId).
+func (c *ClientWithResponses) ListDevicesWithResponse(ctx context.Context, params *ListDevicesParams, reqEditors ...RequestEditorFn) (*ListDevicesResponse, error) {
+	rsp, err := c.ListDevices(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListDevicesResponse(rsp)
+}
+
+// GetDeviceWithResponse Get a device, by name or id
+//
+// A disk, LUN or share that a host found behind a storage resource.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/devices/{name} (the `GetDevice` operationId).
+func (c *ClientWithResponses) GetDeviceWithResponse(ctx context.Context, name string, params *GetDeviceParams, reqEditors ...RequestEditorFn) (*GetDeviceResponse, error) {
+	rsp, err := c.GetDevice(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetDeviceResponse(rsp)
 }
 
 // ReadEventLogWithResponse List what happened, newest first
@@ -21174,6 +27872,36 @@ func (c *ClientWithResponses) ReplaceHostWithResponse(ctx context.Context, name 
 		return nil, err
 	}
 	return ParseReplaceHostResponse(rsp)
+}
+
+// ListImagecopiesWithResponse List imagecopies
+//
+// An image's content on a datastore, shared by all volumes made from it.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/imagecopies (the `ListImagecopies` operationId).
+func (c *ClientWithResponses) ListImagecopiesWithResponse(ctx context.Context, params *ListImagecopiesParams, reqEditors ...RequestEditorFn) (*ListImagecopiesResponse, error) {
+	rsp, err := c.ListImagecopies(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListImagecopiesResponse(rsp)
+}
+
+// GetImagecopyWithResponse Get a imagecopy, by name or id
+//
+// An image's content on a datastore, shared by all volumes made from it.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/imagecopies/{name} (the `GetImagecopy` operationId).
+func (c *ClientWithResponses) GetImagecopyWithResponse(ctx context.Context, name string, params *GetImagecopyParams, reqEditors ...RequestEditorFn) (*GetImagecopyResponse, error) {
+	rsp, err := c.GetImagecopy(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetImagecopyResponse(rsp)
 }
 
 // ListAllImagesWithResponse List images of all projects
@@ -21547,6 +28275,66 @@ func (c *ClientWithResponses) ReplaceProjectWithResponse(ctx context.Context, na
 	return ParseReplaceProjectResponse(rsp)
 }
 
+// ListAllocationsWithResponse List allocations
+//
+// The space of one volume on one datastore.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/projects/{project}/allocations (the `ListAllocations` operationId).
+func (c *ClientWithResponses) ListAllocationsWithResponse(ctx context.Context, project string, params *ListAllocationsParams, reqEditors ...RequestEditorFn) (*ListAllocationsResponse, error) {
+	rsp, err := c.ListAllocations(ctx, project, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAllocationsResponse(rsp)
+}
+
+// GetAllocationWithResponse Get a allocation, by name or id
+//
+// The space of one volume on one datastore.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/projects/{project}/allocations/{name} (the `GetAllocation` operationId).
+func (c *ClientWithResponses) GetAllocationWithResponse(ctx context.Context, project string, name string, params *GetAllocationParams, reqEditors ...RequestEditorFn) (*GetAllocationResponse, error) {
+	rsp, err := c.GetAllocation(ctx, project, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAllocationResponse(rsp)
+}
+
+// ListAttachmentsWithResponse List attachments
+//
+// The use of a volume by one instance on one host.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/projects/{project}/attachments (the `ListAttachments` operationId).
+func (c *ClientWithResponses) ListAttachmentsWithResponse(ctx context.Context, project string, params *ListAttachmentsParams, reqEditors ...RequestEditorFn) (*ListAttachmentsResponse, error) {
+	rsp, err := c.ListAttachments(ctx, project, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAttachmentsResponse(rsp)
+}
+
+// GetAttachmentWithResponse Get a attachment, by name or id
+//
+// The use of a volume by one instance on one host.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/projects/{project}/attachments/{name} (the `GetAttachment` operationId).
+func (c *ClientWithResponses) GetAttachmentWithResponse(ctx context.Context, project string, name string, params *GetAttachmentParams, reqEditors ...RequestEditorFn) (*GetAttachmentResponse, error) {
+	rsp, err := c.GetAttachment(ctx, project, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAttachmentResponse(rsp)
+}
+
 // ListClaimsWithResponse List claims
 //
 // Capacity of a host that is promised to a machine.
@@ -21757,7 +28545,7 @@ func (c *ClientWithResponses) ReplaceImageWithResponse(ctx context.Context, proj
 	return ParseReplaceImageResponse(rsp)
 }
 
-// UploadImageWithResponse Send the content of an image
+// UploadImageWithResponse Send the content of an image that waits for it
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22006,30 +28794,19 @@ func (c *ClientWithResponses) OperationCancelWithResponse(ctx context.Context, p
 	return ParseOperationCancelResponse(rsp)
 }
 
-// OperationProgressWithBodyWithResponse Say how far the present step of an operation is
+// GetOperationProgressWithResponse Say how far the present step of an operation is
 //
-// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+// Progress is kept in memory and may be unknown.
 //
-// Corresponds with POST /v1/projects/{project}/operations/{name}/progress (the `OperationProgress` operationId).
-func (c *ClientWithResponses) OperationProgressWithBodyWithResponse(ctx context.Context, project string, name string, params *OperationProgressParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*OperationProgressResponse, error) {
-	rsp, err := c.OperationProgressWithBody(ctx, project, name, params, contentType, body, reqEditors...)
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/projects/{project}/operations/{name}/progress (the `GetOperationProgress` operationId).
+func (c *ClientWithResponses) GetOperationProgressWithResponse(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*GetOperationProgressResponse, error) {
+	rsp, err := c.GetOperationProgress(ctx, project, name, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseOperationProgressResponse(rsp)
-}
-
-// OperationProgressWithResponse Say how far the present step of an operation is
-//
-// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
-//
-// Corresponds with POST /v1/projects/{project}/operations/{name}/progress (the `OperationProgress` operationId).
-func (c *ClientWithResponses) OperationProgressWithResponse(ctx context.Context, project string, name string, params *OperationProgressParams, body OperationProgressJSONRequestBody, reqEditors ...RequestEditorFn) (*OperationProgressResponse, error) {
-	rsp, err := c.OperationProgress(ctx, project, name, params, body, reqEditors...)
-	if err != nil {
-		return nil, err
-	}
-	return ParseOperationProgressResponse(rsp)
+	return ParseGetOperationProgressResponse(rsp)
 }
 
 // ListPlugsWithResponse List plugs
@@ -22724,6 +29501,156 @@ func (c *ClientWithResponses) VncVMWithResponse(ctx context.Context, project str
 	return ParseVncVMResponse(rsp)
 }
 
+// ListVolumesWithResponse List volumes
+//
+// A virtual disk.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/projects/{project}/volumes (the `ListVolumes` operationId).
+func (c *ClientWithResponses) ListVolumesWithResponse(ctx context.Context, project string, params *ListVolumesParams, reqEditors ...RequestEditorFn) (*ListVolumesResponse, error) {
+	rsp, err := c.ListVolumes(ctx, project, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListVolumesResponse(rsp)
+}
+
+// CreateVolumeWithBodyWithResponse Create a volume
+//
+// A virtual disk.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/projects/{project}/volumes (the `CreateVolume` operationId).
+func (c *ClientWithResponses) CreateVolumeWithBodyWithResponse(ctx context.Context, project string, params *CreateVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateVolumeResponse, error) {
+	rsp, err := c.CreateVolumeWithBody(ctx, project, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateVolumeResponse(rsp)
+}
+
+// CreateVolumeWithResponse Create a volume
+//
+// A virtual disk.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/projects/{project}/volumes (the `CreateVolume` operationId).
+func (c *ClientWithResponses) CreateVolumeWithResponse(ctx context.Context, project string, params *CreateVolumeParams, body CreateVolumeJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateVolumeResponse, error) {
+	rsp, err := c.CreateVolume(ctx, project, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateVolumeResponse(rsp)
+}
+
+// DeleteVolumeWithResponse Delete a volume
+//
+// The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/projects/{project}/volumes/{name} (the `DeleteVolume` operationId).
+func (c *ClientWithResponses) DeleteVolumeWithResponse(ctx context.Context, project string, name string, params *DeleteVolumeParams, reqEditors ...RequestEditorFn) (*DeleteVolumeResponse, error) {
+	rsp, err := c.DeleteVolume(ctx, project, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteVolumeResponse(rsp)
+}
+
+// GetVolumeWithResponse Get a volume, by name or id
+//
+// A virtual disk.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/projects/{project}/volumes/{name} (the `GetVolume` operationId).
+func (c *ClientWithResponses) GetVolumeWithResponse(ctx context.Context, project string, name string, params *GetVolumeParams, reqEditors ...RequestEditorFn) (*GetVolumeResponse, error) {
+	rsp, err := c.GetVolume(ctx, project, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetVolumeResponse(rsp)
+}
+
+// UpdateVolumeWithBodyWithResponse Change labels and spec of a volume
+//
+// A virtual disk.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/projects/{project}/volumes/{name} (the `UpdateVolume` operationId).
+func (c *ClientWithResponses) UpdateVolumeWithBodyWithResponse(ctx context.Context, project string, name string, params *UpdateVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateVolumeResponse, error) {
+	rsp, err := c.UpdateVolumeWithBody(ctx, project, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateVolumeResponse(rsp)
+}
+
+// UpdateVolumeWithResponse Change labels and spec of a volume
+//
+// A virtual disk.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/projects/{project}/volumes/{name} (the `UpdateVolume` operationId).
+func (c *ClientWithResponses) UpdateVolumeWithResponse(ctx context.Context, project string, name string, params *UpdateVolumeParams, body UpdateVolumeJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateVolumeResponse, error) {
+	rsp, err := c.UpdateVolume(ctx, project, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateVolumeResponse(rsp)
+}
+
+// UpdateVolumeWithApplicationMergePatchPlusJSONBodyWithResponse Change labels and spec of a volume
+//
+// A virtual disk.
+//
+// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/projects/{project}/volumes/{name} (the `UpdateVolume` operationId).
+func (c *ClientWithResponses) UpdateVolumeWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, project string, name string, params *UpdateVolumeParams, body UpdateVolumeApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateVolumeResponse, error) {
+	rsp, err := c.UpdateVolumeWithApplicationMergePatchPlusJSONBody(ctx, project, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateVolumeResponse(rsp)
+}
+
+// ReplaceVolumeWithBodyWithResponse Replace labels and spec of a volume
+//
+// A virtual disk.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/projects/{project}/volumes/{name} (the `ReplaceVolume` operationId).
+func (c *ClientWithResponses) ReplaceVolumeWithBodyWithResponse(ctx context.Context, project string, name string, params *ReplaceVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceVolumeResponse, error) {
+	rsp, err := c.ReplaceVolumeWithBody(ctx, project, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceVolumeResponse(rsp)
+}
+
+// ReplaceVolumeWithResponse Replace labels and spec of a volume
+//
+// A virtual disk.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/projects/{project}/volumes/{name} (the `ReplaceVolume` operationId).
+func (c *ClientWithResponses) ReplaceVolumeWithResponse(ctx context.Context, project string, name string, params *ReplaceVolumeParams, body ReplaceVolumeJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceVolumeResponse, error) {
+	rsp, err := c.ReplaceVolume(ctx, project, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceVolumeResponse(rsp)
+}
+
 // ListZonesWithResponse List zones
 //
 // The names and services of one network, for the hosts that need them.
@@ -22765,6 +29692,156 @@ func (c *ClientWithResponses) GetStatusWithResponse(ctx context.Context, reqEdit
 		return nil, err
 	}
 	return ParseGetStatusResponse(rsp)
+}
+
+// ListStoragesWithResponse List storages
+//
+// A storage resource: how some storage is reached.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/storages (the `ListStorages` operationId).
+func (c *ClientWithResponses) ListStoragesWithResponse(ctx context.Context, params *ListStoragesParams, reqEditors ...RequestEditorFn) (*ListStoragesResponse, error) {
+	rsp, err := c.ListStorages(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListStoragesResponse(rsp)
+}
+
+// CreateStorageWithBodyWithResponse Create a storage
+//
+// A storage resource: how some storage is reached.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/storages (the `CreateStorage` operationId).
+func (c *ClientWithResponses) CreateStorageWithBodyWithResponse(ctx context.Context, params *CreateStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateStorageResponse, error) {
+	rsp, err := c.CreateStorageWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateStorageResponse(rsp)
+}
+
+// CreateStorageWithResponse Create a storage
+//
+// A storage resource: how some storage is reached.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/storages (the `CreateStorage` operationId).
+func (c *ClientWithResponses) CreateStorageWithResponse(ctx context.Context, params *CreateStorageParams, body CreateStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateStorageResponse, error) {
+	rsp, err := c.CreateStorage(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateStorageResponse(rsp)
+}
+
+// DeleteStorageWithResponse Delete a storage
+//
+// The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/storages/{name} (the `DeleteStorage` operationId).
+func (c *ClientWithResponses) DeleteStorageWithResponse(ctx context.Context, name string, params *DeleteStorageParams, reqEditors ...RequestEditorFn) (*DeleteStorageResponse, error) {
+	rsp, err := c.DeleteStorage(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteStorageResponse(rsp)
+}
+
+// GetStorageWithResponse Get a storage, by name or id
+//
+// A storage resource: how some storage is reached.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/storages/{name} (the `GetStorage` operationId).
+func (c *ClientWithResponses) GetStorageWithResponse(ctx context.Context, name string, params *GetStorageParams, reqEditors ...RequestEditorFn) (*GetStorageResponse, error) {
+	rsp, err := c.GetStorage(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetStorageResponse(rsp)
+}
+
+// UpdateStorageWithBodyWithResponse Change labels and spec of a storage
+//
+// A storage resource: how some storage is reached.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
+func (c *ClientWithResponses) UpdateStorageWithBodyWithResponse(ctx context.Context, name string, params *UpdateStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateStorageResponse, error) {
+	rsp, err := c.UpdateStorageWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateStorageResponse(rsp)
+}
+
+// UpdateStorageWithResponse Change labels and spec of a storage
+//
+// A storage resource: how some storage is reached.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
+func (c *ClientWithResponses) UpdateStorageWithResponse(ctx context.Context, name string, params *UpdateStorageParams, body UpdateStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateStorageResponse, error) {
+	rsp, err := c.UpdateStorage(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateStorageResponse(rsp)
+}
+
+// UpdateStorageWithApplicationMergePatchPlusJSONBodyWithResponse Change labels and spec of a storage
+//
+// A storage resource: how some storage is reached.
+//
+// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
+func (c *ClientWithResponses) UpdateStorageWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, name string, params *UpdateStorageParams, body UpdateStorageApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateStorageResponse, error) {
+	rsp, err := c.UpdateStorageWithApplicationMergePatchPlusJSONBody(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateStorageResponse(rsp)
+}
+
+// ReplaceStorageWithBodyWithResponse Replace labels and spec of a storage
+//
+// A storage resource: how some storage is reached.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/storages/{name} (the `ReplaceStorage` operationId).
+func (c *ClientWithResponses) ReplaceStorageWithBodyWithResponse(ctx context.Context, name string, params *ReplaceStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceStorageResponse, error) {
+	rsp, err := c.ReplaceStorageWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceStorageResponse(rsp)
+}
+
+// ReplaceStorageWithResponse Replace labels and spec of a storage
+//
+// A storage resource: how some storage is reached.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/storages/{name} (the `ReplaceStorage` operationId).
+func (c *ClientWithResponses) ReplaceStorageWithResponse(ctx context.Context, name string, params *ReplaceStorageParams, body ReplaceStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceStorageResponse, error) {
+	rsp, err := c.ReplaceStorage(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceStorageResponse(rsp)
 }
 
 // ListAllSubnetsWithResponse List subnets of all projects
@@ -22866,6 +29943,21 @@ func (c *ClientWithResponses) ListAllVmsWithResponse(ctx context.Context, params
 		return nil, err
 	}
 	return ParseListAllVmsResponse(rsp)
+}
+
+// ListAllVolumesWithResponse List volumes of all projects
+//
+// A virtual disk.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/volumes (the `ListAllVolumes` operationId).
+func (c *ClientWithResponses) ListAllVolumesWithResponse(ctx context.Context, params *ListAllVolumesParams, reqEditors ...RequestEditorFn) (*ListAllVolumesResponse, error) {
+	rsp, err := c.ListAllVolumes(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAllVolumesResponse(rsp)
 }
 
 // WatchWithResponse Watch records
@@ -23009,6 +30101,72 @@ func ParseRenewCertificateResponse(rsp *http.Response) (*RenewCertificateRespons
 	return response, nil
 }
 
+// ParseListAllAllocationsResponse parses an HTTP response from a ListAllAllocationsWithResponse call
+func ParseListAllAllocationsResponse(rsp *http.Response) (*ListAllAllocationsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAllAllocationsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AllocationList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListAllAttachmentsResponse parses an HTTP response from a ListAllAttachmentsWithResponse call
+func ParseListAllAttachmentsResponse(rsp *http.Response) (*ListAllAttachmentsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAllAttachmentsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AttachmentList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListAllClaimsResponse parses an HTTP response from a ListAllClaimsWithResponse call
 func ParseListAllClaimsResponse(rsp *http.Response) (*ListAllClaimsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -23037,6 +30195,390 @@ func ParseListAllClaimsResponse(rsp *http.Response) (*ListAllClaimsResponse, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseListDatastoresResponse parses an HTTP response from a ListDatastoresWithResponse call
+func ParseListDatastoresResponse(rsp *http.Response) (*ListDatastoresResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListDatastoresResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DatastoreList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateDatastoreResponse parses an HTTP response from a CreateDatastoreWithResponse call
+func ParseCreateDatastoreResponse(rsp *http.Response) (*CreateDatastoreResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateDatastoreResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Datastore
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CreateDatastoreResponse201Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteDatastoreResponse parses an HTTP response from a DeleteDatastoreWithResponse call
+func ParseDeleteDatastoreResponse(rsp *http.Response) (*DeleteDatastoreResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteDatastoreResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Datastore
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers DeleteDatastoreResponse202Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetDatastoreResponse parses an HTTP response from a GetDatastoreWithResponse call
+func ParseGetDatastoreResponse(rsp *http.Response) (*GetDatastoreResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetDatastoreResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Datastore
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetDatastoreResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateDatastoreResponse parses an HTTP response from a UpdateDatastoreWithResponse call
+func ParseUpdateDatastoreResponse(rsp *http.Response) (*UpdateDatastoreResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateDatastoreResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Datastore
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers UpdateDatastoreResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseReplaceDatastoreResponse parses an HTTP response from a ReplaceDatastoreWithResponse call
+func ParseReplaceDatastoreResponse(rsp *http.Response) (*ReplaceDatastoreResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplaceDatastoreResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Datastore
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ReplaceDatastoreResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListDevicesResponse parses an HTTP response from a ListDevicesWithResponse call
+func ParseListDevicesResponse(rsp *http.Response) (*ListDevicesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListDevicesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeviceList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetDeviceResponse parses an HTTP response from a GetDeviceWithResponse call
+func ParseGetDeviceResponse(rsp *http.Response) (*GetDeviceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetDeviceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Device
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetDeviceResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil
@@ -23366,6 +30908,92 @@ func ParseReplaceHostResponse(rsp *http.Response) (*ReplaceHostResponse, error) 
 	switch {
 	case rsp.StatusCode == 200:
 		var headers ReplaceHostResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListImagecopiesResponse parses an HTTP response from a ListImagecopiesWithResponse call
+func ParseListImagecopiesResponse(rsp *http.Response) (*ListImagecopiesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListImagecopiesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ImageCopyList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetImagecopyResponse parses an HTTP response from a GetImagecopyWithResponse call
+func ParseGetImagecopyResponse(rsp *http.Response) (*GetImagecopyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetImagecopyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ImageCopy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetImagecopyResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -24173,6 +31801,178 @@ func ParseReplaceProjectResponse(rsp *http.Response) (*ReplaceProjectResponse, e
 	return response, nil
 }
 
+// ParseListAllocationsResponse parses an HTTP response from a ListAllocationsWithResponse call
+func ParseListAllocationsResponse(rsp *http.Response) (*ListAllocationsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAllocationsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AllocationList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetAllocationResponse parses an HTTP response from a GetAllocationWithResponse call
+func ParseGetAllocationResponse(rsp *http.Response) (*GetAllocationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAllocationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Allocation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetAllocationResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListAttachmentsResponse parses an HTTP response from a ListAttachmentsWithResponse call
+func ParseListAttachmentsResponse(rsp *http.Response) (*ListAttachmentsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAttachmentsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AttachmentList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetAttachmentResponse parses an HTTP response from a GetAttachmentWithResponse call
+func ParseGetAttachmentResponse(rsp *http.Response) (*GetAttachmentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAttachmentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Attachment
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetAttachmentResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseListClaimsResponse parses an HTTP response from a ListClaimsWithResponse call
 func ParseListClaimsResponse(rsp *http.Response) (*ListClaimsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -24657,7 +32457,7 @@ func ParseUploadImageResponse(rsp *http.Response) (*UploadImageResponse, error) 
 	}
 
 	switch {
-	case rsp.StatusCode == 200:
+	case rsp.StatusCode == 202:
 		break // No content-type
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
@@ -25175,15 +32975,15 @@ func ParseOperationCancelResponse(rsp *http.Response) (*OperationCancelResponse,
 	return response, nil
 }
 
-// ParseOperationProgressResponse parses an HTTP response from a OperationProgressWithResponse call
-func ParseOperationProgressResponse(rsp *http.Response) (*OperationProgressResponse, error) {
+// ParseGetOperationProgressResponse parses an HTTP response from a GetOperationProgressWithResponse call
+func ParseGetOperationProgressResponse(rsp *http.Response) (*GetOperationProgressResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &OperationProgressResponse{
+	response := &GetOperationProgressResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -26502,6 +34302,304 @@ func ParseVncVMResponse(rsp *http.Response) (*VncVMResponse, error) {
 	return response, nil
 }
 
+// ParseListVolumesResponse parses an HTTP response from a ListVolumesWithResponse call
+func ParseListVolumesResponse(rsp *http.Response) (*ListVolumesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListVolumesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest VolumeList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateVolumeResponse parses an HTTP response from a CreateVolumeWithResponse call
+func ParseCreateVolumeResponse(rsp *http.Response) (*CreateVolumeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateVolumeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Volume
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CreateVolumeResponse201Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteVolumeResponse parses an HTTP response from a DeleteVolumeWithResponse call
+func ParseDeleteVolumeResponse(rsp *http.Response) (*DeleteVolumeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteVolumeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Volume
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers DeleteVolumeResponse202Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetVolumeResponse parses an HTTP response from a GetVolumeWithResponse call
+func ParseGetVolumeResponse(rsp *http.Response) (*GetVolumeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetVolumeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Volume
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetVolumeResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateVolumeResponse parses an HTTP response from a UpdateVolumeWithResponse call
+func ParseUpdateVolumeResponse(rsp *http.Response) (*UpdateVolumeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateVolumeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Volume
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers UpdateVolumeResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseReplaceVolumeResponse parses an HTTP response from a ReplaceVolumeWithResponse call
+func ParseReplaceVolumeResponse(rsp *http.Response) (*ReplaceVolumeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplaceVolumeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Volume
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ReplaceVolumeResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseListZonesResponse parses an HTTP response from a ListZonesWithResponse call
 func ParseListZonesResponse(rsp *http.Response) (*ListZonesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -26616,6 +34714,304 @@ func ParseGetStatusResponse(rsp *http.Response) (*GetStatusResponse, error) {
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseListStoragesResponse parses an HTTP response from a ListStoragesWithResponse call
+func ParseListStoragesResponse(rsp *http.Response) (*ListStoragesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListStoragesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ResourceList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateStorageResponse parses an HTTP response from a CreateStorageWithResponse call
+func ParseCreateStorageResponse(rsp *http.Response) (*CreateStorageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateStorageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Resource
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CreateStorageResponse201Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteStorageResponse parses an HTTP response from a DeleteStorageWithResponse call
+func ParseDeleteStorageResponse(rsp *http.Response) (*DeleteStorageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteStorageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Resource
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers DeleteStorageResponse202Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers202 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetStorageResponse parses an HTTP response from a GetStorageWithResponse call
+func ParseGetStorageResponse(rsp *http.Response) (*GetStorageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetStorageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Resource
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetStorageResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateStorageResponse parses an HTTP response from a UpdateStorageWithResponse call
+func ParseUpdateStorageResponse(rsp *http.Response) (*UpdateStorageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateStorageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Resource
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers UpdateStorageResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseReplaceStorageResponse parses an HTTP response from a ReplaceStorageWithResponse call
+func ParseReplaceStorageResponse(rsp *http.Response) (*ReplaceStorageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplaceStorageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Resource
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ReplaceStorageResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil
@@ -26842,6 +35238,39 @@ func ParseListAllVmsResponse(rsp *http.Response) (*ListAllVmsResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest VMList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListAllVolumesResponse parses an HTTP response from a ListAllVolumesWithResponse call
+func ParseListAllVolumesResponse(rsp *http.Response) (*ListAllVolumesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAllVolumesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest VolumeList
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -81,7 +81,10 @@ func (c *config) startDaemon(ctx context.Context) error {
 		if err := c.ready(ctx); err == nil {
 			return nil
 		} else if ctx.Err() != nil {
-			return fault.New(fault.Unavailable, "wait for the daemon: %w; its log is %s", err, c.logFile())
+			// A start that failed leaves nothing running; what it began, the next one finds.
+			_ = cmd.Process.Kill()
+			<-ended
+			return fault.New(fault.Unavailable, "the daemon was not ready in time (%w) and was ended; it last said: %s", err, lastWords(c.logFile(), begin))
 		}
 		select {
 		case <-ended:

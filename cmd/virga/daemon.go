@@ -67,6 +67,7 @@ func serve(ctx context.Context, c *config) error {
 	defer cancel(nil)
 	ledger := store.NewLedger()
 	var issue ca.Issue
+	started := func() error { return answerReady(ctx, c) }
 	if c.Server == "yes" {
 		s, err := startServer(ctx, c, ledger)
 		if err != nil {
@@ -75,6 +76,7 @@ func serve(ctx context.Context, c *config) error {
 		}
 		defer s.close()
 		defer cancel(nil)
+		started = func() error { s.ready.Store(true); return nil }
 		issue = func(_ context.Context, key crypto.Signer) ([]byte, error) {
 			return s.authority.IssueHost(key.Public(), c.HostID)
 		}
@@ -94,11 +96,9 @@ func serve(ctx context.Context, c *config) error {
 		return err
 	}
 	defer a.close()
-	if c.Server != "yes" {
-		if err := answerReady(ctx, c); err != nil {
-			cancel(err)
-			return err
-		}
+	if err := started(); err != nil {
+		cancel(err)
+		return err
 	}
 	slog.Info("virga is ready", "host", c.Name, "id", c.HostID, "version", version)
 	<-ctx.Done()

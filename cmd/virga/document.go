@@ -42,8 +42,12 @@ func documentCommand() *cobra.Command {
 
 // documented is the API of a server that has no state: its routes alone.
 func documented() *httpapi.API {
-	l := store.NewLedger()
-	s := &server{c: &config{}, rights: newServerRights(l)}
+	empty, err := os.MkdirTemp("", "virga-document-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(empty)
+	s := &server{c: &config{state: empty, run: empty}, rights: newServerRights(store.NewLedger())}
 	s.db = store.NewDB(memory.New(), catalog())
 	s.led = s.db
 	if err := s.wire(); err != nil {

@@ -9,16 +9,13 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 )
 
-// CancelRequest asks for an operation to be undone.
-type CancelRequest struct{}
-
 // registerOperations offers operations: to look at, and to cancel while that is possible.
 func registerOperations(a *httpapi.API, specs *store.SpecWriter[operation.Spec, operation.Status], runner *operation.Runner) {
 	httpapi.Register(a, operation.Operations, httpapi.Routes[operation.Spec, operation.Status]{
 		Ready: func(o *operation.Operation) (bool, error) { return operation.Outcome(o) },
 	})
 	httpapi.Action(a, operation.Operations, httpapi.Act{Name: "cancel", Summary: "Undo an operation that has not passed its point of no return"},
-		func(_ context.Context, c *httpapi.Call, o *operation.Operation, _ *CancelRequest) (*operation.Operation, error) {
+		func(_ context.Context, c *httpapi.Call, o *operation.Operation, _ *operation.CancelRequest) (*operation.Operation, error) {
 			return o, operation.Cancel(c.Batch, specs, o)
 		})
 	httpapi.Handle(a, httpapi.Op{
@@ -35,7 +32,8 @@ func registerOperations(a *httpapi.API, specs *store.SpecWriter[operation.Spec, 
 }
 
 type progressIn struct {
-	Name string `path:"name" doc:"The name or the id."`
+	Project string `path:"project" doc:"The name of the project."`
+	Name    string `path:"name" doc:"The name or the id."`
 }
 
 type progressOut struct{ Body operation.Progress }

@@ -77,7 +77,11 @@ func (s *server) handler() http.Handler {
 		}
 		return remote.HostScope(s.db.Catalog(), caller.Host, s.db.View), nil
 	})))
-	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) {
+		if !s.ready.Load() {
+			httpapi.Fail(w, r, fault.New(fault.Unavailable, "this host's agent is still starting; ask again in a moment"))
+		}
+	})
 	mux.Handle("/", s.api)
 	return mux
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/virga-cloud/virga/cluster/placement"
@@ -54,38 +55,43 @@ type server struct {
 	central   *ovn.Central
 	north     *ovn.Northbound
 	api       *httpapi.API
+	ready     atomic.Bool // the host's own agent works too
+	end       context.CancelFunc
 	tasks     sync.WaitGroup
 }
 
 // startServer opens the state and starts everything that a server does; it returns when the API
 // answers. Ctx ends it; then close waits.
 func startServer(ctx context.Context, c *config, l *store.Ledger) (*server, error) {
-	s := &server{c: c, rights: newServerRights(l)}
-	var err error
-	if s.authority, err = ca.Open(c.in("ca"), ca.Options{}); err != nil {
-		return nil, err
-	}
-	if s.keeper, err = s.certificate(ctx); err != nil {
-		return nil, err
-	}
-	if s.store, err = etcd.Open(ctx, etcd.Config{Dir: c.in("store"), Run: c.run}); err != nil {
-		return nil, err
-	}
-	if s.leader, err = s.store.Lead(ctx, "server"); err != nil {
-		s.store.Close()
-		return nil, err
-	}
-	s.db = store.NewDB(s.store, catalog())
-	s.led = &store.DB{View: s.db.View, Now: s.db.Now, Fence: s.leader.Fence}
-	if err := s.wire(); err != nil {
-		s.close()
-		return nil, err
-	}
-	if err := s.begin(ctx, l); err != nil {
+	ctx, end := context.WithCancel(ctx)
+	s := &server{c: c, rights: newServerRights(l), end: end}
+	if err := s.start(ctx, l); err != nil {
 		s.close()
 		return nil, err
 	}
 	return s, nil
+}
+
+func (s *server) start(ctx context.Context, l *store.Ledger) (err error) {
+	c := s.c
+	if s.authority, err = ca.Open(c.in("ca"), ca.Options{}); err != nil {
+		return err
+	}
+	if s.keeper, err = s.certificate(ctx); err != nil {
+		return err
+	}
+	if s.store, err = etcd.Open(ctx, etcd.Config{Dir: c.in("store"), Run: c.run}); err != nil {
+		return err
+	}
+	if s.leader, err = s.store.Lead(ctx, "server"); err != nil {
+		return err
+	}
+	s.db = store.NewDB(s.store, catalog())
+	s.led = &store.DB{View: s.db.View, Now: s.db.Now, Fence: s.leader.Fence}
+	if err := s.wire(); err != nil {
+		return err
+	}
+	return s.begin(ctx, l)
 }
 
 // certificate keeps the server's own certificate; it names every address of this machine.
@@ -294,10 +300,13 @@ func listenUnix(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// close waits for everything and closes the state. Ctx has ended.
+// close ends everything, waits for it, and closes the state. It also ends what a failed start has begun.
 func (s *server) close() {
+	s.end()
 	s.tasks.Wait()
-	s.store.Close()
+	if s.store != nil {
+		s.store.Close()
+	}
 }
 
 // quota holds a project to its limits.

@@ -68,3 +68,6 @@ func Cancel(b *store.Batch, w *store.SpecWriter[Spec, Status], o *Operation) err
 	w.Set(b, o, func(s *Spec) { s.Cancel = "yes" })
 	return nil
 }
+
+// CancelRequest is the body of the request to cancel; it says nothing more.
+type CancelRequest struct{}

@@ -58,9 +58,11 @@ func (c *Call) Note(verb string, about *resource.Meta) {
 }
 
 // attempts is how often a commit is built anew before its caller is told of the race.
-const attempts = 5
+const attempts = 10
 
 // commit runs build and commits what it wrote; it begins anew when somebody was faster, unless once.
+// That something exists already is a race too: what build chose (an address) is chosen anew, and a
+// name that is really taken is refused by build, in better words.
 func (a *API) commit(ctx context.Context, c *Call, once bool, build func() error) error {
 	for n := 1; ; n++ {
 		c.Snapshot, c.Batch = a.DB.Snapshot(), a.DB.Begin()
@@ -68,7 +70,7 @@ func (a *API) commit(ctx context.Context, c *Call, once bool, build func() error
 			return err
 		}
 		err := a.DB.Commit(ctx, c.Batch)
-		if !fault.Is(err, fault.Conflict) || once || n == attempts {
+		if raced := fault.Is(err, fault.Conflict) || fault.Is(err, fault.Exists); !raced || once || n == attempts {
 			return err
 		}
 		// The loser's picture may be older than the winner's write: a linearizable empty commit tells how far to wait.

@@ -105,13 +105,13 @@ func Explain(vm string, refused []Refusal) error {
 	if len(refused) == 0 {
 		return fault.New(fault.Unavailable, "no host for %s: the cloud has no host yet; wait for one, or add one with virga join", vm)
 	}
-	kind := fault.Precondition
+	kind, advice := fault.Precondition, "virga host list shows the hosts; mend what is named here, or add a host"
 	var words []string
 	for _, r := range refused {
 		if r.Full {
-			kind = fault.Exhausted
+			kind, advice = fault.Exhausted, "stop or shrink a machine, or add a host"
 		}
 		words = append(words, r.Host+": "+r.Reason)
 	}
-	return fault.New(kind, "no host can take %s (%s); stop or shrink a machine, or add a host", vm, strings.Join(words, "; "))
+	return fault.New(kind, "no host can take %s (%s); %s", vm, strings.Join(words, "; "), advice)
 }

@@ -115,7 +115,7 @@ func (a *agent) wire(l *store.Ledger) error {
 	slog.Info("control groups", "found", why)
 	var err error
 	if a.guests, err = qemu.New(qemu.Config{
-		RunDir: filepath.Join(a.c.run, "vm"), Groups: groups, GroupPrefix: "virga-", Dial: a.dialTarget,
+		RunDir: filepath.Join(a.c.run, "vm"), Binary: a.c.QEMU, Groups: groups, GroupPrefix: "virga-", Dial: a.dialTarget,
 		Changed: func(id resource.ID) { a.runner.Wake(compute.Instances.Kind, id) },
 	}); err != nil {
 		return err
@@ -124,7 +124,7 @@ func (a *agent) wire(l *store.Ledger) error {
 		return err
 	}
 	a.names, a.facts = dns.New(nil), metadata.New(a.guest)
-	machine := probe.ThisMachine("", a.c.state)
+	machine := probe.ThisMachine(a.c.QEMU, a.c.state)
 	a.minder = computehost.NewKeeper(a.db, a.c.HostID, store.Statuses(l, compute.Instances, "agent"), a.guests,
 		computehost.InstanceOptions{Profile: a.profile})
 	a.sweeper = computehost.NewSweeper(a.db, a.c.HostID, a.guests, a.hearing)

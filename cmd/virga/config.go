@@ -33,6 +33,8 @@ type config struct {
 	OVNRemote string `json:"ovnRemote,omitempty"`
 	// Uplink is the card that the overlay takes over in the user-space datapath; empty: none.
 	Uplink string `json:"uplink,omitempty"`
+	// QEMU is the emulator's name or path; empty: qemu-system-x86_64.
+	QEMU string `json:"qemu,omitempty"`
 	// HostID is who this host is; empty until it has joined.
 	HostID resource.ID `json:"hostID,omitempty"`
 

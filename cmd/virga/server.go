@@ -96,8 +96,11 @@ func (s *server) start(ctx context.Context, l *store.Ledger) (err error) {
 
 // certificate keeps the server's own certificate; it names every address of this machine.
 func (s *server) certificate(ctx context.Context) (*ca.Keeper, error) {
-	names := []string{ca.ServerName, "localhost", "127.0.0.1", "::1", s.c.Address, s.c.Name}
-	fits := func(leaf *x509.Certificate) bool { return leaf.VerifyHostname(s.c.Address) == nil }
+	reached, _, _ := net.SplitHostPort(s.c.Servers[0])
+	names := []string{ca.ServerName, "localhost", "127.0.0.1", "::1", s.c.Address, reached, s.c.Name}
+	fits := func(leaf *x509.Certificate) bool {
+		return leaf.VerifyHostname(s.c.Address) == nil && leaf.VerifyHostname(reached) == nil
+	}
 	k, err := ca.NewKeeper(s.c.in("ca/server"), time.Now, func(_ context.Context, key crypto.Signer) ([]byte, error) {
 		return s.authority.IssueServer(key.Public(), names...)
 	}, fits)

@@ -54,6 +54,7 @@ func (f *folders) resolve(cmd *cobra.Command) error {
 type hostFlags struct {
 	folders
 	name, address, listen, uplink string
+	qemu                          string
 	agentPort, ovnPort            int
 }
 
@@ -62,6 +63,7 @@ func (h *hostFlags) flags(cmd *cobra.Command, server bool) {
 	cmd.Flags().StringVar(&h.name, "name", "", "name of this host in the cloud (default: the machine's name)")
 	cmd.Flags().StringVar(&h.address, "address", "", "address of this host for the others (default: the first that fits)")
 	cmd.Flags().StringVar(&h.uplink, "uplink", "", "card that the overlay takes over where the switch works in user space")
+	cmd.Flags().StringVar(&h.qemu, "qemu", "", "emulator of this host, by name or path (default: qemu-system-x86_64)")
 	cmd.Flags().IntVar(&h.agentPort, "agent-port", 7444, "port of this host's agent")
 	if server {
 		cmd.Flags().StringVar(&h.listen, "listen", ":7443", "address of the HTTPS API")
@@ -82,6 +84,7 @@ func (h *hostFlags) apply(c *config, cmd *cobra.Command) {
 	set(&c.Name, "name", h.name, hostName())
 	set(&c.Address, "address", h.address, ownAddress())
 	set(&c.Uplink, "uplink", h.uplink, "")
+	set(&c.QEMU, "qemu", h.qemu, "")
 	if cmd.Flags().Changed("agent-port") || c.AgentPort == 0 {
 		c.AgentPort = h.agentPort
 	}
@@ -126,11 +129,14 @@ func up(ctx context.Context, cmd *cobra.Command, h *hostFlags) error {
 		if cmd.Flags().Changed("ovn-port") || c.OVNPort == 0 {
 			c.OVNPort = h.ovnPort
 		}
-		_, port, err := net.SplitHostPort(c.Listen)
+		address, port, err := net.SplitHostPort(c.Listen)
 		if _, bad := strconv.Atoi(port); err != nil || bad != nil {
 			return fault.New(fault.Invalid, "--listen %q is no address and port, like :7443 or 192.0.2.10:7443", c.Listen)
 		}
-		c.Servers = []string{net.JoinHostPort(c.Address, port)}
+		if ip := net.ParseIP(address); ip == nil || ip.IsUnspecified() {
+			address = c.Address
+		}
+		c.Servers = []string{net.JoinHostPort(address, port)}
 	}
 	if err := c.save(); err != nil {
 		return err

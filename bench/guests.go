@@ -68,4 +68,3 @@ func (c *cloud) takeOver(pids map[string]int64) float64 {
 	}
 	return took
 }
-

@@ -154,4 +154,3 @@ func (r *replica) says(what string) time.Time {
 	}
 	return time.Now()
 }
-

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/lab"
 )
 
@@ -72,7 +71,7 @@ func (c *cloud) total() int {
 
 // creates makes n machines by so many clients at once, and gives how long each request took, in ms,
 // and how many were made a second.
-func (c *cloud) creates(prefix string, n, clients int, in compute.VMInput) (each []float64, perSecond float64) {
+func (c *cloud) creates(prefix string, n, clients int, in request) (each []float64, perSecond float64) {
 	c.Helper()
 	var next atomic.Int64
 	var wg sync.WaitGroup

@@ -60,6 +60,9 @@ func TestAMigrationSurvivesKills(t *testing.T) {
 		}
 		g.Close()
 	}
+	if t.Failed() || testing.Verbose() {
+		t.Log(h.Must("operation", "list"))
+	}
 	b := h.Guest("b")
 	b.Must(boot, "ping -c 3 -W 2 "+addressA)
 }

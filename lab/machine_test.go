@@ -15,7 +15,7 @@ func TestAMachineLives(t *testing.T) {
 	h.ImportTiny()
 	h.Must("vm", "create", "web", "--image", "tiny", "--memory", "128MiB", "--wait")
 	g := h.Guest("web")
-	address := g.Wait(boot, `VIRGA-READY web (10\.20\.\S+)`)[1]
+	address := g.Wait(boot, `VIRGA-READY web (10\.20\.\d+\.\d+)\n`)[1]
 	t.Log("the guest is up at", address)
 
 	if out := h.Must("vm", "show", "web"); !strings.Contains(out, address) {

@@ -30,8 +30,8 @@ func twoHosts(t *testing.T) (c *Cloud, a, b *Guest, addressA, addressB string) {
 		t.Fatalf("both machines are on %s; placement spreads them", h.on("a"))
 	}
 	a, b = h.Guest("a"), h.Guest("b")
-	addressA = a.Wait(boot, `VIRGA-READY a (10\.20\.\S+)`)[1]
-	addressB = b.Wait(boot, `VIRGA-READY b (10\.20\.\S+)`)[1]
+	addressA = a.Wait(boot, `VIRGA-READY a (10\.20\.\d+\.\d+)\n`)[1]
+	addressB = b.Wait(boot, `VIRGA-READY b (10\.20\.\d+\.\d+)\n`)[1]
 	return c, a, b, addressA, addressB
 }
 

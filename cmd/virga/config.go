@@ -11,6 +11,7 @@ import (
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/identity/ca"
 )
 
 // config is what a host remembers between starts. It lies in the state folder.
@@ -66,25 +67,7 @@ func (c *config) save() error {
 		return fault.New(fault.Internal, "make the state folder: %w", err)
 	}
 	data, _ := json.MarshalIndent(c, "", "  ")
-	return writeFile(c.path(), append(data, '\n'), 0o600)
-}
-
-// writeFile replaces a file so that a power cut leaves the old or the new one whole.
-func writeFile(path string, data []byte, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return fault.New(fault.Internal, "write %s: %w", path, err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fault.New(fault.Internal, "write %s: %w", path, err)
-	}
-	return nil
+	return ca.WriteFile(c.path(), append(data, '\n'), 0o600)
 }
 
 // ownAddress is the address of this machine that others are likely to reach: the first that is

@@ -218,7 +218,7 @@ func (s *server) sweepKeys(ctx context.Context) {
 // seed makes what a new cloud begins with.
 func (s *server) seed(ctx context.Context) error {
 	err := identity.Seed(ctx, s.db, s.rights.identity, func(secret string) error {
-		return writeFile(s.c.in("admin.token"), []byte(secret+"\n"), 0o600)
+		return ca.WriteFile(s.c.in("admin.token"), []byte(secret+"\n"), 0o600)
 	})
 	if err != nil {
 		return err

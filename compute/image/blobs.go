@@ -117,7 +117,7 @@ func (s *Blobs) keep(ctx context.Context, file string) (digest string, size int6
 		err = errors.Join(f.Chmod(0o444), f.Sync(), f.Close())
 	}
 	if err == nil {
-		err = os.Rename(file, path)
+		err = errors.Join(os.Rename(file, path), syncFolder(filepath.Dir(path))) // the record says ready next
 	}
 	if err != nil {
 		return "", 0, fault.New(fault.Internal, "keep image content %s: %w", digest, err)
@@ -175,4 +175,13 @@ func (i *interruptible) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return i.r.Read(p)
+}
+
+// syncFolder makes new names in a folder outlive a power cut.
+func syncFolder(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

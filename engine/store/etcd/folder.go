@@ -65,7 +65,7 @@ func checkFormat(dir string) error {
 	path := filepath.Join(dir, "format")
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		if err := os.WriteFile(path, fmt.Appendln(nil, Format), 0o600); err != nil {
+		if err := mark(path); err != nil {
 			return fault.New(fault.Internal, "mark the state folder: %w", err)
 		}
 		return nil
@@ -81,4 +81,26 @@ func checkFormat(dir string) error {
 		return fault.New(fault.Precondition, "the state folder %s has format %d, written by a newer virga; this one reads up to %d: install the newer version", dir, n, Format)
 	}
 	return nil
+}
+
+// mark writes the format so that a power cut leaves either no file or a whole one: half a number
+// would make the next start refuse the folder.
+func mark(path string) error {
+	fresh := path + ".new"
+	f, err := os.OpenFile(fresh, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, Format)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

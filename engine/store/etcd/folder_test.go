@@ -48,6 +48,21 @@ func TestAFolderOfANewerVersionIsRefused(t *testing.T) {
 	}
 }
 
+func TestAPowerCutWhileAFolderIsMarkedDoesNotSpoilIt(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "format.new"), nil, 0o600); err != nil { // cut before the number
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := checkFormat(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "format.new")); !os.IsNotExist(err) {
+		t.Errorf("what was half written is still there: %v", err)
+	}
+}
+
 func TestRecordsAndRevisionsSurviveARestart(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(t.Context(), Config{Dir: dir})

@@ -62,7 +62,7 @@ func (s *Switch) setForwarding() error {
 	if old == "1" {
 		return nil
 	}
-	if err := os.WriteFile(s.config.state("ip_forward"), []byte(old), 0o600); err != nil {
+	if err := keep(s.config.state("ip_forward"), []byte(old)); err != nil {
 		return fault.New(fault.Unavailable, "remember %s: %w", forwarding, err)
 	}
 	_, err = sysctl(forwarding, "1")

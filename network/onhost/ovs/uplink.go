@@ -82,10 +82,23 @@ func (s *Switch) remember(nic netlink.Link) error {
 		t.Addresses = append(t.Addresses, a.IPNet.String())
 	}
 	data, _ := json.Marshal(t)
-	if err := os.WriteFile(s.config.state("uplink.json"), data, 0o600); err != nil {
+	if err := keep(s.config.state("uplink.json"), data); err != nil {
 		return fault.New(fault.Unavailable, "remember the addresses of %s: %w", t.NIC, err)
 	}
 	return nil
+}
+
+// keep writes a small file so that a power cut leaves the old or the new one whole.
+func keep(file string, data []byte) error {
+	fresh, err := os.OpenFile(file+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fresh.Write(data)
+	if err := errors.Join(err, fresh.Sync(), fresh.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
 }
 
 // moveAddresses moves IPv4 addresses with the routes that lie on them. Each address is on the new

@@ -112,6 +112,9 @@ func makeMarker(path string) (string, error) {
 	if err == nil {
 		err = os.Link(temp.Name(), filepath.Join(path, marker))
 	}
+	if err == nil {
+		err = syncFolder(path)
+	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", explain(err, "give folder %s an identity", path)
 	}

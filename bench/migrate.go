@@ -1,3 +1,136 @@
 package bench
 
-func migrate(p *Part) { p.Skip("not written yet") }
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/engine/operation"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/lab"
+)
+
+// migrate moves a guest of 256 MiB between two hosts that share a datastore, while another guest
+// pings it each 10 ms; and, in turns, a replica of it from one emulator to another by QMP alone.
+func migrate(p *Part) {
+	c := newCloud(p, 2)
+	c.shareFolder()
+	c.first.ImportTiny()
+	on := func(spec request, host string) request {
+		spec["host"], spec["disks"] = host, []compute.DiskInput{{Datastore: "shared"}}
+		return spec
+	}
+	c.create("pinger", on(tiny(128), "h2"))
+	pinger := c.instance(c.ready("pinger"))
+	c.booted(c.Hosts[1], pinger)
+	tap := c.tapOf(c.Hosts[1])
+	moving := on(tiny(256), "")
+	delete(moving, "host")
+	c.create("moving", moving)
+	i := c.instance(c.ready("moving"))
+	h := c.hostOf(i)
+	c.booted(h, i)
+
+	here := c.replicate(h, i, "bhere", "", nil)
+	there := c.replicate(h, i, "bthere", filepath.Join(here.dir, "disk.qcow2"), nil)
+	here.start()
+	here.says("VIRGA-READY")
+
+	m := moves{steps: map[string][]float64{}}
+	address := c.get("moving").Status.Addresses[0]
+	console := c.first.Guest("pinger")
+	console.Must(slow, "ping -c 3 -W 2 "+address)
+	for range rounds() {
+		c.moveOurs(&m, console, tap, address)
+		m.bare(p, here.moveTo(there))
+		here, there = there, here
+	}
+	m.report(p)
+}
+
+// moves are the samples of all rounds.
+type moves struct {
+	ours, byHand, ended, silence, stopped, inQEMU, lost []float64
+	steps                                               map[string][]float64
+	order                                               []string
+}
+
+func (m *moves) bare(p *Part, t handMove) {
+	m.byHand, m.stopped = append(m.byHand, ms(t.total)), append(m.stopped, ms(t.stopped))
+	p.Logf("by hand: %v, stopped for %v", t.total, t.stopped)
+}
+
+func (m *moves) report(p *Part) {
+	p.Add(Figure{What: "live migration: request to running on the target", Unit: "ms", Ours: Summarize(m.ours...), Bare: Summarize(m.byHand...), Target: &Target{Ratio: 1.15},
+		Note: "by hand: from the start of the target's emulator to the answer of cont, both on one host over a unix socket"})
+	p.Add(Figure{What: "live migration: the guest stands still", Unit: "ms", Ours: Summarize(m.silence...), Bare: Summarize(m.stopped...), Target: &Target{Difference: 30},
+		Note: "ours: the longest silence between two answers to pings; by hand: from QEMU's word STOP to its word RESUME"})
+	p.Add(Figure{What: "live migration: downtime that QEMU tells", Unit: "ms", Ours: Summarize(m.inQEMU...)})
+	p.Add(Figure{What: "live migration: pings lost, one each 10 ms", Unit: "pings", Ours: Summarize(m.lost...), Target: &Target{Most: 1}})
+	p.Add(Figure{What: "live migration: request to all cleaned up", Unit: "ms", Ours: Summarize(m.ended...)})
+	for _, step := range m.order {
+		p.Add(Figure{What: "  step " + step, Unit: "ms", Ours: Summarize(m.steps[step]...)})
+	}
+}
+
+// moveOurs moves the machine to the other host under ping.
+func (c *cloud) moveOurs(m *moves, console *lab.Guest, tap, address string) {
+	c.Helper()
+	from := c.hostOf(c.instance(c.get("moving")))
+	to := c.Hosts[0]
+	if from == to {
+		to = c.Hosts[1]
+	}
+	listener := c.listen(c.Hosts[1], tap)
+	console.Must(slow, "ping -i 0.01 "+address+" >/tmp/ping 2>&1 &")
+	time.Sleep(time.Second)
+	op := &operation.Operation{}
+	begun := time.Now()
+	c.ask("POST", machinesPath+"/moving/migrate", map[string]string{"host": to.Name}, op)
+	c.ask("GET", "/v1/projects/default/operations/"+string(op.ID)+"?wait=ready&timeout=2m", nil, op)
+	time.Sleep(time.Second)
+	console.Must(slow, "killall ping; true")
+	pings := listener.stop()
+	if pings.sent < 50 {
+		c.Fatalf("only %d pings were sent", pings.sent)
+	}
+
+	last := begun
+	for _, e := range op.Status.Journal {
+		if !slices.Contains(m.order, e.Step) {
+			m.order = append(m.order, e.Step)
+		}
+		m.steps[e.Step] = append(m.steps[e.Step], ms(e.At.Sub(last)))
+		if last = e.At; e.Step == "resume" {
+			m.ours = append(m.ours, ms(e.At.Sub(begun)))
+		}
+	}
+	m.ended = append(m.ended, ms(op.Status.EndedAt.Sub(begun)))
+	m.silence, m.lost = append(m.silence, ms(pings.silence)), append(m.lost, float64(pings.sent-pings.heard))
+	c.Logf("ours, %s to %s: %v, cleaned up after %v; %d pings sent, %d answered, longest silence %v", from.Name, to.Name,
+		m.ours[len(m.ours)-1], op.Status.EndedAt.Sub(begun), pings.sent, pings.heard, pings.silence)
+}
+
+func (c *cloud) hostOf(i *compute.Instance) *lab.Host {
+	c.Helper()
+	h := &host.Host{}
+	c.ask("GET", "/v1/hosts/"+string(i.Spec.HostID), nil, h)
+	for _, x := range c.Hosts {
+		if x.Name == h.Name {
+			return x
+		}
+	}
+	c.Fatalf("no host %s in the lab", h.Name)
+	return nil
+}
+
+// shareFolder makes a datastore that both hosts reach.
+func (c *cloud) shareFolder() {
+	c.Helper()
+	shared := filepath.Join(filepath.Dir(filepath.Dir(c.first.State)), "shared")
+	c.must(os.Mkdir(shared, 0o755))
+	c.first.Must("storage", "create", "shared", "--folder", shared, "--host", "h1", "--host", "h2")
+	c.first.Must("datastore", "create", "shared", "--storage", "shared", "--wait")
+}

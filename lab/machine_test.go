@@ -1,12 +1,37 @@
 package lab
 
 import (
+	"context"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/virga-cloud/virga/client"
 )
 
 const boot = 2 * time.Minute // a guest under software emulation, on a busy machine
+
+// screen opens a machine's screen by the API and gives the first words that VNC says.
+func (h *Host) screen(vm string) string {
+	t := h.cloud.t
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	conn, err := client.Connect(client.Options{Socket: filepath.Join(h.Run, "api.sock")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ws, err := conn.Dial(ctx, "/v1/projects/default/vms/"+vm+"/vnc", "binary")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.CloseNow()
+	_, words, err := ws.Read(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(words)
+}
 
 func TestAMachineLives(t *testing.T) {
 	c := New(t, 1)
@@ -48,6 +73,10 @@ func TestAMachineLives(t *testing.T) {
 	h.Must("vm", "screenshot", "web", "-f", h.Run+"/web.png")
 	if out := h.Must("vm", "log", "web"); !strings.Contains(out, "VIRGA-READY") {
 		t.Errorf("the log does not hold the guest's first line: %s", out)
+	}
+
+	if greeting := h.screen("web"); !strings.HasPrefix(greeting, "RFB 003.") {
+		t.Errorf("the screen greets with %q", greeting)
 	}
 
 	// Stop and start: a new boot, the same disk.

@@ -84,7 +84,7 @@ func (c *cloud) moveOurs(m *moves, console *lab.Guest, tap, address string) {
 		to = c.Hosts[1]
 	}
 	listener := c.listen(c.Hosts[1], tap)
-	console.Must(slow, "ping -i 0.01 "+address+" >/tmp/ping 2>&1 &")
+	console.Must(slow, "(ping -i 0.01 "+address+" >/tmp/ping 2>&1 &)")
 	time.Sleep(time.Second)
 	op := &operation.Operation{}
 	begun := time.Now()

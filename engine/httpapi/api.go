@@ -54,6 +54,7 @@ type API struct {
 
 	routes   []string
 	watching atomic.Int64 // how many watches run
+	heard    hearsay
 }
 
 // Routes lists what is served, as "METHOD /path".

@@ -155,8 +155,8 @@ func (s *stream) named() []resource.Kind {
 // begin tells what is there. These events have no id: a stream that breaks here begins anew.
 func (s *stream) begin(present []store.Entry, revision int64, listed bool) error {
 	for _, e := range present {
-		if ev := s.see(store.Event{Key: e.Key, Value: e.Value}, e.Revision); ev != nil {
-			if err := s.send("change", "", ev); err != nil {
+		if text := s.see(store.Event{Key: e.Key, Value: e.Value}, e.Revision); text != nil {
+			if err := s.send("change", "", text); err != nil {
 				return err
 			}
 		}
@@ -165,7 +165,7 @@ func (s *stream) begin(present []store.Entry, revision int64, listed bool) error
 	if listed {
 		word = "synced"
 	}
-	return s.send(word, id(revision), &WatchEvent{Revision: revision})
+	return s.send(word, id(revision), encoded(&WatchEvent{Revision: revision}))
 }
 
 func (s *stream) follow(ctx context.Context, changes store.Watch, told int64) {
@@ -176,7 +176,7 @@ func (s *stream) follow(ctx context.Context, changes store.Watch, told int64) {
 		case <-ctx.Done():
 			return
 		case <-beat.C:
-			if s.send("bookmark", id(told), &WatchEvent{Revision: told}) != nil {
+			if s.send("bookmark", id(told), encoded(&WatchEvent{Revision: told})) != nil {
 				return
 			}
 		case c, more := <-changes.Changes():
@@ -196,56 +196,45 @@ func (s *stream) follow(ctx context.Context, changes store.Watch, told int64) {
 // tell sends what one revision changed. Only its last event carries its revision as id, so that
 // a stream that breaks between two of them tells both again.
 func (s *stream) tell(c store.Changes, before int64) error {
-	var events []*WatchEvent
+	var events [][]byte
 	for _, e := range c.Events {
-		if ev := s.see(e, c.Revision); ev != nil {
-			events = append(events, ev)
+		if text := s.see(e, c.Revision); text != nil {
+			events = append(events, text)
 		}
 	}
-	for i, ev := range events {
+	for i, text := range events {
 		upTo := before
 		if i == len(events)-1 {
 			upTo = c.Revision
 		}
-		if err := s.send("change", id(upTo), ev); err != nil {
+		if err := s.send("change", id(upTo), text); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// see makes the event that this caller sees of a change; nil if it is none of theirs.
-func (s *stream) see(e store.Event, revision int64) *WatchEvent {
+// see writes the event that this caller sees of a change; nil if it is none of theirs.
+func (s *stream) see(e store.Event, revision int64) []byte {
 	k, ok := s.kinds[e.Key.Kind]
 	if !ok || s.project != "" && e.Key.Project != s.project {
 		return nil
 	}
-	ev := &WatchEvent{Revision: revision, Type: "put", Kind: e.Key.Kind}
-	value := e.Value
-	if value == nil {
-		ev.Type, value = "delete", e.Old
-	}
-	if value == nil {
+	if e.Value == nil && e.Old == nil {
 		if !s.caller.May(k.reading, e.Key.Project) {
 			return nil
 		}
-		ev.Object, _ = json.Marshal(e.Key)
-		return ev
+		return encoded(&WatchEvent{Revision: revision, Type: "delete", Kind: e.Key.Kind, Object: encoded(e.Key)})
 	}
-	x, err := k.Decode(value, revision)
-	if err != nil || !k.visible(s.caller, x) {
+	told := s.api.heard.of(k, e, revision)
+	if told.object == nil || !k.visible(s.caller, told.object) {
 		return nil
 	}
-	ev.Object, _ = json.Marshal(k.show(x))
-	return ev
+	return told.text
 }
 
 // send writes one event. A reader that does not read is waited for a little, then cut off.
-func (s *stream) send(event, id string, data any) error {
-	text, err := json.Marshal(data)
-	if err != nil {
-		return err
-	}
+func (s *stream) send(event, id string, text []byte) error {
 	if id != "" {
 		id = "id: " + id + "\n"
 	}
@@ -260,7 +249,7 @@ func (s *stream) end(err error) {
 	if err == nil {
 		err = fault.New(fault.Unavailable, "the watch ended; begin again from the last id")
 	}
-	_ = s.send("error", "", AsProblem(err))
+	_ = s.send("error", "", encoded(AsProblem(err)))
 }
 
 func id(revision int64) string { return strconv.FormatInt(revision, 10) }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 )
 
@@ -169,5 +170,28 @@ func TestAClientThatNeverReadsItsWatchIsCutOff(t *testing.T) {
 			t.Fatal("the watch that nobody reads is still there")
 		}
 		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func TestAThousandWatchersCostOneReadingOfAChange(t *testing.T) {
+	y := newToy(t)
+	read := 0
+	k := *y.kinds[boats.Kind]
+	k.show = func(x resource.Object) resource.Object { read++; return x }
+	value, _ := json.Marshal(&Boat{Meta: resource.Meta{Kind: boats.Kind, ID: "1", Name: "ann", Project: "a"}})
+	e := store.Event{Key: resource.Ref{Kind: boats.Kind, Project: "a", ID: "1"}, Value: value}
+	for range 1000 {
+		if s := (&stream{api: y.API, caller: people["member"], kinds: map[resource.Kind]*kindRoutes{boats.Kind: &k}}); s.see(e, 7) == nil {
+			t.Fatal("not told")
+		}
+	}
+	for revision := range int64(2 * remembered) {
+		y.heard.of(&k, e, 100+revision)
+	}
+	if read != 1+2*remembered || len(y.heard.told) > remembered {
+		t.Errorf("read %d times, %d are remembered", read, len(y.heard.told))
+	}
+	if s := (&stream{api: y.API, caller: people["host"], kinds: map[resource.Kind]*kindRoutes{boats.Kind: &k}}); s.see(e, 7) != nil {
+		t.Error("who may not read it was told")
 	}
 }

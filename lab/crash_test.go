@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/virga-cloud/virga/compute/image/debian"
 )
 
 // full reports whether the slow stories are wanted: make lab.
@@ -77,12 +79,34 @@ func field(text, word string) string {
 	return ""
 }
 
+// debianImage is the real cloud image: VIRGA_DEBIAN_IMAGE, or built once and kept in the cache.
+func debianImage(t *testing.T) string {
+	if file := os.Getenv("VIRGA_DEBIAN_IMAGE"); file != "" {
+		return file
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	file := filepath.Join(cache, "virga", "debian-12.qcow2")
+	if _, err := os.Stat(file); err == nil {
+		return file
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := debian.Build(t.Context(), file, debian.Options{}); err != nil {
+		t.Fatalf("build the Debian image: %v", err)
+	}
+	return file
+}
+
 // TestDebianTakesItsSeed boots the real cloud image; it takes minutes under software emulation.
 func TestDebianTakesItsSeed(t *testing.T) {
-	image := os.Getenv("VIRGA_DEBIAN_IMAGE")
-	if !full() || image == "" {
-		t.Skip("slow: VIRGA_LAB=full and VIRGA_DEBIAN_IMAGE=FILE, as make lab sets them")
+	if !full() {
+		t.Skip("slow: make lab sets VIRGA_LAB=full")
 	}
+	image := debianImage(t)
 	c := New(t, 1)
 	c.Start()
 	h := c.Hosts[0]

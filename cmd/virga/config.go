@@ -66,8 +66,13 @@ func (c *config) save() error {
 	if err := os.MkdirAll(c.state, 0o711); err != nil {
 		return fault.New(fault.Internal, "make the state folder: %w", err)
 	}
+	return ca.WriteFile(c.path(), []byte(c.text()+"\n"), 0o600)
+}
+
+// text is the config as it is kept.
+func (c *config) text() string {
 	data, _ := json.MarshalIndent(c, "", "  ")
-	return ca.WriteFile(c.path(), append(data, '\n'), 0o600)
+	return string(data)
 }
 
 // ownAddress is the address of this machine that others are likely to reach: the first that is

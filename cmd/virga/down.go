@@ -51,7 +51,7 @@ func down(cmd *cobra.Command, f *folders, all, force bool) error {
 		return err
 	}
 	if !found {
-		fmt.Fprintln(cmd.OutOrStdout(), "Nothing of Virga is here.")
+		fmt.Fprintf(cmd.OutOrStdout(), "Nothing of Virga is in %s; another state folder is named by --state.\n", c.state)
 		return nil
 	}
 	stopped, err := c.stopDaemon(20 * time.Second)

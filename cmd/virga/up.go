@@ -90,6 +90,29 @@ func (h *hostFlags) apply(c *config, cmd *cobra.Command) {
 	}
 }
 
+// fill is apply, and on a server where the API listens and is reached.
+func (h *hostFlags) fill(c *config, cmd *cobra.Command) error {
+	h.apply(c, cmd)
+	if c.Server != "yes" {
+		return nil
+	}
+	if cmd.Flags().Changed("listen") || c.Listen == "" {
+		c.Listen = h.listen
+	}
+	if cmd.Flags().Changed("ovn-port") || c.OVNPort == 0 {
+		c.OVNPort = h.ovnPort
+	}
+	address, port, err := net.SplitHostPort(c.Listen)
+	if _, bad := strconv.Atoi(port); err != nil || bad != nil {
+		return fault.New(fault.Invalid, "--listen %q is no address and port, like :7443 or 192.0.2.10:7443", c.Listen)
+	}
+	if ip := net.ParseIP(address); ip == nil || ip.IsUnspecified() {
+		address = c.Address
+	}
+	c.Servers = []string{net.JoinHostPort(address, port)}
+	return nil
+}
+
 func upCommand() *cobra.Command {
 	var h hostFlags
 	cmd := &cobra.Command{
@@ -115,28 +138,18 @@ func up(ctx context.Context, cmd *cobra.Command, h *hostFlags) error {
 		return err
 	}
 	if pid := c.daemonPID(); pid != 0 {
-		fmt.Fprintf(cmd.OutOrStdout(), "Virga runs already on host %s (process %d).\n", c.Name, pid)
+		fmt.Fprintf(cmd.OutOrStdout(), "Virga runs already on host %s (process %d)", c.Name, pid)
+		if before := c.text(); h.fill(c, cmd) != nil || c.text() != before {
+			fmt.Fprint(cmd.OutOrStdout(), "; what you have said now changes nothing: first virga down")
+		}
+		fmt.Fprintln(cmd.OutOrStdout(), ".")
 		return nil
 	}
-	h.apply(c, cmd)
 	if !found {
 		c.Server = "yes"
 	}
-	if c.Server == "yes" {
-		if cmd.Flags().Changed("listen") || c.Listen == "" {
-			c.Listen = h.listen
-		}
-		if cmd.Flags().Changed("ovn-port") || c.OVNPort == 0 {
-			c.OVNPort = h.ovnPort
-		}
-		address, port, err := net.SplitHostPort(c.Listen)
-		if _, bad := strconv.Atoi(port); err != nil || bad != nil {
-			return fault.New(fault.Invalid, "--listen %q is no address and port, like :7443 or 192.0.2.10:7443", c.Listen)
-		}
-		if ip := net.ParseIP(address); ip == nil || ip.IsUnspecified() {
-			address = c.Address
-		}
-		c.Servers = []string{net.JoinHostPort(address, port)}
+	if err := h.fill(c, cmd); err != nil {
+		return err
 	}
 	if err := c.save(); err != nil {
 		return err

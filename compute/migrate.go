@@ -123,6 +123,9 @@ func (c *Controller) reserve(ctx context.Context, r *operation.Run) error {
 		return err
 	}
 	if m.source == nil || m.source.ID != m.vm.Status.InstanceID {
+		if why := c.stuck(m.snap, m.vm); why != nil {
+			return fault.New(fault.Precondition, "migrate machine %s: an earlier instance of it is still there: %w", m.vm.Name, why)
+		}
 		return fault.New(fault.Precondition, "migrate machine %s: an earlier instance of it is still being cleaned up; try again soon", m.vm.Name)
 	}
 	request := moveRequest(m.vm, in.HostID, "migration asked for by "+r.Operation.Spec.By, m.source.Spec.MachineType)
@@ -168,15 +171,16 @@ func (c *Controller) unreserve(ctx context.Context, r *operation.Run) error {
 	return c.db.Commit(ctx, b)
 }
 
-// leftOver reports whether anything of an instance that is gone still waits for its agent.
+// leftOver reports whether anything of an instance that is gone still waits for its agent. A host
+// that is lost is not waited for: its agent cleans up when it comes back.
 func leftOver(snap *store.Snapshot, vm *VM) bool {
 	for _, a := range store.Referring(snap, storage.Attachments, vm.ID) {
-		if store.Find(snap, Instances, a.Spec.InstanceID) == nil {
+		if store.Find(snap, Instances, a.Spec.InstanceID) == nil && hostState(snap, a.Spec.HostID) != host.Lost {
 			return true
 		}
 	}
 	for _, p := range store.Referring(snap, network.Plugs, vm.ID) {
-		if store.Find(snap, Instances, p.Spec.InstanceID) == nil {
+		if store.Find(snap, Instances, p.Spec.InstanceID) == nil && hostState(snap, p.Spec.HostID) != host.Lost {
 			return true
 		}
 	}
@@ -305,13 +309,15 @@ func (c *Controller) switchOver(_ context.Context, r *operation.Run) error {
 	return nil
 }
 
-// resumed waits for the target. If it ended instead, the VM loop will say what follows.
+// resumed waits for the target. If it ended instead, or its host is lost, the VM loop will say what
+// follows.
 func (c *Controller) resumed(_ context.Context, r *operation.Run) error {
 	m, err := c.look(r)
 	if fault.Is(err, fault.NotFound) || m.target == nil {
 		return nil
 	}
-	if p := m.target.Status.Phase; p == InstanceRunning || p == InstancePaused || p == InstanceStopped {
+	lost := hostState(m.snap, m.target.Spec.HostID) == host.Lost
+	if p := m.target.Status.Phase; lost || p == InstanceRunning || p == InstancePaused || p == InstanceStopped {
 		return nil
 	}
 	return operation.NotYet(lookAgain, "the target does not run yet")

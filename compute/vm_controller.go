@@ -11,6 +11,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/network"
 	"github.com/virga-cloud/virga/storage"
 )
 
@@ -264,10 +265,20 @@ func (c *Controller) await(ctx context.Context, snap *store.Snapshot, vm *VM, ph
 
 // stuck says that what is to go is in the hands of a host that is not heard.
 func (c *Controller) stuck(snap *store.Snapshot, vm *VM) error {
+	var hosts []resource.ID
 	for _, i := range store.Referring(snap, Instances, vm.ID) {
-		if hostState(snap, i.Spec.HostID) == host.Lost {
+		hosts = append(hosts, i.Spec.HostID)
+	}
+	for _, a := range store.Referring(snap, storage.Attachments, vm.ID) {
+		hosts = append(hosts, a.Spec.HostID)
+	}
+	for _, p := range store.Referring(snap, network.Plugs, vm.ID) {
+		hosts = append(hosts, p.Spec.HostID)
+	}
+	for _, id := range hosts {
+		if hostState(snap, id) == host.Lost {
 			return fault.New(fault.Unavailable, "waits for host %s, which is not heard, to let go of the machine; bring the host back",
-				hostName(snap, i.Spec.HostID))
+				hostName(snap, id))
 		}
 	}
 	return nil

@@ -19,7 +19,7 @@ import (
 //	vm web running [on h1] | vm web gone        host h1 alive|lost|unknown
 //	guest web running on h1 | guest web nowhere  guests of web 1 (ever seen running)
 //	migration web succeeded|failed|cancelled|ended
-//	problem vm web contains "words" | no problem vm web
+//	problem vm web contains "words" | no problem vm web | no CONDITION
 //	event web crashed                            error contains "words"
 //	volume web-disk0 ready                       orphans 1
 //	count running 1                              empty
@@ -47,6 +47,10 @@ func (c *Cluster) holds(words []string) (bool, string) {
 		said := c.problems(a.word(1), a.word(2))
 		return strings.Contains(said, a.word(4)), "problems: " + said
 	case "no":
+		if a.word(1) != "problem" {
+			ok, saw := c.holds(words[1:])
+			return !ok, saw
+		}
 		said := c.problems(a.word(2), a.word(3))
 		return said == "", "problems: " + said
 	case "event":

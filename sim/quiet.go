@@ -93,7 +93,24 @@ func difference(before, after map[string]string) string {
 	return strings.Join(out, "\n  ")
 }
 
-// leftOf says what is left of machines, everywhere; empty if all are gone.
+// about shows a record and all that speak of it, and the guests of a machine.
+func (c *Cluster) about(id resource.ID) string {
+	snap := c.all.Snapshot()
+	data, _ := json.Marshal(snap.Lookup(id))
+	out := []string{c.trace.id(id) + " " + string(data)}
+	for x := range snap.Mentioning(id) {
+		data, _ := json.Marshal(x)
+		out = append(out, c.trace.id(x.Head().ID)+" "+string(data))
+	}
+	for _, g := range c.guests() {
+		if g.machine.VMID == id {
+			out = append(out, fmt.Sprintf("on %s: %+v", g.h.Name, g.Guest))
+		}
+	}
+	return strings.Join(out, "\n  ")
+}
+
+// leftovers says what is left of machines, everywhere; empty if all are gone.
 func (c *Cluster) leftovers() string {
 	var out []string
 	snap := c.all.Snapshot()

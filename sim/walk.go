@@ -167,7 +167,8 @@ func (w *walk) asWished() {
 			}
 		case !over && len(vm.Status.Problems) > 0 && (vm.Status.Phase == compute.PhasePending || vm.Status.Phase == compute.PhaseStarting):
 		default:
-			w.c.fail("machine %s: power %s, boot %d (ended %d); it is %s: %v", vm.Name, vm.Spec.Power, vm.Spec.Boot, vm.Status.EndedBoot, vm.Status.Phase, vm.Status.Problems)
+			w.c.fail("machine %s: power %s, boot %d (ended %d); it is %s: %v\n  %s", vm.Name, vm.Spec.Power, vm.Spec.Boot, vm.Status.EndedBoot,
+				vm.Status.Phase, vm.Status.Problems, w.c.about(vm.ID))
 		}
 	}
 }

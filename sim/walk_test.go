@@ -23,7 +23,10 @@ func seeds(t *testing.T) uint64 {
 func TestRandomWalks(t *testing.T) {
 	first, n := uint64(1), seeds(t)
 	if *seedFlag != 1 {
-		first, n = *seedFlag, 1
+		first = *seedFlag
+		if os.Getenv("VIRGA_SIM_SEEDS") == "" {
+			n = 1
+		}
 	}
 	for seed := first; seed < first+n; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

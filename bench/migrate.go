@@ -43,9 +43,12 @@ func migrate(p *Part) {
 	console := c.first.Guest("pinger")
 	console.Must(slow, "ping -c 3 -W 2 "+address)
 	for range rounds() {
-		c.moveOurs(&m, console, tap, address)
+		console.Must(slow, "(ping -i 0.01 "+address+" >/tmp/ping 2>&1 &)") // also while the replica moves: it costs both the same
+		time.Sleep(time.Second)
+		c.moveOurs(&m, tap)
 		m.bare(p, here.moveTo(there))
 		here, there = there, here
+		console.Must(slow, "killall ping; true")
 	}
 	m.report(p)
 }
@@ -76,7 +79,7 @@ func (m *moves) report(p *Part) {
 }
 
 // moveOurs moves the machine to the other host under ping.
-func (c *cloud) moveOurs(m *moves, console *lab.Guest, tap, address string) {
+func (c *cloud) moveOurs(m *moves, tap string) {
 	c.Helper()
 	from := c.hostOf(c.instance(c.get("moving")))
 	to := c.Hosts[0]
@@ -84,14 +87,11 @@ func (c *cloud) moveOurs(m *moves, console *lab.Guest, tap, address string) {
 		to = c.Hosts[1]
 	}
 	listener := c.listen(c.Hosts[1], tap)
-	console.Must(slow, "(ping -i 0.01 "+address+" >/tmp/ping 2>&1 &)")
-	time.Sleep(time.Second)
 	op := &operation.Operation{}
 	begun := time.Now()
 	c.ask("POST", machinesPath+"/moving/migrate", map[string]string{"host": to.Name}, op)
 	c.ask("GET", "/v1/projects/default/operations/"+string(op.ID)+"?wait=ready&timeout=2m", nil, op)
 	time.Sleep(time.Second)
-	console.Must(slow, "killall ping; true")
 	pings := listener.stop()
 	if pings.sent < 50 {
 		c.Fatalf("only %d pings were sent", pings.sent)

@@ -56,19 +56,22 @@ func (c *cloud) listen(h *lab.Host, device string) *listener {
 	c.Helper()
 	l := &listener{asked: map[uint32]bool{}, answered: map[uint32]time.Time{}}
 	var err error
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, in the other namespace
-		l.fd, err = openIn("/run/netns/"+h.NS, device)
-	})
-	wg.Wait()
+	l.fd, err = openIn("/run/netns/"+h.NS, device)
 	c.must(err)
 	l.done.Go(l.run)
 	c.Cleanup(l.end)
 	return l
 }
 
+// openIn goes into the namespace to open a socket, and comes back: the thread may be the first of
+// this process, which does not end with its goroutine.
 func openIn(namespace, device string) (int, error) {
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return -1, err
+	}
+	defer home.Close()
 	ns, err := os.Open(namespace)
 	if err != nil {
 		return -1, err
@@ -77,6 +80,11 @@ func openIn(namespace, device string) (int, error) {
 	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
 		return -1, err
 	}
+	defer func() {
+		if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
+	}()
 	all := binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL})
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(all))
 	if err != nil {

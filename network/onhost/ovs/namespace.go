@@ -21,8 +21,30 @@ func isNamespace(path string) bool {
 	return unix.Statfs(path, &st) == nil && st.Type == nsfs
 }
 
-// createNamespace makes a network namespace that lives as long as it is mounted on the file. The
-// thread that made it is thrown away.
+// away calls fn on a thread that fn may take into another network namespace, and brings the thread
+// home. One that cannot be brought home is thrown away; but the first thread of a process never ends,
+// and where it is counts for the whole process (/proc/net, and who asks for the processes of a namespace).
+func away(fn func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			runtime.UnlockOSThread()
+			done <- err
+			return
+		}
+		err = fn()
+		if unix.Setns(home, unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
+		_ = unix.Close(home)
+		done <- err
+	}()
+	return <-done
+}
+
+// createNamespace makes a network namespace that lives as long as it is mounted on the file.
 func createNamespace(path string) error {
 	if isNamespace(path) {
 		return nil
@@ -35,23 +57,19 @@ func createNamespace(path string) error {
 		return fault.New(fault.Unavailable, "create a namespace: %w", err)
 	}
 	f.Close()
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+	err = away(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			done <- err
-			return
+			return err
 		}
 		self := "/proc/self/task/" + strconv.Itoa(unix.Gettid()) + "/ns/net"
 		if err := unix.Mount(self, path, "", unix.MS_BIND, ""); err != nil {
-			done <- err
-			return
+			return err
 		}
 		_ = os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0)
 		_ = os.WriteFile("/proc/sys/net/ipv6/conf/default/disable_ipv6", []byte("1"), 0)
-		done <- nil
-	}()
-	if err := <-done; err != nil {
+		return nil
+	})
+	if err != nil {
 		return fault.New(fault.Unavailable, "create the namespace %s: %w", path, err)
 	}
 	return nil
@@ -71,22 +89,17 @@ func removeNamespace(path string) error {
 
 // inside calls fn on a thread that is in the namespace; sockets that fn opens stay in it.
 func inside(path string, fn func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
+	return away(func() error {
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			done <- err
-			return
+			return err
 		}
 		defer unix.Close(fd)
 		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-			done <- err
-			return
+			return err
 		}
-		done <- fn()
-	}()
-	return <-done
+		return fn()
+	})
 }
 
 // place opens sockets in a namespace.

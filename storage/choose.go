@@ -57,8 +57,8 @@ type Question struct {
 	Policy      Policy
 }
 
-// Choose picks the datastore for a volume: the wish, else the fitting one with most free space. It
-// fails with the reason for each that was refused.
+// Choose picks the datastore for a volume: the wish, else of the fitting ones a shared one, else the
+// one with most free space. It fails with the reason for each that was refused.
 func Choose(q Question) (*Datastore, error) {
 	var fitting []*Datastore
 	var reasons []string
@@ -79,8 +79,10 @@ func Choose(q Question) (*Datastore, error) {
 	}
 	if len(fitting) > 0 {
 		return slices.MaxFunc(fitting, func(a, b *Datastore) int {
-			// the older of equals, so that the answer can be repeated
-			return cmp.Or(cmp.Compare(a.Status.FreeMiB, b.Status.FreeMiB), cmp.Compare(b.ID, a.ID))
+			// A machine whose disks several hosts reach can be moved and survives its host; then the most
+			// free space; then the older of equals, so that the answer can be repeated.
+			return cmp.Or(cmp.Compare(min(len(a.Status.HostIDs), 2), min(len(b.Status.HostIDs), 2)),
+				cmp.Compare(a.Status.FreeMiB, b.Status.FreeMiB), cmp.Compare(b.ID, a.ID))
 		}), nil
 	}
 	if len(reasons) == 0 {

@@ -22,6 +22,8 @@ func TestChooseTakesTheFittingDatastoreWithMostFreeSpace(t *testing.T) {
 		store1("c", DatastoreReady, 1000, 500, "h1"),
 		store1("d", DatastoreUnreachable, 1000, 999, "h1"),
 		store1("e", DatastoreReady, 1000, 49, "h3"),
+		store1("f", DatastoreReady, 1000, 800, "h4"),
+		store1("g", DatastoreReady, 1000, 900, "h4"),
 	}
 	for name, test := range map[string]struct {
 		q    Question
@@ -29,7 +31,8 @@ func TestChooseTakesTheFittingDatastoreWithMostFreeSpace(t *testing.T) {
 		kind fault.Kind
 		says string
 	}{
-		"most free":              {Question{SizeMiB: 10, HostIDs: []resource.ID{"h2"}}, "b", "", ""},
+		"most free":              {Question{SizeMiB: 10, HostIDs: []resource.ID{"h4"}}, "g", "", ""},
+		"shared before free":     {Question{SizeMiB: 10, HostIDs: []resource.ID{"h2"}}, "a", "", ""},
 		"the older of equals":    {Question{SizeMiB: 10, HostIDs: []resource.ID{"h1"}}, "a", "", ""},
 		"reached by both":        {Question{SizeMiB: 10, HostIDs: []resource.ID{"h1", "h2"}}, "a", "", ""},
 		"the wish":               {Question{SizeMiB: 10, Wish: "c"}, "c", "", ""},

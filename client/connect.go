@@ -136,6 +136,12 @@ func ExitCode(err error) int {
 	if e, ok := errors.AsType[*Error](err); ok && exitCodes[e.Kind] != 0 {
 		return exitCodes[e.Kind]
 	}
+	if e, ok := errors.AsType[interface { // an error that did not come over the API knows its own
+		error
+		ExitCode() int
+	}](err); ok {
+		return e.ExitCode()
+	}
 	return 1
 }
 

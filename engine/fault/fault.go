@@ -107,6 +107,9 @@ func Fields(what string, details []Detail) error {
 
 func (e *Error) Error() string { return e.Message }
 
+// ExitCode is the exit code of a command that ends with this error.
+func (e *Error) ExitCode() int { return e.Kind.ExitCode() }
+
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.cause }
 

@@ -18,7 +18,9 @@ type Candidate struct {
 	Name        string
 	Mode        host.Mode
 	State       host.LifeState
-	MachineType string
+	MachineType string // the newest that its emulator knows; empty: no emulator works there
+	// Problem is what the host says is wrong with it; empty: nothing.
+	Problem string
 	// CPUs and MemoryMiB are what can be promised in all, overcommit included.
 	CPUs, MemoryMiB int64
 	// ClaimedCPUs and ClaimedMemoryMiB are promised already.
@@ -81,6 +83,8 @@ func refuse(c Candidate, n Need) (why string, full bool) {
 		return "it has not been heard yet", false
 	case c.Mode != host.Active:
 		return "it is in maintenance", false
+	case c.MachineType == "":
+		return cmp.Or(c.Problem, "it has not told what its emulator can yet"), false
 	case n.MachineType != "" && machineVersion(c.MachineType) < machineVersion(n.MachineType):
 		return fmt.Sprintf("its emulator knows machines up to %s, needed is %s", c.MachineType, n.MachineType), false
 	case c.CPUs-c.ClaimedCPUs < n.CPUs:

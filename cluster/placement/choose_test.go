@@ -23,6 +23,8 @@ func candidate(change func(*Candidate)) Candidate {
 func TestEveryRefusalSaysWhy(t *testing.T) {
 	need := Need{CPUs: 2, MemoryMiB: 1024}
 	for want, c := range map[string]Candidate{
+		"install QEMU":                       candidate(func(c *Candidate) { c.MachineType, c.Problem = "", "install QEMU 7.2 or newer" }),
+		"not told what its emulator can":     candidate(func(c *Candidate) { c.MachineType = "" }),
 		"not heard any more":                 candidate(func(c *Candidate) { c.State = host.Lost }),
 		"not been heard yet":                 candidate(func(c *Candidate) { c.State = host.Unknown }),
 		"in maintenance":                     candidate(func(c *Candidate) { c.Mode = host.Maintenance }),

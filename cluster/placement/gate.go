@@ -100,6 +100,9 @@ func Candidates(snap *store.Snapshot, vm *compute.VM) []Candidate {
 				c.State = l.Status.State
 			}
 		}
+		if len(h.Status.Problems) > 0 {
+			c.Problem = h.Status.Problems[0].Message
+		}
 		if c.State == host.Alive && inv.Threads == 0 {
 			c.State = host.Unknown // alive, but it has not told what it has
 		}

@@ -176,13 +176,20 @@ func (k *Keeper) launch(ctx context.Context, i *compute.Instance) (again bool, e
 			s.Problems = resource.SetProblem(s.Problems, string(fault.Unavailable), "waits for "+strings.Join(waits, "; "), k.db.Now().UTC())
 		})
 	}
-	err = k.set(ctx, i, func(s *compute.InstanceStatus) { s.Phase, s.Problems = compute.InstanceStarting, nil })
+	err = k.set(ctx, i, func(s *compute.InstanceStatus) {
+		if s.Phase != compute.InstanceStarting { // the problem of the last try stays until one succeeds: taking it back would wake us at once
+			s.Phase, s.Problems = compute.InstanceStarting, nil
+		}
+	})
 	if err != nil {
 		return false, err
 	}
 	if err := k.hv.Ensure(ctx, machine); err != nil {
 		if g, lookErr := k.hv.Look(ctx, i.ID); lookErr == nil && g.State == Ended {
 			return true, nil
+		}
+		if i = store.Find(k.db.Snapshot(), compute.Instances, i.ID); i == nil {
+			return false, err
 		}
 		return false, k.trouble(ctx, i, err)
 	}

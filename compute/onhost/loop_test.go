@@ -402,7 +402,9 @@ func (h *talkative) Inside(context.Context, resource.ID) onhost.Insight {
 func TestWhatTheGuestsAgentTellsIsReportedAndItIsNotAskedTooOften(t *testing.T) {
 	w := newWorld(t)
 	hv := &talkative{Hypervisor: w.hvA, insight: onhost.Insight{Answers: true, Addresses: []string{"fe80::1", "10.0.0.5", "10.0.0.5"}}}
-	w.keeperA = onhost.NewKeeper(w.db, w.hostA, store.Statuses(store.NewLedger(), compute.Instances, "agent"), hv, onhost.InstanceOptions{})
+	w.keeperA = onhost.NewKeeper(w.db, w.hostA, store.Statuses(store.NewLedger(), compute.Instances, "agent"), hv, onhost.InstanceOptions{
+		Profile: func() host.Profile { return host.Profile{Accelerator: host.TCG, MachineType: "pc-q35-7.2"} },
+	})
 	id := w.instance(w.hostA, compute.RunRunning)
 	i := w.expect(id, compute.InstanceRunning)
 	if i.Status.GuestAgent != "yes" || strings.Join(i.Status.GuestAddresses, " ") != "10.0.0.5 fe80::1" {
@@ -417,4 +419,33 @@ func TestWhatTheGuestsAgentTellsIsReportedAndItIsNotAskedTooOften(t *testing.T) 
 		t.Fatalf("%+v", i.Status)
 	}
 	w.quiet()
+}
+
+// helpless is a hypervisor whose emulator cannot be started.
+type helpless struct{ *fake.Hypervisor }
+
+func (helpless) Ensure(context.Context, onhost.Machine) error {
+	return fault.New(fault.Precondition, "find the emulator: it is not on this machine")
+}
+
+func TestAStartThatFailsAgainInTheSameWayWritesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.keeperA = onhost.NewKeeper(w.db, w.hostA, store.Statuses(store.NewLedger(), compute.Instances, "agent"), helpless{w.hvA}, onhost.InstanceOptions{
+		Profile: func() host.Profile { return host.Profile{Accelerator: host.TCG, MachineType: "pc-q35-7.2"} },
+	})
+	id := w.instance(w.hostA, compute.RunRunning)
+	var revision int64
+	for try := range 3 {
+		if _, err := w.keeperA.Step(t.Context(), id); !fault.Is(err, fault.Precondition) {
+			t.Fatalf("got %v", err)
+		}
+		// A write would wake the loop at once, again and again.
+		if try > 0 && w.db.Revision() != revision {
+			t.Errorf("try %d has written something", try)
+		}
+		revision = w.db.Revision()
+	}
+	if i := w.get(id); i.Status.Phase != compute.InstanceStarting || len(i.Status.Problems) != 1 {
+		t.Errorf("got %+v", i.Status)
+	}
 }

@@ -84,6 +84,9 @@ func Compile(i *compute.Instance, in Inputs) (Machine, []string, error) {
 	if m.MachineType == "" {
 		m.MachineType = in.Profile.MachineType
 	}
+	if m.MachineType == "" {
+		return Machine{}, nil, fault.New(fault.Precondition, "instance %s: no emulator works on this host; see virga host show", i.ID)
+	}
 	if m.Accelerator == "" {
 		m.Accelerator = in.Profile.Accelerator
 	}

@@ -87,7 +87,7 @@ func TestAMissingOrOldEmulatorIsSaidSo(t *testing.T) {
 	dir := t.TempDir()
 	old := filepath.Join(dir, "old")
 	must(t, os.WriteFile(old, []byte("#!/bin/sh\necho QEMU emulator version 6.1.0\n"), 0o755))
-	for binary, words := range map[string]string{filepath.Join(dir, "none"): "install", old: "at least 7.2"} {
+	for binary, words := range map[string]string{filepath.Join(dir, "none"): "install", old: "7.2 or newer"} {
 		_, err := Probe(t.Context(), binary)
 		if !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), words) {
 			t.Errorf("%s: %v", binary, err)

@@ -33,7 +33,7 @@ func Probe(ctx context.Context, binary string) (Info, error) {
 	defer cancel()
 	path, err := exec.LookPath(binary)
 	if err != nil {
-		return Info{}, fault.New(fault.Precondition, "find the emulator %q: install qemu-system-x86: %w", binary, err)
+		return Info{}, fault.New(fault.Precondition, "find the emulator %s: it is not on this machine; install QEMU 7.2 or newer (Debian: the package qemu-system-x86)", binary)
 	}
 	out, err := exec.CommandContext(ctx, path, "-version").CombinedOutput()
 	if err != nil {
@@ -47,7 +47,7 @@ func Probe(ctx context.Context, binary string) (Info, error) {
 	info.Major, _ = strconv.Atoi(string(found[1]))
 	info.Minor, _ = strconv.Atoi(string(found[2]))
 	if info.Major < 7 || info.Major == 7 && info.Minor < 2 {
-		return Info{}, fault.New(fault.Precondition, "the emulator %s is version %s, and at least 7.2 is needed: upgrade it", path, info.Version)
+		return Info{}, fault.New(fault.Precondition, "the emulator %s is version %s; install QEMU 7.2 or newer (Debian: the package qemu-system-x86)", path, info.Version)
 	}
 	if out, err = exec.CommandContext(ctx, path, "-machine", "help").Output(); err == nil {
 		if found := machineWords.FindSubmatch(out); found != nil {

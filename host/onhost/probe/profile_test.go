@@ -130,7 +130,7 @@ func TestAnEmulatorThatIsMissingOrTooOldIsNamedWithWhatToDo(t *testing.T) {
 	for binary, word := range map[string]string{
 		"no-such-emulator":          "is not on this machine",
 		filepath.Join(folder, "no"): "qemu-system-x86",
-		old:                         `is version "5.2.0"`,
+		old:                         "is version 5.2.0",
 		broken:                      "in software",
 	} {
 		p, err := machine(folder, binary).Profile(t.Context())

@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -47,7 +48,7 @@ func ask(ctx context.Context, binary string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, binary, args...).Output()
-	if errors.Is(err, exec.ErrNotFound) {
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		return "", fault.New(fault.Precondition, "look for the emulator: %s is not on this machine; "+installQEMU, binary, floorMajor, floorMinor)
 	}
 	if err != nil {
@@ -58,8 +59,11 @@ func ask(ctx context.Context, binary string, args ...string) (string, error) {
 
 func (e Emulator) check(binary string) error {
 	major, minor := numbers(e.Version)
-	if e.Version == "" || major < floorMajor || major == floorMajor && minor < floorMinor {
-		return fault.New(fault.Precondition, "%s is version %q; "+installQEMU, binary, e.Version, floorMajor, floorMinor)
+	if e.Version == "" {
+		return fault.New(fault.Precondition, "the emulator %s does not say its version; "+installQEMU, binary, floorMajor, floorMinor)
+	}
+	if major < floorMajor || major == floorMajor && minor < floorMinor {
+		return fault.New(fault.Precondition, "the emulator %s is version %s; "+installQEMU, binary, e.Version, floorMajor, floorMinor)
 	}
 	return nil
 }

@@ -214,9 +214,19 @@ func (h *Host) PID() int {
 // Kill9 kills the daemon and nothing else.
 func (h *Host) Kill9() {
 	h.cloud.t.Helper()
-	if pid := h.PID(); pid > 1 {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
+	pid := h.PID()
+	if pid <= 1 {
+		return
 	}
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+	for end := time.Now().Add(10 * time.Second); alive(pid) && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	}
+}
+
+// alive reports whether a process is there and no zombie.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !bytes.Contains(stat, []byte(") Z "))
 }
 
 // Eventually waits for a fact; the test ends when it does not come.

@@ -97,8 +97,8 @@ func TestAMachineLives(t *testing.T) {
 
 	h.Must("vm", "delete", "web", "--wait")
 	for _, noun := range []string{"vm", "instance", "volume", "port", "claim"} {
-		if out := h.Must(noun, "list", "-o", "name"); strings.TrimSpace(out) != "" {
-			t.Errorf("after the delete there is still a %s: %s", noun, out)
-		}
+		h.Eventually(20*time.Second, "no "+noun+" is left", func() bool {
+			return strings.TrimSpace(h.Must(noun, "list", "-o", "name")) == ""
+		})
 	}
 }

@@ -105,7 +105,11 @@ func (a *agent) identify(ctx context.Context, issue ca.Issue) error {
 		return err
 	}
 	a.trust = ca.ClientTLS(a.keeper, pool, ca.ServerName)
-	a.client = &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{TLSClientConfig: a.trust, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4}}
+	a.client = &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{
+		TLSClientConfig: a.trust, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4,
+		// A connection that a cut cable or a moved address has made dumb is given up within seconds.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 2 * time.Second, PingTimeout: 2 * time.Second},
+	}}
 	return a.keeper.Ensure(ctx)
 }
 

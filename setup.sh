@@ -20,6 +20,7 @@ mmdebstrap                         mmdebstrap
 sfdisk                             fdisk
 extlinux                           extlinux
 /usr/lib/EXTLINUX/mbr.bin          extlinux
+syslinux                           syslinux
 /usr/lib/syslinux/modules/bios     syslinux-common
 mcopy                              mtools
 mkfs.vfat                          dosfstools

@@ -112,7 +112,12 @@ func TestAFullDatastoreIsSaidInWordsAndLeavesNothingHalfMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.refuses(10, []string{"small"}, "vm", "create", "web", "--image", "tiny", "--memory", "128MiB", "--disk", "128MiB,datastore=small", "--wait", "--timeout", "8s")
-	t.Log(h.Virga("explain", "vm", "web"))
+	if out := h.Must("explain", "vm", "web"); !strings.Contains(out, "no space left on device; free some there") {
+		t.Errorf("explain does not say it: %s", out)
+	}
+	if log, _ := os.ReadFile(filepath.Join(h.State, "virga.log")); strings.Count(string(log), "no space left") > 20 {
+		t.Error("the full disk is tried again and again without a pause")
+	}
 	for _, folder := range []string{"volumes", ".partial"} {
 		if left, _ := os.ReadDir(filepath.Join(small, folder)); len(left) > 0 {
 			t.Errorf("%s holds %v", folder, left)

@@ -13,6 +13,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -192,11 +193,16 @@ func checkID(id resource.ID) error {
 // explain gives an error of the file system its kind.
 func explain(err error, format string, args ...any) error {
 	kind := fault.Internal
+	if p, ok := errors.AsType[*fs.PathError](err); ok && filepath.Base(filepath.Dir(p.Path)) == partial {
+		// The name of a half-made file is another at each try, and a problem that changes is news.
+		err = fmt.Errorf("%s in %s: %w", p.Op, filepath.Dir(p.Path), p.Err)
+	}
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
 		kind = fault.Exhausted
+		err = fmt.Errorf("%w; free some there, or add a datastore", err)
 	case errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EROFS):
 		kind = fault.Precondition
 	case errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ESTALE) || errors.Is(err, syscall.ENOTCONN):

@@ -43,6 +43,9 @@ type MigrateInput struct {
 // lookAgain is how often a step that waits for records looks by itself.
 const lookAgain = 500 * time.Millisecond
 
+// receiveLimit is how long a target may take to open its disks, plug its ports and listen.
+const receiveLimit = 5 * time.Minute
+
 // Movable refuses a machine that cannot be moved now.
 func Movable(vm *VM, target resource.ID) error {
 	refuse := func(kind fault.Kind, why string) error {
@@ -214,6 +217,8 @@ func (m move) healthy() error {
 		return refuse("its instance on the source is gone")
 	case m.vm.Deleting != nil:
 		return refuse("it is being deleted")
+	case m.vm.Spec.Power == Stopped || m.vm.Spec.Boot > m.source.Spec.Boot:
+		return refuse("it was told to stop meanwhile")
 	case m.target.Status.Phase == InstanceStopped:
 		return refuse("the target ended: " + m.target.Status.ExitMessage)
 	case m.source.Status.Phase == InstanceStopped:
@@ -237,7 +242,15 @@ func (c *Controller) receive(_ context.Context, r *operation.Run) error {
 	if m.target.Status.Phase == InstanceIncoming || m.target.Status.Phase == InstanceReceived {
 		return nil
 	}
-	return operation.NotYet(lookAgain, "the target does not listen yet")
+	why := ""
+	if len(m.target.Status.Problems) > 0 {
+		why = ": " + m.target.Status.Problems[0].Message
+	}
+	// The machine is in our hands: whatever else is wished of it waits, so this must end.
+	if c.db.Now().Sub(r.Operation.Status.StartedAt) > receiveLimit {
+		return fault.New(fault.Precondition, "migrate machine %s: the target was not ready to receive within %s%s", m.vm.Name, receiveLimit, why)
+	}
+	return operation.NotYet(lookAgain, "the target does not listen yet%s", why)
 }
 
 func (c *Controller) transfer(ctx context.Context, r *operation.Run) error {

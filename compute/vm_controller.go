@@ -177,6 +177,7 @@ func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p
 	c.w.Instances.Set(b, i, func(s *InstanceSpec) {
 		s.Run, s.StopTimeoutSeconds, s.Outgoing = p.run, vm.Spec.StopTimeoutSeconds, nil
 	})
+	c.endOthers(b, snap, vm)
 	problem := diskTrouble(snap, vm)
 	if problem == nil && len(i.Status.Problems) > 0 {
 		problem = fault.New(fault.Kind(i.Status.Problems[0].Kind), "%s", i.Status.Problems[0].Message)
@@ -252,6 +253,14 @@ func crashProblem(end ending, message string) error {
 // await waits for an old instance to go and sees that nothing keeps it.
 func (c *Controller) await(ctx context.Context, snap *store.Snapshot, vm *VM, phase string) error {
 	b := c.db.Begin()
+	c.endOthers(b, snap, vm)
+	c.put(b, snap, vm, phase, c.stuck(snap, vm), func(*VMStatus) {})
+	return c.db.Commit(ctx, b)
+}
+
+// endOthers ends what is not the machine (any more), and what such instances left behind: a
+// migration does not wait for a host that is lost, and what it had there is found here.
+func (c *Controller) endOthers(b *store.Batch, snap *store.Snapshot, vm *VM) {
 	c.deleteLeftovers(b, snap, vm)
 	for _, i := range store.Referring(snap, Instances, vm.ID) {
 		if i.ID != vm.Status.InstanceID {
@@ -259,8 +268,6 @@ func (c *Controller) await(ctx context.Context, snap *store.Snapshot, vm *VM, ph
 			c.w.Instances.Delete(b, i)
 		}
 	}
-	c.put(b, snap, vm, phase, c.stuck(snap, vm), func(*VMStatus) {})
-	return c.db.Commit(ctx, b)
 }
 
 // stuck says that what is to go is in the hands of a host that is not heard.

@@ -66,10 +66,20 @@ func decideIdle(f facts) plan {
 		return plan{act: actAwait, phase: PhaseStopping}
 	case vm.Spec.Power == Stopped || ended:
 		return plan{act: actRest, phase: idlePhase(vm, ended)}
-	case vm.Status.Crashes > 0 && vm.Status.CrashBoot == vm.Spec.Boot && f.now.Before(vm.Status.RetryAt):
-		return plan{act: actRest, phase: PhaseCrashed, after: vm.Status.RetryAt.Sub(f.now)}
+	case vm.Status.Crashes > 0 && vm.Status.CrashBoot == vm.Spec.Boot && pauseLeft(f) > 0:
+		return plan{act: actRest, phase: PhaseCrashed, after: pauseLeft(f)}
 	}
 	return plan{act: actPlace, phase: PhasePending}
+}
+
+// pauseLeft is how long a machine that crashed still waits. A wait that is longer than its pause ever
+// was comes from a clock that was set back, and is over.
+func pauseLeft(f facts) time.Duration {
+	left := f.vm.Status.RetryAt.Sub(f.now)
+	if left > crashPause(f.vm.Status.Crashes) {
+		return 0
+	}
+	return left
 }
 
 func idlePhase(vm *VM, ended bool) string {

@@ -33,6 +33,7 @@ func TestDecide(t *testing.T) {
 		"nothing is placed over leftovers":           {facts{vm: vm(nil), free: false}, actAwait, "", PhaseStopping},
 		"nothing is placed beside an old instance":   {facts{vm: vm(nil), free: true, others: 1}, actAwait, "", PhaseStopping},
 		"a crashed machine pauses before its retry":  {facts{vm: vm(func(v *VM) { v.Status.Crashes, v.Status.CrashBoot, v.Status.RetryAt = 1, 1, now.Add(time.Second) }), free: true}, actRest, "", PhaseCrashed},
+		"a clock that was set back ends a pause":     {facts{vm: vm(func(v *VM) { v.Status.Crashes, v.Status.CrashBoot, v.Status.RetryAt = 1, 1, now.Add(time.Hour) }), free: true}, actPlace, "", PhasePending},
 		"a running instance is left running":         {facts{vm: vm(nil), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunRunning, PhaseRunning},
 		"a pause is passed on":                       {facts{vm: vm(func(v *VM) { v.Spec.Power = Paused }), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunPaused, PhaseRunning},
 		"a stop is passed on":                        {facts{vm: vm(func(v *VM) { v.Spec.Power = Stopped }), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunStopped, PhaseStopping},

@@ -88,13 +88,16 @@ func decideRun(wish compute.Run, g Guest) decision {
 // decideStop asks, and asks again, and in the end forces. What is not the machine must not run
 // even to be stopped.
 func decideStop(i *compute.Instance, g Guest, now time.Time) decision {
-	limit := g.AskedAt.Add(time.Duration(i.Spec.StopTimeoutSeconds) * time.Second)
+	timeout := time.Duration(i.Spec.StopTimeoutSeconds) * time.Second
+	limit := g.AskedAt.Add(timeout)
+	// A clock that was set back must not give a guest hours that does not listen.
+	setBack := g.AskedAt.Sub(now) > timeout
 	switch {
 	case g.State == Incoming || g.State == Received || g.State == Sent:
 		return decision{kill, compute.InstanceStopping, quick}
 	case g.Transfer.State == TransferActive && g.State != Silent:
 		return decision{cancel, compute.InstanceStopping, quick}
-	case !g.AskedAt.IsZero() && !now.Before(limit):
+	case !g.AskedAt.IsZero() && (!now.Before(limit) || setBack):
 		return decision{kill, compute.InstanceStopping, quick}
 	case g.State == Silent && !g.AskedAt.IsZero():
 		return decision{rest, compute.InstanceStopping, steady}

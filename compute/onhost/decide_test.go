@@ -44,6 +44,7 @@ func TestWhatIsDoneToAGuest(t *testing.T) {
 		"asked, and time is up":                 {run: compute.RunStopped, g: Guest{State: Running, AskedAt: noon.Add(-30 * time.Second), Asks: 1}, act: kill, phase: compute.InstanceStopping},
 		"paused and to stop":                    {run: compute.RunStopped, status: compute.InstanceStatus{Phase: compute.InstancePaused}, g: Guest{State: Paused}, act: ask, phase: compute.InstanceStopping},
 		"stopped by a full disk, time is up":    {run: compute.RunStopped, g: Guest{State: Paused, Problem: "full", AskedAt: noon.Add(-time.Minute), Asks: 9}, act: kill, phase: compute.InstanceStopping},
+		"asked by a clock that was set back":    {run: compute.RunStopped, g: Guest{State: Running, AskedAt: noon.Add(time.Hour), Asks: 1}, act: kill, phase: compute.InstanceStopping},
 		"never let run and to stop":             {run: compute.RunStopped, status: compute.InstanceStatus{Phase: compute.InstanceStarting}, g: Guest{State: Paused}, act: kill, phase: compute.InstanceStopping},
 		"silent, and left alone":                {run: compute.RunRunning, status: compute.InstanceStatus{Phase: compute.InstanceRunning}, g: Guest{State: Silent}, act: rest, phase: compute.InstanceRunning},
 		"silent and to be killed":               {run: compute.RunKilled, g: Guest{State: Silent}, act: kill, phase: compute.InstanceStopping},

@@ -40,7 +40,7 @@ func stories(t *testing.T) map[string]Story {
 
 // TestStories tells every story; VIRGA_SIM_SEEDS asks for every effect of every interruption.
 func TestStories(t *testing.T) {
-	most := 6
+	most := 2
 	if os.Getenv("VIRGA_SIM_SEEDS") != "" {
 		most = 0
 	}
@@ -57,8 +57,10 @@ func TestStories(t *testing.T) {
 }
 
 func TestASeedIsToldTheSameWayTwice(t *testing.T) {
-	for name, story := range stories(t) {
-		for _, seed := range []uint64{3} {
+	all := stories(t)
+	for _, name := range []string{"create-delete", "guest-crashes", "migrate", "partition"} {
+		for _, seed := range []uint64{1, 2} {
+			story := all[name]
 			one, err := story.once(seed, 0, 0)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)

@@ -38,6 +38,7 @@ func Walk(seed uint64, events int) (string, error) {
 			}
 		}
 		w.heal()
+		w.c.Advance(11 * time.Minute) // longer than any pause after a crash, and any time limit
 		w.c.Settle()
 		w.asWished()
 		w.c.deleteVMs()

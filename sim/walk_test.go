@@ -11,7 +11,7 @@ import (
 func seeds(t *testing.T) uint64 {
 	text := os.Getenv("VIRGA_SIM_SEEDS")
 	if text == "" {
-		return 16
+		return 6
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {

@@ -122,7 +122,6 @@ func helpOf(binary, words string) string {
 
 // A row of the requirements that names a proof must name one that is there.
 func TestEveryProofOfARequirementIsATest(t *testing.T) {
-	const page = "docs/requirements.md"
 	there := map[string]bool{}
 	for _, f := range ours(t).gos {
 		for _, d := range f.ast.Decls {
@@ -131,12 +130,14 @@ func TestEveryProofOfARequirementIsATest(t *testing.T) {
 			}
 		}
 	}
-	n := 0
-	for line := range strings.Lines(read(t, page)) {
-		n++
-		for _, m := range regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(line, -1) {
-			if !there[m[1]] {
-				t.Errorf("%s:%d: there is no test %s; name the one that proves the row, or say that it is missing", page, n, m[1])
+	for _, page := range []string{"docs/requirements.md", "docs/guide/bad-days.md"} {
+		n := 0
+		for line := range strings.Lines(read(t, page)) {
+			n++
+			for _, m := range regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(line, -1) {
+				if !there[m[1]] {
+					t.Errorf("%s:%d: there is no test %s; name the one that proves the row, or say that it is missing", page, n, m[1])
+				}
 			}
 		}
 	}

@@ -17,6 +17,8 @@ type Gate struct {
 	Authority *ca.Authority
 	// Addresses are the servers', host:port, as hosts reach them.
 	Addresses func() []string
+	// Network is where hosts reach the virtual network's database, host:port.
+	Network func() string
 	// NewHost writes the record of a new host into the batch; identity knows no hosts.
 	NewHost func(c *httpapi.Call, name string) (resource.ID, error)
 }
@@ -90,6 +92,9 @@ func registerJoinTokenCreate(a *httpapi.API, w Writers, g Gate) {
 		shown := *t
 		shown.Spec.Hash = ""
 		word := ca.Invitation{Addresses: g.Addresses(), CA: g.Authority.Fingerprint(), Secret: secret}
+		if g.Network != nil {
+			word.Network = g.Network()
+		}
 		return &joinTokenOut{JoinTokenReply{JoinToken: &shown, Token: word.String()}}, nil
 	})
 }

@@ -134,6 +134,8 @@ func (c *Cloud) addHost(i int) {
 	c.must("ip", "-n", h.NS, "link", "set", "lo", "up")
 	c.must("ip", "-n", h.NS, "addr", "add", h.Address+"/24", "dev", "ul0")
 	c.must("ip", "-n", h.NS, "link", "set", "ul0", "up")
+	// A switch in user space cannot finish the checksums that this card would leave to hardware.
+	c.must("nsenter", "--net=/run/netns/"+h.NS, "ethtool", "-K", "ul0", "tx", "off")
 	c.must("ip", "-n", h.NS, "route", "add", "default", "via", "192.168.77.254")
 	c.Hosts = append(c.Hosts, h)
 }
@@ -279,7 +281,7 @@ func (c *Cloud) remove() {
 		}
 	}
 	wipe(c.prefix)
-	_ = os.RemoveAll(c.dir)
+	removeFolder(c.dir)
 }
 
 // explain tells what the cloud itself says of its machines, for the report of a failure.
@@ -302,7 +304,7 @@ func sweep() {
 			continue
 		}
 		wipe(name + "-")
-		_ = os.RemoveAll(labFolder(pid))
+		removeFolder(labFolder(pid))
 	}
 }
 
@@ -317,6 +319,17 @@ func wipe(prefix string) {
 		}
 		_ = exec.Command("ip", "netns", "del", e.Name()).Run()
 	}
+}
+
+// removeFolder removes a lab's folder, and what killed daemons have left mounted in it.
+func removeFolder(dir string) {
+	mounts, _ := os.ReadFile("/proc/mounts")
+	for _, line := range strings.Split(string(mounts), "\n") {
+		if words := strings.Fields(line); len(words) > 1 && strings.HasPrefix(words[1], dir+"/") {
+			_ = syscall.Unmount(words[1], syscall.MNT_DETACH)
+		}
+	}
+	_ = os.RemoveAll(dir)
 }
 
 func pids(ns string) []int {

@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,9 +46,10 @@ func join(ctx context.Context, cmd *cobra.Command, h *hostFlags, token string) e
 	}
 	h.apply(c, cmd)
 	c.Server, c.Servers = "no", invitation.Addresses
-	if c.OVNRemote, err = ovnRemote(invitation.Addresses[0]); err != nil {
-		return err
+	if invitation.Network == "" {
+		return fault.New(fault.Precondition, "the cloud's first host is alone on 127.0.0.1 and cannot be joined; start it by virga up --address with an address that others reach")
 	}
+	c.OVNRemote = "ssl:" + invitation.Network
 	// Emulators, which are other users, pass through the state folder to their disks; nobody passes to the keys.
 	err = os.MkdirAll(c.state, 0o711)
 	if err == nil {
@@ -73,13 +72,4 @@ func join(ctx context.Context, cmd *cobra.Command, h *hostFlags, token string) e
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "Host %s has joined the cloud of %s after %.1f s.\n", c.Name, c.Servers[0], time.Since(begun).Seconds())
 	return nil
-}
-
-// ovnRemote is where the first server's southbound database is.
-func ovnRemote(server string) (string, error) {
-	address, _, err := net.SplitHostPort(server)
-	if err != nil {
-		return "", fault.New(fault.Invalid, "the join token names no address: %w", err)
-	}
-	return "ssl:" + net.JoinHostPort(address, strconv.Itoa(defaultOVNPort)), nil
 }

@@ -32,6 +32,7 @@ func (s *server) routes(front *compute.Front) {
 	identity.Register(a, r.identity)
 	identity.RegisterGate(a, r.identity, identity.Gate{
 		Authority: s.authority, Addresses: func() []string { return s.c.Servers },
+		Network: s.overlay,
 		NewHost: func(c *httpapi.Call, name string) (resource.ID, error) {
 			if store.Named(c.Snapshot, host.Hosts, "", name) != nil {
 				return "", fault.New(fault.Exists, "there is a host of this name already; join with --name and another")

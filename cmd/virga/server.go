@@ -333,3 +333,7 @@ func quota(snap *store.Snapshot, project string, vms, cpus, memoryMiB, diskMiB i
 	}
 	return identity.Check(p.Spec.Quota, used, identity.Usage{VMs: vms, CPUs: cpus, MemoryMiB: memoryMiB, DiskMiB: diskMiB})
 }
+
+// overlay is where further hosts reach the virtual network's database; empty on a host whose
+// address nobody else reaches.
+func (s *server) overlay() string { return s.centralConfig().Listen }

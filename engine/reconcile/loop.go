@@ -1,8 +1,8 @@
 // Package reconcile runs loops: make reality equal to a record, one step at a time.
 //
 // A Loop is given an id. It reads all it needs from a snapshot, makes one step, reports, and
-// returns. It is called again when the record changes, when a record that refers to it or that
-// it refers to changes, when it asked to be (Result.After), and on a timer for all records. A
+// returns. It is called again when the record changes, when a record that refers to it changes, when
+// another change concerns it (Loop.Also), when it asked to be (Result.After), and on a timer for all records. A
 // failure is tried again with growing pauses. After a crash it simply looks again.
 //
 // The same id is never in work twice at once. Who drives: Run with goroutines and the real

@@ -26,6 +26,8 @@ type Invitation struct {
 	CA string `json:"ca"`
 	// Secret proves the invitation.
 	Secret string `json:"secret"`
+	// Network is where hosts reach the virtual network's database, host:port; empty: nowhere.
+	Network string `json:"network,omitempty"`
 }
 
 const invitationPrefix = "virga-join."

@@ -13,7 +13,7 @@ import (
 type handMove struct{ total, stopped time.Duration }
 
 // moveTo moves a replica into another's emulator, with the settings that ours have, and ends the
-// one that it came from.
+// one that it came from. On one host the memory goes over a unix socket, else by TCP over the cable.
 func (r *replica) moveTo(to *replica) handMove {
 	r.Helper()
 	ctx, cancel := context.WithTimeout(r.Context(), slow)
@@ -29,12 +29,15 @@ func (r *replica) moveTo(to *replica) handMove {
 	defer target.Close()
 	targetSays, alsoOver := target.Events()
 	defer alsoOver()
-	socket := filepath.Join(to.dir, "in.sock")
+	way := "unix:" + filepath.Join(to.dir, "in.sock")
+	if to.host != r.host {
+		way = "tcp:" + to.host.Address + ":4444"
+	}
 	r.do(ctx, target, "migrate-set-capabilities", capabilities("events", "late-block-activate"))
-	r.do(ctx, target, "migrate-incoming", map[string]any{"uri": "unix:" + socket})
+	r.do(ctx, target, "migrate-incoming", map[string]any{"uri": way})
 	r.do(ctx, source, "migrate-set-capabilities", capabilities("events", "auto-converge"))
 	r.do(ctx, source, "migrate-set-parameters", map[string]any{"max-bandwidth": int64(10_000_000_000), "downtime-limit": 300})
-	r.do(ctx, source, "migrate", map[string]any{"uri": "unix:" + socket})
+	r.do(ctx, source, "migrate", map[string]any{"uri": way})
 	stop := r.hears(sourceSays, "STOP", "")
 	r.hears(sourceSays, "MIGRATION", `"completed"`)
 	r.hears(targetSays, "MIGRATION", `"completed"`)

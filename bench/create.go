@@ -18,7 +18,7 @@ func create(p *Part) {
 	c.create("pattern", tiny(128))
 	pattern := c.instance(c.ready("pattern"))
 	c.booted(c.first, pattern)
-	bare := c.replicate(c.first, pattern, "bare", "", c.spare("hand"))
+	bare := c.replicate(c.first, c.first, pattern, "bare", "", c.spare("hand"))
 	c.remove("pattern")
 	bare.start() // once before it counts: what it reads is in memory afterwards, as it is for ours
 	bare.says("\n")

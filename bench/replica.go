@@ -30,12 +30,12 @@ var (
 	hardware = regexp.MustCompile(`\bmac=[0-9a-f:]+`)
 )
 
-// replicate prepares everything that a replica of a running guest needs; nothing is started. Disk
+// replicate prepares everything that a replica of a guest on one host needs on another, or the same; nothing is started. Disk
 // is shared with another replica, or empty. Port, if given, is one of the virtual network that no
 // machine of ours uses now.
-func (c *cloud) replicate(h *lab.Host, i *compute.Instance, name, disk string, port *network.Port) *replica {
+func (c *cloud) replicate(h, to *lab.Host, i *compute.Instance, name, disk string, port *network.Port) *replica {
 	c.Helper()
-	r := &replica{Part: c.Part, host: h, dir: filepath.Join(h.Run, name)}
+	r := &replica{Part: c.Part, host: to, dir: filepath.Join(to.Run, name)}
 	c.must(os.MkdirAll(r.dir, 0o755))
 	args := commandLine(i.Status.PID)
 	of := diskFile.FindStringSubmatch(strings.Join(args, " "))

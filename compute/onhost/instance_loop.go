@@ -19,6 +19,7 @@ import (
 const (
 	rounds      = 8                // acts in one step, before others have their turn
 	insideEvery = 15 * time.Second // the guest's own agent is asked
+	firstLook   = 10 * time.Second // at everything that runs
 )
 
 // InstanceOptions are what the loop needs to know of its host.
@@ -60,11 +61,12 @@ func (k *Keeper) Loop() *reconcile.Loop {
 	return &reconcile.Loop{Name: "compute/onhost/instance", Kind: compute.Instances.Kind, Workers: 8, Resync: 30 * time.Second, Step: k.Step}
 }
 
-// Inventoried reports whether everything that runs here has been looked at once.
+// Inventoried reports whether everything that runs here has been looked at once. It looks, if nobody
+// has: a host without instances has no step that would.
 func (k *Keeper) Inventoried() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.listed
+	ctx, cancel := context.WithTimeout(context.Background(), firstLook)
+	defer cancel()
+	return k.inventory(ctx) == nil
 }
 
 // inventory is the first complete look. Until it has succeeded nothing is touched.

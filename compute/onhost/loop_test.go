@@ -247,6 +247,12 @@ func TestNothingIsDoneBeforeTheFirstCompleteList(t *testing.T) {
 	w.quiet()
 }
 
+func TestAHostWithoutInstancesIsInventoriedToo(t *testing.T) {
+	if w := newWorld(t); !w.keeperA.Inventoried() {
+		t.Fatal("nobody looks where no instance is")
+	}
+}
+
 func TestADeletedInstanceIsUndoneAndLetGo(t *testing.T) {
 	w := newWorld(t)
 	id := w.instance(w.hostA, compute.RunRunning)

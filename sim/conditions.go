@@ -22,7 +22,8 @@ import (
 //	problem vm web contains "words" | no problem vm web | no CONDITION
 //	event web crashed                            error contains "words"
 //	volume web-disk0 ready                       orphans 1
-//	count running 1                              empty
+//	count running 1                              inventoried h1
+//	empty
 func (c *Cluster) holds(words []string) (bool, string) {
 	a := args{c, words}
 	switch a.word(0) {
@@ -35,6 +36,9 @@ func (c *Cluster) holds(words []string) (bool, string) {
 	case "host":
 		state := host.StateOf(c.all.Snapshot(), c.Host(a.word(1)).ID)
 		return string(state) == a.word(2), string(state)
+	case "inventoried":
+		h := host.Find(c.all.Snapshot(), c.Host(a.word(1)).ID)
+		return h.Status.Inventoried == "yes", "not yet"
 	case "migration":
 		return c.holdsMigration(a)
 	case "volume":

@@ -288,7 +288,10 @@ func (c *Cloud) remove() {
 func (c *Cloud) explain() {
 	first := c.Hosts[0]
 	names, _ := first.Virga("vm", "list", "-o", "name")
-	for _, name := range strings.Fields(names) {
+	for i, name := range strings.Fields(names) {
+		if i == 10 {
+			break
+		}
 		out, _ := first.Virga("explain", "vm", name)
 		c.t.Log(out)
 	}

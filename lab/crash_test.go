@@ -101,6 +101,20 @@ func debianImage(t *testing.T) string {
 	return file
 }
 
+// debianUserData tells on the serial line that it ran, and what cloud-init's own reader of EC2
+// metadata finds at 169.254.169.254.
+const debianUserData = `#cloud-config
+runcmd:
+- [sh, -c, 'echo SEED-RAN $(hostname) > /dev/ttyS0']
+- - python3
+  - -c
+  - |
+    from cloudinit.sources.helpers import ec2
+    m = ec2.get_instance_metadata(api_version="latest")
+    u = ec2.get_instance_userdata(api_version="latest").decode().splitlines()[0]
+    open("/dev/ttyS0", "w").write("EC2-SAYS %s %s\n" % (m["local-hostname"], u))
+`
+
 // TestDebianTakesItsSeed boots the real cloud image; it takes minutes under software emulation.
 func TestDebianTakesItsSeed(t *testing.T) {
 	if !full() {
@@ -112,12 +126,13 @@ func TestDebianTakesItsSeed(t *testing.T) {
 	h := c.Hosts[0]
 	h.Must("image", "import", "debian-12", "--file", image, "--wait")
 	data := filepath.Join(c.dir, "user-data")
-	if err := os.WriteFile(data, []byte("#cloud-config\nruncmd:\n- [sh, -c, 'echo SEED-RAN $(hostname) > /dev/ttyS0']\n"), 0o644); err != nil {
+	if err := os.WriteFile(data, []byte(debianUserData), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	h.Must("vm", "create", "deb", "--image", "debian-12", "--memory", "1GiB", "--user-data", data, "--wait")
 	g := h.Guest("deb")
 	g.Wait(8*time.Minute, `SEED-RAN deb`)
+	g.Wait(2*time.Minute, `EC2-SAYS deb.* #cloud-config`)
 	h.Eventually(5*time.Minute, "the guest's own agent tells its address", func() bool {
 		out, _ := h.Virga("instance", "list", "-o", "yaml")
 		return strings.Contains(out, "guestAgent: \"yes\"") || strings.Contains(out, "guestAgent: yes")

@@ -318,6 +318,9 @@ func quota(snap *store.Snapshot, project string, vms, cpus, memoryMiB, diskMiB i
 	if p == nil {
 		return fault.New(fault.NotFound, "no project %q", project)
 	}
+	if p.Spec.Quota == (identity.Quota{}) {
+		return nil // nothing is limited: nothing needs to be counted
+	}
 	var used identity.Usage
 	for _, vm := range store.Every(snap, compute.VMs) {
 		if vm.Project == project {

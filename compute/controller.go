@@ -157,15 +157,6 @@ func hands(snap *store.Snapshot, vm *VM) *operation.Operation {
 	return op
 }
 
-func hostState(snap *store.Snapshot, id resource.ID) host.LifeState {
-	for _, l := range store.Referring(snap, host.Livenesses, id) {
-		if l.Status.State != "" {
-			return l.Status.State
-		}
-	}
-	return host.Unknown
-}
-
 func hostName(snap *store.Snapshot, id resource.ID) string {
 	if h := store.Find(snap, host.Hosts, id); h != nil {
 		return h.Name

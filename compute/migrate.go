@@ -153,7 +153,7 @@ func (c *Controller) unreserve(ctx context.Context, r *operation.Run) error {
 		return nil
 	}
 	b := c.db.Begin()
-	gone := m.target == nil || hostState(m.snap, m.target.Spec.HostID) == host.Lost
+	gone := m.target == nil || host.StateOf(m.snap, m.target.Spec.HostID) == host.Lost
 	if m.target != nil {
 		c.w.Instances.Set(b, m.target, func(s *InstanceSpec) { s.Run = RunKilled })
 		c.w.Instances.Delete(b, m.target)
@@ -178,12 +178,12 @@ func (c *Controller) unreserve(ctx context.Context, r *operation.Run) error {
 // that is lost is not waited for: its agent cleans up when it comes back.
 func leftOver(snap *store.Snapshot, vm *VM) bool {
 	for _, a := range store.Referring(snap, storage.Attachments, vm.ID) {
-		if store.Find(snap, Instances, a.Spec.InstanceID) == nil && hostState(snap, a.Spec.HostID) != host.Lost {
+		if store.Find(snap, Instances, a.Spec.InstanceID) == nil && host.StateOf(snap, a.Spec.HostID) != host.Lost {
 			return true
 		}
 	}
 	for _, p := range store.Referring(snap, network.Plugs, vm.ID) {
-		if store.Find(snap, Instances, p.Spec.InstanceID) == nil && hostState(snap, p.Spec.HostID) != host.Lost {
+		if store.Find(snap, Instances, p.Spec.InstanceID) == nil && host.StateOf(snap, p.Spec.HostID) != host.Lost {
 			return true
 		}
 	}
@@ -223,9 +223,9 @@ func (m move) healthy() error {
 		return refuse("the target ended: " + m.target.Status.ExitMessage)
 	case m.source.Status.Phase == InstanceStopped:
 		return refuse("the machine ended meanwhile")
-	case hostState(m.snap, m.target.Spec.HostID) == host.Lost:
+	case host.StateOf(m.snap, m.target.Spec.HostID) == host.Lost:
 		return refuse("target host " + hostName(m.snap, m.target.Spec.HostID) + " is not heard any more")
-	case hostState(m.snap, m.source.Spec.HostID) == host.Lost:
+	case host.StateOf(m.snap, m.source.Spec.HostID) == host.Lost:
 		return refuse("source host " + hostName(m.snap, m.source.Spec.HostID) + " is not heard any more")
 	}
 	return nil
@@ -293,7 +293,7 @@ func (c *Controller) goOn(ctx context.Context, r *operation.Run) error {
 	if err := c.db.Commit(ctx, b); err != nil {
 		return err
 	}
-	lost := hostState(m.snap, m.source.Spec.HostID) == host.Lost
+	lost := host.StateOf(m.snap, m.source.Spec.HostID) == host.Lost
 	if p := m.source.Status.Phase; lost || m.source.Spec.Outgoing == nil && p != InstanceSending && p != InstanceSent {
 		return nil
 	}
@@ -329,7 +329,7 @@ func (c *Controller) resumed(_ context.Context, r *operation.Run) error {
 	if fault.Is(err, fault.NotFound) || m.target == nil {
 		return nil
 	}
-	lost := hostState(m.snap, m.target.Spec.HostID) == host.Lost
+	lost := host.StateOf(m.snap, m.target.Spec.HostID) == host.Lost
 	if p := m.target.Status.Phase; lost || p == InstanceRunning || p == InstancePaused || p == InstanceStopped {
 		return nil
 	}
@@ -346,7 +346,7 @@ func (c *Controller) clean(ctx context.Context, r *operation.Run) error {
 	waiting := false
 	if m.source != nil {
 		c.w.Instances.Delete(b, m.source)
-		waiting = hostState(m.snap, m.source.Spec.HostID) != host.Lost
+		waiting = host.StateOf(m.snap, m.source.Spec.HostID) != host.Lost
 	} else {
 		c.deleteLeftovers(b, m.snap, m.vm)
 		waiting = !b.Empty() || leftOver(m.snap, m.vm)

@@ -48,7 +48,7 @@ func (c *Controller) gather(snap *store.Snapshot, vm *VM) facts {
 		}
 	}
 	if f.instance != nil {
-		f.hostLife = hostState(snap, f.instance.Spec.HostID)
+		f.hostLife = host.StateOf(snap, f.instance.Spec.HostID)
 	}
 	f.inHands = hands(snap, vm) != nil
 	f.free = released(snap, vm)
@@ -283,7 +283,7 @@ func (c *Controller) stuck(snap *store.Snapshot, vm *VM) error {
 		hosts = append(hosts, p.Spec.HostID)
 	}
 	for _, id := range hosts {
-		if hostState(snap, id) == host.Lost {
+		if host.StateOf(snap, id) == host.Lost {
 			return fault.New(fault.Unavailable, "waits for host %s, which is not heard, to let go of the machine; bring the host back",
 				hostName(snap, id))
 		}

@@ -89,7 +89,9 @@ func Find(s *store.Snapshot, id resource.ID) *Host { return store.Find(s, Hosts,
 // StateOf is what the servers know of a host's life.
 func StateOf(s *store.Snapshot, id resource.ID) LifeState {
 	for _, life := range store.Referring(s, Livenesses, id) {
-		return life.Status.State
+		if life.Status.State != "" {
+			return life.Status.State
+		}
 	}
 	return Unknown
 }

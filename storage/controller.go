@@ -109,16 +109,6 @@ func ids[S, T any](records []*resource.Record[S, T]) []resource.ID {
 	return out
 }
 
-// lifeOf is what is known of a host's life.
-func lifeOf(snap *store.Snapshot, id resource.ID) host.LifeState {
-	for _, l := range store.Referring(snap, host.Livenesses, id) {
-		if l.Spec.HostID == id {
-			return l.Status.State
-		}
-	}
-	return host.Unknown
-}
-
 // observed makes the common part of a status from what keeps a record from being as wished.
 func (c *Controller) observed(old resource.Observed, generation int64, kind, message string) resource.Observed {
 	return resource.Observed{SeenGeneration: generation, Problems: resource.SetProblem(old.Problems, kind, message, c.db.Now())}

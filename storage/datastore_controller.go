@@ -70,7 +70,7 @@ func (c *Controller) datastore(ctx context.Context, id resource.ID) (reconcile.R
 	if d.Deleting == nil {
 		store.Hold(b, d, Holder)
 	}
-	bound := Bind(d.Status.Identity, store.Referring(snap, Devices, d.Spec.ResourceID), func(id resource.ID) host.LifeState { return lifeOf(snap, id) })
+	bound := Bind(d.Status.Identity, store.Referring(snap, Devices, d.Spec.ResourceID), func(id resource.ID) host.LifeState { return host.StateOf(snap, id) })
 	if d.Deleting != nil {
 		bound.kind, bound.why = fault.Precondition, fmt.Sprintf("waits for %s and %s on it to be deleted", countOf(len(allocations), "volume"), countOf(len(copies), "image"))
 	} else if store.Find(snap, Resources, d.Spec.ResourceID) == nil {
@@ -146,7 +146,7 @@ func (c *Controller) imageCopy(ctx context.Context, id resource.ID) (reconcile.R
 	d := store.Find(snap, Datastores, copied.Spec.DatastoreID)
 	if d != nil {
 		c.w.ImageCopies.Set(b, copied, func(s *ImageCopySpec) {
-			s.CaretakerID = Caretaker(s.CaretakerID, nil, d.Status.HostIDs, func(h resource.ID) host.LifeState { return lifeOf(snap, h) })
+			s.CaretakerID = Caretaker(s.CaretakerID, nil, d.Status.HostIDs, func(h resource.ID) host.LifeState { return host.StateOf(snap, h) })
 		})
 	}
 	var again time.Duration

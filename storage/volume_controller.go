@@ -92,7 +92,7 @@ func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume
 		})
 		return
 	}
-	life := func(id resource.ID) host.LifeState { return lifeOf(snap, id) }
+	life := func(id resource.ID) host.LifeState { return host.StateOf(snap, id) }
 	a := &Allocation{Spec: AllocationSpec{VolumeID: v.ID, DatastoreID: d.ID, ResourceID: d.Spec.ResourceID,
 		CaretakerID: Caretaker("", using, d.Status.HostIDs, life), HostIDs: using, SizeMiB: v.Spec.SizeMiB, Base: v.Spec.Base}}
 	a.ID, a.Project, a.Name = resource.NewID(), v.Project, string(v.ID) // named so: one for each volume
@@ -142,7 +142,7 @@ func (c *Controller) keepVolume(b *store.Batch, snap *store.Snapshot, v *Volume,
 			s.HostIDs = nil
 		}
 		if d != nil {
-			s.CaretakerID = Caretaker(s.CaretakerID, using, d.Status.HostIDs, func(id resource.ID) host.LifeState { return lifeOf(snap, id) })
+			s.CaretakerID = Caretaker(s.CaretakerID, using, d.Status.HostIDs, func(id resource.ID) host.LifeState { return host.StateOf(snap, id) })
 		}
 	})
 	c.w.Volumes.Set(b, v, func(s *VolumeStatus) {

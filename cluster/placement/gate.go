@@ -90,15 +90,10 @@ func Candidates(snap *store.Snapshot, vm *compute.VM) []Candidate {
 		}
 		inv := h.Status.Inventory
 		c := Candidate{
-			ID: h.ID, Name: h.Name, Mode: h.Spec.Mode, State: host.Unknown, MachineType: h.Status.Profile.MachineType,
+			ID: h.ID, Name: h.Name, Mode: h.Spec.Mode, State: host.StateOf(snap, h.ID), MachineType: h.Status.Profile.MachineType,
 			CPUs:      inv.Threads * h.Spec.CPUOvercommitPercent / 100,
 			MemoryMiB: (inv.MemoryMiB - inv.ReservedMemoryMiB) * h.Spec.MemoryOvercommitPercent / 100,
 			Unreached: unreached(snap, h.ID, volumes),
-		}
-		for _, l := range store.Referring(snap, host.Livenesses, h.ID) {
-			if l.Status.State != "" {
-				c.State = l.Status.State
-			}
 		}
 		if len(h.Status.Problems) > 0 {
 			c.Problem = h.Status.Problems[0].Message

@@ -6,7 +6,7 @@
 // delay; an agent's is narrowed to its host.
 //
 // A seed decides every delay and the order of everything that is due, so a run can be repeated
-// exactly. After every step the invariants are checked (invariants.go); at quiet times every
+// exactly. After every step the invariants are checked (laws.go); at quiet times every
 // record is looked at once more by every loop, and nothing may change (quiet.go).
 //
 // A story (story.go) is a script in a .txtar file: hosts, machines, faults, expectations. With an

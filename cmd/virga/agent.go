@@ -58,7 +58,7 @@ type agent struct {
 	trust   *tls.Config // towards servers
 	client  *http.Client
 	db      *store.DB
-	runner  *reconcile.Runner
+	runner  atomic.Pointer[reconcile.Runner] // none until all loops are made; guests may stir before
 	guests  *qemu.Driver
 	minder  *computehost.Keeper
 	sweeper *computehost.Sweeper
@@ -120,7 +120,7 @@ func (a *agent) wire(l *store.Ledger) error {
 	var err error
 	if a.guests, err = qemu.New(qemu.Config{
 		RunDir: filepath.Join(a.c.run, "vm"), Binary: a.c.QEMU, Groups: groups, GroupPrefix: "virga-", Dial: a.dialTarget,
-		Changed: func(id resource.ID) { a.runner.Wake(compute.Instances.Kind, id) },
+		Changed: a.stirred,
 	}); err != nil {
 		return err
 	}
@@ -143,8 +143,15 @@ func (a *agent) wire(l *store.Ledger) error {
 	loops = append(loops, storagehost.NewLoops(a.db, storagehost.Rights(l, "agent"), storagehost.Options{
 		HostID: a.c.HostID, Driver: folder.New(qcow2.Tool{}), Fetch: a.fetch, Below: a.c.state,
 	})...)
-	a.runner = reconcile.NewRunner(a.db, loops...)
+	a.runner.Store(reconcile.NewRunner(a.db, loops...))
 	return nil
+}
+
+// stirred looks at a guest to which something has happened.
+func (a *agent) stirred(id resource.ID) {
+	if r := a.runner.Load(); r != nil {
+		r.Wake(compute.Instances.Kind, id)
+	}
 }
 
 func (a *agent) address() string { return net.JoinHostPort(a.c.Address, strconv.Itoa(a.c.AgentPort)) }
@@ -184,7 +191,7 @@ func (a *agent) work(ctx context.Context) {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { a.runSwitch(ctx) })
-	wg.Go(func() { a.runner.Run(ctx) })
+	wg.Go(func() { a.runner.Load().Run(ctx) })
 	wg.Go(func() { a.sweeper.Run(ctx) })
 	wg.Wait()
 }

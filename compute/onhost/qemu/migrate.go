@@ -19,6 +19,7 @@ const (
 	maxBandwidth  = 10_000_000_000 // bytes a second
 	downtimeLimit = 300            // ms
 	dialLimit     = 10 * time.Second
+	pourSize      = 256 << 10 // bytes that are copied at once
 )
 
 type capability struct {
@@ -169,7 +170,8 @@ func join(ctx context.Context, a, b net.Conn) {
 // pour copies until the reader's end and tells the writer that there is no more. A copy that breaks
 // ends both: half a stream must not look like a whole one.
 func pour(to, from net.Conn, broken func()) {
-	_, err := io.Copy(to, from)
+	// Plain reader and writer, so that the large buffer is used: memory comes by the hundred MiB.
+	_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, pourSize))
 	half, ok := to.(interface{ CloseWrite() error })
 	switch {
 	case err != nil:

@@ -157,13 +157,6 @@ func hands(snap *store.Snapshot, vm *VM) *operation.Operation {
 	return op
 }
 
-func hostName(snap *store.Snapshot, id resource.ID) string {
-	if h := store.Find(snap, host.Hosts, id); h != nil {
-		return h.Name
-	}
-	return string(id)
-}
-
 func addresses(snap *store.Snapshot, vm *VM) []string {
 	var out []string
 	for _, nic := range vm.Spec.NICs {

@@ -134,7 +134,7 @@ func (c *Controller) reserve(ctx context.Context, r *operation.Run) error {
 	request := moveRequest(m.vm, in.HostID, "migration asked for by "+r.Operation.Spec.By, m.source.Spec.MachineType)
 	return c.placer.Place(ctx, request, func(b *store.Batch, hostID resource.ID) error {
 		if h := store.Find(m.snap, host.Hosts, hostID); h == nil || h.Status.Profile.Accelerator != m.source.Spec.Accelerator {
-			return fault.New(fault.Precondition, "migrate machine %s: it runs with %s, and host %s does not", m.vm.Name, m.source.Spec.Accelerator, hostName(m.snap, hostID))
+			return fault.New(fault.Precondition, "migrate machine %s: it runs with %s, and host %s does not", m.vm.Name, m.source.Spec.Accelerator, host.NameOf(m.snap, hostID))
 		}
 		_, err := c.newInstance(b, m.snap, m.vm, hostID, m.vm.Status.Epoch+1, targetName(r.Operation.ID), func(s *InstanceSpec) {
 			s.Run, s.Boot, s.MachineType, s.CPUModel = RunIncoming, m.source.Spec.Boot, m.source.Spec.MachineType, m.source.Spec.CPUModel
@@ -224,9 +224,9 @@ func (m move) healthy() error {
 	case m.source.Status.Phase == InstanceStopped:
 		return refuse("the machine ended meanwhile")
 	case host.StateOf(m.snap, m.target.Spec.HostID) == host.Lost:
-		return refuse("target host " + hostName(m.snap, m.target.Spec.HostID) + " is not heard any more")
+		return refuse("target host " + host.NameOf(m.snap, m.target.Spec.HostID) + " is not heard any more")
 	case host.StateOf(m.snap, m.source.Spec.HostID) == host.Lost:
-		return refuse("source host " + hostName(m.snap, m.source.Spec.HostID) + " is not heard any more")
+		return refuse("source host " + host.NameOf(m.snap, m.source.Spec.HostID) + " is not heard any more")
 	}
 	return nil
 }
@@ -317,8 +317,8 @@ func (c *Controller) switchOver(_ context.Context, r *operation.Run) error {
 	})
 	c.w.Instances.Set(r.Batch, m.target, func(s *InstanceSpec) { s.Run = RunRunning })
 	c.w.Instances.Set(r.Batch, m.source, func(s *InstanceSpec) { s.Run = RunKilled })
-	c.events.Record(r.Batch, m.vm.Ref(), m.vm.Name, "info", "migrated", "the machine moved from host "+hostName(m.snap, m.source.Spec.HostID)+" to host "+
-		hostName(m.snap, m.target.Spec.HostID), r.Operation.Spec.By)
+	c.events.Record(r.Batch, m.vm.Ref(), m.vm.Name, "info", "migrated", "the machine moved from host "+host.NameOf(m.snap, m.source.Spec.HostID)+" to host "+
+		host.NameOf(m.snap, m.target.Spec.HostID), r.Operation.Spec.By)
 	return nil
 }
 

@@ -97,7 +97,7 @@ func (c *Controller) report(ctx context.Context, snap *store.Snapshot, vm *VM, p
 func (c *Controller) put(b *store.Batch, snap *store.Snapshot, vm *VM, phase string, problem error, more func(*VMStatus)) {
 	if problem == nil && phase == PhaseUnknown {
 		problem = fault.New(fault.Unavailable,
-			"host %s is not heard, so nobody knows whether the machine runs; bring the host back", hostName(snap, vm.Status.HostID))
+			"host %s is not heard, so nobody knows whether the machine runs; bring the host back", host.NameOf(snap, vm.Status.HostID))
 	}
 	c.w.VMStatuses.Set(b, vm, func(s *VMStatus) {
 		s.SeenGeneration, s.Phase, s.Addresses = vm.Generation, phase, addresses(snap, vm)
@@ -183,7 +183,7 @@ func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p
 		problem = fault.New(fault.Kind(i.Status.Problems[0].Kind), "%s", i.Status.Problems[0].Message)
 	}
 	if vm.Status.Phase != PhaseRunning && p.phase == PhaseRunning {
-		c.events.Record(b, vm.Ref(), vm.Name, "info", "running", "the machine runs on host "+hostName(snap, i.Spec.HostID), "compute")
+		c.events.Record(b, vm.Ref(), vm.Name, "info", "running", "the machine runs on host "+host.NameOf(snap, i.Spec.HostID), "compute")
 	}
 	calm := i.Status.Phase == InstanceRunning && f.now.Sub(i.Status.StartedAt) > steady
 	c.put(b, snap, vm, p.phase, problem, func(s *VMStatus) {
@@ -285,7 +285,7 @@ func (c *Controller) stuck(snap *store.Snapshot, vm *VM) error {
 	for _, id := range hosts {
 		if host.StateOf(snap, id) == host.Lost {
 			return fault.New(fault.Unavailable, "waits for host %s, which is not heard, to let go of the machine; bring the host back",
-				hostName(snap, id))
+				host.NameOf(snap, id))
 		}
 	}
 	return nil

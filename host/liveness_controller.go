@@ -95,3 +95,11 @@ func StateOf(s *store.Snapshot, id resource.ID) LifeState {
 	}
 	return Unknown
 }
+
+// NameOf gives a host's name for a sentence; its id where the host is gone.
+func NameOf(s *store.Snapshot, id resource.ID) string {
+	if h := Find(s, id); h != nil {
+		return h.Name
+	}
+	return string(id)
+}

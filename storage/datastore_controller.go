@@ -37,7 +37,7 @@ func (c *Controller) resource(ctx context.Context, id resource.ID) (reconcile.Re
 	for _, d := range store.Referring(snap, Devices, id) {
 		devices = append(devices, d.ID)
 		if d.Spec.Identity == "" && len(d.Status.Problems) > 0 && message == "" {
-			kind, message = d.Status.Problems[0].Kind, "host "+nameOf(snap, d.Spec.HostID)+": "+d.Status.Problems[0].Message
+			kind, message = d.Status.Problems[0].Kind, "host "+host.NameOf(snap, d.Spec.HostID)+": "+d.Status.Problems[0].Message
 		}
 	}
 	c.w.Resources.Set(b, r, func(s *ResourceStatus) {
@@ -45,13 +45,6 @@ func (c *Controller) resource(ctx context.Context, id resource.ID) (reconcile.Re
 		s.DeviceIDs = sorted(devices)
 	})
 	return reconcile.Result{}, c.db.Commit(ctx, b)
-}
-
-func nameOf(snap *store.Snapshot, hostID resource.ID) string {
-	if h := store.Find(snap, host.Hosts, hostID); h != nil {
-		return h.Name
-	}
-	return string(hostID)
 }
 
 // datastore binds a datastore to the devices that hosts have found for it.

@@ -191,7 +191,7 @@ func problemOf(snap *store.Snapshot, a *Allocation, d *Datastore, using []resour
 	}
 	for _, id := range using {
 		if !slices.Contains(d.Status.HostIDs, id) {
-			return string(fault.Unavailable), "host " + nameOf(snap, id) + " does not reach datastore " + d.Name
+			return string(fault.Unavailable), "host " + host.NameOf(snap, id) + " does not reach datastore " + d.Name
 		}
 	}
 	return "", ""

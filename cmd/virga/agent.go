@@ -95,7 +95,6 @@ func (a *agent) identify(ctx context.Context, issue ca.Issue) error {
 	if err != nil {
 		return err
 	}
-	a.trust = &tls.Config{}
 	if issue == nil {
 		issue = func(ctx context.Context, key crypto.Signer) ([]byte, error) {
 			return ca.RenewBy(a.client, func() string { return a.c.Servers[0] })(ctx, key)

@@ -20,7 +20,7 @@ var neighbours = map[string][]string{
 
 // the layers of the engine, from below; the same number knows nothing of each other
 var layers = map[string]int{
-	"engine/fault": 0, "engine/resource": 0, "engine/store": 1, "engine/reconcile": 2, "engine/operation": 3, "engine/httpapi": 4,
+	"engine/fault": 0, "engine/resource": 0, "engine/durable": 0, "engine/store": 1, "engine/reconcile": 2, "engine/operation": 3, "engine/httpapi": 4,
 }
 
 // wire clients speak a foreign format and are usable alone
@@ -37,7 +37,7 @@ func mayImport(from, to string) (ok bool, why string) {
 	case top == "client" || top == "web":
 		return within(to, top), "this is usable without the rest; keep it so"
 	case top == "engine":
-		return engineMay(from, to), "the engine imports downwards only: fault, resource, store, reconcile, operation, httpapi; it knows no domain"
+		return engineMay(from, to), "the engine imports downwards only: fault, resource and durable, store, reconcile, operation, httpapi; it knows no domain"
 	case slices.Contains(wireClients, from):
 		return false, "a wire client imports nothing of ours; give it plain values"
 	case neighbours[top] == nil:
@@ -66,8 +66,8 @@ func domainMay(domain, from, to string) (bool, string) {
 	driver := strings.HasPrefix(from, onhost+"/")
 	switch {
 	case driver:
-		ok := within(to, domain) || slices.Contains([]string{"engine/fault", "engine/resource"}, to) || slices.Contains(neighbours[domain], to)
-		return ok, "a driver knows faults, resources, types, and its wire client; let the loop in " + onhost + " read and write records"
+		ok := within(to, domain) || slices.Contains([]string{"engine/fault", "engine/resource", "engine/durable"}, to) || slices.Contains(neighbours[domain], to)
+		return ok, "a driver knows faults, resources, durable files, types, and its wire client; let the loop in " + onhost + " read and write records"
 	case within(to, "engine"):
 		return true, ""
 	case from == domain && within(to, onhost):
@@ -121,6 +121,9 @@ func TestTheRuleOfImportsIsWhatTheDocumentSays(t *testing.T) {
 		{"compute/onhost", "compute/onhost/qemu", false},
 		{"compute/onhost/qemu", "compute/onhost/qmp", true},
 		{"compute/onhost/qemu", "engine/store", false},
+		{"compute/onhost/qemu", "engine/durable", true},
+		{"engine/store/etcd", "engine/durable", true},
+		{"engine/durable", "engine/fault", false},
 		{"compute/onhost/qmp", "engine/fault", false},
 		{"cli", "client", true},
 		{"cli", "compute", false},

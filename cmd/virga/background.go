@@ -15,8 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
-	"github.com/virga-cloud/virga/identity/ca"
 )
 
 // pidFile names the daemon's process and the time it began, so that a number that was given to
@@ -25,7 +25,7 @@ func (c *config) pidFile() string { return filepath.Join(c.run, "virga.pid") }
 
 func (c *config) writePID() error {
 	text := fmt.Sprintf("%d %s\n", os.Getpid(), startTime(os.Getpid()))
-	return ca.WriteFile(c.pidFile(), []byte(text), 0o644)
+	return durable.Write(c.pidFile(), []byte(text), 0o644)
 }
 
 // daemonPID is the running daemon of these folders; 0 if none runs.

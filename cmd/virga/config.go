@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
-	"github.com/virga-cloud/virga/identity/ca"
 )
 
 // config is what a host remembers between starts. It lies in the state folder.
@@ -66,7 +66,7 @@ func (c *config) save() error {
 	if err := os.MkdirAll(c.state, 0o711); err != nil {
 		return fault.New(fault.Internal, "make the state folder: %w", err)
 	}
-	return ca.WriteFile(c.path(), []byte(c.text()+"\n"), 0o600)
+	return durable.Write(c.path(), []byte(c.text()+"\n"), 0o600)
 }
 
 // text is the config as it is kept.

@@ -15,7 +15,7 @@ func TestAPowerCutInTheMiddleOfASaveLeavesTheOldConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What a save has begun when the power goes is a file beside.
-	torn := filepath.Join(c.state, ".config.json-123")
+	torn := filepath.Join(c.state, ".config.json.new")
 	if err := os.WriteFile(torn, []byte(`{"name": "h`), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -25,6 +25,9 @@ func TestAPowerCutInTheMiddleOfASaveLeavesTheOldConfig(t *testing.T) {
 	}
 	if err := again.save(); err != nil {
 		t.Errorf("the next save fails over it: %v", err)
+	}
+	if _, err := os.Stat(torn); !os.IsNotExist(err) {
+		t.Errorf("the next save leaves it: %v", err)
 	}
 }
 

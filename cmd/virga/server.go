@@ -18,6 +18,7 @@ import (
 	"github.com/virga-cloud/virga/cluster/placement"
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/compute/image"
+	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
 	"github.com/virga-cloud/virga/engine/operation"
@@ -218,7 +219,7 @@ func (s *server) sweepKeys(ctx context.Context) {
 // seed makes what a new cloud begins with.
 func (s *server) seed(ctx context.Context) error {
 	err := identity.Seed(ctx, s.db, s.rights.identity, func(secret string) error {
-		return ca.WriteFile(s.c.in("admin.token"), []byte(secret+"\n"), 0o600)
+		return durable.Write(s.c.in("admin.token"), []byte(secret+"\n"), 0o600)
 	})
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/storage"
@@ -117,7 +118,7 @@ func (s *Blobs) keep(ctx context.Context, file string) (digest string, size int6
 		err = errors.Join(f.Chmod(0o444), f.Sync(), f.Close())
 	}
 	if err == nil {
-		err = errors.Join(os.Rename(file, path), syncFolder(filepath.Dir(path))) // the record says ready next
+		err = durable.Rename(file, path) // the record says ready next
 	}
 	if err != nil {
 		return "", 0, fault.New(fault.Internal, "keep image content %s: %w", digest, err)
@@ -175,13 +176,4 @@ func (i *interruptible) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return i.r.Read(p)
-}
-
-// syncFolder makes new names in a folder outlive a power cut.
-func syncFolder(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 )
@@ -103,14 +104,14 @@ func (a *Authority) found(dir string) error {
 	if err != nil {
 		return fault.New(fault.Internal, "make the authority: %w", err)
 	}
-	if err := WriteFile(filepath.Join(dir, keyFile), keyPEM, 0o600); err != nil {
+	if err := durable.Write(filepath.Join(dir, keyFile), keyPEM, 0o600); err != nil {
 		return err
 	}
 	if a.cert, err = x509.ParseCertificate(der); err != nil {
 		return fault.New(fault.Internal, "make the authority: %w", err)
 	}
 	a.key = key
-	return WriteFile(filepath.Join(dir, caFile), a.PEM(), 0o644)
+	return durable.Write(filepath.Join(dir, caFile), a.PEM(), 0o644)
 }
 
 // PEM is the authority's certificate.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 )
@@ -111,13 +112,13 @@ func Join(ctx context.Context, dir, invitation, hostname string) (resource.ID, e
 }
 
 func (k *Keeper) keep(dir string, r *JoinReply) error {
-	if err := WriteFile(HostCA(dir), []byte(r.CACertificate), 0o644); err != nil {
+	if err := durable.Write(HostCA(dir), []byte(r.CACertificate), 0o644); err != nil {
 		return err
 	}
 	if err := k.take([]byte(r.Certificate)); err != nil {
 		return err
 	}
-	return WriteFile(k.path+".crt", []byte(r.Certificate), 0o644)
+	return durable.Write(k.path+".crt", []byte(r.Certificate), 0o644)
 }
 
 // RenewBy is the Issue of a host: it asks a server, showing the present certificate. Server gives

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
 )
 
@@ -41,7 +42,7 @@ func NewKeeper(path string, now func() time.Time, issue Issue, fits func(*x509.C
 		if k.key, keyPEM, err = newKey(); err != nil {
 			return nil, err
 		}
-		return k, WriteFile(path+".key", keyPEM, 0o600)
+		return k, durable.Write(path+".key", keyPEM, 0o600)
 	}
 	if err != nil {
 		return nil, fault.New(fault.Internal, "read a key: %w", err)
@@ -104,7 +105,7 @@ func (k *Keeper) Ensure(ctx context.Context) error {
 	if err != nil {
 		return fault.Wrap(err, "renew the certificate %s", k.path)
 	}
-	if err := WriteFile(k.path+".crt", certPEM, 0o644); err != nil {
+	if err := durable.Write(k.path+".crt", certPEM, 0o644); err != nil {
 		return err
 	}
 	return k.take(certPEM)

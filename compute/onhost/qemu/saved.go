@@ -11,6 +11,7 @@ import (
 
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/compute/onhost"
+	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 )
@@ -71,24 +72,14 @@ func load(dir string) (saved, error) {
 	return s, nil
 }
 
-// save replaces the file whole: after a crash either the old or the new is there. It is synced,
-// because what it says must be true before the next thing is done.
+// save replaces the file. It outlives a power cut, because what it says must be true before the next
+// thing is done.
 func (s saved) save(dir string) error {
 	data, err := json.MarshalIndent(s, "", " ")
 	if err != nil {
 		return fault.New(fault.Internal, "encode the state of instance %s: %w", s.ID, err)
 	}
-	tmp, err := os.CreateTemp(dir, ".state-*")
-	if err != nil {
-		return fault.New(fault.Unavailable, "keep the state of instance %s: %w", s.ID, err)
-	}
-	defer func() { _ = os.Remove(tmp.Name()) }()
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), filepath.Join(dir, stateFile))
-	}
-	if err != nil {
+	if err := durable.Write(filepath.Join(dir, stateFile), data, 0o600); err != nil {
 		return fault.New(fault.Unavailable, "keep the state of instance %s: %w", s.ID, err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/host"
 )
@@ -126,11 +127,7 @@ func (m Machine) keep(k kept) error {
 	if err != nil {
 		return fault.New(fault.Internal, "encode the profile: %w", err)
 	}
-	temporary := m.file() + ".new"
-	if err := os.WriteFile(temporary, append(text, '\n'), 0o600); err != nil {
-		return fault.New(fault.Unavailable, "keep the profile: %w", err)
-	}
-	if err := os.Rename(temporary, m.file()); err != nil {
+	if err := durable.Write(m.file(), append(text, '\n'), 0o600); err != nil {
 		return fault.New(fault.Unavailable, "keep the profile: %w", err)
 	}
 	return nil

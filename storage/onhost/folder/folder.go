@@ -22,6 +22,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/storage"
@@ -114,7 +115,7 @@ func makeMarker(path string) (string, error) {
 		err = os.Link(temp.Name(), filepath.Join(path, marker))
 	}
 	if err == nil {
-		err = syncFolder(path)
+		err = durable.SyncFolder(path)
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", explain(err, "give folder %s an identity", path)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/storage/onhost"
 )
@@ -44,10 +45,7 @@ func (d *Driver) EnsureImage(ctx context.Context, at onhost.Place, digest string
 		err = failed
 	}
 	if err == nil {
-		err = os.Rename(temp.Name(), file)
-	}
-	if err == nil {
-		err = syncFolder(filepath.Dir(file))
+		err = durable.Rename(temp.Name(), file)
 	}
 	return used(file), explain(err, "keep image %s", digest)
 }
@@ -107,14 +105,4 @@ func folders(at onhost.Place, names ...string) error {
 		}
 	}
 	return nil
-}
-
-// syncFolder makes a rename survive a power cut.
-func syncFolder(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/storage/onhost"
@@ -80,7 +81,7 @@ func (d *Driver) create(ctx context.Context, at onhost.Place, v onhost.Volume, f
 	if err := os.Link(temp, file); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncFolder(filepath.Dir(file))
+	return durable.SyncFolder(filepath.Dir(file))
 }
 
 // virtualSize reads the size of the disk from a qcow2 file's head: cheaper than a process, and it
@@ -134,7 +135,7 @@ func closedTo(file string, uid int64) string {
 }
 
 // raiseEpoch remembers an epoch, or refuses one that is lower than a remembered one. The lock
-// orders two hosts, where the file system has locks between hosts; the rename makes the file whole.
+// orders two hosts, where the file system has locks between hosts.
 func raiseEpoch(folder string, epoch int64) error {
 	lock, err := os.OpenFile(filepath.Join(folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -161,29 +162,7 @@ func raiseEpoch(folder string, epoch int64) error {
 	case epoch == highest:
 		return nil
 	}
-	return replace(file, strconv.FormatInt(epoch, 10)+"\n")
-}
-
-func replace(file, content string) error {
-	temp, err := os.CreateTemp(filepath.Dir(file), ".epoch-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temp.Name())
-	_, err = temp.WriteString(content)
-	if err == nil {
-		err = temp.Sync()
-	}
-	if failed := temp.Close(); err == nil {
-		err = failed
-	}
-	if err == nil {
-		err = os.Rename(temp.Name(), file)
-	}
-	if err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(file))
+	return durable.Write(file, []byte(strconv.FormatInt(epoch, 10)+"\n"), 0o600)
 }
 
 // RemoveVolume implements onhost.Driver.

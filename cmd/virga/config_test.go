@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,16 +60,17 @@ func TestAProcessNumberThatWasGivenToAnotherIsNotOurDaemon(t *testing.T) {
 }
 
 func TestASecondDaemonOnAStateFolderIsRefused(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "daemon.lock")
-	unlock, err := lockFolder(path)
+	state := t.TempDir()
+	unlock, err := lockFolder(state)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := lockFolder(path); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), "virga down") {
-		t.Errorf("got %v", err)
+	_, err = lockFolder(state)
+	if want := fmt.Sprintf("works on %s already (process %d); end it by virga down", state, os.Getpid()); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
 	}
 	unlock()
-	if unlock, err = lockFolder(path); err != nil {
+	if unlock, err = lockFolder(state); err != nil {
 		t.Fatalf("after the first has let go: %v", err)
 	}
 	unlock()

@@ -50,7 +50,7 @@ func daemon(ctx context.Context, f *folders) error {
 			return fault.New(fault.Internal, "make %s: %w", dir, err)
 		}
 	}
-	unlock, err := lockFolder(c.in("daemon.lock"))
+	unlock, err := lockFolder(c.state)
 	if err != nil {
 		return err
 	}
@@ -120,19 +120,6 @@ func answerReady(ctx context.Context, c *config) error {
 	go func() { _ = server.Serve(l) }()
 	context.AfterFunc(ctx, func() { server.Close() })
 	return nil
-}
-
-// lockFolder keeps a second daemon off a state folder; the kernel frees the lock when we die.
-func lockFolder(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fault.New(fault.Internal, "open %s: %w", path, err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fault.New(fault.Precondition, "another daemon works on %s already; end it by virga down", filepath.Dir(path))
-	}
-	return func() { f.Close() }, nil
 }
 
 func logLevel() slog.Level {

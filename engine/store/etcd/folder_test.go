@@ -16,21 +16,6 @@ import (
 
 func thing(id string) resource.Ref { return resource.Ref{Kind: "thing", ID: resource.ID(id)} }
 
-func TestTwoStoresOnOneFolderAreRefused(t *testing.T) {
-	dir := t.TempDir()
-	first := open(t, Config{Dir: dir})
-	_, err := Open(t.Context(), Config{Dir: dir})
-	if !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), "process "+strconv.Itoa(os.Getpid())) {
-		t.Fatalf("the second store gives %v", err)
-	}
-	first.Close()
-	second, err := Open(t.Context(), Config{Dir: dir})
-	if err != nil {
-		t.Fatalf("after the first was closed: %v", err)
-	}
-	second.Close()
-}
-
 func TestAFolderOfANewerVersionIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(t.Context(), Config{Dir: dir})
@@ -50,7 +35,7 @@ func TestAFolderOfANewerVersionIsRefused(t *testing.T) {
 
 func TestAPowerCutWhileAFolderIsMarkedDoesNotSpoilIt(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "format.new"), nil, 0o600); err != nil { // cut before the number
+	if err := os.WriteFile(filepath.Join(dir, ".format.new"), nil, 0o600); err != nil { // cut before the number
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -58,7 +43,7 @@ func TestAPowerCutWhileAFolderIsMarkedDoesNotSpoilIt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, "format.new")); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(dir, ".format.new")); !os.IsNotExist(err) {
 		t.Errorf("what was half written is still there: %v", err)
 	}
 }

@@ -115,8 +115,8 @@ func (s *Store) take(ctx context.Context, key resource.Ref, name string, expect 
 	return l, nil
 }
 
-// leftBehind reports whether a leader's key is that of this server's own previous process: the
-// folder's lock proves that it is dead, so nobody waits for its lease.
+// leftBehind reports whether a leader's key is that of this server's own previous process.
+// It is dead, because the folder is ours now; nobody waits for its lease.
 func (s *Store) leftBehind(value []byte, name string) bool {
 	var holder string
 	_ = json.Unmarshal(value, &holder)

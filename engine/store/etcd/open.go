@@ -26,7 +26,8 @@ import (
 
 // Config says where the store lies and how it is reached.
 type Config struct {
-	// Dir is the folder of the data; it is made if it is not there. One process at a time has it.
+	// Dir is the folder of the data; it is made if it is not there. Whoever opens it sees to it that
+	// no other process has it: the daemon holds a lock on the folder around it.
 	Dir string
 	// Run is the folder of the sockets. Empty: "run" below Dir.
 	Run string
@@ -65,7 +66,6 @@ func (c Config) withDefaults() Config {
 // Store is the store. Close it before the process ends.
 type Store struct {
 	config  Config
-	lock    *Lock
 	server  *embed.Etcd
 	client  *clientv3.Client
 	sockets string // a folder to remove at the end; empty if it is the run folder
@@ -85,11 +85,7 @@ var _ store.Store = (*Store)(nil)
 // Open starts the store and returns when it takes commits.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	c = c.withDefaults()
-	lock, err := LockFolder(c.Dir)
-	if err != nil {
-		return nil, err
-	}
-	s := &Store{config: c, lock: lock, leads: map[string]*Leadership{}}
+	s := &Store{config: c, leads: map[string]*Leadership{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.start(ctx); err != nil {
 		s.Close()
@@ -99,6 +95,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 }
 
 func (s *Store) start(ctx context.Context) error {
+	if err := os.MkdirAll(s.config.Dir, 0o700); err != nil {
+		return fault.New(fault.Internal, "make the state folder: %w", err)
+	}
 	if err := checkFormat(s.config.Dir); err != nil {
 		return err
 	}
@@ -137,7 +136,6 @@ func (s *Store) close() {
 	if s.sockets != "" {
 		_ = os.RemoveAll(s.sockets)
 	}
-	s.lock.Release()
 }
 
 // Err tells when etcd has failed in a way that it does not come back from.
@@ -221,7 +219,7 @@ func (s *Store) socketFolder() error {
 	if err := os.MkdirAll(s.config.Run, 0o700); err != nil {
 		return fault.New(fault.Internal, "make the run folder of the state store: %w", err)
 	}
-	for _, name := range []string{"client", "peer"} { // left by a killed process; the lock is ours
+	for _, name := range []string{"client", "peer"} { // left by a killed process; the folder is ours
 		path := s.socketPath(name)
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fault.New(fault.Internal, "remove an old socket: %w", err)

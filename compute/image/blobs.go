@@ -84,20 +84,6 @@ func (s *Blobs) Open(digest string) (*os.File, error) {
 	return f, nil
 }
 
-// Fetch is Open for an agent in the same process.
-func (s *Blobs) Fetch(_ context.Context, digest string) (io.ReadCloser, int64, error) {
-	f, err := s.Open(digest)
-	if err != nil {
-		return nil, 0, err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		_ = f.Close()
-		return nil, 0, fault.New(fault.Internal, "open image content %s: %w", digest, err)
-	}
-	return f, info.Size(), nil
-}
-
 // keep moves a finished file into the store and returns its digest and its size in bytes.
 func (s *Blobs) keep(ctx context.Context, file string) (digest string, size int64, err error) {
 	if digest, size, err = sum(ctx, file); err != nil {

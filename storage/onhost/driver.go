@@ -17,7 +17,8 @@ type Driver interface {
 	// List tells all volumes and images that lie there, or fails.
 	List(ctx context.Context, at Place) ([]Item, error)
 	// EnsureImage keeps content under its digest. It reads content only where it is not there yet,
-	// and refuses content that has another digest. It returns the size of what is there, in MiB.
+	// and refuses content that has another digest. What content opens fails when its context ends.
+	// It returns the size of what is there, in MiB.
 	EnsureImage(ctx context.Context, at Place, digest string, content func(context.Context) (io.ReadCloser, error)) (int64, error)
 	// RemoveImage removes content that no volume is backed by.
 	RemoveImage(ctx context.Context, at Place, digest string) error

@@ -40,7 +40,8 @@ type Options struct {
 	HostID resource.ID
 	// Driver works in folders.
 	Driver Driver
-	// Fetch gives an image's content from the server, and its length in bytes.
+	// Fetch gives an image's content from the server, and its length in bytes. Reading it fails when
+	// the context ends.
 	Fetch func(ctx context.Context, digest string) (io.ReadCloser, int64, error)
 	// Below is the folder that relative paths of storage resources are below: the state folder.
 	Below string

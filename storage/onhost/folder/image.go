@@ -40,7 +40,7 @@ func (d *Driver) EnsureImage(ctx context.Context, at onhost.Place, digest string
 		return 0, explain(err, "keep image %s", digest)
 	}
 	defer os.Remove(temp.Name())
-	err = receive(ctx, temp, in, digest)
+	err = receive(temp, in, digest)
 	if failed := temp.Close(); err == nil {
 		err = failed
 	}
@@ -51,9 +51,9 @@ func (d *Driver) EnsureImage(ctx context.Context, at onhost.Place, digest string
 }
 
 // receive writes the content down and compares its digest before anybody can see it.
-func receive(ctx context.Context, temp *os.File, in io.Reader, digest string) error {
+func receive(temp *os.File, in io.Reader, digest string) error {
 	h := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(temp, h), &interruptible{ctx, in}); err != nil {
+	if _, err := io.Copy(io.MultiWriter(temp, h), in); err != nil {
 		return err
 	}
 	if got := "sha256:" + hex.EncodeToString(h.Sum(nil)); got != digest {
@@ -63,19 +63,6 @@ func receive(ctx context.Context, temp *os.File, in io.Reader, digest string) er
 		return err
 	}
 	return temp.Sync()
-}
-
-// interruptible ends a copy when the context does.
-type interruptible struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (i *interruptible) Read(p []byte) (int, error) {
-	if err := i.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return i.r.Read(p)
 }
 
 // RemoveImage implements onhost.Driver.

@@ -1,7 +1,8 @@
 package cli
 
 import (
-	"strings"
+	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 )
@@ -20,21 +21,34 @@ func storageCommands(s *session, n *noun) []*cobra.Command {
 	c := &cobra.Command{Use: "create NAME --folder PATH --host HOST...", Short: "Name a folder that hosts reach", Args: exactly("NAME"), ValidArgsFunction: cobra.NoFileCompletions,
 		Long:    "A folder is on a local disk, or a share that every host has mounted at the same path. The cloud\nfinds out by itself whether several hosts see the same folder.",
 		Example: "  virga storage create nas --folder /mnt/nas --host h1 --host h2\n  virga datastore create fast --storage nas --wait"}
-	c.Flags().StringVar(&folder, "folder", "", "absolute path of the folder on each of the hosts")
+	c.Flags().StringVar(&folder, "folder", "", "path of the folder on each of the hosts")
 	c.Flags().StringSliceVar(&onHosts, "host", nil, "a host that reaches it; may be repeated")
 	s.completeFlag(c, "host", "host")
 	m := addMaking(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if !strings.HasPrefix(folder, "/") || len(onHosts) == 0 {
-			return refuse("%s: say --folder with an absolute path, and --host at least once", called(cmd))
+		if folder == "" || len(onHosts) == 0 {
+			return refuse("%s: say --folder, and --host at least once", called(cmd))
+		}
+		path, err := s.pathOnHosts(folder)
+		if err != nil {
+			return fmt.Errorf("%s: %w", called(cmd), err)
 		}
 		ids, err := s.idsOf(cmd.Context(), "host", onHosts)
 		if err != nil {
 			return err
 		}
-		return s.create(cmd, n, args[0], map[string]any{"type": "folder", "path": folder, "hostIDs": ids}, m)
+		return s.create(cmd, n, args[0], map[string]any{"type": "folder", "path": path, "hostIDs": ids}, m)
 	}
 	return []*cobra.Command{c}
+}
+
+// pathOnHosts makes a path absolute, as the API wants it. Who asks the server of this machine means
+// the folder that they are in; seen from elsewhere that folder says nothing.
+func (s *session) pathOnHosts(folder string) (string, error) {
+	if !filepath.IsAbs(folder) && s.server != "" {
+		return "", refuse("the folder %s is one of this machine, not of %s: say an absolute path", folder, s.server)
+	}
+	return filepath.Abs(folder)
 }
 
 func datastores() *noun {

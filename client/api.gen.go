@@ -3593,7 +3593,7 @@ type ResourceSpec struct {
 	// HostIDs HostIDs are the hosts that reach it.
 	HostIDs []string `json:"hostIDs"`
 
-	// Path Path is the folder on each of the hosts; a relative path is below the host's state folder.
+	// Path Path is the folder on each of the hosts; a relative path, which only the cloud itself writes, is below the host's state folder.
 	Path string `json:"path"`
 
 	// Type Type is the way.

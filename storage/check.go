@@ -24,6 +24,15 @@ func CheckDigest(digest string) error {
 	return nil
 }
 
+// checkNewResource lists what is wrong with what somebody asks for. Only the cloud itself makes a
+// folder below the hosts' state folders.
+func checkNewResource(s *ResourceSpec) []fault.Detail {
+	if s.Type == Folder && !path.IsAbs(s.Path) {
+		return []fault.Detail{{Field: "spec.path", Message: "must be absolute, like /mnt/nas: it is the folder's path on each of the hosts"}}
+	}
+	return CheckResource(s)
+}
+
 // CheckResource lists what is wrong with a storage resource.
 func CheckResource(s *ResourceSpec) []fault.Detail {
 	var out []fault.Detail

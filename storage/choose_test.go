@@ -110,6 +110,19 @@ func TestAFolderHasAPlainPath(t *testing.T) {
 	}
 }
 
+func TestOnlyTheCloudItselfMakesAFolderBelowTheHosts(t *testing.T) {
+	for path, ok := range map[string]bool{"/mnt/nas": true, "datastore": false, "": false, "./x": false, "/mnt/../etc": false} {
+		s := ResourceSpec{Type: Folder, Path: path, HostIDs: []resource.ID{"h"}}
+		wrong := checkNewResource(&s)
+		if (len(wrong) == 0) != ok {
+			t.Errorf("path %q: %v", path, wrong)
+		}
+		if path == "datastore" && !strings.Contains(wrong[0].Message, "must be absolute") {
+			t.Errorf("path %q: %v", path, wrong)
+		}
+	}
+}
+
 func TestAVolumeOnlyGrows(t *testing.T) {
 	base := &Base{Digest: "sha256:" + strings.Repeat("0", 64), VirtualMiB: 10}
 	old := VolumeSpec{SizeMiB: 20, Base: base, DatastoreID: "d"}

@@ -15,7 +15,8 @@ const Folder ResourceType = "folder"
 type ResourceSpec struct {
 	// Type is the way.
 	Type ResourceType `json:"type" enum:"folder"`
-	// Path is the folder on each of the hosts; a relative path is below the host's state folder.
+	// Path is the folder on each of the hosts; a relative path, which only the cloud
+	// itself writes, is below the host's state folder.
 	Path string `json:"path"`
 	// HostIDs are the hosts that reach it.
 	HostIDs []resource.ID `json:"hostIDs"`

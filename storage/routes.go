@@ -69,7 +69,7 @@ func meta[S any](c *httpapi.Call, in *httpapi.Draft[S]) resource.Meta {
 func (w APIRights) createResource(_ context.Context, c *httpapi.Call, in *httpapi.Draft[ResourceSpec]) (*Resource, error) {
 	r := &Resource{Meta: meta(c, in), Spec: in.Spec}
 	DefaultResource(&r.Spec)
-	details := append(CheckResource(&r.Spec), missingHosts(c.Snapshot, r.Spec.HostIDs)...)
+	details := append(checkNewResource(&r.Spec), missingHosts(c.Snapshot, r.Spec.HostIDs)...)
 	if err := fault.Fields("create storage "+in.Name, details); err != nil {
 		return nil, err
 	}

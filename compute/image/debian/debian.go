@@ -121,14 +121,16 @@ func (b *build) disk(ctx context.Context) error {
 }
 
 func (b *build) packages(ctx context.Context) error {
-	args := []string{"--mode=root", "--variant=minbase", "--include=" + strings.Join(packages, ","), "--aptopt=Acquire::Languages \"none\""}
+	args := []string{"--mode=root", "--variant=minbase", "--include=" + strings.Join(packages, ","), "--aptopt=" + languages}
+	for _, setting := range tool.Impatience {
+		args = append(args, "--aptopt="+setting)
+	}
 	for _, path := range []string{"man", "locale", "doc"} {
 		args = append(args, "--dpkgopt=path-exclude=/usr/share/"+path+"/*")
 	}
 	// the mount's own folder lost+found is in the way of an empty target
 	args = append(append(args, "--skip=check/empty", release, b.root), tool.Sources(release)...)
-	_, err := tool.Command{Name: "mmdebstrap", Args: args, Line: b.Tell}.Run(ctx)
-	return err
+	return tool.Command{Name: "mmdebstrap", Args: args, Line: b.Tell}.Fetch(ctx)
 }
 
 // configure writes what makes it a cloud image, and takes away what must be each machine's own.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/virga-cloud/virga/compute/image/boottest"
+	"github.com/virga-cloud/virga/engine/fault"
 )
 
 // TestDebianIsBuilt takes two minutes and the network; the slow lab asks for it.
@@ -46,6 +47,24 @@ func TestACancelledBuildLeavesNothing(t *testing.T) {
 	mounts, _ := os.ReadFile("/proc/mounts")
 	if strings.Contains(string(mounts), dir) {
 		t.Error("it is still mounted")
+	}
+}
+
+func TestABuildWithoutAMirrorEndsSoonAndSaysWhich(t *testing.T) {
+	dir := t.TempDir()
+	var err error
+	boottest.Apart(t, func() { err = Build(t.Context(), filepath.Join(dir, "out"), Options{SizeMiB: 64}) })
+	if err == nil {
+		t.Fatal("it was built of nothing")
+	}
+	if !strings.Contains(err.Error(), "fetch and install") {
+		t.Skip("this machine cannot build: ", err)
+	}
+	if !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), "the package mirror http") || !strings.Contains(err.Error(), "sources.list") {
+		t.Errorf("got %v", err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 

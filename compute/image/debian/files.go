@@ -21,12 +21,17 @@ LABEL linux
   APPEND root=LABEL=root ro console=tty0 console=ttyS0 net.ifnames=0 quiet
 `
 
+// languages keeps translations of package descriptions away.
+const languages = `Acquire::Languages "none";`
+
 // files are what makes the installed system a cloud image.
 var files = map[string]string{
 	"etc/fstab":      "LABEL=root / ext4 errors=remount-ro,discard 0 1\n",
 	"etc/hostname":   "debian\n",
 	"etc/machine-id": "",
-	"etc/hosts":      "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
+	// of what mmdebstrap was told, this is for the guest too
+	"etc/apt/apt.conf.d/99mmdebstrap": languages + "\n",
+	"etc/hosts":                       "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
 	// where a machine learns what it is: a seed disk, else the metadata service, else nowhere
 	"etc/cloud/cloud.cfg.d/90_virga.cfg": `datasource_list: [ NoCloud, Ec2, None ]
 datasource:

@@ -92,9 +92,9 @@ func (a Apt) Package(ctx context.Context, name string) (string, error) {
 		return "", fault.New(fault.Internal, "make a folder to download into: %w", err)
 	}
 	defer os.RemoveAll(staging)
-	args := append(options, "download", real)
-	if _, err := (Command{Name: "apt-get", Args: args, Dir: staging}).Run(ctx); err != nil {
-		return "", fault.New(fault.Unavailable, "download package %s: %w", real, err)
+	fetch := Command{Name: "apt-get", Args: append(append(impatience(), options...), "download", real), Dir: staging, Line: a.Tell}
+	if err := fetch.Fetch(ctx); err != nil {
+		return "", fault.Wrap(err, "download package %s", real)
 	}
 	found, _ := filepath.Glob(filepath.Join(staging, "*.deb"))
 	if len(found) != 1 {
@@ -129,8 +129,10 @@ func (a Apt) lists(ctx context.Context, name string) ([]string, error) {
 	own := append(plain, "-o", "Dir::State::Lists="+lists, "-o", "Dir::Etc::SourceList="+sources,
 		"-o", "Dir::Etc::SourceParts=-", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=")
 	a.tell("fetch package lists")
-	if _, err := Run(ctx, "apt-get", append(own, "update")...); err != nil {
-		return nil, fault.New(fault.Unavailable, "fetch package lists: %w", err)
+	// without the error mode, lists that could not be fetched are only warned of
+	fetch := Command{Name: "apt-get", Args: append(append(impatience(), own...), "-o", "APT::Update::Error-Mode=any", "update"), Line: a.Tell}
+	if err := fetch.Fetch(ctx); err != nil {
+		return nil, fault.Wrap(err, "fetch package lists")
 	}
 	return own, nil
 }

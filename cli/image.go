@@ -109,7 +109,11 @@ func (s *session) imageImport(n *noun) *cobra.Command {
 			source["checksum"] = checksum
 		}
 		if url != "" {
-			return s.create(cmd, n, n.spelled(args[0]), f.spec(source), f.making)
+			r, err := s.post(cmd, n, n.spelled(args[0]), f.spec(source), f.making)
+			if err != nil {
+				return err
+			}
+			return s.unlessRefused(cmd, n, r, s.made(cmd, n, r, f.making))
 		}
 		return s.imageUpload(cmd, n, n.spelled(args[0]), file, f.spec(source), f.making)
 	}
@@ -146,12 +150,29 @@ func (s *session) imageUpload(cmd *cobra.Command, n *noun, name, file string, sp
 	err = s.do(cmd.Context(), call{method: "PUT", path: s.path(n, r.Project, r.Name, "content"), body: body, length: info.Size()})
 	p.end()
 	if err != nil {
-		return fmt.Errorf("send %s: %w", file, err)
+		return s.unlessRefused(cmd, n, r, fmt.Errorf("send %s: %w", file, err))
 	}
 	if r, err = s.get(context.WithoutCancel(cmd.Context()), n, r.Project, r.ID); err != nil {
 		return err
 	}
-	return s.made(cmd, n, r, m)
+	return s.unlessRefused(cmd, n, r, s.made(cmd, n, r, m))
+}
+
+// unlessRefused takes an image back whose content was refused while the caller waited: they were
+// told why, and the same name shall be free for the next attempt.
+func (s *session) unlessRefused(cmd *cobra.Command, n *noun, r *record, err error) error {
+	if err == nil {
+		return nil
+	}
+	ctx := context.WithoutCancel(cmd.Context())
+	now, gone := s.get(ctx, n, r.Project, r.ID)
+	if gone != nil || now.state() != "failed" && !client.IsKind(err, "invalid") {
+		return err
+	}
+	if s.do(ctx, call{method: "DELETE", path: s.path(n, r.Project, r.ID)}) != nil {
+		return err
+	}
+	return fmt.Errorf("%w; image %s is taken back", err, r.Name)
 }
 
 // counted tells how much of a content has been sent.

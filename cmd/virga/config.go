@@ -12,6 +12,7 @@ import (
 	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store/etcd"
 )
 
 // config is what a host remembers between starts. It lies in the state folder.
@@ -62,9 +63,24 @@ func loadConfig(state, run string) (c *config, found bool, err error) {
 	return c, true, nil
 }
 
-func (c *config) save() error {
+func (c *config) makeFolder() error {
 	if err := os.MkdirAll(c.state, 0o711); err != nil {
 		return fault.New(fault.Internal, "make the state folder: %w", err)
+	}
+	return nil
+}
+
+// room refuses a start on a full disk. The daemon does so as well, but cannot write down why.
+func (c *config) room() error {
+	if err := c.makeFolder(); err != nil || c.Server != "yes" {
+		return err
+	}
+	return etcd.CheckRoom(c.in("store"))
+}
+
+func (c *config) save() error {
+	if err := c.makeFolder(); err != nil {
+		return err
 	}
 	return durable.Write(c.path(), []byte(c.text()+"\n"), 0o600)
 }

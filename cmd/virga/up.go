@@ -151,6 +151,9 @@ func up(ctx context.Context, cmd *cobra.Command, h *hostFlags) error {
 	if err := h.fill(c, cmd); err != nil {
 		return err
 	}
+	if err := c.room(); err != nil {
+		return err
+	}
 	if err := c.save(); err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func (im *Importer) Examine(ctx context.Context, file string, o Options) (Examin
 			return Examined{}, err
 		}
 		if got != o.Checksum {
-			return Examined{}, fault.New(fault.Invalid, "what came has the checksum %s, wanted is %s: it was cut off or changed", got, o.Checksum)
+			return Examined{}, fault.New(fault.Invalid, "what came has the checksum %s, wanted is %s: it was cut off or changed; fetch it again", got, o.Checksum)
 		}
 	}
 	e := Examined{Disk: file}
@@ -132,7 +132,7 @@ func (im *Importer) whole(ctx context.Context, e Examined, info qcow2.Info) erro
 	}
 	defer f.Close()
 	if end-size >= info.ClusterSize {
-		return fault.New(fault.Invalid, "what came is damaged, or cut off: it has %d bytes, and its content ends at %d", size, end)
+		return fault.New(fault.Invalid, "what came is damaged, or cut off: it has %d bytes, and its content ends at %d; fetch it again", size, end)
 	}
 	return nil
 }
@@ -222,7 +222,11 @@ func readable(err error) error {
 	case e.Cause != nil:
 		return fault.New(fault.Unavailable, "convert the image: %w", err)
 	}
-	return fault.New(fault.Invalid, "what came cannot be read; it is damaged, or cut off: %s", short(lastPart(e.Why)))
+	reason := lastPart(e.Why)
+	if len(e.Why) > 500 { // a list of all that is wrong
+		reason = "many errors"
+	}
+	return fault.New(fault.Invalid, "what came cannot be read: it is damaged, or cut off (qemu-img: %s); fetch it again", short(reason))
 }
 
 // lastPart leaves out the paths that qemu-img puts before its reasons.

@@ -69,6 +69,7 @@ type Store struct {
 	server  *embed.Etcd
 	client  *clientv3.Client
 	sockets string // a folder to remove at the end; empty if it is the run folder
+	room    room
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -85,7 +86,7 @@ var _ store.Store = (*Store)(nil)
 // Open starts the store and returns when it takes commits.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	c = c.withDefaults()
-	s := &Store{config: c, leads: map[string]*Leadership{}}
+	s := &Store{config: c, room: room{dir: c.Dir}, leads: map[string]*Leadership{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.start(ctx); err != nil {
 		s.Close()
@@ -99,6 +100,9 @@ func (s *Store) start(ctx context.Context) error {
 		return fault.New(fault.Internal, "make the state folder: %w", err)
 	}
 	if err := checkFormat(s.config.Dir); err != nil {
+		return err
+	}
+	if err := CheckRoom(s.config.Dir); err != nil {
 		return err
 	}
 	config, err := s.etcdConfig()

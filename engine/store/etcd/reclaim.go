@@ -50,6 +50,7 @@ func (s *Store) reclaim(ctx context.Context) error {
 	if err := s.server.Server.Backend().Defrag(); err != nil {
 		return err
 	}
+	s.room.moved()
 	_, err = s.client.AlarmDisarm(ctx, &clientv3.AlarmMember{})
 	if s.server.Server.Backend().Size()*2 < s.config.QuotaMiB<<20 {
 		s.mu.Lock()

@@ -2,8 +2,8 @@
 // we come back.
 //
 // A program detaches itself and writes and locks its own pid file. What holds that lock, was
-// started before the file was written, and has a path of ours on its command line, is ours: it
-// is adopted and not started twice. A number in an old pid file that now belongs to a stranger
+// started before the file was written, and has a path of ours on its command line, is ours: once
+// it answers it is adopted and not started twice. A number in an old pid file that now belongs to a stranger
 // is nobody. If we die between start and adoption, the pid file is still there to be found.
 package daemon
 
@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,6 +38,9 @@ type Program struct {
 	// PIDFile is written by the program itself. It lies in a folder of ours and stands on the
 	// command line: by it a process is known as ours.
 	PIDFile string
+	// Control is its control socket, on which a program that lives answers. "{pid}" in it stands for
+	// the number of its process.
+	Control string
 }
 
 // PID is the running process, 0 if there is none.
@@ -75,13 +79,51 @@ func lockedBy(path string) int {
 	return int(lock.Pid)
 }
 
+// runs reports whether the program runs and answers. One that is just dying holds its pid file until
+// the very end, and answers nobody: no other can be started before it is gone.
+func (p Program) runs(ctx context.Context) (bool, error) {
+	for {
+		holder := lockedBy(p.PIDFile)
+		if holder == 0 {
+			return false, nil
+		}
+		if p.PID() == holder && answers(ctx, p.control(holder)) {
+			return true, nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, fault.New(fault.Unavailable, "start %s: process %d has its place and does not answer at %s; end that process", p.Name, holder, p.control(holder))
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func (p Program) control(pid int) string {
+	return strings.ReplaceAll(p.Control, "{pid}", strconv.Itoa(pid))
+}
+
+// answers asks for the version, which every program of Open vSwitch and OVN tells.
+func answers(ctx context.Context, socket string) bool {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if _, err := conn.Write([]byte(`{"id":0,"method":"version","params":[]}`)); err != nil {
+		return false
+	}
+	_, err = conn.Read(make([]byte, 1))
+	return err == nil
+}
+
 // Ensure starts the program unless it runs; started says whether it did.
 func (p Program) Ensure(ctx context.Context) (started bool, err error) {
-	if p.PID() != 0 {
-		return false, nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
+	if there, err := p.runs(ctx); there || err != nil {
+		return false, err
+	}
 	cmd := exec.CommandContext(ctx, p.Path, p.Args...)
 	cmd.Env = append(os.Environ(), p.Env...)
 	cmd.Dir = "/"

@@ -1,8 +1,11 @@
 package daemon
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +13,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/virga-cloud/virga/engine/fault"
 )
 
 func server(t *testing.T) Program {
@@ -30,7 +37,7 @@ func server(t *testing.T) Program {
 		}
 	}
 	pid := filepath.Join(dir, "x.pid")
-	p := Program{Name: "x", Path: path, PIDFile: pid, Args: []string{db, "--remote=punix:" + dir + "/x.sock", "--pidfile=" + pid,
+	p := Program{Name: "x", Path: path, PIDFile: pid, Control: dir + "/x.ctl", Args: []string{db, "--remote=punix:" + dir + "/x.sock", "--pidfile=" + pid,
 		"--unixctl=" + dir + "/x.ctl", "--detach", "--no-chdir", "-vconsole:off", "-vsyslog:off"}}
 	t.Cleanup(func() { _ = p.Stop(context.Background()) })
 	return p
@@ -75,6 +82,99 @@ func TestANumberInAnOldPIDFileIsNobody(t *testing.T) {
 	}
 	if started, err := p.Ensure(t.Context()); err != nil || !started {
 		t.Errorf("started=%v: %v", started, err)
+	}
+}
+
+const dyingEnv = "VIRGA_TEST_DYING"
+
+// TestMain plays, where it is asked to, a program that is dying: it holds its pid file until its
+// input is closed, and answers nothing.
+func TestMain(m *testing.M) {
+	if path := os.Getenv(dyingEnv); path != "" {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		if err == nil {
+			err = unix.FcntlFlock(f.Fd(), unix.F_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
+		}
+		if err == nil {
+			_, err = fmt.Fprintln(f, os.Getpid())
+		}
+		fmt.Println(err)
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func TestAProgramThatIsJustDyingIsNotAdopted(t *testing.T) {
+	p := server(t)
+	dying := exec.Command(os.Args[0], p.PIDFile)
+	dying.Env = append(os.Environ(), dyingEnv+"="+p.PIDFile)
+	end, err := dying.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := dying.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dying.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { end.Close(); _ = dying.Wait() }()
+	if said, _ := bufio.NewReader(out).ReadString('\n'); said != "<nil>\n" || p.PID() != dying.Process.Pid {
+		t.Fatalf("it says %q, and is not taken for ours", said)
+	}
+	socket, err := net.Listen("unix", p.Control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan struct{})
+	go func() { // it is asked, hangs up, and ends
+		defer close(asked)
+		if conn, err := socket.Accept(); err == nil {
+			conn.Close()
+		}
+		socket.Close()
+		end.Close()
+	}()
+	started, err := p.Ensure(t.Context())
+	socket.Close()
+	<-asked
+	if err != nil || !started || p.PID() == 0 || p.PID() == dying.Process.Pid {
+		t.Errorf("started=%v, process %d: %v", started, p.PID(), err)
+	}
+}
+
+func TestAProgramThatDoesNotAnswerIsNamed(t *testing.T) {
+	p := server(t)
+	if _, err := p.Ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pid := p.PID()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if started, err := p.Ensure(ctx); started || !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), fmt.Sprintf("process %d has its place", pid)) {
+		t.Errorf("started=%v: %v", started, err)
+	}
+}
+
+func TestWhatIsKilledIsStartedAtOnce(t *testing.T) {
+	p := server(t)
+	for range 20 {
+		if _, err := p.Ensure(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		first := p.PID()
+		if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if started, err := p.Ensure(t.Context()); err != nil || !started || p.PID() == first {
+			t.Fatalf("started=%v, process %d after %d: %v", started, p.PID(), first, err)
+		}
 	}
 }
 

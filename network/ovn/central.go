@@ -51,10 +51,10 @@ func (c *Central) programs() []daemon.Program {
 	dir := c.folder()
 	env := []string{"OVN_RUNDIR=" + dir, "OVS_RUNDIR=" + dir, "OVN_LOGDIR=" + dir, "OVS_LOGDIR=" + dir, "OVN_DBDIR=" + dir}
 	program := func(name, path string, args ...string) daemon.Program {
-		pid := filepath.Join(dir, name+".pid")
-		args = append(args, "--pidfile="+pid, "--log-file="+filepath.Join(dir, name+".log"), "--unixctl="+filepath.Join(dir, name+".ctl"),
+		pid, control := filepath.Join(dir, name+".pid"), filepath.Join(dir, name+".ctl")
+		args = append(args, "--pidfile="+pid, "--log-file="+filepath.Join(dir, name+".log"), "--unixctl="+control,
 			"--detach", "--no-chdir", "-vconsole:off", "-vsyslog:off", "-vfile:warn")
-		return daemon.Program{Name: name, Path: path, Args: args, Env: env, PIDFile: pid}
+		return daemon.Program{Name: name, Path: path, Args: args, Env: env, PIDFile: pid, Control: control}
 	}
 	south := []string{c.file("ovnsb.db"), "--remote=p" + c.South()}
 	if c.config.Listen != "" {

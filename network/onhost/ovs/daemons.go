@@ -11,13 +11,14 @@ func (s *Switch) program(name, path string, args ...string) daemon.Program {
 	pid := filepath.Join(dir, name+".pid")
 	args = append(args, "--pidfile="+pid, "--log-file="+filepath.Join(dir, name+".log"),
 		"--detach", "--no-chdir", "-vconsole:off", "-vsyslog:off", "-vfile:warn")
+	// The ovn-controller of Debian 12 cannot be told where its control socket is: all use the default.
 	// ovn-controller finds the switch's control sockets by OVS_RUNDIR.
 	sockets := dir
 	if s.source == their {
 		sockets = filepath.Dir(s.socket)
 	}
 	env := []string{"OVS_RUNDIR=" + sockets, "OVS_DBDIR=" + s.config.state(""), "OVS_LOGDIR=" + dir, "OVN_RUNDIR=" + dir, "OVN_LOGDIR=" + dir}
-	return daemon.Program{Name: name, Path: path, Args: args, Env: env, PIDFile: pid}
+	return daemon.Program{Name: name, Path: path, Args: args, Env: env, PIDFile: pid, Control: filepath.Join(dir, name+".{pid}.ctl")}
 }
 
 func (s *Switch) database() daemon.Program {

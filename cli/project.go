@@ -8,7 +8,7 @@ import (
 
 func projects() *noun {
 	return &noun{kind: "project", plural: "projects", group: groupCloud, cloud: true, sample: "shop", short: "Tenants, and what they may use",
-		long: "A project owns machines, disks, networks and images, and sees nothing of other projects.", verbs: everyVerb, commands: projectCommands,
+		long: "A project owns machines, disks, networks and images, and sees nothing of other projects. It is deleted when\nnothing is in it but the network default, which was made with it and goes with it.", verbs: everyVerb, commands: projectCommands,
 		columns: []column{limit("VMs", "vms", false), limit("CPUs", "cpus", false), limit("Memory", "memoryMiB", true), limit("Disk", "diskMiB", true),
 			field("Description", "spec.description"), trouble()}}
 }

@@ -30,6 +30,21 @@ var (
 	hosts  = resource.Define("host", "hosts", resource.Options[thingSpec, thingStatus]{Doc: "A toy host.", Scope: resource.InCloud})
 )
 
+// gift is what comes with a project here: the thing of this name.
+type gift struct {
+	things *store.SpecWriter[thingSpec, thingStatus]
+}
+
+func (gift) Has(_ *store.Snapshot, x resource.Object) bool {
+	return x.Head().Kind == things.Kind && x.Head().Name == "gift"
+}
+
+func (g gift) Remove(b *store.Batch, s *store.Snapshot, project string) {
+	if x := store.Named(s, things, project, "gift"); x != nil {
+		g.things.Delete(b, x)
+	}
+}
+
 // cloud is a server with identity's routes over TLS and on a unix socket.
 type cloud struct {
 	t         *testing.T
@@ -61,8 +76,9 @@ func newCloud(t *testing.T) *cloud {
 	}
 	api := httpapi.New(db, httpapi.Options{Version: "test", Authenticate: NewAuthenticator(db).Authenticate, Project: ProjectOf})
 	y.api = api
-	Register(api, y.writers)
 	ledger := store.NewLedger()
+	thingSpecs := store.Specs(ledger, things, "api")
+	Register(api, y.writers, gift{thingSpecs})
 	hostSpecs := store.Specs(ledger, hosts, "api")
 	RegisterGate(api, y.writers, Gate{Authority: y.authority, Addresses: func() []string { return []string{y.address} },
 		NewHost: func(c *httpapi.Call, name string) (resource.ID, error) {
@@ -71,7 +87,7 @@ func newCloud(t *testing.T) *cloud {
 			hostSpecs.Create(c.Batch, h)
 			return h.ID, nil
 		}})
-	httpapi.Register(api, things, httpapi.Routes[thingSpec, thingStatus]{Specs: store.Specs(ledger, things, "api")})
+	httpapi.Register(api, things, httpapi.Routes[thingSpec, thingStatus]{Specs: thingSpecs})
 	httpapi.Register(api, hosts, httpapi.Routes[thingSpec, thingStatus]{Specs: hostSpecs})
 	httpapi.Handle(api, httpapi.Op{ID: "beat", Method: "POST", Path: "/v1/agent/beat", Right: httpapi.AsHost, Tag: "agent", Summary: "A toy"},
 		func(_ context.Context, c *httpapi.Call, _ *struct{}) (*struct{ Body httpapi.Caller }, error) {
@@ -260,13 +276,20 @@ func TestATokenThatExpiredOrWasDeletedIsNobody(t *testing.T) {
 func TestAProjectGoesOnlyWhenItIsEmpty(t *testing.T) {
 	y := newCloud(t)
 	y.want(201, y.as(y.admin, "POST", "/v1/projects", `{"name":"a"}`))
-	y.want(201, y.as(y.admin, "POST", "/v1/projects/a/things", `{"name":"x"}`))
-	if p := y.want(428, y.as(y.admin, "DELETE", "/v1/projects/a", "")).problem(); p.Detail != "project a still has 1 things; delete them first" {
-		t.Error(p.Detail)
+	for _, name := range []string{"gift", "x", "y"} {
+		y.want(201, y.as(y.admin, "POST", "/v1/projects/a/things", `{"name":"`+name+`"}`))
 	}
+	for _, name := range []string{"x", "y"} {
+		there := map[string]string{"x": "2 things", "y": "1 thing"}[name]
+		if p := y.want(428, y.as(y.admin, "DELETE", "/v1/projects/a", "")).problem(); p.Detail != "project a still has "+there+"; delete them first" {
+			t.Error(p.Detail)
+		}
+		y.want(204, y.as(y.admin, "DELETE", "/v1/projects/a/things/"+name, ""))
+	}
+	y.want(200, y.as(y.admin, "GET", "/v1/projects/a/things/gift", ""))
 	y.want(428, y.as(y.admin, "DELETE", "/v1/projects/default", ""))
-	y.want(204, y.as(y.admin, "DELETE", "/v1/projects/a/things/x", ""))
 	y.want(202, y.as(y.admin, "DELETE", "/v1/projects/a", ""))
+	y.want(404, y.as(y.admin, "GET", "/v1/projects/a/things/gift", ""))
 	y.want(428, y.as(y.admin, "POST", "/v1/projects/a/things", `{"name":"late"}`))
 	loop := NewProjectLoop(y.db)
 	step := func() {

@@ -45,7 +45,7 @@ func NewProjectLoop(db *store.DB) *reconcile.Loop {
 	l.Step = func(ctx context.Context, id resource.ID) (reconcile.Result, error) {
 		s := db.Snapshot()
 		p := store.Find(s, Projects, id)
-		if p == nil || p.Deleting == nil || Empty(db, s, p) != nil {
+		if p == nil || p.Deleting == nil || empty(db, s, p, nobodys) != nil {
 			return reconcile.Result{}, nil
 		}
 		b := db.Begin()
@@ -55,8 +55,18 @@ func NewProjectLoop(db *store.DB) *reconcile.Loop {
 	return l
 }
 
-// Empty refuses with what is still in a project.
-func Empty(db *store.DB, s *store.Snapshot, p *Project) error {
+// Contents are what the cloud itself puts into every project. They do not keep it, and go with it.
+type Contents interface {
+	// Has reports whether a record is a part of them.
+	Has(*store.Snapshot, resource.Object) bool
+	// Remove removes them from a project in which nothing else is.
+	Remove(b *store.Batch, s *store.Snapshot, project string)
+}
+
+func nobodys(*store.Snapshot, resource.Object) bool { return false }
+
+// empty refuses with what is still in a project, besides what goes along with it.
+func empty(db *store.DB, s *store.Snapshot, p *Project, along func(*store.Snapshot, resource.Object) bool) error {
 	var there []string
 	for _, d := range db.Catalog().All() {
 		if d.Scope != resource.InProject || slices.Contains(outlives, d.Kind) {
@@ -64,11 +74,14 @@ func Empty(db *store.DB, s *store.Snapshot, p *Project) error {
 		}
 		n := 0
 		for x := range s.OfKind(d.Kind) {
-			if x.Head().Project == p.Name {
+			if x.Head().Project == p.Name && !along(s, x) {
 				n++
 			}
 		}
-		if n > 0 {
+		switch {
+		case n == 1:
+			there = append(there, "1 "+string(d.Kind))
+		case n > 1:
 			there = append(there, fmt.Sprintf("%d %s", n, d.Plural))
 		}
 	}
@@ -78,9 +91,17 @@ func Empty(db *store.DB, s *store.Snapshot, p *Project) error {
 	return fault.New(fault.Precondition, "project %s still has %s; delete them first", p.Name, strings.Join(there, ", "))
 }
 
-func deletingProject(_ context.Context, c *httpapi.Call, p *Project) error {
-	if p.Name == DefaultProject {
-		return fault.New(fault.Precondition, "project %s stays; the cloud needs it", DefaultProject)
+// deletingProject takes along what was made with the project, in the same commit. Whoever puts
+// something into the project at this moment makes it fail, or fails.
+func deletingProject(own Contents) func(context.Context, *httpapi.Call, *Project) error {
+	return func(_ context.Context, c *httpapi.Call, p *Project) error {
+		if p.Name == DefaultProject {
+			return fault.New(fault.Precondition, "project %s stays; the cloud needs it", DefaultProject)
+		}
+		if err := empty(c.DB, c.Snapshot, p, own.Has); err != nil {
+			return err
+		}
+		own.Remove(c.Batch, c.Snapshot, p.Name)
+		return nil
 	}
-	return Empty(c.DB, c.Snapshot, p)
 }

@@ -11,14 +11,14 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 )
 
-// Register offers projects, tokens, and who one is.
-func Register(a *httpapi.API, w Writers) {
+// Register offers projects, tokens, and who one is. Own goes with a project that is deleted.
+func Register(a *httpapi.API, w Writers, own Contents) {
 	httpapi.Register(a, Projects, httpapi.Routes[ProjectSpec, ProjectStatus]{
 		Specs: w.Projects, Holders: []string{projectHolder}, Reading: httpapi.Known,
 		Visible:  func(c httpapi.Caller, p *Project) bool { return c.Project == "" || c.Project == p.Name },
 		Ready:    func(*Project) (bool, error) { return true, nil }, // nothing is done to it
 		Check:    checkProject,
-		Deleting: deletingProject,
+		Deleting: deletingProject(own),
 	})
 	httpapi.Register(a, Tokens, httpapi.Routes[TokenSpec, TokenStatus]{
 		Specs: w.Tokens, Verbs: []httpapi.Verb{httpapi.Delete},

@@ -5,7 +5,7 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 )
 
-// Seeder is what may create networks and subnets: the API's rights.
+// Seeder is what may make the network of a new project, and remove it: the API's rights.
 type Seeder struct {
 	Networks *store.SpecWriter[Spec, Status]
 	Subnets  *store.SpecWriter[SubnetSpec, SubnetStatus]
@@ -22,4 +22,33 @@ func (w Seeder) SeedDefaults(b *store.Batch, project string) {
 	subnet.Spec.Default()
 	w.Networks.Create(b, n, Holder)
 	w.Subnets.Create(b, subnet, Holder)
+}
+
+// Has reports whether a record is a part of a project's default network, as it was made.
+func (Seeder) Has(s *store.Snapshot, x resource.Object) bool {
+	n := store.Named(s, Networks, x.Head().Project, DefaultNetwork)
+	if n == nil {
+		return false
+	}
+	switch r := x.(type) {
+	case *Network:
+		return r.ID == n.ID
+	case *Subnet:
+		return r.Spec.NetworkID == n.ID && r.Name == DefaultNetwork
+	case *Zone:
+		return r.Spec.NetworkID == n.ID
+	}
+	return false
+}
+
+// Remove removes a project's default network; the loops do the rest.
+func (w Seeder) Remove(b *store.Batch, s *store.Snapshot, project string) {
+	n := store.Named(s, Networks, project, DefaultNetwork)
+	if n == nil || n.Deleting != nil {
+		return
+	}
+	for _, subnet := range store.Referring(s, Subnets, n.ID) {
+		w.Subnets.Delete(b, subnet)
+	}
+	w.Networks.Delete(b, n)
 }

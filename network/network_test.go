@@ -91,6 +91,46 @@ func (w *world) port(n *network.Network, s *network.Subnet, name string) *networ
 	return p
 }
 
+func TestTheDefaultNetworkGoesWithItsProject(t *testing.T) {
+	w := newWorld(t)
+	n, _ := w.defaults("a")
+	kept, _ := w.defaults("b")
+	own := &network.Subnet{Meta: resource.Meta{Name: "own", Project: "a"}, Spec: network.SubnetSpec{NetworkID: n.ID, CIDR: "10.99.0.0/24"}}
+	w.commit(func(b *store.Batch) { w.seed.Subnets.Create(b, own, network.Holder) })
+	w.settle()
+	there := func(project string) (along, other int) {
+		s := w.db.Snapshot()
+		for _, kind := range []resource.Kind{network.Networks.Kind, network.Subnets.Kind, network.Zones.Kind} {
+			for x := range s.OfKind(kind) {
+				switch {
+				case x.Head().Project != project:
+				case w.seed.Has(s, x):
+					along++
+				default:
+					other++
+				}
+			}
+		}
+		return along, other
+	}
+	if along, other := there("a"); along != 3 || other != 1 { // a network, its subnet and its zone; what was made later
+		t.Errorf("%d records go along, %d do not", along, other)
+	}
+	w.commit(func(b *store.Batch) { w.seed.Remove(b, w.db.Snapshot(), "a") })
+	w.settle()
+	if along, other := there("a"); along+other != 0 {
+		t.Errorf("%d and %d records are left", along, other)
+	}
+	if along, _ := there("b"); along != 3 || store.Find(w.db.Snapshot(), network.Networks, kept.ID).Deleting != nil {
+		t.Errorf("the other project has %d records", along)
+	}
+	before := w.db.Revision()
+	w.commit(func(b *store.Batch) { w.seed.Remove(b, w.db.Snapshot(), "a") })
+	if w.db.Revision() != before {
+		t.Error("removing what is gone changed something")
+	}
+}
+
 func TestANetworkGetsAnOutsideAddressAndAZone(t *testing.T) {
 	w := newWorld(t)
 	n, s := w.defaults("a")

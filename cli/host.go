@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 
@@ -9,7 +10,7 @@ import (
 
 func hosts() *noun {
 	return &noun{kind: "host", plural: "hosts", group: groupCloud, cloud: true, sample: "h1", short: "Machines that run the cloud's work",
-		long: "A host joins with a token (`virga host token` here, `virga join` there). In maintenance it takes\nno new work.", verbs: everyVerb, commands: hostCommands,
+		long: "A host joins with a token (`virga host token` here, `virga join` there). In maintenance it takes\nno new work.", verbs: everyVerb, commands: hostCommands, removal: declareDead,
 		columns: []column{computed("State", lifeText), field("Mode", "spec.mode"), computed("CPUs", promisedCPUs), computed("Memory", promisedMemory),
 			field("Accelerator", "status.profile.accelerator"), field("Address", "status.address"), field("Version", "status.version").wide(),
 			field("Zone", "spec.zone").wide(), field("QEMU", "status.profile.qemuVersion").wide(), field("Kernel", "status.profile.kernelVersion").wide(),
@@ -113,6 +114,35 @@ func (s *session) hostToken() *cobra.Command {
 		return nil
 	}
 	return c
+}
+
+// declareDead adds the way to remove a host that cannot be asked any more.
+func declareDead(s *session, c *cobra.Command) func(context.Context, *record) (bool, error) {
+	var dead, switchedOff bool
+	c.Long = "Delete a host that nothing of a project is on any more; its daemon ends.\n\n" +
+		"A host whose machine is gone for good cannot let go of what it has. With --dead that is done in its place: its\n" +
+		"machines start elsewhere by their own policy, what lay on its own disks is given up, and its certificate is\n" +
+		"refused from then on. The host must be silent, and --switched-off vouches that its guests run no more: a\n" +
+		"machine that ran twice would destroy its disks."
+	c.Example += "\n  virga host delete h2 --dead --switched-off --wait"
+	c.Flags().BoolVar(&dead, "dead", false, "the host is lost and will not come back; give up what it has")
+	c.Flags().BoolVar(&switchedOff, "switched-off", false, "with --dead: I have seen to it that the machine is switched off")
+	return func(ctx context.Context, r *record) (bool, error) {
+		switch {
+		case switchedOff && !dead:
+			return false, refuse("--switched-off goes with --dead")
+		case !dead:
+			return false, nil
+		}
+		n := nounOf("host")
+		return true, s.do(ctx, call{method: "POST", path: s.path(n, "", r.ID) + "/declare-dead", in: map[string]any{"switchedOff": switchedOff}})
+	}
+}
+
+func removals() *noun {
+	return &noun{kind: "removal", plural: "removals", group: groupCloud, cloud: true, sample: "0192f0c1", short: "Hosts that were removed",
+		long: "A host that was removed is refused for ever, also when it comes back.", verbs: []string{"list", "show"},
+		columns: []column{field("Host", "spec.hostName"), field("Cause", "spec.cause"), field("By", "spec.by"), field("ID", "spec.hostID").wide(), trouble()}}
 }
 
 // secretOf finds the secret in the answer of a request that made one.

@@ -27,6 +27,8 @@ type noun struct {
 	order func(a, b *record) int
 	// filter adds flags to list that narrow it.
 	filter func(*session, *cobra.Command) func(context.Context, []*record) ([]*record, error)
+	// removal adds flags to delete by which it is asked for in another way; it says whether it was.
+	removal func(*session, *cobra.Command) func(context.Context, *record) (asked bool, err error)
 }
 
 // The groups of the help.
@@ -45,7 +47,7 @@ var everyVerb = []string{"list", "show", "label", "delete"}
 // nouns are all of them, in the order of the help.
 func nouns() []*noun {
 	return []*noun{vms(), images(), instances(), networks(), subnets(), ports(), volumes(), datastores(), storages(), devices(),
-		hosts(), projects(), tokens(), operations(), events(), claims(), livenesses()}
+		hosts(), projects(), tokens(), operations(), events(), claims(), livenesses(), removals()}
 }
 
 // nounOf finds a noun by its kind, its plural or an alias.

@@ -127,11 +127,19 @@ func (n *noun) deleteCommand(s *session) *cobra.Command {
 		Example:           fmt.Sprintf("  virga %s delete %s\n  virga %s delete %s --wait", n.kind, n.sample, n.kind, n.sample),
 		ValidArgsFunction: s.completeNames(n, -1)}
 	p := addPatience(c, "everything of it is gone")
+	ask := func(context.Context, *record) (bool, error) { return false, nil }
+	if n.removal != nil {
+		ask = n.removal(s, c)
+	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		for _, name := range args {
 			r, err := s.get(cmd.Context(), n, s.project, name)
+			asked := false
 			if err == nil {
-				err = s.remove(cmd, n, r, p)
+				asked, err = ask(cmd.Context(), r)
+			}
+			if err == nil {
+				err = s.remove(cmd, n, r, p, asked)
 			}
 			if err != nil {
 				return err
@@ -142,10 +150,15 @@ func (n *noun) deleteCommand(s *session) *cobra.Command {
 	return c
 }
 
-// remove deletes a record by its id: another one that took the name meanwhile is safe.
-func (s *session) remove(cmd *cobra.Command, n *noun, r *record, p *patience) error {
+// remove deletes a record by its id: another one that took the name meanwhile is safe. One whose
+// deletion was asked for already is only waited for.
+func (s *session) remove(cmd *cobra.Command, n *noun, r *record, p *patience, asked bool) error {
 	path := s.path(n, r.Project, r.ID)
 	if !p.wait {
+		if asked {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s %s is being deleted\n", n.kind, r.Name)
+			return nil
+		}
 		if err := s.do(cmd.Context(), call{method: "DELETE", path: path}); err != nil {
 			return err
 		}
@@ -153,7 +166,7 @@ func (s *session) remove(cmd *cobra.Command, n *noun, r *record, p *patience) er
 		return nil
 	}
 	defer s.follow(cmd, n, r)()
-	first := true
+	first := !asked
 	err := s.patiently(cmd.Context(), p.limit, func(step time.Duration) error {
 		err := s.do(cmd.Context(), call{method: "DELETE", path: path, query: url.Values{"wait": {"gone"}, "timeout": {step.String()}}})
 		if !first && client.IsKind(err, "not-found") {

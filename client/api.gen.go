@@ -527,6 +527,24 @@ func (e ProblemKind) Valid() bool {
 	}
 }
 
+// Defines values for RemovalSpecCause.
+const (
+	Dead   RemovalSpecCause = "dead"
+	Unused RemovalSpecCause = "unused"
+)
+
+// Valid indicates whether the value is a known member of the RemovalSpecCause enum.
+func (e RemovalSpecCause) Valid() bool {
+	switch e {
+	case Dead:
+		return true
+	case Unused:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ResourceSpecType.
 const (
 	Folder ResourceSpecType = "folder"
@@ -751,6 +769,7 @@ const (
 	VolumeStatusPhaseCreating VolumeStatusPhase = "creating"
 	VolumeStatusPhaseDeleting VolumeStatusPhase = "deleting"
 	VolumeStatusPhaseFailed   VolumeStatusPhase = "failed"
+	VolumeStatusPhaseLost     VolumeStatusPhase = "lost"
 	VolumeStatusPhaseReady    VolumeStatusPhase = "ready"
 	VolumeStatusPhaseUnbound  VolumeStatusPhase = "unbound"
 )
@@ -763,6 +782,8 @@ func (e VolumeStatusPhase) Valid() bool {
 	case VolumeStatusPhaseDeleting:
 		return true
 	case VolumeStatusPhaseFailed:
+		return true
+	case VolumeStatusPhaseLost:
 		return true
 	case VolumeStatusPhaseReady:
 		return true
@@ -1298,6 +1319,21 @@ func (e GetZoneParamsWait) Valid() bool {
 	}
 }
 
+// Defines values for GetRemovalParamsWait.
+const (
+	GetRemovalParamsWaitReady GetRemovalParamsWait = "ready"
+)
+
+// Valid indicates whether the value is a known member of the GetRemovalParamsWait enum.
+func (e GetRemovalParamsWait) Valid() bool {
+	switch e {
+	case GetRemovalParamsWaitReady:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DeleteStorageParamsWait.
 const (
 	DeleteStorageParamsWaitGone DeleteStorageParamsWait = "gone"
@@ -1759,6 +1795,12 @@ type DatastoreStatus struct {
 
 // DatastoreStatusPhase Phase is unreachable or ready.
 type DatastoreStatusPhase string
+
+// DeadRequest DeadRequest asks for the removal of a host that cannot be asked.
+type DeadRequest struct {
+	// SwitchedOff SwitchedOff vouches that the machine is switched off and will not come back with its guests running.
+	SwitchedOff bool `json:"switchedOff,omitempty,omitzero"`
+}
 
 // Detail Detail points at one field of a request that is wrong.
 type Detail struct {
@@ -3495,6 +3537,87 @@ type Ref struct {
 	Project string `json:"project,omitempty,omitzero"`
 }
 
+// Removal Removal is the end of a host. From the moment it is there nobody believes the host any more, and what its agent held is let go of for it. It stays when the host is gone: one that comes back from the dead is told so, instead of not being known.
+type Removal struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders are the parties that still have something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec Spec is what is wanted.
+	Spec RemovalSpec `json:"spec"`
+
+	// Status Status is what was last seen.
+	Status RemovalStatus `json:"status"`
+}
+
+// RemovalList Page is a part of a list.
+type RemovalList struct {
+	// Items The records, in the order of their making.
+	Items []Removal `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// RemovalSpec RemovalSpec says which host was removed.
+type RemovalSpec struct {
+	// By By is who asked for it.
+	By string `json:"by"`
+
+	// Cause Cause is unused or dead.
+	Cause RemovalSpecCause `json:"cause"`
+
+	// HostID HostID is the host; the record is named by it and outlives it.
+	HostID string `json:"hostID"`
+
+	// HostName HostName is what it was called.
+	HostName string `json:"hostName"`
+}
+
+// RemovalSpecCause Cause is unused or dead.
+type RemovalSpecCause string
+
+// RemovalStatus RemovalStatus says what the removal still waits for.
+type RemovalStatus struct {
+	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+}
+
 // RenewRequest RenewRequest asks for a new certificate of the host that shows its present one.
 type RenewRequest struct {
 	// Csr A certificate request, PKCS #10 in PEM.
@@ -4190,7 +4313,7 @@ type VolumeStatus struct {
 	// DatastoreID DatastoreID is where it lives.
 	DatastoreID string `json:"datastoreID,omitempty,omitzero"`
 
-	// Phase Phase is unbound, creating, ready, failed or deleting.
+	// Phase Phase is unbound, creating, ready, failed, lost or deleting.
 	Phase VolumeStatusPhase `json:"phase,omitempty,omitzero"`
 
 	// Problems Problems are what keeps the record from being as wished; empty when all is well.
@@ -4203,7 +4326,7 @@ type VolumeStatus struct {
 	UsedMiB int64 `json:"usedMiB"`
 }
 
-// VolumeStatusPhase Phase is unbound, creating, ready, failed or deleting.
+// VolumeStatusPhase Phase is unbound, creating, ready, failed, lost or deleting.
 type VolumeStatusPhase string
 
 // WatchEvent WatchEvent is the data of an event of a watch.
@@ -4578,6 +4701,12 @@ type UpdateHostParams struct {
 // ReplaceHostParams defines parameters for ReplaceHost.
 type ReplaceHostParams struct {
 	// IfMatch An ETag: change only if the record is at this revision.
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
+// HostDeclareDeadParams defines parameters for HostDeclareDead.
+type HostDeclareDeadParams struct {
+	// IfMatch An ETag: act only if the record is at this revision.
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
@@ -5541,6 +5670,36 @@ type GetZoneParams struct {
 // GetZoneParamsWait defines parameters for GetZone.
 type GetZoneParamsWait string
 
+// ListRemovalsParams defines parameters for ListRemovals.
+type ListRemovalsParams struct {
+	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
+	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
+
+	// Name The name wanted.
+	Name string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Limit How many records a page has.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Page The token of a page, from nextPage of the page before.
+	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
+}
+
+// GetRemovalParams defines parameters for GetRemoval.
+type GetRemovalParams struct {
+	// Wait Answer only when the record is ready, or cannot become so.
+	Wait GetRemovalParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+
+	// Timeout How long to wait at most, for example 30s or 5m; at most 10m.
+	Timeout string `form:"timeout,omitempty" json:"timeout,omitempty,omitzero"`
+
+	// IfNoneMatch An ETag: answer when the record is at another revision, or the timeout is over.
+	IfNoneMatch string `json:"If-None-Match,omitempty,omitzero"`
+}
+
+// GetRemovalParamsWait defines parameters for GetRemoval.
+type GetRemovalParamsWait string
+
 // ListStoragesParams defines parameters for ListStorages.
 type ListStoragesParams struct {
 	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
@@ -5753,6 +5912,9 @@ type UpdateHostApplicationMergePatchPlusJSONRequestBody UpdateHostApplicationMer
 
 // ReplaceHostJSONRequestBody defines body for ReplaceHost for application/json ContentType.
 type ReplaceHostJSONRequestBody = HostChange
+
+// HostDeclareDeadJSONRequestBody defines body for HostDeclareDead for application/json ContentType.
+type HostDeclareDeadJSONRequestBody = DeadRequest
 
 // JoinJSONRequestBody defines body for Join for application/json ContentType.
 type JoinJSONRequestBody = JoinRequest
@@ -6181,6 +6343,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with PUT /v1/hosts/{name} (the `ReplaceHost` operationId).
 	ReplaceHost(ctx context.Context, name string, params *ReplaceHostParams, body ReplaceHostJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HostDeclareDeadWithBody Remove a host that is silent and switched off for good
+	//
+	// Its certificate is refused from then on. Its machines start elsewhere by their own policy; what lay on its own disks is given up.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/hosts/{name}/declare-dead (the `HostDeclareDead` operationId).
+	HostDeclareDeadWithBody(ctx context.Context, name string, params *HostDeclareDeadParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HostDeclareDead Remove a host that is silent and switched off for good
+	//
+	// Its certificate is refused from then on. Its machines start elsewhere by their own policy; what lay on its own disks is given up.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/hosts/{name}/declare-dead (the `HostDeclareDead` operationId).
+	HostDeclareDead(ctx context.Context, name string, params *HostDeclareDeadParams, body HostDeclareDeadJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListImagecopies List imagecopies
 	//
@@ -7139,6 +7319,20 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/projects/{project}/zones/{name} (the `GetZone` operationId).
 	GetZone(ctx context.Context, project string, name string, params *GetZoneParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListRemovals List removals
+	//
+	// The removal of a host, which is refused from then on.
+	//
+	// Corresponds with GET /v1/removals (the `ListRemovals` operationId).
+	ListRemovals(ctx context.Context, params *ListRemovalsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetRemoval Get a removal, by name or id
+	//
+	// The removal of a host, which is refused from then on.
+	//
+	// Corresponds with GET /v1/removals/{name} (the `GetRemoval` operationId).
+	GetRemoval(ctx context.Context, name string, params *GetRemovalParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetStatus Say whether the server is ready
 	//
 	// Corresponds with GET /v1/status (the `GetStatus` operationId).
@@ -7829,6 +8023,44 @@ func (c *Client) ReplaceHostWithBody(ctx context.Context, name string, params *R
 // Corresponds with PUT /v1/hosts/{name} (the `ReplaceHost` operationId).
 func (c *Client) ReplaceHost(ctx context.Context, name string, params *ReplaceHostParams, body ReplaceHostJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewReplaceHostRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HostDeclareDeadWithBody Remove a host that is silent and switched off for good
+//
+// Its certificate is refused from then on. Its machines start elsewhere by their own policy; what lay on its own disks is given up.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/hosts/{name}/declare-dead (the `HostDeclareDead` operationId).
+func (c *Client) HostDeclareDeadWithBody(ctx context.Context, name string, params *HostDeclareDeadParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHostDeclareDeadRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HostDeclareDead Remove a host that is silent and switched off for good
+//
+// Its certificate is refused from then on. Its machines start elsewhere by their own policy; what lay on its own disks is given up.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/hosts/{name}/declare-dead (the `HostDeclareDead` operationId).
+func (c *Client) HostDeclareDead(ctx context.Context, name string, params *HostDeclareDeadParams, body HostDeclareDeadJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHostDeclareDeadRequest(c.Server, name, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -10026,6 +10258,40 @@ func (c *Client) GetZone(ctx context.Context, project string, name string, param
 	return c.Client.Do(req)
 }
 
+// ListRemovals List removals
+//
+// The removal of a host, which is refused from then on.
+//
+// Corresponds with GET /v1/removals (the `ListRemovals` operationId).
+func (c *Client) ListRemovals(ctx context.Context, params *ListRemovalsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListRemovalsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetRemoval Get a removal, by name or id
+//
+// The removal of a host, which is refused from then on.
+//
+// Corresponds with GET /v1/removals/{name} (the `GetRemoval` operationId).
+func (c *Client) GetRemoval(ctx context.Context, name string, params *GetRemovalParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetRemovalRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetStatus Say whether the server is ready
 //
 // Corresponds with GET /v1/status (the `GetStatus` operationId).
@@ -11901,6 +12167,66 @@ func NewReplaceHostRequestWithBody(server string, name string, params *ReplaceHo
 	}
 
 	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewHostDeclareDeadRequest calls the generic HostDeclareDead builder with application/json body
+func NewHostDeclareDeadRequest(server string, name string, params *HostDeclareDeadParams, body HostDeclareDeadJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewHostDeclareDeadRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewHostDeclareDeadRequestWithBody constructs an http.Request for the HostDeclareDead method, with any body, and a specified content type
+func NewHostDeclareDeadRequestWithBody(server string, name string, params *HostDeclareDeadParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/hosts/%s/declare-dead", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -18270,6 +18596,162 @@ func NewGetZoneRequest(server string, project string, name string, params *GetZo
 	return req, nil
 }
 
+// NewListRemovalsRequest constructs an http.Request for the ListRemovals method
+func NewListRemovalsRequest(server string, params *ListRemovalsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/removals")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "page", params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetRemovalRequest constructs an http.Request for the GetRemoval method
+func NewGetRemovalRequest(server string, name string, params *GetRemovalParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/removals/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "wait", params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "timeout", params.Timeout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-None-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewGetStatusRequest constructs an http.Request for the GetStatus method
 func NewGetStatusRequest(server string) (*http.Request, error) {
 	var err error
@@ -19711,6 +20193,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /v1/hosts/{name} (the `ReplaceHost` operationId).
 	ReplaceHostWithResponse(ctx context.Context, name string, params *ReplaceHostParams, body ReplaceHostJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceHostResponse, error)
 
+	// HostDeclareDeadWithBodyWithResponse Remove a host that is silent and switched off for good
+	//
+	// Its certificate is refused from then on. Its machines start elsewhere by their own policy; what lay on its own disks is given up.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/hosts/{name}/declare-dead (the `HostDeclareDead` operationId).
+	HostDeclareDeadWithBodyWithResponse(ctx context.Context, name string, params *HostDeclareDeadParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HostDeclareDeadResponse, error)
+
+	// HostDeclareDeadWithResponse Remove a host that is silent and switched off for good
+	//
+	// Its certificate is refused from then on. Its machines start elsewhere by their own policy; what lay on its own disks is given up.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/hosts/{name}/declare-dead (the `HostDeclareDead` operationId).
+	HostDeclareDeadWithResponse(ctx context.Context, name string, params *HostDeclareDeadParams, body HostDeclareDeadJSONRequestBody, reqEditors ...RequestEditorFn) (*HostDeclareDeadResponse, error)
+
 	// ListImagecopiesWithResponse List imagecopies
 	//
 	// An image's content on a datastore, shared by all volumes made from it.
@@ -20779,6 +21279,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/projects/{project}/zones/{name} (the `GetZone` operationId).
 	GetZoneWithResponse(ctx context.Context, project string, name string, params *GetZoneParams, reqEditors ...RequestEditorFn) (*GetZoneResponse, error)
+
+	// ListRemovalsWithResponse List removals
+	//
+	// The removal of a host, which is refused from then on.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/removals (the `ListRemovals` operationId).
+	ListRemovalsWithResponse(ctx context.Context, params *ListRemovalsParams, reqEditors ...RequestEditorFn) (*ListRemovalsResponse, error)
+
+	// GetRemovalWithResponse Get a removal, by name or id
+	//
+	// The removal of a host, which is refused from then on.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/removals/{name} (the `GetRemoval` operationId).
+	GetRemovalWithResponse(ctx context.Context, name string, params *GetRemovalParams, reqEditors ...RequestEditorFn) (*GetRemovalResponse, error)
 
 	// GetStatusWithResponse Say whether the server is ready
 	//
@@ -22094,6 +22612,54 @@ func (r ReplaceHostResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ReplaceHostResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type HostDeclareDeadResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Host
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r HostDeclareDeadResponse) GetJSON202() *Host {
+	return r.JSON202
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r HostDeclareDeadResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r HostDeclareDeadResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r HostDeclareDeadResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r HostDeclareDeadResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r HostDeclareDeadResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -26569,6 +27135,110 @@ func (r GetZoneResponse) ContentType() string {
 	return ""
 }
 
+type ListRemovalsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RemovalList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListRemovalsResponse) GetJSON200() *RemovalList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListRemovalsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListRemovalsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListRemovalsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListRemovalsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListRemovalsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetRemovalResponse200Headers the declared response headers of an HTTP 200 response for GetRemoval
+type GetRemovalResponse200Headers struct {
+	ETag     string
+	Location string
+}
+
+type GetRemovalResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Removal
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetRemovalResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetRemovalResponse) GetJSON200() *Removal {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetRemovalResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetRemovalResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetRemovalResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetRemovalResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetRemovalResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetStatusResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -27872,6 +28542,36 @@ func (c *ClientWithResponses) ReplaceHostWithResponse(ctx context.Context, name 
 		return nil, err
 	}
 	return ParseReplaceHostResponse(rsp)
+}
+
+// HostDeclareDeadWithBodyWithResponse Remove a host that is silent and switched off for good
+//
+// Its certificate is refused from then on. Its machines start elsewhere by their own policy; what lay on its own disks is given up.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/hosts/{name}/declare-dead (the `HostDeclareDead` operationId).
+func (c *ClientWithResponses) HostDeclareDeadWithBodyWithResponse(ctx context.Context, name string, params *HostDeclareDeadParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HostDeclareDeadResponse, error) {
+	rsp, err := c.HostDeclareDeadWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHostDeclareDeadResponse(rsp)
+}
+
+// HostDeclareDeadWithResponse Remove a host that is silent and switched off for good
+//
+// Its certificate is refused from then on. Its machines start elsewhere by their own policy; what lay on its own disks is given up.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/hosts/{name}/declare-dead (the `HostDeclareDead` operationId).
+func (c *ClientWithResponses) HostDeclareDeadWithResponse(ctx context.Context, name string, params *HostDeclareDeadParams, body HostDeclareDeadJSONRequestBody, reqEditors ...RequestEditorFn) (*HostDeclareDeadResponse, error) {
+	rsp, err := c.HostDeclareDead(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHostDeclareDeadResponse(rsp)
 }
 
 // ListImagecopiesWithResponse List imagecopies
@@ -29681,6 +30381,36 @@ func (c *ClientWithResponses) GetZoneWithResponse(ctx context.Context, project s
 	return ParseGetZoneResponse(rsp)
 }
 
+// ListRemovalsWithResponse List removals
+//
+// The removal of a host, which is refused from then on.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/removals (the `ListRemovals` operationId).
+func (c *ClientWithResponses) ListRemovalsWithResponse(ctx context.Context, params *ListRemovalsParams, reqEditors ...RequestEditorFn) (*ListRemovalsResponse, error) {
+	rsp, err := c.ListRemovals(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListRemovalsResponse(rsp)
+}
+
+// GetRemovalWithResponse Get a removal, by name or id
+//
+// The removal of a host, which is refused from then on.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/removals/{name} (the `GetRemoval` operationId).
+func (c *ClientWithResponses) GetRemovalWithResponse(ctx context.Context, name string, params *GetRemovalParams, reqEditors ...RequestEditorFn) (*GetRemovalResponse, error) {
+	rsp, err := c.GetRemoval(ctx, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetRemovalResponse(rsp)
+}
+
 // GetStatusWithResponse Say whether the server is ready
 //
 // Returns a wrapper object for the known response body format(s).
@@ -30923,6 +31653,39 @@ func ParseReplaceHostResponse(rsp *http.Response) (*ReplaceHostResponse, error) 
 			headers.Location = value
 		}
 		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseHostDeclareDeadResponse parses an HTTP response from a HostDeclareDeadWithResponse call
+func ParseHostDeclareDeadResponse(rsp *http.Response) (*HostDeclareDeadResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &HostDeclareDeadResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Host
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
 	}
 
 	return response, nil
@@ -34666,6 +35429,92 @@ func ParseGetZoneResponse(rsp *http.Response) (*GetZoneResponse, error) {
 	switch {
 	case rsp.StatusCode == 200:
 		var headers GetZoneResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListRemovalsResponse parses an HTTP response from a ListRemovalsWithResponse call
+func ParseListRemovalsResponse(rsp *http.Response) (*ListRemovalsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListRemovalsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RemovalList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetRemovalResponse parses an HTTP response from a GetRemovalWithResponse call
+func ParseGetRemovalResponse(rsp *http.Response) (*GetRemovalResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetRemovalResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Removal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetRemovalResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

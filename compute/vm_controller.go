@@ -23,7 +23,8 @@ func (c *Controller) Loop() *reconcile.Loop {
 	return &reconcile.Loop{
 		Name: "compute/vm", Kind: VMs.Kind, Workers: 4, Step: c.step,
 		Also: map[resource.Kind]func(resource.Object) []resource.ID{
-			host.Livenesses.Kind: c.onHost,
+			host.Livenesses.Kind: func(x resource.Object) []resource.ID { return c.onHost(x.(*host.Liveness).Spec.HostID) },
+			host.Removals.Kind:   func(x resource.Object) []resource.ID { return c.onHost(x.(*host.Removal).Spec.HostID) },
 			storage.Volumes.Kind: func(x resource.Object) []resource.ID {
 				return []resource.ID{x.(*storage.Volume).Spec.VMID}
 			},
@@ -31,10 +32,10 @@ func (c *Controller) Loop() *reconcile.Loop {
 	}
 }
 
-// onHost lists the machines of a host whose life has changed.
-func (c *Controller) onHost(x resource.Object) []resource.ID {
+// onHost lists the machines of a host whose life has changed, or ended.
+func (c *Controller) onHost(id resource.ID) []resource.ID {
 	var out []resource.ID
-	for _, vm := range store.Referring(c.db.Snapshot(), VMs, x.(*host.Liveness).Spec.HostID) {
+	for _, vm := range store.Referring(c.db.Snapshot(), VMs, id) {
 		out = append(out, vm.ID)
 	}
 	return out
@@ -48,7 +49,7 @@ func (c *Controller) gather(snap *store.Snapshot, vm *VM) facts {
 		}
 	}
 	if f.instance != nil {
-		f.hostLife = host.StateOf(snap, f.instance.Spec.HostID)
+		f.hostLife, f.removed = host.StateOf(snap, f.instance.Spec.HostID), host.Removed(snap, f.instance.Spec.HostID)
 	}
 	f.inHands = hands(snap, vm) != nil
 	f.free = released(snap, vm)
@@ -96,8 +97,8 @@ func (c *Controller) report(ctx context.Context, snap *store.Snapshot, vm *VM, p
 
 func (c *Controller) put(b *store.Batch, snap *store.Snapshot, vm *VM, phase string, problem error, more func(*VMStatus)) {
 	if problem == nil && phase == PhaseUnknown {
-		problem = fault.New(fault.Unavailable,
-			"host %s is not heard, so nobody knows whether the machine runs; bring the host back", host.NameOf(snap, vm.Status.HostID))
+		problem = fault.New(fault.Unavailable, "host %s is not heard, so nobody knows whether the machine runs; %s",
+			host.NameOf(snap, vm.Status.HostID), host.WayOut(snap, vm.Status.HostID))
 	}
 	c.w.VMStatuses.Set(b, vm, func(s *VMStatus) {
 		s.SeenGeneration, s.Phase, s.Addresses = vm.Generation, phase, addresses(snap, vm)
@@ -112,8 +113,8 @@ func (c *Controller) put(b *store.Batch, snap *store.Snapshot, vm *VM, phase str
 
 // place chooses a host and makes the instance, the claim and the new epoch in one commit.
 func (c *Controller) place(ctx context.Context, snap *store.Snapshot, vm *VM) (reconcile.Result, error) {
-	if why := c.notReady(snap, vm); why != nil {
-		return reconcile.Result{After: time.Minute}, c.report(ctx, snap, vm, PhasePending, why)
+	if phase, why := c.notReady(snap, vm); why != nil {
+		return reconcile.Result{After: time.Minute}, c.report(ctx, snap, vm, phase, why)
 	}
 	epoch := vm.Status.Epoch + 1
 	request := PlaceRequest{VM: vm, Epoch: epoch, Why: fmt.Sprintf("start of boot %d", vm.Spec.Boot)}
@@ -145,18 +146,24 @@ func startingRun(vm *VM) Run {
 	return RunRunning
 }
 
-// notReady says which disk can never come, so that waiting for a host would be in vain.
-func (c *Controller) notReady(snap *store.Snapshot, vm *VM) error {
+// notReady says which disk can never come, or which host, so that waiting would be in vain.
+func (c *Controller) notReady(snap *store.Snapshot, vm *VM) (phase string, why error) {
 	for _, d := range vm.Spec.Disks {
 		v := store.Find(snap, storage.Volumes, d.VolumeID)
 		switch {
 		case v == nil:
-			return fault.New(fault.Precondition, "disk %s of machine %s is gone; delete the machine, or take the disk out", d.VolumeID, vm.Name)
+			return PhasePending, fault.New(fault.Precondition, "disk %s of machine %s is gone; delete the machine, or take the disk out", d.VolumeID, vm.Name)
+		case v.Status.Phase == storage.VolumeLost:
+			return PhaseStopped, fault.New(fault.Precondition, "disk %s is lost: it %s; delete the machine, or make it anew from an image or a backup",
+				v.Name, storage.LostWith(snap, v))
 		case v.Status.Phase == storage.VolumeFailed && len(v.Status.Problems) > 0:
-			return fault.New(fault.Precondition, "disk %s: %s", v.Name, v.Status.Problems[0].Message)
+			return PhasePending, fault.New(fault.Precondition, "disk %s: %s", v.Name, v.Status.Problems[0].Message)
 		}
 	}
-	return nil
+	if host.Removed(snap, vm.Spec.HostID) {
+		return PhaseStopped, fault.New(fault.Precondition, "machine %s is confined to %s; delete the machine, or make it anew", vm.Name, host.Fate(snap, vm.Spec.HostID))
+	}
+	return "", nil
 }
 
 // diskTrouble says why a disk is not there yet: what the instance sees is only that it waits.
@@ -199,21 +206,31 @@ func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p
 	return reconcile.Result{After: after}, c.db.Commit(ctx, b)
 }
 
+// exitOf says how an instance ended. Of one on a host that was removed nobody can tell; nothing of
+// it runs any more.
+func exitOf(snap *store.Snapshot, i *Instance) (exit Exit, message string) {
+	if i.Status.Phase != InstanceStopped && host.Removed(snap, i.Spec.HostID) {
+		return ExitLost, "it went with " + host.Fate(snap, i.Spec.HostID)
+	}
+	return i.Status.Exit, i.Status.ExitMessage
+}
+
 // reap writes down how an instance ended, frees what it used, and says when to start again.
 func (c *Controller) reap(ctx context.Context, snap *store.Snapshot, vm *VM, i *Instance) error {
-	end := judge(vm, i)
+	exit, why := exitOf(snap, i)
+	end := judge(vm, i, exit)
 	b := c.db.Begin()
 	c.endInstance(b, snap, i)
 	c.placer.Release(b, vm, "")
-	message := "the machine stopped: " + string(i.Status.Exit)
-	if i.Status.ExitMessage != "" {
-		message += ": " + i.Status.ExitMessage
+	message := "the machine stopped: " + string(exit)
+	if why != "" {
+		message += ": " + why
 	}
 	severity := "info"
 	if end.crashed {
 		severity = "error"
 	}
-	c.events.Record(b, vm.Ref(), vm.Name, severity, string(i.Status.Exit), message, "compute")
+	c.events.Record(b, vm.Ref(), vm.Name, severity, string(exit), message, "compute")
 	phase := PhaseStopping
 	if end.crashed {
 		phase = PhaseCrashed
@@ -231,7 +248,7 @@ func (c *Controller) reap(ctx context.Context, snap *store.Snapshot, vm *VM, i *
 			s.Crashes, s.RetryAt, s.CrashMessage = 0, time.Time{}, ""
 		}
 		if end.bootOver {
-			s.EndedBoot, s.EndedWhy = max(s.EndedBoot, i.Spec.Boot), string(i.Status.Exit)
+			s.EndedBoot, s.EndedWhy = max(s.EndedBoot, i.Spec.Boot), string(exit)
 			if end.crashed {
 				s.EndedWhy = string(ExitCrashed)
 			}
@@ -283,9 +300,9 @@ func (c *Controller) stuck(snap *store.Snapshot, vm *VM) error {
 		hosts = append(hosts, p.Spec.HostID)
 	}
 	for _, id := range hosts {
-		if host.StateOf(snap, id) == host.Lost {
-			return fault.New(fault.Unavailable, "waits for host %s, which is not heard, to let go of the machine; bring the host back",
-				host.NameOf(snap, id))
+		if host.StateOf(snap, id) == host.Lost && !host.Removed(snap, id) {
+			return fault.New(fault.Unavailable, "waits for host %s, which is not heard, to let go of the machine; %s",
+				host.NameOf(snap, id), host.WayOut(snap, id))
 		}
 	}
 	return nil

@@ -26,6 +26,7 @@ type facts struct {
 	free     bool      // no attachment or plug of an earlier instance is left
 	inHands  bool      // an operation has the machine
 	hostLife host.LifeState
+	removed  bool // the instance's host was removed: nothing of it runs any more
 	now      time.Time
 }
 
@@ -50,6 +51,8 @@ func decide(f facts) plan {
 	case i.Deleting != nil:
 		return plan{act: actAwait, phase: PhaseStopping}
 	case i.Status.Phase == InstanceStopped:
+		return plan{act: actReap, phase: PhaseStopping}
+	case f.removed:
 		return plan{act: actReap, phase: PhaseStopping}
 	case f.hostLife == host.Lost:
 		return plan{act: actRest, phase: PhaseUnknown}
@@ -129,13 +132,13 @@ type ending struct {
 	crashed  bool
 }
 
-// judge reads an ended instance by the machine's wish and policy.
-func judge(vm *VM, i *Instance) ending {
+// judge reads an instance that ended in some way by the machine's wish and policy.
+func judge(vm *VM, i *Instance, exit Exit) ending {
 	wanted := vm.Spec.Power == Stopped || i.Spec.Boot < vm.Spec.Boot || i.Spec.Run == RunStopped || i.Spec.Run == RunKilled
 	switch {
-	case wanted, i.Status.Exit == ExitForced:
+	case wanted, exit == ExitForced:
 		return ending{bootOver: true}
-	case i.Status.Exit == ExitPoweredOff:
+	case exit == ExitPoweredOff:
 		return ending{bootOver: vm.Spec.RestartPolicy != Always}
 	}
 	return ending{bootOver: vm.Spec.RestartPolicy == Never, crashed: true}

@@ -20,6 +20,10 @@ func TestDecide(t *testing.T) {
 	instance := func(phase string) *Instance {
 		return &Instance{Meta: resource.Meta{ID: "i"}, Spec: InstanceSpec{Boot: 1, Run: RunRunning}, Status: InstanceStatus{Phase: phase}}
 	}
+	deleting := func(i *Instance) *Instance {
+		i.Deleting = &now
+		return i
+	}
 	for name, c := range map[string]struct {
 		facts facts
 		act   act
@@ -42,6 +46,9 @@ func TestDecide(t *testing.T) {
 		"an ended instance is reaped":                {facts{vm: vm(nil), instance: instance(InstanceStopped), hostLife: host.Alive}, actReap, "", PhaseStopping},
 		"an ended instance is reaped though lost":    {facts{vm: vm(nil), instance: instance(InstanceStopped), hostLife: host.Lost}, actReap, "", PhaseStopping},
 		"a machine on a lost host is not restarted":  {facts{vm: vm(nil), instance: instance(InstanceRunning), hostLife: host.Lost}, actRest, "", PhaseUnknown},
+		"a machine on a removed host is given up":    {facts{vm: vm(nil), instance: instance(InstanceRunning), hostLife: host.Lost, removed: true}, actReap, "", PhaseStopping},
+		"what an agent is removing is not given up":  {facts{vm: vm(nil), instance: deleting(instance(InstanceRunning)), hostLife: host.Lost, removed: true}, actAwait, "", PhaseStopping},
+		"an operation first gives up a removed host": {facts{vm: vm(nil), instance: instance(InstanceRunning), inHands: true, removed: true}, actRest, "", PhaseMoving},
 		"an operation has the machine for itself":    {facts{vm: vm(func(v *VM) { v.Spec.Power = Stopped }), instance: instance(InstanceRunning), inHands: true}, actRest, "", PhaseMoving},
 		"a deleted machine goes whatever its wish":   {facts{vm: vm(func(v *VM) { v.Deleting = &now }), instance: instance(InstanceRunning)}, actDelete, "", PhaseDeleting},
 		"not being heard yet is not being lost":      {facts{vm: vm(nil), instance: instance(InstanceRunning), hostLife: host.Unknown}, actSteer, RunRunning, PhaseRunning},
@@ -74,8 +81,8 @@ func TestAnEndIsJudgedByWishAndPolicy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			vm := &VM{Spec: VMSpec{RestartPolicy: c.policy, Power: c.power, Boot: 1}}
-			i := &Instance{Spec: InstanceSpec{Boot: 1, Run: RunRunning}, Status: InstanceStatus{Exit: c.exit}}
-			if got := judge(vm, i); got != c.want {
+			i := &Instance{Spec: InstanceSpec{Boot: 1, Run: RunRunning}}
+			if got := judge(vm, i, c.exit); got != c.want {
 				t.Errorf("judged %+v; want %+v", got, c.want)
 			}
 		})

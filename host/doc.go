@@ -12,5 +12,16 @@
 // jump of the clock nor a server that stood still loses a host.
 //
 // A host has the holder "liveness": its Liveness goes first. A host is not deleted while any
-// record of a tenant refers to it.
+// record of a tenant refers to it, unless an administrator declares it dead.
+//
+// A Removal (spec by the API, status by the removal loop) is written in the commit that marks a host
+// for deletion, and stays for ever. From then on:
+//
+//	the API          refuses the host's certificate, and tells it why
+//	the host itself  ends its guests and its switch, if it comes back, and its daemon
+//	other hosts      take no memory from it
+//	each domain      gives up what it had there: compute its instances, storage its datastores
+//	the removal loop lets go, in place of the agent, of what is being deleted, then of the host
+//
+// StateOf calls a removed host lost, so that whoever does not wait for the lost does not wait for it.
 package host

@@ -86,8 +86,12 @@ func (l *LivenessLoop) report(b *store.Batch, h *Host, life *Liveness, state Lif
 // Find gives a host; nil if there is none.
 func Find(s *store.Snapshot, id resource.ID) *Host { return store.Find(s, Hosts, id) }
 
-// StateOf is what the servers know of a host's life.
+// StateOf is what the servers know of a host's life. One that was removed is lost for good: nobody
+// waits for it.
 func StateOf(s *store.Snapshot, id resource.ID) LifeState {
+	if Removed(s, id) {
+		return Lost
+	}
 	for _, life := range store.Referring(s, Livenesses, id) {
 		if life.Status.State != "" {
 			return life.Status.State
@@ -96,10 +100,13 @@ func StateOf(s *store.Snapshot, id resource.ID) LifeState {
 	return Unknown
 }
 
-// NameOf gives a host's name for a sentence; its id where the host is gone.
+// NameOf gives a host's name for a sentence; its id where it was never a host.
 func NameOf(s *store.Snapshot, id resource.ID) string {
 	if h := Find(s, id); h != nil {
 		return h.Name
+	}
+	if r := RemovalOf(s, id); r != nil {
+		return r.Spec.HostName
 	}
 	return string(id)
 }

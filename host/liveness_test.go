@@ -22,6 +22,9 @@ type world struct {
 	loop  *reconcile.Loop
 	now   time.Time
 	told  []string
+
+	removals *store.SpecWriter[RemovalSpec, RemovalStatus]
+	removal  *RemovalLoop
 }
 
 func newWorld(t *testing.T) *world {
@@ -32,7 +35,7 @@ func newWorld(t *testing.T) *world {
 func newWorldWith(t *testing.T, kinds *resource.Catalog, s store.Store) *world {
 	t.Helper()
 	ledger := store.NewLedger()
-	w := &world{T: t, now: noon, specs: store.Specs(ledger, Hosts, "api")}
+	w := &world{T: t, now: noon, specs: store.Specs(ledger, Hosts, "api"), removals: store.Specs(ledger, Removals, "api")}
 	w.db = store.NewDB(s, kinds)
 	w.db.Now = func() time.Time { return w.now }
 	ctx, cancel := context.WithCancel(t.Context())
@@ -41,6 +44,7 @@ func newWorldWith(t *testing.T, kinds *resource.Catalog, s store.Store) *world {
 	t.Cleanup(func() { cancel(); <-ended })
 	w.life = &LivenessLoop{DB: w.db, Specs: store.Specs(ledger, Livenesses, "liveness"), Statuses: store.Statuses(ledger, Livenesses, "liveness"),
 		Note: func(_ *store.Batch, _ *Host, _, reason, _ string) { w.told = append(w.told, reason) }}
+	w.removal = &RemovalLoop{DB: w.db, Statuses: store.Statuses(ledger, Removals, "removal")}
 	w.restart()
 	b := w.db.Begin()
 	w.specs.Create(b, New("h", "one"))

@@ -23,9 +23,9 @@ var lodgers = resource.Define("instance", "instances", resource.Options[lodgerSp
 
 func serve(t *testing.T, caller httpapi.Caller) (*world, func(method, path, body string) *httptest.ResponseRecorder) {
 	t.Helper()
-	w := newWorldWith(t, resource.NewCatalog(Hosts, Livenesses, lodgers), memory.New())
+	w := newWorldWith(t, resource.NewCatalog(Hosts, Livenesses, Removals, lodgers), memory.New())
 	a := httpapi.New(w.db, httpapi.Options{Authenticate: func(*http.Request) (httpapi.Caller, error) { return caller, nil }})
-	Register(a, w.specs)
+	Register(a, &Remover{Hosts: w.specs, Removals: w.removals, Home: func() resource.ID { return "home" }})
 	RegisterHeartbeat(a, w.life.Listener)
 	return w, func(method, path, body string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, path, strings.NewReader(body))
@@ -70,6 +70,7 @@ func TestAHostThatIsUsedIsNotRemoved(t *testing.T) {
 	if got := call("DELETE", "/v1/hosts/one", ""); got.Code >= 300 {
 		t.Errorf("unused: %d %s", got.Code, got.Body)
 	}
+	w.finishRemoval()
 	if Find(w.db.Snapshot(), "h") != nil {
 		t.Error("it is still there")
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/identity/ca"
 )
@@ -20,10 +21,16 @@ const TokenProtocol = "virga.token."
 
 // Authenticator says who asks: by a token, by a host's certificate, or by being root (or the
 // daemon's own user) on the unix socket. A token wins over the others.
-type Authenticator struct{ db *store.DB }
+type Authenticator struct {
+	db      *store.DB
+	removed func(*store.Snapshot, resource.ID) error
+}
 
-// NewAuthenticator makes one.
-func NewAuthenticator(db *store.DB) *Authenticator { return &Authenticator{db: db} }
+// NewAuthenticator makes one. Removed says why a host that has a certificate is not let in any more;
+// nil: it may be.
+func NewAuthenticator(db *store.DB, removed func(*store.Snapshot, resource.ID) error) *Authenticator {
+	return &Authenticator{db: db, removed: removed}
+}
 
 // Authenticate is the hook of the API.
 func (a *Authenticator) Authenticate(r *http.Request) (httpapi.Caller, error) {
@@ -90,7 +97,11 @@ func (a *Authenticator) byCertificate(r *http.Request) (httpapi.Caller, error) {
 	if !ok {
 		return httpapi.Caller{}, fault.New(fault.Unauthenticated, "this certificate names no host")
 	}
-	x := a.db.Snapshot().Lookup(id)
+	snap := a.db.Snapshot()
+	if err := a.removed(snap, id); err != nil {
+		return httpapi.Caller{}, err
+	}
+	x := snap.Lookup(id)
 	if x == nil || x.Head().Kind != "host" {
 		return httpapi.Caller{}, fault.New(fault.Unauthenticated, "host %s is not of this cloud any more; join again", id)
 	}

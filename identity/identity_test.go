@@ -74,7 +74,7 @@ func newCloud(t *testing.T) *cloud {
 	if err := Seed(ctx, db, y.writers, func(secret string) error { y.admin = secret; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	api := httpapi.New(db, httpapi.Options{Version: "test", Authenticate: NewAuthenticator(db).Authenticate, Project: ProjectOf})
+	api := httpapi.New(db, httpapi.Options{Version: "test", Authenticate: NewAuthenticator(db, func(*store.Snapshot, resource.ID) error { return nil }).Authenticate, Project: ProjectOf})
 	y.api = api
 	ledger := store.NewLedger()
 	thingSpecs := store.Specs(ledger, things, "api")

@@ -147,11 +147,14 @@ func usable(c *httpapi.Call, secret, key string) (*JoinToken, error) {
 		return t, nil
 	case t.Spec.UsedKey != key:
 		return nil, fault.New(fault.Denied, "this join token was used by another host; make another")
-	case c.Snapshot.Lookup(t.Spec.UsedBy) == nil:
+	case !there(c.Snapshot.Lookup(t.Spec.UsedBy)):
 		return nil, fault.New(fault.Denied, "the host that used this join token was removed; make another")
 	}
 	return t, nil
 }
+
+// there reports whether a record is, and is not about to go.
+func there(x resource.Object) bool { return x != nil && x.Head().Deleting == nil }
 
 type renewIn struct{ Body ca.RenewRequest }
 

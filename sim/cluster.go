@@ -9,6 +9,7 @@ import (
 
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
 	"github.com/virga-cloud/virga/storage/onhost/fake"
 )
 
@@ -32,11 +33,28 @@ type Cluster struct {
 	manners    map[resource.ID]string // how a machine's guest answers when it is asked to power off
 	orphans    map[resource.ID]bool   // guests that a script made by hand
 	images     map[string][]byte      // content by digest
-	folders    []string               // of the datastores
+	folders    []folder               // of the datastores
 	lastError  error                  // of the last request
 	steps      int
 	touched    bool // since the invariants were checked last
 	loss       int  // one in so many answers to an agent is lost; 0: none
+}
+
+// folder is what a datastore lies on.
+type folder struct {
+	name string
+	on   []*Host
+}
+
+// reached are the folders that a host reaches which was not removed.
+func (c *Cluster) reached() []string {
+	var out []string
+	for _, f := range c.folders {
+		if slices.ContainsFunc(f.on, func(h *Host) bool { return !host.Removed(c.all.Snapshot(), h.ID) }) {
+			out = append(out, f.name)
+		}
+	}
+	return out
 }
 
 type appointment struct {

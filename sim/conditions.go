@@ -16,13 +16,14 @@ import (
 
 // holds says whether a condition is true, and what is true instead:
 //
-//	vm web running [on h1] | vm web gone        host h1 alive|lost|unknown
+//	vm web running [on h1] | vm web gone        host h1 alive|lost|unknown|gone
 //	guest web running on h1 | guest web nowhere  guests of web 1 (ever seen running)
 //	migration web succeeded|failed|cancelled|ended
 //	problem vm web contains "words" | no problem vm web | no CONDITION
 //	event web crashed                            error contains "words"
 //	volume web-disk0 ready                       orphans 1
 //	count running 1                              inventoried h1
+//	stale h1 0
 //	empty
 func (c *Cluster) holds(words []string) (bool, string) {
 	a := args{c, words}
@@ -34,11 +35,16 @@ func (c *Cluster) holds(words []string) (bool, string) {
 	case "guests":
 		return c.holdsGuests(a)
 	case "host":
-		state := host.StateOf(c.all.Snapshot(), c.Host(a.word(1)).ID)
+		id := c.Host(a.word(1)).ID
+		if a.word(2) == "gone" {
+			h := host.Find(c.all.Snapshot(), id)
+			return h == nil, fmt.Sprintf("%+v", h)
+		}
+		state := host.StateOf(c.all.Snapshot(), id)
 		return string(state) == a.word(2), string(state)
 	case "inventoried":
 		h := host.Find(c.all.Snapshot(), c.Host(a.word(1)).ID)
-		return h.Status.Inventoried == "yes", "not yet"
+		return h != nil && h.Status.Inventoried == "yes", "not yet"
 	case "migration":
 		return c.holdsMigration(a)
 	case "volume":
@@ -69,6 +75,14 @@ func (c *Cluster) holds(words []string) (bool, string) {
 			}
 		}
 		return strconv.Itoa(alive) == a.word(1), strconv.Itoa(alive)
+	case "stale": // stale h1 0: guests that live on a removed host
+		alive := 0
+		for _, g := range c.Host(a.word(1)).guests.Guests() {
+			if g.State.Alive() {
+				alive++
+			}
+		}
+		return strconv.Itoa(alive) == a.word(2), strconv.Itoa(alive)
 	case "count": // count running 1: machines in that phase
 		n := 0
 		for _, vm := range store.Every(c.all.Snapshot(), compute.VMs) {

@@ -54,6 +54,8 @@ func (c *Cluster) AddHost(name string, threads, memoryMiB int64) *Host {
 		switch {
 		case h.cut:
 			return "the network is down"
+		case host.Removed(c.all.Snapshot(), h.ID):
+			return "the host was removed"
 		case !c.server.up():
 			return "no server answers"
 		}
@@ -126,6 +128,10 @@ func (a *agent) start() {
 		return time.Minute
 	})
 	a.chore("heartbeat", 0, func(context.Context) time.Duration {
+		if !h.cut && c.server.up() && host.Removed(c.all.Snapshot(), h.ID) {
+			h.retire(sweeper)
+			return time.Second
+		}
 		if a.feed.reachable() == nil {
 			c.server.listener.Heard(h.ID, c.Now())
 		}
@@ -143,6 +149,16 @@ func (a *agent) fetch(_ context.Context, digest string) (io.ReadCloser, int64, e
 		return nil, 0, fault.New(fault.NotFound, "no image %s", digest)
 	}
 	return io.NopCloser(bytes.NewReader(content)), int64(len(content)), nil
+}
+
+// retire does what an agent does that is told that its host was removed.
+func (h *Host) retire(sweeper *computeon.Sweeper) {
+	h.c.trace.add("  host %s learns that it was removed", h.Name)
+	if err := sweeper.EndAll(context.Background()); err != nil {
+		return // it is told again
+	}
+	h.wires.lose()
+	h.agent.end()
 }
 
 // Crash ends the agent; guests, taps and files stay.

@@ -34,9 +34,14 @@ type seenGuest struct {
 	machine computeon.Machine
 }
 
+// guests are those on all hosts but the removed: of what runs there somebody has vouched that it does
+// not, and no law can help who vouches wrongly. Stories ask for it by themselves.
 func (c *Cluster) guests() []seenGuest {
 	var out []seenGuest
 	for _, h := range c.hosts {
+		if host.Removed(c.all.Snapshot(), h.ID) {
+			continue
+		}
 		for _, g := range h.guests.Guests() {
 			m, _ := h.guests.Machine(g.ID)
 			out = append(out, seenGuest{g, h, m})
@@ -139,13 +144,16 @@ func (c *Cluster) judgeHosts(snap *store.Snapshot) {
 		}
 	}
 	for _, h := range c.hosts {
+		if host.Removed(snap, h.ID) {
+			continue
+		}
 		for _, port := range h.wires.list() {
 			if store.Find(snap, network.Plugs, port.PlugID) == nil {
 				c.fail("port %s on %s has no plug", port.Device, h.Name)
 			}
 		}
 	}
-	for _, name := range c.folders {
+	for _, name := range c.reached() {
 		for _, id := range c.disks.Volumes(name) {
 			if len(store.Referring(snap, storage.Allocations, id)) == 0 {
 				c.fail("the file of volume %s on %s has no allocation", id, name)
@@ -203,7 +211,7 @@ func (c *Cluster) judgeClaims(snap *store.Snapshot) {
 	}
 }
 
-var holders = []string{compute.Holder, network.Holder, storage.Holder, operation.Holder, "liveness", compute.AgentHolder}
+var holders = []string{compute.Holder, network.Holder, storage.Holder, operation.Holder, "liveness", "removal", compute.AgentHolder}
 
 // judgeHolders: what is being deleted waits only for parties that exist.
 func (c *Cluster) judgeHolders(snap *store.Snapshot) {

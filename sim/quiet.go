@@ -129,7 +129,7 @@ func (c *Cluster) leftovers() string {
 			out = append(out, fmt.Sprintf("port %s on %s", p.Device, h.Name))
 		}
 	}
-	for _, name := range c.folders {
+	for _, name := range c.reached() {
 		for _, id := range c.disks.Volumes(name) {
 			out = append(out, fmt.Sprintf("the file of volume %s on %s", id, name))
 		}

@@ -88,7 +88,7 @@ func (c *Cluster) addDatastore(name string, capacityMiB int64, hosts ...*Host) {
 		c.server.datastores.Create(b, d, storage.Holder)
 		return nil
 	}))
-	c.folders = append(c.folders, name)
+	c.folders = append(c.folders, folder{name, hosts})
 }
 
 // addImage makes an image; what is missing is an image whose content no server has.
@@ -165,6 +165,20 @@ func (c *Cluster) setMode(name string, mode host.Mode) error {
 		h := store.Named(s, host.Hosts, "", name)
 		c.server.hosts.Set(b, h, func(spec *host.Spec) { spec.Mode = mode })
 		return nil
+	})
+}
+
+// declareDead removes a host as the API's route does.
+func (c *Cluster) declareDead(name string, switchedOff bool) error {
+	return c.request(func(s *store.Snapshot, b *store.Batch) error {
+		h := store.Named(s, host.Hosts, "", name)
+		if h == nil {
+			return fault.New(fault.NotFound, "no host %q", name)
+		}
+		if h.Deleting != nil {
+			return fault.New(fault.Precondition, "host %s is being deleted", name)
+		}
+		return c.server.remover.Dead(b, s, h, &host.DeadRequest{SwitchedOff: switchedOff}, "story")
 	})
 }
 

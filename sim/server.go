@@ -18,7 +18,7 @@ import (
 )
 
 var kinds = resource.NewCatalog(
-	host.Hosts, host.Livenesses,
+	host.Hosts, host.Livenesses, host.Removals,
 	compute.Images, compute.VMs, compute.Instances,
 	storage.Resources, storage.Devices, storage.Datastores, storage.Volumes, storage.Allocations, storage.ImageCopies, storage.Attachments,
 	network.Networks, network.Subnets, network.Ports, network.Plugs, network.Zones,
@@ -34,6 +34,7 @@ type server struct {
 	migration   operation.Definition
 	gate        *placement.Gate
 	hosts       *store.SpecWriter[host.Spec, host.Status]
+	remover     *host.Remover
 	images      *store.SpecWriter[compute.ImageSpec, compute.ImageStatus]
 	imageStatus *store.StatusWriter[compute.ImageSpec, compute.ImageStatus]
 	resources   *store.SpecWriter[storage.ResourceSpec, storage.ResourceStatus]
@@ -69,8 +70,11 @@ func (s *server) start() {
 			events.Record(b, h.Ref(), h.Name, severity, reason, message, "liveness")
 		},
 	}
+	removal := &host.RemovalLoop{DB: s.db, Statuses: store.Statuses(l, host.Removals, "removal loop"), Held: []host.Held{
+		host.HeldOf(compute.Instances), host.HeldOf(storage.Attachments), host.HeldOf(network.Plugs), host.MadeBy(storage.Devices),
+	}}
 	writers := network.NewWriters(l)
-	s.loops(liveness.Loop(), controller.Loop(),
+	s.loops(liveness.Loop(), removal.Loop(), controller.Loop(),
 		operation.NewRunner(s.db, store.Statuses(l, operation.Operations, "runner"), s.migration).Loop(),
 		network.NewNetworkLoop(s.db, writers), network.NewSubnetLoop(s.db, writers), network.NewPortLoop(s.db, writers),
 		observe.NewRetention(s.db, told))
@@ -91,6 +95,10 @@ func (s *server) api(l *store.Ledger) {
 	s.hosts = store.Specs(l, host.Hosts, "api")
 	s.images, s.imageStatus = store.Specs(l, compute.Images, "api"), store.Statuses(l, compute.Images, "image loop")
 	s.resources, s.datastores = store.Specs(l, storage.Resources, "api"), store.Specs(l, storage.Datastores, "api")
+	s.remover = &host.Remover{Hosts: s.hosts, Removals: store.Specs(l, host.Removals, "api"),
+		Leaving: func(b *store.Batch, snap *store.Snapshot, h *host.Host) {
+			storage.APIRights{Resources: s.resources, Datastores: s.datastores}.Leave(b, snap, h.ID)
+		}}
 	s.seeder = network.Seeder{Networks: store.Specs(l, network.Networks, "api"), Subnets: store.Specs(l, network.Subnets, "api")}
 }
 

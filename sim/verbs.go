@@ -139,6 +139,8 @@ func hostVerb(t *teller, a args) error {
 		h.Die()
 	case "boots":
 		h.Boot()
+	case "declared": // host h1 declared dead [switched-off]
+		return t.c.declareDead(h.Name, a.has("switched-off"))
 	default:
 		return fmt.Errorf("a host cannot %q", a.word(1))
 	}

@@ -51,8 +51,9 @@ func NewLoops(db *store.DB, w Writers, p Policy) []*reconcile.Loop {
 	datastore := also(Devices.Kind, func(x resource.Object) []resource.ID {
 		return ids(referring(c.db, Datastores, x.(*Device).Spec.ResourceID))
 	})
-	datastore[host.Livenesses.Kind] = func(resource.Object) []resource.ID { return ids(store.Every(c.db.Snapshot(), Datastores)) }
-	volume := also(Datastores.Kind, c.volumesWaiting)
+	everyDatastore := func(resource.Object) []resource.ID { return ids(store.Every(c.db.Snapshot(), Datastores)) }
+	datastore[host.Livenesses.Kind], datastore[host.Removals.Kind] = everyDatastore, everyDatastore
+	volume := also(Datastores.Kind, c.volumesMoved)
 	volume[host.Livenesses.Kind] = func(x resource.Object) []resource.ID {
 		return volumesOf(referring(c.db, Allocations, x.(*host.Liveness).Spec.HostID))
 	}
@@ -77,11 +78,13 @@ func NewLoops(db *store.DB, w Writers, p Policy) []*reconcile.Loop {
 	}
 }
 
-// volumesWaiting are those that a change of a datastore may help.
-func (c *Controller) volumesWaiting(resource.Object) []resource.ID {
+// volumesMoved are those that a change of a datastore may concern: those without a place, and those
+// on it when it is no longer ready.
+func (c *Controller) volumesMoved(x resource.Object) []resource.ID {
+	d := x.(*Datastore)
 	var out []resource.ID
 	for _, v := range store.Every(c.db.Snapshot(), Volumes) {
-		if v.Status.AllocationID == "" {
+		if v.Status.AllocationID == "" || d.Status.Phase != DatastoreReady && v.Status.DatastoreID == d.ID {
 			out = append(out, v.ID)
 		}
 	}

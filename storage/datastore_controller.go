@@ -66,6 +66,8 @@ func (c *Controller) datastore(ctx context.Context, id resource.ID) (reconcile.R
 	bound := Bind(d.Status.Identity, store.Referring(snap, Devices, d.Spec.ResourceID), func(id resource.ID) host.LifeState { return host.StateOf(snap, id) })
 	if d.Deleting != nil {
 		bound.kind, bound.why = fault.Precondition, fmt.Sprintf("waits for %s and %s on it to be deleted", countOf(len(allocations), "volume"), countOf(len(copies), "image"))
+	} else if gone := lostWith(snap, d); gone != "" {
+		bound.kind, bound.why = fault.Precondition, fmt.Sprintf("only %s reached it, and what lay on it is lost; delete the volumes on it, then virga datastore delete %s", host.Fate(snap, gone), d.Name)
 	} else if store.Find(snap, Resources, d.Spec.ResourceID) == nil {
 		bound.kind, bound.why = fault.NotFound, fmt.Sprintf("there is no storage resource %s", d.Spec.ResourceID)
 	}
@@ -137,13 +139,13 @@ func (c *Controller) imageCopy(ctx context.Context, id resource.ID) (reconcile.R
 	}
 	b := c.db.Begin()
 	d := store.Find(snap, Datastores, copied.Spec.DatastoreID)
-	if d != nil {
-		c.w.ImageCopies.Set(b, copied, func(s *ImageCopySpec) {
-			s.CaretakerID = Caretaker(s.CaretakerID, nil, d.Status.HostIDs, func(h resource.ID) host.LifeState { return host.StateOf(snap, h) })
-		})
-	}
+	c.w.ImageCopies.Set(b, copied, func(s *ImageCopySpec) { s.CaretakerID = caretake(snap, d, s.CaretakerID, nil) })
 	var again time.Duration
 	switch {
+	case lostWith(snap, d) != "":
+		c.forget(id)
+		c.w.ImageCopies.Delete(b, copied)
+		store.Release(b, copied, AgentHolder) // its caretaker was removed, and its file is out of reach for ever
 	case copied.Deleting != nil:
 	case needed(snap, copied):
 		c.forget(id)

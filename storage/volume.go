@@ -31,14 +31,15 @@ const (
 	VolumeCreating = "creating" // its allocation is being made
 	VolumeReady    = "ready"
 	VolumeFailed   = "failed"
+	VolumeLost     = "lost" // it lay on a host that was removed as dead
 	VolumeDeleting = "deleting"
 )
 
 // VolumeStatus is what is known of it.
 type VolumeStatus struct {
 	resource.Observed
-	// Phase is unbound, creating, ready, failed or deleting.
-	Phase string `json:"phase,omitempty" enum:"unbound,creating,ready,failed,deleting"`
+	// Phase is unbound, creating, ready, failed, lost or deleting.
+	Phase string `json:"phase,omitempty" enum:"unbound,creating,ready,failed,lost,deleting"`
 	// DatastoreID is where it lives.
 	DatastoreID resource.ID `json:"datastoreID,omitempty"`
 	// AllocationID is its space there.

@@ -27,7 +27,7 @@ func (c *Controller) volume(ctx context.Context, id resource.ID) (reconcile.Resu
 	b := c.db.Begin()
 	switch {
 	case v.Deleting != nil:
-		c.removeVolume(b, v, attachments, allocation)
+		c.removeVolume(b, snap, v, attachments, allocation)
 	case allocation == nil:
 		c.placeVolume(b, snap, v, hostsOf(attachments))
 	default:
@@ -46,14 +46,18 @@ func hostsOf(attachments []*Attachment) []resource.ID {
 }
 
 // removeVolume waits for the users, then for the space to be given back, then lets go.
-func (c *Controller) removeVolume(b *store.Batch, v *Volume, attachments []*Attachment, allocation *Allocation) {
+func (c *Controller) removeVolume(b *store.Batch, snap *store.Snapshot, v *Volume, attachments []*Attachment, allocation *Allocation) {
 	why := ""
 	switch {
 	case len(attachments) > 0:
 		why = "waits for " + countOf(len(attachments), "attachment") + " to be closed"
 	case allocation != nil:
+		d := store.Find(snap, Datastores, allocation.Spec.DatastoreID)
+		c.w.Allocations.Set(b, allocation, func(s *AllocationSpec) { s.CaretakerID = caretake(snap, d, s.CaretakerID, nil) })
 		c.w.Allocations.Delete(b, allocation)
-		if len(allocation.Status.Problems) > 0 {
+		if lostWith(snap, d) != "" {
+			store.Release(b, allocation, AgentHolder) // its caretaker was removed, and its file is out of reach for ever
+		} else if len(allocation.Status.Problems) > 0 {
 			why = "remove it: " + allocation.Status.Problems[0].Message
 		}
 	default:
@@ -133,7 +137,8 @@ func (c *Controller) keepVolume(b *store.Batch, snap *store.Snapshot, v *Volume,
 			size = v.Spec.SizeMiB
 		}
 	}
-	if a.Spec.Base != nil && a.Status.Phase != Ready && d != nil && !hasCopy(snap, a) {
+	lost := lostWith(snap, d) != ""
+	if a.Spec.Base != nil && a.Status.Phase != Ready && d != nil && !lost && !hasCopy(snap, a) {
 		c.needCopy(b, snap, d, a.Spec.Base.Digest, a)
 	}
 	c.w.Allocations.Set(b, a, func(s *AllocationSpec) {
@@ -141,15 +146,17 @@ func (c *Controller) keepVolume(b *store.Batch, snap *store.Snapshot, v *Volume,
 		if len(using) == 0 {
 			s.HostIDs = nil
 		}
-		if d != nil {
-			s.CaretakerID = Caretaker(s.CaretakerID, using, d.Status.HostIDs, func(id resource.ID) host.LifeState { return host.StateOf(snap, id) })
-		}
+		s.CaretakerID = caretake(snap, d, s.CaretakerID, using)
 	})
 	c.w.Volumes.Set(b, v, func(s *VolumeStatus) {
 		s.DatastoreID, s.AllocationID, s.UsedMiB = a.Spec.DatastoreID, a.ID, a.Status.UsedMiB
 		s.Phase = phaseOf(a)
 		kind, message := problemOf(snap, a, d, using)
-		if refused != nil {
+		switch {
+		case lost:
+			s.Phase = VolumeLost
+			kind, message = string(fault.Precondition), "it "+LostWith(snap, v)+"; delete it, or the machine that it belongs to"
+		case refused != nil:
 			kind, message = string(fault.KindOf(refused)), "grow it: "+refused.Error()
 		}
 		s.Observed = c.observed(s.Observed, v.Generation, kind, message)

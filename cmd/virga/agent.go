@@ -66,12 +66,13 @@ type agent struct {
 	names   *dns.Responder
 	facts   *metadata.Responder
 	heard   atomic.Int64 // when a server last answered, in Unix milliseconds
+	over    chan error   // says that this host was removed from its cloud
 	tasks   sync.WaitGroup
 }
 
 // startAgent starts everything that an agent does. Issue gets the host's certificate.
 func startAgent(ctx context.Context, c *config, l *store.Ledger, issue ca.Issue) (*agent, error) {
-	a := &agent{c: c}
+	a := &agent{c: c, over: make(chan error, 1)}
 	if err := a.identify(ctx, issue); err != nil {
 		return nil, err
 	}
@@ -226,7 +227,7 @@ func (a *agent) beat(ctx context.Context) error {
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode >= 300 {
-		return errors.New("the server answered " + answer.Status)
+		return a.unwelcome(answer)
 	}
 	a.heard.Store(time.Now().UnixMilli())
 	return nil
@@ -279,6 +280,9 @@ func (a *agent) fetch(ctx context.Context, digest string) (io.ReadCloser, int64,
 
 // dialTarget opens the way for a machine's memory to the agent of its target.
 func (a *agent) dialTarget(ctx context.Context, to compute.Outgoing) (net.Conn, error) {
+	if err := host.Refused(a.db.Snapshot(), to.HostID); err != nil {
+		return nil, err
+	}
 	target := a.trust.Clone()
 	target.ServerName = ca.HostName(to.HostID)
 	d := tls.Dialer{Config: target}
@@ -291,7 +295,7 @@ func (a *agent) serve(ctx context.Context, l net.Listener) {
 	secure := ca.ServerTLS(a.keeper, a.trust.RootCAs)
 	secure.ClientAuth = tls.RequireAndVerifyClientCert
 	streams := &computehost.Streams{
-		Hypervisor: a.guests, Peer: peer, OpenLog: a.guests.OpenLog,
+		Hypervisor: a.guests, Peer: a.peer, OpenLog: a.guests.OpenLog,
 		Find: func(id resource.ID) *compute.Instance { return store.Find(a.db.Snapshot(), compute.Instances, id) },
 	}
 	server := &http.Server{
@@ -306,14 +310,14 @@ func (a *agent) serve(ctx context.Context, l net.Listener) {
 	context.AfterFunc(ctx, func() { server.Close() })
 }
 
-// peer reads who asks from the verified certificate.
-func peer(r *http.Request) (computehost.Peer, error) {
+// peer reads who asks from the verified certificate. A host that was removed has one still.
+func (a *agent) peer(r *http.Request) (computehost.Peer, error) {
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
 		return computehost.Peer{}, fault.New(fault.Unauthenticated, "show a certificate of this cloud")
 	}
 	leaf := r.TLS.PeerCertificates[0]
 	if id, ok := ca.HostID(leaf); ok {
-		return computehost.Peer{Host: id}, nil
+		return computehost.Peer{Host: id}, host.Refused(a.db.Snapshot(), id)
 	}
 	return computehost.Peer{Server: slices.Contains(leaf.DNSNames, ca.ServerName)}, nil
 }

@@ -16,7 +16,7 @@ import (
 func catalog() *resource.Catalog {
 	return resource.NewCatalog(
 		identity.Projects, identity.Tokens, identity.JoinTokens,
-		host.Hosts, host.Livenesses,
+		host.Hosts, host.Livenesses, host.Removals,
 		compute.Images, compute.VMs, compute.Instances,
 		storage.Resources, storage.Devices, storage.Datastores, storage.Volumes,
 		storage.Allocations, storage.ImageCopies, storage.Attachments,

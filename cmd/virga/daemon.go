@@ -101,9 +101,13 @@ func serve(ctx context.Context, c *config) error {
 		return err
 	}
 	slog.Info("virga is ready", "host", c.Name, "id", c.HostID, "version", version)
-	<-ctx.Done()
-	slog.Info("virga ends", "why", context.Cause(ctx))
-	return nil
+	select {
+	case <-ctx.Done():
+		slog.Info("virga ends", "why", context.Cause(ctx))
+		return nil
+	case over := <-a.over:
+		return a.retire(ctx, cancel, over)
+	}
 }
 
 // answerReady tells on the socket of a host without a server that its agent works.

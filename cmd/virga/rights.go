@@ -17,6 +17,8 @@ import (
 type serverRights struct {
 	identity   identity.Writers
 	hosts      *store.SpecWriter[host.Spec, host.Status]
+	removals   *store.SpecWriter[host.RemovalSpec, host.RemovalStatus]
+	removing   *store.StatusWriter[host.RemovalSpec, host.RemovalStatus]
 	lives      *store.SpecWriter[host.LivenessSpec, host.LivenessStatus]
 	lifeStatus *store.StatusWriter[host.LivenessSpec, host.LivenessStatus]
 
@@ -45,6 +47,8 @@ func newServerRights(l *store.Ledger) serverRights {
 	return serverRights{
 		identity:   identity.NewWriters(l),
 		hosts:      store.Specs(l, host.Hosts, "api"),
+		removals:   store.Specs(l, host.Removals, "api"),
+		removing:   store.Statuses(l, host.Removals, "removal loop"),
 		lives:      store.Specs(l, host.Livenesses, "liveness loop"),
 		lifeStatus: store.Statuses(l, host.Livenesses, "liveness loop"),
 

@@ -25,7 +25,7 @@ import (
 // routes offers everything that the cloud has.
 func (s *server) routes(front *compute.Front) {
 	r := s.rights
-	auth := identity.NewAuthenticator(s.db)
+	auth := identity.NewAuthenticator(s.db, host.Refused)
 	a := httpapi.New(s.db, httpapi.Options{
 		Title: "Virga", Version: version, Authenticate: auth.Authenticate, Project: identity.ProjectOf, Note: s.note, Document: api.Document,
 	})
@@ -42,12 +42,16 @@ func (s *server) routes(front *compute.Front) {
 			return id, nil
 		},
 	})
-	host.Register(a, r.hosts)
+	disks := storage.APIRights{Resources: r.resources, Datastores: r.datastores, Volumes: r.volumes}
+	host.Register(a, &host.Remover{
+		Hosts: r.hosts, Removals: r.removals, Home: func() resource.ID { return s.c.HostID },
+		Leaving: func(b *store.Batch, snap *store.Snapshot, h *host.Host) { disks.Leave(b, snap, h.ID) },
+	})
 	host.RegisterHeartbeat(a, s.listener)
 	front.Register(a)
 	(&compute.Screens{DB: s.db, Dial: s.dialAgent}).Register(a)
 	s.images.Register(a, r.images)
-	storage.Register(a, storage.APIRights{Resources: r.resources, Datastores: r.datastores, Volumes: r.volumes})
+	storage.Register(a, disks)
 	network.Register(a, network.APIRights{Networks: r.networks, Subnets: r.subnets, Ports: r.ports})
 	httpapi.Register(a, placement.Claims, httpapi.Routes[placement.ClaimSpec, placement.ClaimStatus]{})
 	observe.Register(a)
@@ -67,7 +71,7 @@ func (s *server) note(c *httpapi.Call, verb string, about *resource.Meta) {
 // handler is the API, the agents' way to their records, and a mark that the server is ready.
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
-	auth := identity.NewAuthenticator(s.db)
+	auth := identity.NewAuthenticator(s.db, host.Refused)
 	mux.Handle("/v1/agent/store/", http.StripPrefix("/v1/agent/store", remote.Handler(s.store, func(r *http.Request) (remote.Scope, error) {
 		caller, err := auth.Authenticate(r)
 		if err != nil {
@@ -89,7 +93,11 @@ func (s *server) handler() http.Handler {
 
 // dialAgent opens a connection to the agent of a host; both show certificates.
 func (s *server) dialAgent(ctx context.Context, hostID resource.ID) (net.Conn, error) {
-	h := host.Find(s.db.Snapshot(), hostID)
+	snap := s.db.Snapshot()
+	if err := host.Refused(snap, hostID); err != nil {
+		return nil, err
+	}
+	h := host.Find(snap, hostID)
 	if h == nil || h.Status.Address == "" {
 		return nil, fault.New(fault.Unavailable, "host %s has not told where its agent listens", hostID)
 	}

@@ -55,6 +55,7 @@ type server struct {
 	work      *operation.Runner
 	central   *ovn.Central
 	north     *ovn.Northbound
+	south     *ovn.Southbound
 	api       *httpapi.API
 	ready     atomic.Bool // the host's own agent works too
 	end       context.CancelFunc
@@ -127,15 +128,18 @@ func (s *server) wire() error {
 		Note: func(b *store.Batch, h *host.Host, severity, reason, message string) {
 			s.events.Record(b, h.Ref(), h.Name, severity, reason, message, "liveness")
 		}}
+	removal := &host.RemovalLoop{DB: s.led, Statuses: r.removing, Held: []host.Held{
+		host.HeldOf(compute.Instances), host.HeldOf(storage.Attachments), host.HeldOf(network.Plugs), host.MadeBy(storage.Devices),
+	}}
 	loops := []*reconcile.Loop{
-		identity.NewProjectLoop(s.led), life.Loop(), machines.Loop(), s.work.Loop(), s.images.Loop(),
+		identity.NewProjectLoop(s.led), life.Loop(), removal.Loop(), machines.Loop(), s.work.Loop(), s.images.Loop(),
 		network.NewNetworkLoop(s.led, r.network), network.NewSubnetLoop(s.led, r.network), network.NewPortLoop(s.led, r.network),
 		observe.NewRetention(s.led, r.events),
 	}
 	loops = append(loops, storage.NewLoops(s.led, r.storage, storage.Policy{})...)
-	s.runner = reconcile.NewRunner(s.led, loops...)
-
 	s.central = ovn.NewCentral(s.centralConfig())
+	s.south = ovn.NewSouthbound(s.central.South())
+	s.runner = reconcile.NewRunner(s.led, append(loops, ovn.NewChassisLoop(s.led, s.south))...)
 	s.north = ovn.NewNorthbound(s.led, ovn.NewDatabase(s.central.North()), r.network)
 	s.routes(&compute.Front{
 		VMs: r.vms, Volumes: r.volumes, Ports: r.ports, Operations: r.operations, Placer: gate, Quota: quota,
@@ -308,6 +312,9 @@ func listenUnix(path string) (net.Listener, error) {
 func (s *server) close() {
 	s.end()
 	s.tasks.Wait()
+	if s.south != nil {
+		s.south.Close()
+	}
 	if s.store != nil {
 		s.store.Close()
 	}

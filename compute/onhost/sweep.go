@@ -2,6 +2,7 @@ package onhost
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -79,6 +80,17 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 	}
 	s.missing = still
 	return nil
+}
+
+// EndAll ends every guest here at once: the host was removed, and its machines may run elsewhere.
+func (s *Sweeper) EndAll(ctx context.Context) error {
+	guests, err := s.hv.List(ctx)
+	for _, g := range guests {
+		if failed := s.hv.Remove(ctx, g.ID); failed != nil {
+			err = errors.Join(err, fault.Wrap(failed, "end guest %s", g.ID))
+		}
+	}
+	return fault.Wrap(err, "end the guests of a host that was removed")
 }
 
 // Run sweeps until ctx ends.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -120,6 +121,28 @@ func TestASilentLinkEndsTheWatch(t *testing.T) {
 		t.Errorf("it ends with %v", w.Err())
 	}
 	<-gone
+}
+
+// TestAWatchEndsWhenItsReaderIsNotWelcomeAnyMore: a host that is removed must not go on listening.
+func TestAWatchEndsWhenItsReaderIsNotWelcomeAnyMore(t *testing.T) {
+	var removed atomic.Bool
+	s := serve(t, newHandler(memory.New(), func(*http.Request) (Scope, error) {
+		if removed.Load() {
+			return nil, fault.New(fault.Denied, "it was removed")
+		}
+		return everything{}, nil
+	}, 10*time.Millisecond))
+	watch, err := s.Watch(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Stop()
+	removed.Store(true)
+	for range watch.Changes() { //nolint:revive // until it ends
+	}
+	if !fault.Is(watch.Err(), fault.Denied) {
+		t.Errorf("it ended by %v", watch.Err())
+	}
 }
 
 func TestAnIdleLinkIsKept(t *testing.T) {

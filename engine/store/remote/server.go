@@ -36,7 +36,7 @@ type Access func(r *http.Request) (Scope, error)
 func Handler(s store.Store, a Access) http.Handler { return newHandler(s, a, keepalive) }
 
 func newHandler(s store.Store, a Access, keepalive time.Duration) http.Handler {
-	h := &handler{store: s, keepalive: keepalive}
+	h := &handler{store: s, access: a, keepalive: keepalive}
 	mux := http.NewServeMux()
 	for pattern, serve := range map[string]func(http.ResponseWriter, *http.Request, Scope) error{
 		"GET /entry": h.entry, "GET /list": h.list, "POST /commit": h.commit, "GET /watch": h.watch,
@@ -56,6 +56,7 @@ func newHandler(s store.Store, a Access, keepalive time.Duration) http.Handler {
 
 type handler struct {
 	store     store.Store
+	access    Access
 	keepalive time.Duration
 }
 
@@ -175,6 +176,10 @@ func (h *handler) watch(w http.ResponseWriter, r *http.Request, scope Scope) err
 			}
 			err = out.write(narrow(c, scope))
 		case <-tick.C:
+			if _, refused := h.access(r); refused != nil { // meanwhile
+				_ = out.write(lineWire{Fault: toWire(refused)})
+				return nil
+			}
 			err = out.write(lineWire{})
 		}
 		if err != nil {

@@ -26,8 +26,9 @@ type scene struct {
 	ctx context.Context
 }
 
-func (c column) wide() column { c.when = inWide; return c }
-func (c column) only() column { c.when = inShow; return c }
+func (c column) wide() column    { c.when = inWide; return c }
+func (c column) inTable() column { c.when = inTable; return c }
+func (c column) only() column    { c.when = inShow; return c }
 
 func field(title, path string) column {
 	return column{title: title, value: func(_ *scene, r *record) string { return r.text(path) }}

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 type completer = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective)
@@ -40,6 +42,19 @@ func (s *session) namesOf(cmd *cobra.Command, n *noun, typed string) ([]string, 
 	return out, cobra.ShellCompDirectiveNoFileComp
 }
 
+// choice is the value of a flag that is one of a few words.
+type choice struct {
+	pflag.Value
+	words []string
+}
+
+func (c *choice) Set(text string) error {
+	if !slices.Contains(c.words, text) {
+		return refuse("there is %s", strings.Join(c.words, ", "))
+	}
+	return c.Value.Set(text)
+}
+
 // completeFlag offers the names of records as the value of a flag.
 func (s *session) completeFlag(c *cobra.Command, flag, kind string) {
 	_ = c.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
@@ -47,6 +62,9 @@ func (s *session) completeFlag(c *cobra.Command, flag, kind string) {
 	})
 }
 
+// fixed makes a flag take one of a few words only, and offers them.
 func fixed(c *cobra.Command, flag string, words ...string) {
+	f := c.Flags().Lookup(flag)
+	f.Value = &choice{Value: f.Value, words: words}
 	_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }

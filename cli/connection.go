@@ -112,6 +112,9 @@ func (s *session) request(ctx context.Context, r call) (*http.Request, error) {
 // absent says it better when there is no server on this machine at all, or the cloud's authority
 // was not named.
 func (s *session) absent(err error) error {
+	if client.IsKind(err, "unauthenticated") && s.token == "" {
+		return fail("unauthenticated", "%s asks who you are; give a token by $VIRGA_TOKEN or --token (virga token create makes one)", s.server)
+	}
 	if !client.IsKind(err, "unavailable") {
 		return err
 	}

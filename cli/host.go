@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -15,6 +16,7 @@ func hosts() *noun {
 			field("Accelerator", "status.profile.accelerator"), field("Address", "status.address"), field("Version", "status.version").wide(),
 			field("Zone", "spec.zone").wide(), field("QEMU", "status.profile.qemuVersion").wide(), field("Kernel", "status.profile.kernelVersion").wide(),
 			field("Datapath", "status.profile.datapath").wide(), field("Processor", "status.inventory.cpuModel").only(),
+			computed("Layout", layoutText).only(), computed("Clock", clockText).only(), computed("Memory of the host", hostMemoryText).only(), computed("NUMA nodes", numaText).only(),
 			field("Why this accelerator", "status.profile.acceleratorWhy").only(), field("Tunnels at", "status.tunnelAddress").only(),
 			field("CPU overcommit %", "spec.cpuOvercommitPercent").only(), field("Memory overcommit %", "spec.memoryOvercommitPercent").only(), trouble()}}
 }
@@ -48,16 +50,18 @@ func promised(s *scene, r *record, path string) int64 {
 	return sum
 }
 
+// promisedCPUs says how much is promised of what may be promised, as placement counts it.
 func promisedCPUs(s *scene, r *record) string {
-	if r.number("status.inventory.threads") == 0 {
+	threads := r.number("status.inventory.threads")
+	if threads == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%d of %d", promised(s, r, "spec.cpus"), r.number("status.inventory.threads"))
+	return fmt.Sprintf("%d of %d", promised(s, r, "spec.cpus"), threads*percent(r, "spec.cpuOvercommitPercent")/100)
 }
 
 func promisedMemory(s *scene, r *record) string {
 	used := promised(s, r, "spec.memoryMiB")
-	total := size(r.number("status.inventory.memoryMiB"))
+	total := size((r.number("status.inventory.memoryMiB") - r.number("status.inventory.reservedMemoryMiB")) * percent(r, "spec.memoryOvercommitPercent") / 100)
 	if total == "-" {
 		return total
 	}
@@ -65,6 +69,76 @@ func promisedMemory(s *scene, r *record) string {
 		return "0 of " + total
 	}
 	return size(used) + " of " + total
+}
+
+// percent is a factor of a host's; one that is not known changes nothing.
+func percent(r *record, path string) int64 {
+	if n := r.number(path); n > 0 {
+		return n
+	}
+	return 100
+}
+
+// layoutText says how the processors of a host are made up: vCPUs = sockets x cores x threads.
+func layoutText(_ *scene, r *record) string {
+	n := func(part string) int64 { return r.number("status.inventory." + part) }
+	if n("sockets") == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s x %s x %s = %s", several(n("sockets"), "socket"), several(n("coresPerSocket"), "core"), several(n("threadsPerCore"), "thread"), several(n("threads"), "vCPU"))
+}
+
+func clockText(_ *scene, r *record) string {
+	mhz := r.number("status.inventory.mhz")
+	if mhz == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d MHz, %d MHz in all", mhz, mhz*r.number("status.inventory.threads"))
+}
+
+func hostMemoryText(_ *scene, r *record) string {
+	text := size(r.number("status.inventory.memoryMiB"))
+	if kept := r.number("status.inventory.reservedMemoryMiB"); kept > 0 {
+		text += ", of which " + size(kept) + " are kept for the host itself"
+	}
+	return text
+}
+
+// numaText is a line for each node: its processors, and the memory near to them.
+func numaText(_ *scene, r *record) string {
+	var out []string
+	for _, node := range r.list("status.inventory.numa") {
+		m, _ := node.(map[string]any)
+		cpus, _ := m["cpus"].([]any)
+		mib, _ := strconv.ParseInt(member(node, "memoryMiB"), 10, 64)
+		out = append(out, fmt.Sprintf("node %s: %s (%s), %s", member(node, "node"), several(int64(len(cpus)), "vCPU"), ranges(cpus), size(mib)))
+	}
+	return strings.Join(out, "\n")
+}
+
+// ranges says numbers in order shortly: 0-3, 8.
+func ranges(numbers []any) string {
+	var out []string
+	for i := 0; i < len(numbers); {
+		first, _ := strconv.Atoi(plain(numbers[i]))
+		last := first
+		for i++; i < len(numbers) && plain(numbers[i]) == strconv.Itoa(last+1); i++ {
+			last++
+		}
+		if last > first {
+			out = append(out, fmt.Sprintf("%d-%d", first, last))
+		} else {
+			out = append(out, strconv.Itoa(first))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func several(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func hostCommands(s *session, n *noun) []*cobra.Command {

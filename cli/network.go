@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -53,7 +54,11 @@ func networkCommands(s *session, n *noun) []*cobra.Command {
 		}
 		if cidr != "" {
 			if _, err := s.post(cmd, subnets(), args[0], map[string]any{"networkID": r.ID, "cidr": cidr}, m); err != nil {
-				return fmt.Errorf("network %s is created, but its subnet is not (`virga subnet create` makes one): %w", args[0], err)
+				// A network without the range that was asked for is not what was asked for.
+				if undo := s.do(context.WithoutCancel(cmd.Context()), call{method: "DELETE", path: s.path(n, r.Project, r.ID)}); undo != nil {
+					return fmt.Errorf("network %s is created, but its subnet is not (`virga subnet create` makes one): %w", args[0], err)
+				}
+				return err
 			}
 		}
 		return s.made(cmd, n, r, m)

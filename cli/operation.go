@@ -13,13 +13,21 @@ func operations() *noun {
 		order: func(a, b *record) int { return b.Created.Compare(a.Created) },
 		columns: []column{field("Type", "spec.type"), computed("Target", targetText), state("State"), computed("Step", stepText),
 			field("By", "spec.by").wide(), field("Point of no return passed", "status.committed").only(), computed("Took", tookText).wide(),
-			computed("Steps", journalText).only(), field("Why", "status.why"), trouble()}}
+			computed("Steps", journalText).only(), field("Why", "status.why").only(), computed("Problem", whyText).inTable()}}
 }
 
 // targetText says what an operation works on.
 func targetText(s *scene, r *record) string {
 	kind := r.text("spec.target.kind")
 	return kind + "/" + s.nameOf(s.ctx, kind, r.text("spec.target.project"), r.text("spec.target.id"))
+}
+
+// whyText is why an operation failed or was cancelled, or what it cannot get past, cut short.
+func whyText(s *scene, r *record) string {
+	if why := r.text("status.why"); why != "" {
+		return cut(why, 60)
+	}
+	return trouble().value(s, r)
 }
 
 func stepText(_ *scene, r *record) string {

@@ -23,7 +23,7 @@ type session struct {
 	now   func() time.Time
 	conn  *client.Connection
 	known map[string]map[string]string // names by kind and id
-	lists map[string]listed            // of the whole cloud, by kind
+	lists map[string]listed            // by kind and project
 }
 
 func (s *session) addFlags(root *cobra.Command) {
@@ -147,15 +147,21 @@ func (s *session) idsOf(ctx context.Context, kind string, names []string) ([]str
 
 // remembered lists all records of a kind in the cloud, once.
 func (s *session) remembered(ctx context.Context, kind string) ([]*record, error) {
-	if got, ok := s.lists[kind]; ok {
+	return s.listOnce(ctx, kind, "")
+}
+
+// listOnce lists the records of a kind in a project, and only once.
+func (s *session) listOnce(ctx context.Context, kind, project string) ([]*record, error) {
+	key := kind + "/" + project
+	if got, ok := s.lists[key]; ok {
 		return got.records, got.err
 	}
 	if s.lists == nil {
 		s.lists = map[string]listed{}
 	}
 	var got listed
-	got.records, got.err = s.list(ctx, nounOf(kind), "", nil)
-	s.lists[kind] = got
+	got.records, got.err = s.list(ctx, nounOf(kind), project, nil)
+	s.lists[key] = got
 	return got.records, got.err
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -66,6 +67,9 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 
 // spec makes the request of the flags. What was not said is left to the server.
 func (w *wishes) spec(cmd *cobra.Command) (map[string]any, error) {
+	if w.cpus < 1 && cmd.Flags().Changed("cpus") {
+		return nil, refuse("--cpus: %d is no number of CPUs; 1 is the least", w.cpus)
+	}
 	spec := map[string]any{}
 	set := func(name string, v any, given bool) {
 		if given {
@@ -110,6 +114,9 @@ func (w *wishes) spec(cmd *cobra.Command) (map[string]any, error) {
 			return nil, refuse("--user-data: %v", err)
 		}
 		spec["userData"] = text
+	}
+	if w.image == "" && len(w.disks) == 0 {
+		return nil, refuse("%s: what does its disk start from? say --image, for example --image tiny (virga image list shows them), or the size of an empty disk by --disk", called(cmd))
 	}
 	return spec, nil
 }
@@ -185,23 +192,31 @@ func (w *wishes) nics() ([]any, error) {
 	return out, nil
 }
 
+// keyForm is a public key, perhaps after options.
+var keyForm = regexp.MustCompile(`(^|\s)(ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+\s+\S`)
+
 // readKeys reads public keys: one that is written out, or those of a file.
 func readKeys(text string) ([]any, error) {
+	where := ""
 	if !strings.Contains(text, " ") {
 		data, err := os.ReadFile(text)
 		if err != nil {
-			return nil, refuse("--ssh-key: %v", err)
+			return nil, refuse("--ssh-key: %v; name a file, or write the whole key, like \"ssh-ed25519 AAAA... name\"", err)
 		}
-		text = string(data)
+		text, where = string(data), text+": "
 	}
 	if strings.Contains(text, "PRIVATE KEY") {
 		return nil, refuse("--ssh-key: this is a private key, which must stay with you; name its public part, the file that ends in .pub")
 	}
 	var out []any
 	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			out = append(out, line)
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
+			continue
 		}
+		if !keyForm.MatchString(line) {
+			return nil, refuse("--ssh-key: %s%q is no public key, like \"ssh-ed25519 AAAA... name\"", where, cut(line, 40))
+		}
+		out = append(out, line)
 	}
 	if len(out) == 0 {
 		return nil, refuse("--ssh-key: there is no key in it")

@@ -8,8 +8,21 @@ func volumes() *noun {
 		verbs: everyVerb, commands: volumeCommands,
 		columns: []column{
 			state("State"), sized("Size", "spec.sizeMiB"), sized("Used", "status.usedMiB"), name("Datastore", "datastore", "status.datastoreID", "spec.datastoreID"),
-			name("VM", "vm", "spec.vmID"), field("Base", "spec.base.digest").only(), trouble(),
+			computed("VM", userText), field("Base", "spec.base.digest").only(), trouble(),
 		}}
+}
+
+// userText is the machine that has a volume among its disks, also one that was made by itself.
+func userText(s *scene, r *record) string {
+	all, _ := s.listOnce(s.ctx, "vm", r.Project)
+	for _, vm := range all {
+		for _, d := range vm.list("spec.disks") {
+			if member(d, "volumeID") == r.ID {
+				return vm.Name
+			}
+		}
+	}
+	return ""
 }
 
 func volumeCommands(s *session, n *noun) []*cobra.Command {

@@ -75,7 +75,7 @@ func (s *session) follow(cmd *cobra.Command, n *noun, r *record) (end func()) {
 		begin := time.Now()
 		for {
 			if now, err := s.get(ctx, n, r.Project, r.ID); err == nil {
-				p.say(fmt.Sprintf("%s %s: %s (%s)", n.kind, r.Name, doing(now), age(begin, time.Now())))
+				p.say(fmt.Sprintf("%s %s: %s (%s)", n.kind, r.Name, s.underWay(ctx, now), age(begin, time.Now())))
 			}
 			select {
 			case <-ctx.Done():
@@ -87,8 +87,21 @@ func (s *session) follow(cmd *cobra.Command, n *noun, r *record) (end func()) {
 	return func() { cancel(); done.Wait(); p.end() }
 }
 
-// doing says in a few words how a record is.
-func doing(r *record) string {
+// underWay says how a record is, and how far the operation is that works on it.
+func (s *session) underWay(ctx context.Context, r *record) string {
+	text, id := doing(r, ""), r.text("status.operationID")
+	if id == "" {
+		return text
+	}
+	op, err := s.get(ctx, operations(), r.Project, id)
+	if err != nil || op.state() != "running" {
+		return text
+	}
+	return text + strings.TrimPrefix(doing(op, s.howFar(ctx, op)), "running")
+}
+
+// doing says in a few words how a record is; far is how far, if somebody knows.
+func doing(r *record, far string) string {
 	text := r.state()
 	if r.Deleting != nil && len(r.Holders) > 0 {
 		text += ", held by " + strings.Join(r.Holders, ", ")
@@ -97,6 +110,7 @@ func doing(r *record) string {
 		last := journal[len(journal)-1]
 		text += ", step " + member(last, "step") + " " + member(last, "state")
 	}
+	text += far
 	if p := r.problems(); len(p) > 0 {
 		text += ": " + p[0].Message
 	}
@@ -115,6 +129,12 @@ func (s *session) ready(cmd *cobra.Command, n *noun, r *record, limit time.Durat
 		}
 		return err
 	})
+	if client.IsKind(err, "unavailable") {
+		// The server speaks of the last portion of the wait; what a person wants is the whole, and why.
+		if now, asked := s.get(cmd.Context(), n, r.Project, r.ID); asked == nil {
+			err = fail("unavailable", "%s %s is not ready after %s (%s); it goes on: `virga explain %s %s`", n.kind, r.Name, limit, s.underWay(cmd.Context(), now), n.kind, r.Name)
+		}
+	}
 	return r, err
 }
 
@@ -146,7 +166,9 @@ func (s *session) ended(cmd *cobra.Command, op *record, limit time.Duration) (*r
 		switch {
 		case err == nil:
 			op = fresh
-			p.say(what + ": " + doing(op) + s.howFar(ctx, op, p.on))
+			if p.on {
+				p.say(what + ": " + doing(op, s.howFar(ctx, op)))
+			}
 		case !client.IsKind(err, "unavailable"):
 			return op, err
 		}
@@ -161,7 +183,7 @@ func (s *session) ended(cmd *cobra.Command, op *record, limit time.Duration) (*r
 			return op, fail(kind, "%s %s: %s", what, op.state(), op.text("status.why"))
 		}
 		if time.Now().After(deadline) {
-			return op, fail("unavailable", "%s has not ended after %s (%s); it goes on: `virga operation show %s`", what, limit, doing(op), op.Name)
+			return op, fail("unavailable", "%s has not ended after %s (%s); it goes on: `virga operation show %s`", what, limit, doing(op, s.howFar(ctx, op)), op.Name)
 		}
 		select {
 		case <-ctx.Done():
@@ -172,9 +194,9 @@ func (s *session) ended(cmd *cobra.Command, op *record, limit time.Duration) (*r
 }
 
 // howFar says how far the present step of an operation is, if anybody knows.
-func (s *session) howFar(ctx context.Context, op *record, wanted bool) string {
+func (s *session) howFar(ctx context.Context, op *record) string {
 	var now struct{ Words string }
-	if !wanted || s.do(ctx, call{method: "POST", path: s.path(operations(), op.Project, op.ID, "progress"), in: map[string]any{}, out: &now}) != nil || now.Words == "" {
+	if s.do(ctx, call{method: "GET", path: s.path(operations(), op.Project, op.ID, "progress"), out: &now}) != nil || now.Words == "" {
 		return ""
 	}
 	return ", " + now.Words

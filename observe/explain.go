@@ -181,9 +181,7 @@ func (e *explanation) operations(x resource.Object) {
 				phase = operation.Pending
 			}
 			e.say(0, Info, o, "operation %s is %s for %s%s", o.Spec.Type, phase, since(o.Created, e.now), step)
-			if o.Status.Why != "" {
-				e.say(1, Error, o, "%s", o.Status.Why)
-			}
+			e.particulars(1, o, look(o))
 		case o.Status.Phase == operation.Failed && failed == 0:
 			failed++
 			e.say(0, Warning, o, "operation %s failed %s ago%s: %s", o.Spec.Type, since(o.Status.EndedAt, e.now), step, o.Status.Why)

@@ -215,6 +215,7 @@ func TestOperationsAndTheLastEventsAreTold(t *testing.T) {
 	about := resource.Ref{Kind: "vm", Project: "blue", ID: "web"}
 	c.put(compute.VMs, "web", compute.VMSpec{}, compute.VMStatus{Phase: compute.PhaseRunning})
 	c.put(operation.Operations, "op1", operation.Spec{Type: "vm.migrate", Target: about}, operation.Status{Phase: operation.Working,
+		Observed: resource.Observed{Problems: []resource.Problem{{Kind: "unavailable", Message: "the mirror does not answer", Since: c.now.Add(-time.Minute)}}},
 		Journal: []operation.Entry{{Step: "prepare", State: operation.StepDone}, {Step: "transfer", State: operation.StepStarted, At: c.now.Add(-20 * time.Second)}}})
 	c.put(operation.Operations, "op0", operation.Spec{Type: "vm.migrate", Target: about}, operation.Status{Phase: operation.Failed,
 		Why: "host h2 was lost", EndedAt: c.now.Add(-time.Hour)})
@@ -223,7 +224,7 @@ func TestOperationsAndTheLastEventsAreTold(t *testing.T) {
 			Message: fmt.Sprintf("start %d", i), Severity: "info", By: "agent", At: c.now.Add(-time.Duration(i) * time.Minute)}, observe.EventStatus{})
 	}
 	got := c.explain("web")
-	for _, want := range []string{"nothing keeps it from being as wished\n", "operation vm.migrate is running for 10m, step transfer started 20s ago\n",
+	for _, want := range []string{"nothing keeps it from being as wished\n", "operation vm.migrate is running for 10m, step transfer started 20s ago\n  problem for 1m: the mirror does not answer (unavailable: wait and retry)\n",
 		"operation vm.migrate failed 1h ago: host h2 was lost\n", "  0s ago: start 0 (started, agent)\n", "  4m ago: start 4 "} {
 		if !strings.Contains(got, want) {
 			t.Errorf("not said: %q in\n%s", want, got)

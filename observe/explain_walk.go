@@ -52,7 +52,8 @@ func look(x resource.Object) sight {
 		}
 	}
 	for _, name := range reasonFields {
-		if why, _ := text(name); why != "" {
+		// How the last run ended is no reason while the next one runs.
+		if why, _ := text(name); why != "" && !(s.phase == "running" && name == "EndedWhy") {
 			s.reasons = append(s.reasons, why)
 		}
 	}
@@ -83,6 +84,8 @@ func (s sight) words(head *resource.Meta) string {
 		return "is being deleted (" + s.phase + ")"
 	case head.Deleting != nil:
 		return "is being deleted"
+	case s.phase == "failed" || s.phase == "crashed" || s.phase == "succeeded":
+		return "has " + s.phase
 	case s.phase != "":
 		return "is " + s.phase
 	case len(s.problems) > 0:

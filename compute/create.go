@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/httpapi"
 	"github.com/virga-cloud/virga/engine/operation"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
@@ -27,6 +28,10 @@ type Front struct {
 // Create adds a machine with its disks and ports to the batch. What is wrong is said before
 // anything is written.
 func (f *Front) Create(snap *store.Snapshot, b *store.Batch, project, name string, labels map[string]string, in VMInput) (*VM, error) {
+	// Before the host name, which is the name unless another was given.
+	if err := httpapi.CheckName(name); err != nil {
+		return nil, err
+	}
 	in.Default(name)
 	if err := fault.Fields("create machine "+name, in.Check()); err != nil {
 		return nil, err

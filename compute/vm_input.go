@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
-	"strings"
 
 	"github.com/virga-cloud/virga/engine/fault"
 )
@@ -133,7 +132,7 @@ func (in *VMInput) Check() []fault.Detail {
 		wrong("spec.userData", "%d bytes are more than %d", len(in.UserData), MaxUserData)
 	}
 	for i, key := range in.SSHKeys {
-		if strings.ContainsAny(key, "\n\r") || len(strings.Fields(key)) < 2 {
+		if !isPublicKey(key) {
 			wrong(fmt.Sprintf("spec.sshKeys[%d]", i), "this is no public key in one line, like \"ssh-ed25519 AAAA... name\"")
 		}
 	}

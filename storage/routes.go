@@ -165,7 +165,7 @@ func changeVolume(_ context.Context, _ *httpapi.Call, old *Volume, spec *VolumeS
 func deleteVolume(_ context.Context, c *httpapi.Call, v *Volume) error {
 	for x := range c.Snapshot.Mentioning(v.ID) {
 		if head := x.Head(); head.Kind == "vm" && head.Deleting == nil {
-			return fault.New(fault.Precondition, "delete volume %s: it is a disk of machine %s; detach it, or delete the machine", v.Name, head.Name)
+			return fault.New(fault.Precondition, "delete volume %s: it is a disk of machine %s; delete that machine first", v.Name, head.Name)
 		}
 	}
 	return nil

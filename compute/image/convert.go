@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -229,8 +230,12 @@ func readable(err error) error {
 	return fault.New(fault.Invalid, "what came cannot be read: it is damaged, or cut off (qemu-img: %s); fetch it again", short(reason))
 }
 
-// lastPart leaves out the paths that qemu-img puts before its reasons.
+// lastPart leaves out the paths that qemu-img puts before its reasons, and of a list of damages all but the first.
 func lastPart(said string) string {
+	if damages, list := strings.CutPrefix(said, "ERROR: "); list {
+		first, _, _ := strings.Cut(damages, " ERROR: ")
+		return first
+	}
 	for i := len(said) - 2; i > 0; i-- {
 		if said[i] == ':' && said[i+1] == ' ' {
 			return said[i+2:]

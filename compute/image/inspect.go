@@ -91,9 +91,9 @@ func judgeQCOW2(r io.ReaderAt) (int64, error) {
 	const known = 1 | 2 | 4 | 8 | 16 // dirty, corrupt, data file, compression, extended L2
 	switch {
 	case h.HasBacking:
-		return 0, fault.New(fault.Invalid, "what came builds on another file (a backing file); make it standalone first: qemu-img convert -O qcow2")
+		return 0, fault.New(fault.Invalid, "what came builds on another file (a backing file); make it standalone first: qemu-img convert -O qcow2 FILE STANDALONE.qcow2")
 	case h.HasDataFile:
-		return 0, fault.New(fault.Invalid, "what came keeps its content in another file (an external data file); make it standalone first: qemu-img convert -O qcow2")
+		return 0, fault.New(fault.Invalid, "what came keeps its content in another file (an external data file); make it standalone first: qemu-img convert -O qcow2 FILE STANDALONE.qcow2")
 	case h.Encrypted:
 		return 0, fault.New(fault.Invalid, "what came is encrypted; decrypt it first")
 	case h.Incompatible&2 != 0:

@@ -24,7 +24,7 @@ type Command struct {
 	Args []string
 	// Dir is where it runs; empty: here.
 	Dir string
-	// Env is added to a plain environment of PATH, HOME and LC_ALL=C.
+	// Env is added to a plain environment of PATH, HOME, LC_ALL=C and the proxies that the daemon was given.
 	Env []string
 	// Line, if set, is given each line that the program writes to its output and error.
 	Line func(string)
@@ -55,7 +55,7 @@ func (c Command) Run(ctx context.Context) (string, error) {
 	said := &tail{limit: 2000}
 	cmd := exec.CommandContext(ctx, c.Name, c.Args...)
 	cmd.Dir = c.Dir
-	cmd.Env = append([]string{"PATH=" + path(), "HOME=/", "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive"}, c.Env...)
+	cmd.Env = append([]string{"PATH=" + path(), "HOME=/", "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive"}, append(proxies(), c.Env...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
@@ -85,6 +85,17 @@ func (c Command) Run(ctx context.Context) (string, error) {
 // path keeps the system's folders in PATH: a daemon may have been started without /usr/sbin.
 func path() string {
 	return os.Getenv("PATH") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+}
+
+// proxies are the daemon's own: who reaches the world through one reaches a mirror through it too.
+func proxies() []string {
+	var out []string
+	for _, name := range []string{"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
+		if v := os.Getenv(name); v != "" {
+			out = append(out, name+"="+v)
+		}
+	}
+	return out
 }
 
 // tail keeps the end of what was written.

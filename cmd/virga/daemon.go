@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -118,7 +119,7 @@ func answerReady(ctx context.Context, c *config) error {
 	}
 	server := httpapi.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/ready" {
-			httpapi.Fail(w, r, fault.New(fault.Precondition, "this host has no server; ask %v, for example by --server https://%s", c.Servers, c.Servers[0]))
+			httpapi.Fail(w, r, fault.New(fault.Precondition, "this host has no server; ask %s: virga --server https://%s, with --ca and a token", strings.Join(c.Servers, " or "), c.Servers[0]))
 		}
 	}))
 	go func() { _ = server.Serve(l) }()

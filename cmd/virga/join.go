@@ -64,12 +64,11 @@ func join(ctx context.Context, cmd *cobra.Command, h *hostFlags, token string) e
 	if err := c.save(); err != nil {
 		return err
 	}
-	begun := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	if err := c.startDaemon(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "Host %s has joined the cloud of %s after %.1f s.\n", c.Name, c.Servers[0], time.Since(begun).Seconds())
+	fmt.Fprintf(cmd.OutOrStdout(), "Host %s has joined the cloud of %s. `virga host list` there shows it.\n", c.Name, c.Servers[0])
 	return nil
 }

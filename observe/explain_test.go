@@ -216,7 +216,7 @@ func TestOperationsAndTheLastEventsAreTold(t *testing.T) {
 	c.put(compute.VMs, "web", compute.VMSpec{}, compute.VMStatus{Phase: compute.PhaseRunning})
 	c.put(operation.Operations, "op1", operation.Spec{Type: "vm.migrate", Target: about}, operation.Status{Phase: operation.Working,
 		Observed: resource.Observed{Problems: []resource.Problem{{Kind: "unavailable", Message: "the mirror does not answer", Since: c.now.Add(-time.Minute)}}},
-		Journal: []operation.Entry{{Step: "prepare", State: operation.StepDone}, {Step: "transfer", State: operation.StepStarted, At: c.now.Add(-20 * time.Second)}}})
+		Journal:  []operation.Entry{{Step: "prepare", State: operation.StepDone}, {Step: "transfer", State: operation.StepStarted, At: c.now.Add(-20 * time.Second)}}})
 	c.put(operation.Operations, "op0", operation.Spec{Type: "vm.migrate", Target: about}, operation.Status{Phase: operation.Failed,
 		Why: "host h2 was lost", EndedAt: c.now.Add(-time.Hour)})
 	for i := range 7 {

@@ -93,7 +93,7 @@ func TestAFullStoreSaysWhatToDo(t *testing.T) {
 	s := open(t, Config{QuotaMiB: 4, NoSync: true})
 	var err error
 	written := 0
-	for ; written < 100 && err == nil; written++ {
+	for ; written < 1000 && err == nil; written++ {
 		key := thing(fmt.Sprint(written))
 		_, err = s.Commit(t.Context(), store.Change{Key: key, Op: store.Put, Value: make([]byte, 1<<20), Expect: store.Absent})
 	}

@@ -19,6 +19,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/store"
@@ -112,15 +113,33 @@ func (s *Store) start(ctx context.Context) error {
 	if s.server, err = embed.StartEtcd(config); err != nil {
 		return fault.New(fault.Internal, "start the state store in %s: %w", s.config.Dir, err)
 	}
-	select {
-	case <-s.server.Server.ReadyNotify():
-	case err := <-s.server.Err():
-		return fault.New(fault.Internal, "start the state store in %s: %w", s.config.Dir, err)
-	case <-ctx.Done():
-		return fault.New(fault.Unavailable, "start the state store in %s: %w", s.config.Dir, ctx.Err())
+	hurry := time.NewTicker(5 * time.Millisecond)
+	defer hurry.Stop()
+	for ready := s.server.Server.ReadyNotify(); ; {
+		select {
+		case <-ready:
+			s.client = v3client.New(s.server.Server)
+			return nil
+		case <-hurry.C:
+			s.standForElection(ctx)
+		case err := <-s.server.Err():
+			return fault.New(fault.Internal, "start the state store in %s: %w", s.config.Dir, err)
+		case <-ctx.Done():
+			return fault.New(fault.Unavailable, "start the state store in %s: %w", s.config.Dir, ctx.Err())
+		}
 	}
-	s.client = v3client.New(s.server.Server)
-	return nil
+}
+
+// standForElection makes a member that is alone lead at once. By itself it would first wait an
+// election timeout for another leader. The message is the one by which a leader hands over; it is
+// ignored before the member can lead and when it does, and who misses it leads after the timeout.
+func (s *Store) standForElection(ctx context.Context) {
+	member := s.server.Server
+	if s.config.PeerURL != "" || member.Leader() != 0 {
+		return
+	}
+	self := uint64(member.MemberID())
+	_ = member.Process(ctx, &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), From: &self, To: &self})
 }
 
 // Close ends every watch and leadership of this store, then etcd, and waits for them.
@@ -177,6 +196,8 @@ func (s *Store) etcdConfig() (*embed.Config, error) {
 	c.QuotaBackendBytes = s.config.QuotaMiB << 20
 	c.MaxTxnOps, c.MaxRequestBytes = 20_000, 32<<20
 	c.AutoCompactionMode, c.AutoCompactionRetention = embed.CompactorModePeriodic, "10m"
+	// How often it looks for something to write back. Commits are safe in the log; the quota sees them this late.
+	c.BackendBatchInterval = 500 * time.Millisecond
 	c.UnsafeNoFsync = s.config.NoSync
 	c.EnableGRPCGateway = false
 	if err := s.socketFolder(); err != nil {
@@ -185,7 +206,7 @@ func (s *Store) etcdConfig() (*embed.Config, error) {
 	c.ListenClientUrls = []url.URL{{Scheme: "unix", Path: s.socketPath("client")}}
 	c.AdvertiseClientUrls = c.ListenClientUrls
 	if s.config.PeerURL == "" {
-		c.TickMs, c.ElectionMs = 10, 100 // nobody else to agree with
+		c.TickMs, c.ElectionMs = 500, 2500 // nobody is told by a tick that we lead, and each wakes the processor
 		// etcd binds a peer's listener to the host part alone: with the path where it belongs it
 		// would open an abstract socket, which every user of the machine can reach.
 		c.ListenPeerUrls = []url.URL{{Scheme: "unix", Host: s.socketPath("peer")}}

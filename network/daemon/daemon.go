@@ -139,6 +139,39 @@ func (p Program) Ensure(ctx context.Context) (started bool, err error) {
 	return true, nil
 }
 
+// Await returns when the program's process has ended, or ctx has. An error: the kernel cannot tell.
+func (p Program) Await(ctx context.Context) error {
+	pid := p.PID()
+	if pid == 0 {
+		return nil
+	}
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	process := os.NewFile(uintptr(fd), p.Name)
+	defer process.Close()
+	if !p.isOurs(pid) { // it ended between the two, and the number is another's now
+		return nil
+	}
+	conn, err := process.SyscallConn()
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { _ = process.SetReadDeadline(time.Unix(1, 0)) })()
+	err = conn.Read(func(fd uintptr) bool {
+		n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return n > 0
+	})
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
 // Stop asks the program to end, waits, and then forces it. Absent is success.
 func (p Program) Stop(ctx context.Context) error {
 	pid := p.PID()

@@ -181,20 +181,22 @@ func TestWhatIsKilledIsStartedAtOnce(t *testing.T) {
 func TestWhatIsKilledIsStartedAgain(t *testing.T) {
 	p := server(t)
 	k := NewKeeper(p)
-	k.every = 20 * time.Millisecond
+	k.soon, k.seldom = 20*time.Millisecond, time.Hour // nobody looks: the kernel tells
 	if err := k.Ensure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); k.Run(ctx) }()
-	first := p.PID()
-	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	for end := time.Now().Add(10 * time.Second); p.PID() == 0 || p.PID() == first; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it was not started again")
+	for range 3 {
+		first := p.PID()
+		if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(10 * time.Second); p.PID() == 0 || p.PID() == first; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("it was not started again")
+			}
 		}
 	}
 	cancel()

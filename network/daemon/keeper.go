@@ -3,18 +3,26 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
+)
+
+// The pauses between two looks: while something is amiss, and at most.
+const (
+	soon   = time.Second
+	seldom = time.Minute
 )
 
 // Keeper keeps several programs running, in the order given.
 type Keeper struct {
-	programs []Program
-	every    time.Duration
+	programs     []Program
+	soon, seldom time.Duration
 }
 
 // NewKeeper keeps programs; a program may need those before it.
 func NewKeeper(programs ...Program) *Keeper {
-	return &Keeper{programs: programs, every: time.Second}
+	return &Keeper{programs: programs, soon: soon, seldom: seldom}
 }
 
 // Ensure starts or adopts every program.
@@ -27,30 +35,57 @@ func (k *Keeper) Ensure(ctx context.Context) error {
 	return nil
 }
 
-// Run looks every second until ctx ends and starts again what has died. The programs live on.
+// Run starts again what dies, until ctx ends. The programs live on. The kernel tells of a death at
+// once; a program that does not stay is started once a second.
 func (k *Keeper) Run(ctx context.Context) {
-	tick := time.NewTicker(k.every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			k.again(ctx)
+	for ctx.Err() == nil {
+		if !k.again(ctx) || !k.rest(ctx) {
+			pause(ctx, k.soon)
 		}
 	}
 }
 
-func (k *Keeper) again(ctx context.Context) {
+// again reports whether every program ran already.
+func (k *Keeper) again(ctx context.Context) bool {
+	ran := true
 	for _, p := range k.programs {
 		started, err := p.Ensure(ctx)
 		if err != nil && ctx.Err() == nil {
 			slog.Error("a daemon has died and does not start again", "daemon", p.Name, "error", err)
-			return
+		}
+		if err != nil {
+			return false
 		}
 		if started {
+			ran = false
 			slog.Warn("a daemon had died and was started again", "daemon", p.Name)
 		}
+	}
+	return ran
+}
+
+// rest returns when a program has ended or has been left alone for long; false: this cannot be told.
+func (k *Keeper) rest(ctx context.Context) bool {
+	ctx, wake := context.WithTimeout(ctx, k.seldom)
+	defer wake()
+	var blind atomic.Bool
+	var wg sync.WaitGroup
+	for _, p := range k.programs {
+		wg.Go(func() {
+			defer wake()
+			if err := p.Await(ctx); err != nil {
+				blind.Store(true)
+			}
+		})
+	}
+	wg.Wait()
+	return !blind.Load()
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
 }
 

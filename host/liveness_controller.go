@@ -66,6 +66,9 @@ func (l *LivenessLoop) commit(ctx context.Context, b *store.Batch, h *Host) erro
 
 func (l *LivenessLoop) report(b *store.Batch, h *Host, life *Liveness, state LifeState) {
 	old := life.Status.State
+	if old == state && life.Status.SeenGeneration == life.Generation {
+		return // each host is looked at each second, and nearly always nothing has changed
+	}
 	l.Statuses.Set(b, life, func(t *LivenessStatus) {
 		t.SeenGeneration = life.Generation
 		if t.State != state {

@@ -72,7 +72,7 @@ func (s *server) note(c *httpapi.Call, verb string, about *resource.Meta) {
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
 	auth := identity.NewAuthenticator(s.db, host.Refused)
-	mux.Handle("/v1/agent/store/", http.StripPrefix("/v1/agent/store", remote.Handler(s.store, func(r *http.Request) (remote.Scope, error) {
+	mux.Handle("/v1/agent/store/", http.StripPrefix("/v1/agent/store", remote.Handler(s.db.Shared(), func(r *http.Request) (remote.Scope, error) {
 		caller, err := auth.Authenticate(r)
 		if err != nil {
 			return nil, err

@@ -77,7 +77,7 @@ func (a *API) serveWatch(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	changes, err := a.DB.Store().Watch(ctx, after)
+	changes, err := a.DB.Watch(ctx, after)
 	if err != nil {
 		writeProblem(w, r, fault.Wrap(err, "watch"))
 		return
@@ -184,8 +184,7 @@ func (s *stream) follow(ctx context.Context, changes store.Watch, told int64) {
 				s.end(changes.Err())
 				return
 			}
-			// Whoever reads a record after hearing of it shall find it.
-			if s.api.DB.WaitFor(ctx, c.Revision) != nil || s.tell(c, told) != nil {
+			if s.tell(c, told) != nil {
 				return
 			}
 			told = c.Revision

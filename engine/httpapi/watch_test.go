@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -133,14 +134,24 @@ func TestAWatchThatBreaksGoesOnWithoutLoss(t *testing.T) {
 	}
 }
 
-func TestAWatchOfAPastThatIsGoneIsTooLate(t *testing.T) {
-	y := newToy(t)
-	for range 21_000 { // the memory store keeps 10,000 revisions
-		key := store.ClaimKey("a", "k")
-		if _, err := y.DB.Store().Commit(t.Context(), store.Change{Key: key, Op: store.Put, Value: []byte(`""`), Expect: store.Any}); err != nil {
-			t.Fatal(err)
+// babble commits n times what nobody sees, and waits until the view is through with it.
+func (y *toy) babble(n int) {
+	y.t.Helper()
+	change := store.Change{Key: store.ClaimKey("a", "k"), Op: store.Put, Value: []byte(`""`), Expect: store.Any}
+	for range n {
+		revision, err := y.DB.Store().Commit(y.t.Context(), change)
+		if err == nil {
+			err = y.DB.WaitFor(y.t.Context(), revision)
+		}
+		if err != nil {
+			y.t.Fatal(err)
 		}
 	}
+}
+
+func TestAWatchOfAPastThatIsGoneIsTooLate(t *testing.T) {
+	y := newToy(t)
+	y.babble(21_000) // the memory store keeps 10,000 revisions, and the view's hub 16,384
 	y.want(410, y.do("member", "GET", "/v1/watch?after=1", "")).problem(t)
 	y.want(422, y.do("member", "GET", "/v1/watch?after=x", "")).problem(t)
 	y.want(404, y.do("member", "GET", "/v1/watch?kinds=ship", "")).problem(t)
@@ -193,5 +204,37 @@ func TestAThousandWatchersCostOneReadingOfAChange(t *testing.T) {
 	}
 	if s := (&stream{api: y.API, caller: people["host"], kinds: map[resource.Kind]*kindRoutes{boats.Kind: &k}}); s.see(e, 7) != nil {
 		t.Error("who may not read it was told")
+	}
+}
+
+// stuck is a reader that hears nothing from its first change on until it is let go.
+type stuck struct {
+	*httptest.ResponseRecorder
+	held, free chan struct{}
+	once       sync.Once
+}
+
+func (s *stuck) Write(text []byte) (int, error) {
+	if strings.HasPrefix(string(text), "event: change") {
+		s.once.Do(func() { close(s.held); <-s.free })
+	}
+	return s.ResponseRecorder.Write(text)
+}
+
+func TestAReaderThatFallsFarBehindIsToldSoAtTheEnd(t *testing.T) {
+	y := newToy(t)
+	y.boat("root", "a", "ann")
+	s := &stuck{ResponseRecorder: httptest.NewRecorder(), held: make(chan struct{}), free: make(chan struct{})}
+	r := httptest.NewRequest("GET", "/v1/watch?after=0", nil).WithContext(t.Context())
+	r.Header.Set("Authorization", "Bearer root")
+	done := make(chan struct{})
+	go func() { defer close(done); y.API.ServeHTTP(s, r) }()
+	<-s.held
+	y.babble(17_000)
+	close(s.free)
+	<-done
+	events := strings.Split(strings.TrimSpace(s.Body.String()), "\n\n")
+	if last := events[len(events)-1]; !strings.HasPrefix(last, "event: error") || !strings.Contains(last, "too-late") || !strings.Contains(last, "list again") {
+		t.Errorf("the last word is %s", last)
 	}
 }

@@ -185,6 +185,20 @@ func (f *fickle) Watch(ctx context.Context, after int64) (store.Watch, error) {
 	return w, err
 }
 
+// lose ends the watch, when there is one.
+func (f *fickle) lose() {
+	for {
+		f.mu.Lock()
+		w := f.watch
+		f.mu.Unlock()
+		if w != nil {
+			w.Stop()
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 func TestAViewThatLostItsWatchMissesNothing(t *testing.T) {
 	for _, forgets := range []bool{false, true} {
 		t.Run(fmt.Sprintf("forgets=%v", forgets), func(t *testing.T) {
@@ -204,9 +218,7 @@ func TestAViewThatLostItsWatchMissesNothing(t *testing.T) {
 			}
 			stays, goes := &cat{Meta: resource.Meta{Name: "stays"}}, &cat{Meta: resource.Meta{Name: "goes"}}
 			commit(func(b *store.Batch) { specs.Create(b, stays); specs.Create(b, goes) })
-			f.mu.Lock()
-			f.watch.Stop()
-			f.mu.Unlock()
+			f.lose()
 			// While it does not watch: one goes, one changes, one comes.
 			b := db.Begin()
 			s := db.Snapshot()

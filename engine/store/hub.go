@@ -1,0 +1,132 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sort"
+	"sync"
+
+	"github.com/virga-cloud/virga/engine/fault"
+)
+
+// What a hub keeps of the past. A watcher that is further behind is cut off.
+const (
+	hubRevisions = 16 << 10
+	hubBytes     = 8 << 20
+	hubHelping   = 16 // revisions that a watcher takes at once
+)
+
+// hub tells any number of watchers of what the one watch of a view brings. It keeps the recent
+// past once for all; a watcher is a place in it. So a watcher costs next to nothing, and one that
+// does not read is in nobody's way: the past moves on, and it is told so when it reads again.
+type hub struct {
+	mu    sync.Mutex
+	life  int           // rises when the past was lost
+	floor int64         // all that happened after it is in past; -1: nothing is known yet
+	past  []Changes     // in order of revisions
+	bytes int           // of the values in past
+	moved chan struct{} // closed and replaced when anything changes
+	err   error         // why nothing more comes
+}
+
+func newHub() *hub { return &hub{floor: -1, moved: make(chan struct{})} }
+
+// add appends what a revision changed.
+func (h *hub) add(c Changes) {
+	if len(c.Events) == 0 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.floor < 0 || c.Revision <= h.top() {
+		return
+	}
+	h.past = append(h.past, c)
+	h.bytes += weight(c)
+	old := 0
+	for ; len(h.past)-old > hubRevisions || h.bytes > hubBytes && len(h.past)-old > 1; old++ {
+		h.floor = h.past[old].Revision
+		h.bytes -= weight(h.past[old])
+	}
+	clear(h.past[:old])
+	h.past = h.past[old:]
+	h.wake()
+}
+
+// top is the last revision in past.
+func (h *hub) top() int64 {
+	if n := len(h.past); n > 0 {
+		return h.past[n-1].Revision
+	}
+	return h.floor
+}
+
+// restart begins anew at revision: what lies between it and what was told before is not known.
+func (h *hub) restart(revision int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.life++
+	h.floor, h.past, h.bytes = revision, nil, 0
+	h.wake()
+}
+
+// end lets go of all watchers.
+func (h *hub) end(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.err = err
+	h.wake()
+}
+
+func (h *hub) wake() {
+	close(h.moved)
+	h.moved = make(chan struct{})
+}
+
+// join gives the life of the past if it holds all that happened after revision.
+func (h *hub) join(after int64) (life int, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.life, h.floor >= 0 && after >= h.floor
+}
+
+// errGap says that the view has lost its watch, and the hub does not know what it missed.
+var errGap = errors.New("the view missed something")
+
+// next gives some of what comes after a revision, and waits for it.
+func (h *hub) next(ctx context.Context, life int, after int64) ([]Changes, error) {
+	for {
+		h.mu.Lock()
+		some, floor, gap, moved, err := h.read(after), h.floor, life != h.life, h.moved, h.err
+		h.mu.Unlock()
+		switch {
+		case gap:
+			return nil, errGap
+		case after < floor:
+			return nil, fault.New(fault.TooLate, "watch: the reader is more than %d revisions or %d MiB behind; list again", hubRevisions, hubBytes>>20)
+		case len(some) > 0:
+			return some, nil
+		case err != nil:
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-moved:
+		}
+	}
+}
+
+func (h *hub) read(after int64) []Changes {
+	i := sort.Search(len(h.past), func(i int) bool { return h.past[i].Revision > after })
+	return slices.Clone(h.past[i:min(i+hubHelping, len(h.past))])
+}
+
+func weight(c Changes) int {
+	n := 0
+	for _, e := range c.Events {
+		n += len(e.Value) + len(e.Old)
+	}
+	return n
+}

@@ -29,6 +29,12 @@ func guardScript(table, device string) string {
 	return fmt.Sprintf("add table netdev %[1]s\nadd chain netdev %[1]s in_%[2]s { type filter hook ingress device %[2]s priority 0; policy drop; }\n", table, device)
 }
 
+// uplinkGuardScript is a guard with a gap: answers to the DHCP client that goes on at the uplink.
+// Most clients read by sockets that come after the guard.
+func uplinkGuardScript(table, device string) string {
+	return guardScript(table, device) + fmt.Sprintf("flush chain netdev %[1]s in_%[2]s\nadd rule netdev %[1]s in_%[2]s udp sport 67 udp dport 68 accept\n", table, device)
+}
+
 // unguardScript removes the chain: it is added first, because to delete what is absent is an error.
 func unguardScript(table, device string) string {
 	return fmt.Sprintf("add table netdev %[1]s\nadd chain netdev %[1]s in_%[2]s\ndelete chain netdev %[1]s in_%[2]s\n", table, device)

@@ -63,11 +63,30 @@ func createTap(name string, uid int64) error {
 }
 
 // txOff makes the kernel finish checksums itself before a frame enters the switch.
-func txOff(name string) error {
+func txOff(name string) error { return setChecksums(name, false) }
+
+// checksums says whether a device calculates those of what it sends.
+func checksums(name string) (bool, error) {
+	const getTxCsum = 0x16 // ETHTOOL_GTXCSUM
+	value, err := ethtool(name, getTxCsum, 0)
+	return value != 0, err
+}
+
+func setChecksums(name string, on bool) error {
 	const setTxCsum = 0x17 // ETHTOOL_STXCSUM
+	var value uint32
+	if on {
+		value = 1
+	}
+	_, err := ethtool(name, setTxCsum, value)
+	return err
+}
+
+// ethtool asks a device something, or tells it. A device that cannot do it answers 0.
+func ethtool(name string, cmd, value uint32) (uint32, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return fault.New(fault.Unavailable, "turn off offload of %s: %w", name, err)
+		return 0, fault.New(fault.Unavailable, "turn off offload of %s: %w", name, err)
 	}
 	defer unix.Close(fd)
 	var request struct {
@@ -75,14 +94,17 @@ func txOff(name string) error {
 		data unsafe.Pointer
 		_    [16]byte
 	}
-	value := struct{ cmd, data uint32 }{setTxCsum, 0}
+	words := struct{ cmd, value uint32 }{cmd, value}
 	copy(request.name[:unix.IFNAMSIZ-1], name)
-	request.data = unsafe.Pointer(&value)
+	request.data = unsafe.Pointer(&words)
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request)))
-	if errno != 0 && errno != unix.EOPNOTSUPP {
-		return fault.New(fault.Unavailable, "turn off offload of %s: %w", name, errno)
+	if errno == unix.EOPNOTSUPP {
+		return 0, nil
 	}
-	return nil
+	if errno != 0 {
+		return 0, fault.New(fault.Unavailable, "turn off offload of %s: %w", name, errno)
+	}
+	return words.value, nil
 }
 
 // silence keeps the host's own stack from speaking on a device.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/network/onhost/vswitchdb"
 )
@@ -62,7 +63,7 @@ func (s *Switch) setForwarding() error {
 	if old == "1" {
 		return nil
 	}
-	if err := keep(s.config.state("ip_forward"), []byte(old)); err != nil {
+	if err := durable.Write(s.config.state("ip_forward"), []byte(old), 0o600); err != nil {
 		return fault.New(fault.Unavailable, "remember %s: %w", forwarding, err)
 	}
 	_, err = sysctl(forwarding, "1")

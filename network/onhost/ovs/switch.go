@@ -58,8 +58,14 @@ func (s *Switch) Datapath() host.Datapath { return s.datapath }
 // Close ends the connection to the switch, which goes on without us.
 func (s *Switch) Close() { s.db.close() }
 
-// Run starts again what dies of the switch's daemons, until ctx ends. The daemons live on.
-func (s *Switch) Run(ctx context.Context) { daemon.NewKeeper(s.programs()...).Run(ctx) }
+// Run starts again what dies of the switch's daemons, and follows what comes to the uplink, until
+// ctx ends. The daemons live on.
+func (s *Switch) Run(ctx context.Context) {
+	var following sync.WaitGroup
+	following.Go(func() { s.follow(ctx) })
+	daemon.NewKeeper(s.programs()...).Run(ctx)
+	following.Wait()
+}
 
 // Setup implements onhost.Switch.
 func (s *Switch) Setup(ctx context.Context) error {
@@ -170,8 +176,8 @@ func (s *Switch) Teardown(ctx context.Context) error {
 		}
 	}
 	keep(s.removeDevices())
-	keep(s.restoreUplink())
 	keep(nft(ctx, dropTablesScript(s.config.table())))
+	keep(s.restoreUplink())
 	keep(s.restoreForwarding())
 	_ = os.Remove(s.netnsFolder())
 	return errors.Join(errs...)

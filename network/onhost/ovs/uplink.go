@@ -2,10 +2,8 @@ package ovs
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"os"
-	"syscall"
+	"log/slog"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -14,28 +12,22 @@ import (
 	"github.com/virga-cloud/virga/network/onhost/vswitchdb"
 )
 
-// taken is what the bridge takes from the NIC, to be given back.
-type taken struct {
-	NIC       string   `json:"nic"`
-	Addresses []string `json:"addresses"`
-}
-
 func (s *Switch) hasUplink() bool {
 	return s.config.Uplink != "" && s.datapath == host.NetdevDatapath
 }
 
-// setupUplink puts the NIC of the tunnels into a bridge of the user-space switch and its
-// addresses onto the bridge: only then does the switch find the way to the other hosts.
+// setupUplink puts the NIC of the tunnels into a bridge of the user-space switch, and its addresses
+// and routes onto the bridge: only then does the switch find the way to the other hosts. What it
+// takes is on the bridge before it is written down, and written down before it leaves the NIC:
+// whenever we die, it is somewhere, and the next setup or teardown goes on from there. Called again,
+// it takes what has come to the NIC meanwhile, as when a DHCP client has renewed its lease.
 func (s *Switch) setupUplink(ctx context.Context) error {
 	if !s.hasUplink() {
 		return nil
 	}
 	nic, err := findLink(s.config.Uplink)
 	if err != nil || nic == nil {
-		return fault.New(fault.NotFound, "set up the tunnels: there is no device %s on this host", s.config.Uplink)
-	}
-	if err := s.remember(nic); err != nil {
-		return err
+		return fault.New(fault.NotFound, "set up the tunnels: there is no device %s on this host; name the card by virga up --uplink", s.config.Uplink)
 	}
 	a := nic.Attrs()
 	if err := s.db.ensureBridge(ctx, &vswitchdb.Bridge{Name: underlay, DatapathType: string(s.datapath),
@@ -49,8 +41,15 @@ func (s *Switch) setupUplink(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	t, err := s.recall(nic, bridge)
+	if err != nil {
+		return err
+	}
+	if err := t.prepare(bridge); err != nil {
+		return err
+	}
 	for _, name := range []string{a.Name, underlay} {
-		if err := txOff(name); err != nil {
+		if err := setChecksums(name, false); err != nil {
 			return err
 		}
 	}
@@ -60,103 +59,74 @@ func (s *Switch) setupUplink(ctx context.Context) error {
 	if err := netlink.LinkSetUp(bridge); err != nil {
 		return fault.New(fault.Unavailable, "set %s up: %w", underlay, err)
 	}
-	if err := moveAddresses(nic, bridge); err != nil {
+	here, err := look(a.Index, t.learns())
+	if err != nil {
 		return err
 	}
+	t.merge(here).leave(bridge.Attrs().Index) // first: with an address go those that came after it in its network
+	if err := t.give(bridge.Attrs().Index, true); err != nil {
+		return err
+	}
+	if err := s.write(t); err != nil {
+		return err
+	}
+	here.leave(a.Index)
 	if err := silence(a.Name); err != nil {
 		return err
 	}
-	return nft(ctx, guardScript(s.config.table(), a.Name))
+	return nft(ctx, uplinkGuardScript(s.config.table(), a.Name))
 }
 
-func (s *Switch) remember(nic netlink.Link) error {
-	addresses, err := netlink.AddrList(nic, netlink.FAMILY_V4)
-	if err != nil {
-		return fault.New(fault.Unavailable, "read the addresses of %s: %w", nic.Attrs().Name, err)
-	}
-	if len(addresses) == 0 {
-		return nil // moved already
-	}
-	t := taken{NIC: nic.Attrs().Name}
-	for _, a := range addresses {
-		t.Addresses = append(t.Addresses, a.IPNet.String())
-	}
-	data, _ := json.Marshal(t)
-	if err := keep(s.config.state("uplink.json"), data); err != nil {
-		return fault.New(fault.Unavailable, "remember the addresses of %s: %w", t.NIC, err)
-	}
-	return nil
-}
-
-// keep writes a small file so that a power cut leaves the old or the new one whole.
-func keep(file string, data []byte) error {
-	fresh, err := os.OpenFile(file+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = fresh.Write(data)
-	if err := errors.Join(err, fresh.Sync(), fresh.Close()); err != nil {
-		return err
-	}
-	return os.Rename(file+".new", file)
-}
-
-// moveAddresses moves IPv4 addresses with the routes that lie on them. Each address is on the new
-// device before it leaves the old one; the routes follow, because they go with the address.
-func moveAddresses(from, to netlink.Link) error {
-	routes, err := netlink.RouteList(from, netlink.FAMILY_V4)
-	if err != nil {
-		return fault.New(fault.Unavailable, "read the routes of %s: %w", from.Attrs().Name, err)
-	}
-	addresses, err := netlink.AddrList(from, netlink.FAMILY_V4)
-	if err != nil {
-		return fault.New(fault.Unavailable, "read the addresses of %s: %w", from.Attrs().Name, err)
-	}
-	for _, a := range addresses {
-		old := a
-		if err := netlink.AddrReplace(to, &netlink.Addr{IPNet: a.IPNet}); err != nil {
-			return fault.New(fault.Unavailable, "move %s to %s: %w", a.IPNet, to.Attrs().Name, err)
-		}
-		if err := netlink.AddrDel(from, &old); err != nil {
-			return fault.New(fault.Unavailable, "take %s from %s: %w", a.IPNet, from.Attrs().Name, err)
-		}
-	}
-	for _, r := range routes {
-		if r.Protocol == 2 { // the kernel's own, made with the address
-			continue
-		}
-		r.LinkIndex = to.Attrs().Index
-		if err := netlink.RouteReplace(&r); err != nil && !errors.Is(err, syscall.EEXIST) {
-			return fault.New(fault.Unavailable, "move the route to %s: %w", r.Dst, err)
-		}
-	}
-	return nil
-}
-
-// restoreUplink gives the NIC back what it had. The bridge may be gone already, and its routes
-// with it; the connected networks come back with the addresses.
+// restoreUplink gives the NIC back what it had. The bridge is gone already, and the rules that kept
+// the host from hearing the NIC.
 func (s *Switch) restoreUplink() error {
-	file := s.config.state("uplink.json")
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil
-	}
-	var t taken
-	if err := json.Unmarshal(data, &t); err != nil {
-		return fault.New(fault.Internal, "read %s: %w", file, err)
+	t, err := s.read()
+	if err != nil || t == nil {
+		return err
 	}
 	nic, err := findLink(t.NIC)
 	if err != nil {
 		return err
 	}
-	if nic != nil {
-		for _, text := range t.Addresses {
-			if a, err := netlink.ParseAddr(text); err == nil {
-				if err := netlink.AddrReplace(nic, a); err != nil {
-					return fault.New(fault.Unavailable, "give %s back to %s: %w", text, t.NIC, err)
-				}
+	if nic != nil && t.isOf(nic) {
+		if err := t.restore(nic); err != nil {
+			return err
+		}
+	}
+	return s.forgetTaken()
+}
+
+// follow takes what comes to the NIC later, until ctx ends: a DHCP client goes on there.
+func (s *Switch) follow(ctx context.Context) {
+	if !s.hasUplink() {
+		return
+	}
+	ended := make(chan struct{})
+	defer close(ended)
+	heard := make(chan netlink.AddrUpdate, 64)
+	if err := netlink.AddrSubscribe(heard, ended); err != nil {
+		slog.Error("what comes to the uplink is not heard; a renewed lease is taken at the next start", "error", err)
+		return
+	}
+	settle := time.NewTimer(0) // something may have come before
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case u, more := <-heard:
+			if !more {
+				return
+			}
+			nic, err := findLink(s.config.Uplink)
+			if err != nil || nic == nil || !u.NewAddr || u.LinkIndex != nic.Attrs().Index {
+				continue
+			}
+			settle.Reset(time.Second) // a client sets the address first, and its routes a moment later
+		case <-settle.C:
+			if err := s.setupUplink(ctx); err != nil && ctx.Err() == nil {
+				slog.Error("the uplink cannot be taken over; trying again", "error", err)
+				settle.Reset(2 * time.Second)
 			}
 		}
 	}
-	return os.Remove(file)
 }

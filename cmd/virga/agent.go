@@ -134,7 +134,7 @@ func (a *agent) wire(l *store.Ledger) error {
 	a.sweeper = computehost.NewSweeper(a.db, a.c.HostID, a.guests, a.hearing)
 	loops := []*reconcile.Loop{
 		hosthost.NewLoop(a.db, hosthost.Self{
-			HostID: a.c.HostID, Address: a.address(), TunnelAddress: a.c.Address, Version: version, Inventoried: a.minder.Inventoried,
+			HostID: a.c.HostID, Address: a.address(), TunnelAddress: a.c.Address, Version: version, Inventoried: a.minder.Inventoried, Here: a.here,
 		}, machine, store.Statuses(l, host.Hosts, "agent")),
 		a.minder.Loop(),
 		networkhost.NewPlugLoop(a.db, a.c.HostID, store.Statuses(l, network.Plugs, "agent"), a.network),
@@ -152,6 +152,15 @@ func (a *agent) stirred(id resource.ID) {
 	if r := a.runner.Load(); r != nil {
 		r.Wake(compute.Instances.Kind, id)
 	}
+}
+
+// here is told in the log too: a host that has lost its address may not reach the server.
+func (a *agent) here() error {
+	err := a.c.here()
+	if err != nil {
+		slog.Error("this host has lost its address", "error", err)
+	}
+	return err
 }
 
 func (a *agent) address() string { return net.JoinHostPort(a.c.Address, strconv.Itoa(a.c.AgentPort)) }

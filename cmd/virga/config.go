@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,6 +26,8 @@ type config struct {
 	Servers []string `json:"servers"`
 	// Address is this host's address for the servers and the other hosts.
 	Address string `json:"address"`
+	// AddressBy is who chose it, "found" or "told"; empty as told.
+	AddressBy string `json:"addressBy,omitempty"`
 	// AgentPort is the port that the agent listens on.
 	AgentPort int `json:"agentPort"`
 	// OVNPort is the port of OVN's southbound database; servers only.
@@ -89,27 +90,6 @@ func (c *config) save() error {
 func (c *config) text() string {
 	data, _ := json.MarshalIndent(c, "", "  ")
 	return string(data)
-}
-
-// ownAddress is the address of this machine that others are likely to reach: the first that is
-// global and not a container's or our own bridge; loopback on a machine without any.
-func ownAddress() string {
-	cards, err := net.Interfaces()
-	if err != nil {
-		return "127.0.0.1"
-	}
-	for _, card := range cards {
-		if card.Flags&net.FlagUp == 0 || card.Flags&net.FlagLoopback != 0 || strings.HasPrefix(card.Name, "br-") || strings.HasPrefix(card.Name, "docker") {
-			continue
-		}
-		addresses, _ := card.Addrs()
-		for _, a := range addresses {
-			if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() != nil && ip.IP.IsGlobalUnicast() {
-				return ip.IP.String()
-			}
-		}
-	}
-	return "127.0.0.1"
 }
 
 // hostName is the machine's own name, made fit to be a record's.

@@ -82,6 +82,12 @@ func (h *hostFlags) apply(c *config, cmd *cobra.Command) {
 		}
 	}
 	set(&c.Name, "name", h.name, hostName())
+	switch {
+	case cmd.Flags().Changed("address") && h.address != "":
+		c.AddressBy = addressTold
+	case c.Address == "":
+		c.AddressBy = addressFound
+	}
 	set(&c.Address, "address", h.address, ownAddress())
 	set(&c.Uplink, "uplink", h.uplink, "")
 	set(&c.QEMU, "qemu", h.qemu, "")
@@ -148,9 +154,14 @@ func up(ctx context.Context, cmd *cobra.Command, h *hostFlags) error {
 	if !found {
 		c.Server = "yes"
 	}
+	moved := c.follow()
 	if err := h.fill(c, cmd); err != nil {
 		return err
 	}
+	if err := c.here(); err != nil {
+		return err
+	}
+	fmt.Fprint(cmd.OutOrStdout(), moved)
 	if err := c.room(); err != nil {
 		return err
 	}

@@ -31,6 +31,8 @@ type Self struct {
 	Version string
 	// Inventoried reports whether the agent has looked at everything that runs here; nil: it has.
 	Inventoried func() bool
+	// Here says what is wrong with the address of this host; nil: nothing can be.
+	Here func() error
 }
 
 const (
@@ -99,6 +101,9 @@ func (r *reporter) look(ctx context.Context) {
 	p := picture{until: now.Add(lookAgain)}
 	if p.inventory, p.err = r.machine.Inventory(); p.err == nil {
 		p.profile, p.err = r.machine.Profile(ctx)
+	}
+	if p.err == nil && r.self.Here != nil {
+		p.err = r.self.Here()
 	}
 	if p.err != nil {
 		p.until = now.Add(tryAgain)

@@ -37,6 +37,7 @@ type world struct {
 	now     time.Time
 	loop    *reconcile.Loop
 	ready   bool
+	here    error
 }
 
 func newWorld(t *testing.T) *world {
@@ -50,7 +51,7 @@ func newWorld(t *testing.T) *world {
 	go func() { defer close(ended); _ = w.db.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })
 	ledger := store.NewLedger()
-	self := Self{HostID: "h", Address: "192.0.2.1:7000", TunnelAddress: "192.0.2.1", Version: "v1", Inventoried: func() bool { return w.ready }}
+	self := Self{HostID: "h", Address: "192.0.2.1:7000", TunnelAddress: "192.0.2.1", Version: "v1", Inventoried: func() bool { return w.ready }, Here: func() error { return w.here }}
 	w.loop = NewLoop(w.db, self, w.machine, store.Statuses(ledger, host.Hosts, "agent"))
 	b := w.db.Begin()
 	store.Specs(ledger, host.Hosts, "api").Create(b, host.New("h", "one"))
@@ -180,4 +181,19 @@ func TestAServerThatDoesNotAnswerDoesNotHoldTheHeartbeatUp(t *testing.T) {
 			t.Errorf("sent %d times in 20 s", sent)
 		}
 	})
+}
+
+func TestAHostThatHasLostItsAddressSaysSo(t *testing.T) {
+	w := newWorld(t)
+	w.here = fault.New(fault.Precondition, "this machine does not have 192.0.2.1 any more")
+	w.step("h")
+	got := w.status().Problems
+	if len(got) != 1 || got[0].Message != w.here.Error() {
+		t.Fatalf("got %+v", got)
+	}
+	w.here, w.now = nil, w.now.Add(tryAgain)
+	w.step("h")
+	if len(w.status().Problems) != 0 {
+		t.Errorf("got %+v", w.status().Problems)
+	}
 }

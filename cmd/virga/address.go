@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/virga-cloud/virga/engine/fault"
+)
+
+// bridged is the device that has the addresses of a card that the switch has taken over.
+const bridged = "br-ul"
+
+// ownAddress is the address of this machine that others are likely to reach: the first that is
+// global and not a container's or a bridge of the switch; loopback on a machine without any.
+func ownAddress() string {
+	cards, err := net.Interfaces()
+	if err != nil {
+		return "127.0.0.1"
+	}
+	for _, card := range cards {
+		if card.Flags&net.FlagUp == 0 || card.Flags&net.FlagLoopback != 0 || strings.HasPrefix(card.Name, "br-") && card.Name != bridged || strings.HasPrefix(card.Name, "docker") {
+			continue
+		}
+		addresses, _ := card.Addrs()
+		for _, a := range addresses {
+			if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() != nil && ip.IP.IsGlobalUnicast() {
+				return ip.IP.String()
+			}
+		}
+	}
+	return "127.0.0.1"
+}
+
+// isHere reports whether this machine has an address; what cannot be looked up is believed.
+func isHere(address string) bool {
+	wanted := net.ParseIP(address)
+	addresses, err := net.InterfaceAddrs()
+	if err != nil || wanted == nil || wanted.IsLoopback() {
+		return true
+	}
+	for _, a := range addresses {
+		if ip, ok := a.(*net.IPNet); ok && ip.IP.Equal(wanted) {
+			return true
+		}
+	}
+	return false
+}
+
+// here says what to do when the address that the others reach this host by has gone.
+func (c *config) here() error {
+	if isHere(c.Address) {
+		return nil
+	}
+	return fault.New(fault.Precondition, "the others reach this host by %s, and this machine does not have that address any more; give it back, or take the one it has: virga down, then virga up --address %s",
+		c.Address, ownAddress())
+}
+
+// follow takes the address that the machine has now in the place of one that has gone, if nobody
+// chose that; it says so.
+func (c *config) follow() (said string) {
+	if c.AddressBy != addressFound || isHere(c.Address) {
+		return ""
+	}
+	old := c.Address
+	c.Address = ownAddress()
+	return fmt.Sprintf("This host's address is now %s; it was %s, which this machine does not have any more.\n", c.Address, old)
+}
+
+// Who chose the address of a host.
+const (
+	addressFound = "found" // we, among those of the machine
+	addressTold  = "told"  // the operator, by --address
+)

@@ -77,6 +77,17 @@ func (p *party) loops(loops ...*reconcile.Loop) {
 	}
 }
 
+// Loops names what runs on the server and on each host, to be compared with the real daemon.
+func (c *Cluster) Loops() (server, host []string) {
+	names := func(p *party) (out []string) {
+		for _, w := range p.works {
+			out = append(out, w.loop.Name)
+		}
+		return out
+	}
+	return names(&c.server.party), names(&c.hosts[0].agent.party)
+}
+
 func resyncOf(l *reconcile.Loop) time.Duration {
 	switch {
 	case l.Resync == 0:

@@ -47,11 +47,17 @@ func documented() *httpapi.API {
 		panic(err)
 	}
 	defer os.RemoveAll(empty)
-	s := &server{c: &config{state: empty, run: empty}, rights: newServerRights(store.NewLedger())}
-	s.db = store.NewDB(memory.New(), catalog())
-	s.led = s.db
-	if err := s.wire(); err != nil {
+	s, err := wired(empty)
+	if err != nil {
 		panic(err)
 	}
 	return s.api
+}
+
+// wired is a server with all its parts, of which none runs.
+func wired(folder string) (*server, error) {
+	s := &server{c: &config{state: folder, run: folder}, rights: newServerRights(store.NewLedger())}
+	s.db = store.NewDB(memory.New(), catalog())
+	s.led = s.db
+	return s, s.wire()
 }

@@ -36,6 +36,15 @@ func NewRunner(db *store.DB, loops ...*Loop) *Runner {
 	return r
 }
 
+// Loops names the loops.
+func (r *Runner) Loops() []string {
+	var out []string
+	for _, w := range r.works {
+		out = append(out, w.loop.Name)
+	}
+	return out
+}
+
 func (r *Runner) changed(deltas []store.Delta) {
 	now := time.Now()
 	for _, w := range r.works {

@@ -3,6 +3,7 @@ package bench
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 // migrate moves a guest of 256 MiB between two hosts that share a datastore, while another guest
 // pings it each 10 ms; and, in turns, a replica of it from one emulator to another by QMP alone.
 func migrate(p *Part) {
+	p.Setenv("VIRGA_LOG", "debug") // what the emulators say is in the daemons' logs then
 	c := newCloud(p, 2)
 	c.shareFolder()
 	c.first.ImportTiny()
@@ -61,21 +63,23 @@ func migrate(p *Part) {
 
 // moves are the samples of all rounds.
 type moves struct {
-	ours, byHand, byCable, ended           []float64
-	silence, stopped, stoppedByCable, lost []float64
-	steps                                  map[string][]float64
-	order                                  []string
+	ours, byHand, byCable, ended   []float64
+	stood, stopped, stoppedByCable []float64
+	silence, lost                  []float64
+	steps                          map[string][]float64
+	order                          []string
 }
 
 func (m *moves) report(p *Part) {
-	p.Add(Figure{What: "live migration: request to running on the target", Unit: "ms", Ours: Summarize(m.ours...), Bare: Summarize(m.byHand...), Target: &Target{Ratio: 1.15},
-		Note: "by hand: from the start of the target's emulator to the answer of cont, both on one host over a unix socket"})
-	p.Add(Figure{What: "live migration: the guest stands still", Unit: "ms", Ours: Summarize(m.silence...), Bare: Summarize(m.stopped...), Target: &Target{Difference: 30},
-		Note: "ours: the longest silence between two answers to pings; by hand: from QEMU's word STOP to its word RESUME"})
-	p.Add(Figure{What: "the same, beside QMP alone over the hosts' cable", Unit: "ms", Ours: Summarize(m.ours...), Bare: Summarize(m.byCable...),
-		Note: "the cable of the lab goes through the user-space switch, as the memory of ours does"})
-	p.Add(Figure{What: "standing still, beside QMP alone over the cable", Unit: "ms", Ours: Summarize(m.silence...), Bare: Summarize(m.stoppedByCable...)})
+	p.Add(Figure{What: "live migration: request to running on the target", Unit: "ms", Ours: Summarize(m.ours...), Bare: Summarize(m.byCable...), Target: &Target{Ratio: 1.15},
+		Note: "by hand: from the start of the target's emulator to the answer of cont, plain TCP over the hosts' cable; ours is encrypted and packed"})
+	p.Add(Figure{What: "live migration: the guest stands still", Unit: "ms", Ours: Summarize(m.stood...), Bare: Summarize(m.stoppedByCable...), Target: &Target{Difference: 30},
+		Note: "from QEMU's word STOP on the source to its word RESUME on the target"})
 	p.Add(Figure{What: "live migration: pings lost, one each 10 ms", Unit: "pings", Ours: Summarize(m.lost...), Target: &Target{Most: 1}})
+	p.Add(Figure{What: "live migration: the longest silence between two answers to pings", Unit: "ms", Ours: Summarize(m.silence...)})
+	p.Add(Figure{What: "beside QMP alone on one host, over a unix socket", Unit: "ms", Ours: Summarize(m.ours...), Bare: Summarize(m.byHand...),
+		Note: "no cable at all; that of the lab goes through the user-space switch"})
+	p.Add(Figure{What: "standing still, beside QMP alone on one host", Unit: "ms", Ours: Summarize(m.stood...), Bare: Summarize(m.stopped...)})
 	p.Add(Figure{What: "live migration: request to all cleaned up", Unit: "ms", Ours: Summarize(m.ended...)})
 	for _, step := range m.order {
 		p.Add(Figure{What: "  step " + step, Unit: "ms", Ours: Summarize(m.steps[step]...)})
@@ -85,7 +89,8 @@ func (m *moves) report(p *Part) {
 // moveOurs moves the machine to the other host under ping.
 func (c *cloud) moveOurs(m *moves, tap string) {
 	c.Helper()
-	from := c.hostOf(c.instance(c.get("moving")))
+	source := c.instance(c.get("moving"))
+	from := c.hostOf(source)
 	to := c.other(from)
 	listener := c.listen(c.Hosts[1], tap)
 	op := &operation.Operation{}
@@ -109,9 +114,32 @@ func (c *cloud) moveOurs(m *moves, tap string) {
 		}
 	}
 	m.ended = append(m.ended, ms(op.Status.EndedAt.Sub(begun)))
-	m.silence, m.lost = append(m.silence, ms(pings.silence)), append(m.lost, float64(pings.sent-pings.heard))
-	c.Logf("ours, %s to %s: %v, cleaned up after %v; %d pings sent, %d answered, longest silence %v", from.Name, to.Name,
-		m.ours[len(m.ours)-1], op.Status.EndedAt.Sub(begun), pings.sent, pings.heard, pings.silence)
+	stood := c.said(to, c.instance(c.get("moving")), "RESUME").Sub(c.said(from, source, "STOP"))
+	m.stood = append(m.stood, ms(stood))
+	m.silence, m.lost = append(m.silence, ms(pings.silence)), append(m.lost, float64(len(pings.lost)))
+	c.Logf("ours, %s to %s: %v ms, stood still for %v, cleaned up after %v; %d pings sent, longest silence %v, lost those of %v", from.Name, to.Name,
+		m.ours[len(m.ours)-1], stood, op.Status.EndedAt.Sub(begun), pings.sent, pings.silence, since(begun, pings.lost))
+}
+
+// since tells times as spans.
+func since(begun time.Time, at []time.Time) (out []time.Duration) {
+	for _, t := range at {
+		out = append(out, t.Sub(begun))
+	}
+	return out
+}
+
+// said is when the emulator of an instance said a word for the last time, by its own clock.
+func (c *cloud) said(h *lab.Host, i *compute.Instance, word string) time.Time {
+	c.Helper()
+	pattern := regexp.MustCompile(`the emulator says" instance=` + string(i.ID) + ` event=` + word + ` at=(\S+)`)
+	all := pattern.FindAllStringSubmatch(read(filepath.Join(h.State, "virga.log")), -1)
+	if len(all) == 0 {
+		c.Fatalf("the emulator of %s on %s has not said %s", i.Spec.VMName, h.Name, word)
+	}
+	at, err := time.Parse(time.RFC3339Nano, all[len(all)-1][1])
+	c.must(err)
+	return at
 }
 
 func (c *cloud) hostOf(i *compute.Instance) *lab.Host {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,8 +16,9 @@ import (
 
 // pings is what was seen at the tap of the guest that pings.
 type pings struct {
-	sent, heard int
-	silence     time.Duration // the longest between two answers
+	sent    int
+	lost    []time.Time   // when those were asked that nobody answered
+	silence time.Duration // the longest between two answers
 }
 
 // listener hears the pings of a guest at its tap, with the kernel's time of each frame.
@@ -26,9 +28,10 @@ type listener struct {
 	mu   sync.Mutex
 	over bool
 
-	asked    map[uint32]bool
+	asked    map[uint32]time.Time
 	answered map[uint32]time.Time
 	last     time.Time
+	until    time.Time // pings that were asked later do not count
 	pings
 }
 
@@ -54,7 +57,7 @@ func (c *cloud) tapOf(h *lab.Host) string {
 // listen begins to listen.
 func (c *cloud) listen(h *lab.Host, device string) *listener {
 	c.Helper()
-	l := &listener{asked: map[uint32]bool{}, answered: map[uint32]time.Time{}}
+	l := &listener{asked: map[uint32]time.Time{}, answered: map[uint32]time.Time{}}
 	var err error
 	l.fd, err = openIn("/run/netns/"+h.NS, device)
 	c.must(err)
@@ -148,9 +151,12 @@ func (l *listener) see(frame []byte, at time.Time) {
 	key := binary.BigEndian.Uint32(icmp[4:]) // identifier and number
 	switch icmp[0] {
 	case 8:
-		l.asked[key] = true
+		if l.until.IsZero() || at.Before(l.until) {
+			l.asked[key] = at
+		}
 	case 0:
-		if _, twice := l.answered[key]; twice || !l.asked[key] {
+		_, asked := l.asked[key]
+		if _, twice := l.answered[key]; twice || !asked {
 			return
 		}
 		l.answered[key] = at
@@ -163,9 +169,18 @@ func (l *listener) see(frame []byte, at time.Time) {
 
 // stop ends it and tells what was heard.
 func (l *listener) stop() pings {
-	time.Sleep(300 * time.Millisecond) // for the last answer
+	l.mu.Lock()
+	l.until = time.Now()
+	l.mu.Unlock()
+	time.Sleep(300 * time.Millisecond) // for the last answers
 	l.end()
-	l.sent, l.heard = len(l.asked), len(l.answered)
+	l.sent = len(l.asked)
+	for key, at := range l.asked {
+		if _, answered := l.answered[key]; !answered {
+			l.lost = append(l.lost, at)
+		}
+	}
+	slices.SortFunc(l.lost, time.Time.Compare)
 	return l.pings
 }
 

@@ -3175,6 +3175,9 @@ type PlugSpec struct {
 	// InstanceID VMID and InstanceID are who uses it.
 	InstanceID string `json:"instanceID"`
 
+	// Left Left: the machine has moved on to another host. The port lives there; frames that still come here are carried on, until this plug goes.
+	Left bool `json:"left,omitempty,omitzero"`
+
 	// Mac MAC, Address, PrefixLength, Gateway, Service, MTU are the port's, so that the host needs no other record.
 	Mac string `json:"mac"`
 

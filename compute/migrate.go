@@ -23,7 +23,8 @@ import (
 //	transfer  the source sends its memory and stops;        again; or undone: the source goes on.
 //	          the target has it all and is paused           The target never runs without the commit
 //	switch    COMMIT: the machine is the target instance,   the transaction happened, or it did not
-//	          epoch + 1; target: run, source: end
+//	          epoch + 1; target: run, source: end; its
+//	          ports live on the target
 //	resume    wait: the target runs                         again
 //	clean     source instance, its attachments, plugs and   again
 //	          claim go
@@ -317,6 +318,9 @@ func (c *Controller) switchOver(_ context.Context, r *operation.Run) error {
 	})
 	c.w.Instances.Set(r.Batch, m.target, func(s *InstanceSpec) { s.Run = RunRunning })
 	c.w.Instances.Set(r.Batch, m.source, func(s *InstanceSpec) { s.Run = RunKilled })
+	for _, p := range store.Referring(m.snap, network.Plugs, m.source.ID) {
+		c.w.Plugs.Set(r.Batch, p, func(s *network.PlugSpec) { s.Left = true })
+	}
 	c.events.Record(r.Batch, m.vm.Ref(), m.vm.Name, "info", "migrated", "the machine moved from host "+host.NameOf(m.snap, m.source.Spec.HostID)+" to host "+
 		host.NameOf(m.snap, m.target.Spec.HostID), r.Operation.Spec.By)
 	return nil

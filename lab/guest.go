@@ -112,5 +112,13 @@ func (g *Guest) Must(within time.Duration, command string) string {
 	return out
 }
 
+// MustReach pings until an answer comes, at most ten times. Each ping is a process of its own, and so
+// has an ICMP id of its own: behind the same address two guests with the same one get in each
+// other's way, as user-space connection tracking does not translate it.
+func (g *Guest) MustReach(address string) {
+	g.t.Helper()
+	g.Must(time.Minute, "for i in 1 2 3 4 5 6 7 8 9 10; do ping -c 1 -W 2 "+address+" && break; done")
+}
+
 // Close leaves the console.
 func (g *Guest) Close() { g.end() }

@@ -50,7 +50,7 @@ func TestAMachineLives(t *testing.T) {
 		t.Errorf("the guest calls itself %q", out)
 	}
 	g.Must(boot, "ping -c 2 -W 2 10.20.0.1")
-	g.Must(boot, "ping -c 2 -W 2 "+Outside)
+	g.MustReach(Outside)
 	if out := g.Must(boot, "nslookup web"); !strings.Contains(out, address) {
 		t.Errorf("DNS does not know the machine's own name: %s", out)
 	}
@@ -67,7 +67,7 @@ func TestAMachineLives(t *testing.T) {
 	if again := g.Must(boot, "cat /proc/sys/kernel/random/boot_id"); again != bootID {
 		t.Errorf("the guest was restarted by a kill of the daemon: boot %s, then %s", bootID, again)
 	}
-	g.Must(boot, "ping -c 2 -W 2 "+Outside)
+	g.MustReach(Outside)
 
 	// Screens and logs.
 	h.Must("vm", "screenshot", "web", "-f", h.Run+"/web.png")

@@ -138,6 +138,9 @@ type PlugSpec struct {
 	HostID resource.ID `json:"hostID"`
 	// Epoch is the owner's: the plug with the highest decides where the port lives.
 	Epoch int64 `json:"epoch"`
+	// Left: the machine has moved on to another host. The port lives there; frames that still come
+	// here are carried on, until this plug goes.
+	Left bool `json:"left,omitempty"`
 	// UID is the user that must be able to open the tap.
 	UID int64 `json:"uid"`
 	// MAC, Address, PrefixLength, Gateway, Service, MTU are the port's, so that the host needs no other record.

@@ -17,7 +17,10 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/virga-cloud/virga/compute"
 	computehost "github.com/virga-cloud/virga/compute/onhost"
@@ -294,9 +297,23 @@ func (a *agent) dialTarget(ctx context.Context, to compute.Outgoing) (net.Conn, 
 	}
 	target := a.trust.Clone()
 	target.ServerName = ca.HostName(to.HostID)
-	d := tls.Dialer{Config: target}
-	return stream.Open(ctx, func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", to.Address) },
+	d := tls.Dialer{Config: target, NetDialer: &net.Dialer{Control: shortQueue}}
+	conn, err := stream.Open(ctx, func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", to.Address) },
 		"/instances/"+string(to.InstanceID)+"/memory")
+	if err != nil {
+		return nil, err
+	}
+	return stream.Packed(conn), nil
+}
+
+// shortQueue bounds what waits in the kernel to be sent. A source that believes its memory gone
+// while megabytes of it queue stops its guest too early, and for as long as they take.
+func shortQueue(_, _ string, c syscall.RawConn) error {
+	var err error
+	controlled := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 128<<10)
+	})
+	return errors.Join(controlled, err)
 }
 
 // serve answers servers and other hosts; nobody else has a certificate.

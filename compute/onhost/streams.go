@@ -147,7 +147,7 @@ func (s *Streams) memory(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer conn.Close()
-	if err := m.AcceptStream(context.WithoutCancel(r.Context()), id, conn); err != nil {
+	if err := m.AcceptStream(context.WithoutCancel(r.Context()), id, stream.Packed(conn)); err != nil {
 		slog.Warn("the memory of a machine that moves in broke off", "instance", id, "from", peer.Host, "error", err)
 	}
 }

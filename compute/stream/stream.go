@@ -74,6 +74,15 @@ type buffered struct {
 }
 
 func (b buffered) Read(p []byte) (int, error) { return b.r.Read(p) }
+func (b buffered) CloseWrite() error          { return CloseWrite(b.Conn) }
+
+// CloseWrite ends one direction of a connection; of one that cannot do that, both.
+func CloseWrite(c net.Conn) error {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
+}
 
 // Open asks an agent for a stream. Dial opens a connection to the agent's address, secured
 // and with certificates checked.

@@ -185,9 +185,11 @@ func (k *compiler) port(p *network.Port, dhcp string) string {
 }
 
 // Binding says which hosts a port is bound to, the main one first: the hosts of its plugs that
-// stay, by rising epoch. While a machine moves that is the source, then the target; when the
-// source's plug is let go, the target alone. A port needs the binding before its tap can come up,
-// so that it does not wait for the plug to be ready.
+// stay, by rising epoch, last those that the machine has left. While a machine moves that is the
+// source, then the target; after the switch the target, then the source; when the source's plug is
+// let go, the target alone. The main host is never the one whose tap goes: until all controllers
+// have heard of the next one, frames would go nowhere. A port needs the binding before its tap can
+// come up, so that it does not wait for the plug to be ready.
 func Binding(plugs []*network.Plug) []resource.ID {
 	var stay []*network.Plug
 	for _, p := range plugs {
@@ -196,7 +198,7 @@ func Binding(plugs []*network.Plug) []resource.ID {
 		}
 	}
 	slices.SortFunc(stay, func(a, b *network.Plug) int {
-		return cmp.Or(cmp.Compare(a.Spec.Epoch, b.Spec.Epoch), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(left(a)-left(b), cmp.Compare(a.Spec.Epoch, b.Spec.Epoch), cmp.Compare(a.ID, b.ID))
 	})
 	var out []resource.ID
 	for _, p := range stay {
@@ -205,6 +207,13 @@ func Binding(plugs []*network.Plug) []resource.ID {
 		}
 	}
 	return out
+}
+
+func left(p *network.Plug) int {
+	if p.Spec.Left {
+		return 1
+	}
+	return 0
 }
 
 func (k *compiler) service(n *network.Network) string {

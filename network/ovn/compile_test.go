@@ -98,9 +98,9 @@ func TestACloudCompilesToTheseRows(t *testing.T) {
 func TestAPortIsBoundToTheHostsOfItsPlugs(t *testing.T) {
 	p := aPort("p", aSubnet("s", aNetwork("n", "a", network.NAT, ""), "10.0.0.0/24"), "10.0.0.11")
 	source, target := aPlug("x1", p, "source", 1), aPlug("x2", p, "target", 2)
-	leaving, closed := resource.Copy(source), resource.Copy(source)
+	left, leaving, closed := resource.Copy(source), resource.Copy(source), resource.Copy(source)
 	now := source.Created
-	leaving.Deleting, closed.Status.Phase = &now, network.PlugClosed
+	left.Spec.Left, leaving.Deleting, closed.Status.Phase = true, &now, network.PlugClosed
 	for name, c := range map[string]struct {
 		plugs []*network.Plug
 		want  []resource.ID
@@ -108,6 +108,7 @@ func TestAPortIsBoundToTheHostsOfItsPlugs(t *testing.T) {
 		"none":              {nil, nil},
 		"one":               {[]*network.Plug{source}, []resource.ID{"source"}},
 		"while it moves":    {[]*network.Plug{target, source}, []resource.ID{"source", "target"}},
+		"after the switch":  {[]*network.Plug{left, target}, []resource.ID{"target", "source"}},
 		"the source leaves": {[]*network.Plug{leaving, target}, []resource.ID{"target"}},
 		"the source closed": {[]*network.Plug{closed, target}, []resource.ID{"target"}},
 		"twice on one host": {[]*network.Plug{source, aPlug("x3", p, "source", 3)}, []resource.ID{"source"}},

@@ -87,6 +87,8 @@ type guest struct {
 	qmp    *qmp.Client
 	mux    *mux
 	broken error // its state cannot be read: nothing is done to it
+
+	downtime int64 // ms that the emulator was last told it may let the guest stand still
 }
 
 // New reads what runs and adopts it. The emulator itself may be missing: that is said when a guest
@@ -262,7 +264,8 @@ func (g *guest) monitor(ctx context.Context) (*qmp.Client, error) {
 	g.qmp = c
 	events, _ := c.Events()
 	g.d.wg.Go(func() {
-		for range events {
+		for e := range events {
+			slog.Debug("the emulator says", "instance", g.id, "event", e.Name, "at", e.At, "data", string(e.Data))
 			g.d.cfg.Changed(g.id)
 		}
 	})

@@ -10,17 +10,29 @@ import (
 
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/compute/onhost"
+	"github.com/virga-cloud/virga/compute/stream"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
 // What is set before memory moves. The bandwidth is not bounded here: the network is.
 const (
-	maxBandwidth  = 10_000_000_000 // bytes a second
-	downtimeLimit = 300            // ms
-	dialLimit     = 10 * time.Second
-	pourSize      = 256 << 10 // bytes that are copied at once
+	maxBandwidth = 10_000_000_000 // bytes a second
+	dialLimit    = 10 * time.Second
+	pourSize     = 256 << 10 // bytes that are copied at once
 )
+
+// A guest may stand still for a blink at first, and for longer only when it has written so much
+// that it would never end: the limit doubles with each pass over its memory after the third.
+const (
+	shortDowntime = int64(30) // ms
+	longDowntime  = int64(480)
+	freePasses    = 3
+)
+
+func downtimeAfter(passes int64) int64 {
+	return min(shortDowntime<<min(max(passes-freePasses, 0), 8), longDowntime)
+}
 
 type capability struct {
 	Capability string `json:"capability"`
@@ -79,7 +91,10 @@ func (g *guest) send(ctx context.Context, to compute.Outgoing) error {
 	if err := g.capabilities(ctx, "events", "auto-converge"); err != nil {
 		return err
 	}
-	if err := g.do(ctx, "migrate-set-parameters", map[string]any{"max-bandwidth": int64(maxBandwidth), "downtime-limit": downtimeLimit}, nil); err != nil {
+	if err := g.do(ctx, "migrate-set-parameters", map[string]any{"max-bandwidth": int64(maxBandwidth)}, nil); err != nil {
+		return err
+	}
+	if err := g.allowDowntime(ctx, 0); err != nil {
 		return err
 	}
 	dialing, cancel := context.WithTimeout(ctx, dialLimit)
@@ -98,6 +113,19 @@ func (g *guest) send(ctx context.Context, to compute.Outgoing) error {
 		_ = near.Close()
 		return err
 	}
+	return nil
+}
+
+// allowDowntime sets how long the guest may stand still after so many passes.
+func (g *guest) allowDowntime(ctx context.Context, passes int64) error {
+	limit := downtimeAfter(passes)
+	if limit == g.downtime {
+		return nil
+	}
+	if err := g.do(ctx, "migrate-set-parameters", map[string]any{"downtime-limit": limit}, nil); err != nil {
+		return err
+	}
+	g.downtime = limit
 	return nil
 }
 
@@ -172,15 +200,11 @@ func join(ctx context.Context, a, b net.Conn) {
 func pour(to, from net.Conn, broken func()) {
 	// Plain reader and writer, so that the large buffer is used: memory comes by the hundred MiB.
 	_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, pourSize))
-	half, ok := to.(interface{ CloseWrite() error })
-	switch {
-	case err != nil:
+	if err != nil {
 		broken()
-	case ok:
-		_ = half.CloseWrite()
-	default:
-		_ = to.Close()
+		return
 	}
+	_ = stream.CloseWrite(to)
 }
 
 // Cancel implements onhost.Migrator.
@@ -201,9 +225,13 @@ type migration struct {
 	Error    string `json:"error-desc"`
 	Total    int64  `json:"total-time"`
 	Downtime int64  `json:"downtime"`
+	RAM      struct {
+		Passes int64 `json:"dirty-sync-count"`
+	} `json:"ram"`
 }
 
-// followTransfer writes down how a transfer went, once it has ended.
+// followTransfer gives a transfer what it needs to end, and writes down how it went. The figures come
+// a moment after the word that it is completed, and are not waited for.
 func (g *guest) followTransfer(ctx context.Context) error {
 	var m migration
 	if err := g.do(ctx, "query-migrate", nil, &m); err != nil {
@@ -212,12 +240,6 @@ func (g *guest) followTransfer(ctx context.Context) error {
 	t := &g.saved.Transfer
 	switch m.Status {
 	case "completed":
-		if m.Total == 0 || m.Downtime == 0 { // the figures come a moment after the word
-			time.Sleep(20 * time.Millisecond)
-			if err := g.do(ctx, "query-migrate", nil, &m); err != nil {
-				return err
-			}
-		}
 		t.State, t.DowntimeMillis, t.TotalMillis = onhost.TransferDone, m.Downtime, m.Total
 	case "failed":
 		t.State, t.Error = onhost.TransferFailed, "the memory could not be sent: "+m.Error
@@ -226,7 +248,7 @@ func (g *guest) followTransfer(ctx context.Context) error {
 	case "", "none":
 		t.State, t.Error = onhost.TransferFailed, "the agent was restarted before the transfer began"
 	default:
-		return nil
+		return g.allowDowntime(ctx, m.RAM.Passes)
 	}
 	return g.keep()
 }

@@ -74,17 +74,12 @@ func (g *guest) look(ctx context.Context) (onhost.Guest, error) {
 			return out, err
 		}
 	}
-	if g.saved.Transfer.State == onhost.TransferActive {
-		if err := g.followTransfer(ctx); err != nil {
-			return out, err
-		}
-		out.Transfer = g.saved.Transfer
-	}
+	out.Transfer = g.saved.Transfer
 	g.trimLog()
 	return out, nil
 }
 
-// status asks the emulator for its state in its own word.
+// status asks the emulator for its state in its own word, and how its transfer goes.
 func (g *guest) status(ctx context.Context) (string, error) {
 	if !g.saved.Ready { // the daemon died in the middle of a start
 		err := g.prepare(ctx)
@@ -97,6 +92,16 @@ func (g *guest) status(ctx context.Context) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
+	word, err := g.word(ctx)
+	if t := g.saved.Transfer; err == nil && (t.State == onhost.TransferActive || t.State == onhost.TransferDone && t.TotalMillis == 0) {
+		if err = g.followTransfer(ctx); err == nil && g.saved.Transfer.State != t.State {
+			word, err = g.word(ctx) // it was asked before the end, when the guest may still have run
+		}
+	}
+	return word, err
+}
+
+func (g *guest) word(ctx context.Context) (string, error) {
 	var status struct {
 		Status string `json:"status"`
 	}

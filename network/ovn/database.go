@@ -7,6 +7,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/go-logr/logr"
 	"github.com/ovn-kubernetes/libovsdb/client"
+	"github.com/ovn-kubernetes/libovsdb/model"
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -83,14 +84,8 @@ func (d *Database) connect(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		quiet := logr.Discard()
-		c, err := client.NewOVSDBClient(schema, client.WithEndpoint(d.endpoint), client.WithLogger(&quiet),
-			client.WithReconnect(2*time.Second, backoff.NewConstantBackOff(200*time.Millisecond)))
+		c, err := dial(ctx, d.endpoint, schema)
 		if err != nil {
-			return err
-		}
-		if err := c.Connect(ctx); err != nil {
-			c.Close()
 			return err
 		}
 		if _, err := c.MonitorAll(ctx); err != nil {
@@ -99,11 +94,30 @@ func (d *Database) connect(ctx context.Context) error {
 		}
 		d.client = c
 	}
-	// The client connects again by itself. The question has a time of its own: one that is given up
-	// is still written to by the client when the answer comes.
+	return answers(ctx, d.client)
+}
+
+// dial connects to a server of OVN; the client connects again by itself.
+func dial(ctx context.Context, endpoint string, schema model.ClientDBModel) (client.Client, error) {
+	quiet := logr.Discard()
+	c, err := client.NewOVSDBClient(schema, client.WithEndpoint(endpoint), client.WithLogger(&quiet),
+		client.WithReconnect(2*time.Second, backoff.NewConstantBackOff(200*time.Millisecond)))
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Connect(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// answers asks whether the server is there. The question has a time of its own: one that is given
+// up is still written to by the client when the answer comes.
+func answers(ctx context.Context, c client.Client) error {
 	ask, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer done()
-	return d.client.Echo(ask)
+	return c.Echo(ask)
 }
 
 func (d *Database) existing() existing {

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
-	"github.com/go-logr/logr"
 	"github.com/ovn-kubernetes/libovsdb/client"
 	"github.com/ovn-kubernetes/libovsdb/model"
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
@@ -72,24 +70,14 @@ func (s *Southbound) RemoveChassis(ctx context.Context, hostID resource.ID) erro
 
 func (s *Southbound) connect(ctx context.Context) error {
 	if s.client != nil {
-		return s.client.Echo(ctx)
+		return answers(ctx, s.client)
 	}
 	schema, err := model.NewClientDBModel("OVN_Southbound", map[string]model.Model{"Chassis": &chassis{}, "Chassis_Private": &chassis{}})
 	if err != nil {
 		return err
 	}
-	quiet := logr.Discard()
-	c, err := client.NewOVSDBClient(schema, client.WithEndpoint(s.endpoint), client.WithLogger(&quiet),
-		client.WithReconnect(2*time.Second, backoff.NewConstantBackOff(200*time.Millisecond)))
-	if err != nil {
-		return err
-	}
-	if err := c.Connect(ctx); err != nil {
-		c.Close()
-		return err
-	}
-	s.client = c
-	return nil
+	s.client, err = dial(ctx, s.endpoint, schema)
+	return err
 }
 
 // NewChassisLoop removes from OVN the hosts that were removed from the cloud, and again whenever it

@@ -12,7 +12,6 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/network/onhost"
 )
 
@@ -25,11 +24,9 @@ const (
 
 // Responder is DNS for all networks of a host.
 type Responder struct {
+	onhost.Answerers[*server]
 	// System gives the host's own forwarders, "address:port".
 	system func() []string
-
-	mu      sync.Mutex
-	servers map[resource.ID]*server
 }
 
 var _ onhost.Responder = (*Responder)(nil)
@@ -40,66 +37,38 @@ func New(system func() []string) *Responder {
 	if system == nil {
 		system = hostForwarders
 	}
-	return &Responder{system: system, servers: map[resource.ID]*server{}}
+	return &Responder{system: system}
 }
 
 type server struct {
 	scene    atomic.Pointer[onhost.Scene]
 	system   func() []string
 	udp, tcp *dns.Server
-	place    onhost.Place
 	asking   chan struct{} // full: a machine that floods harms its own network alone
 	wg       sync.WaitGroup
 }
 
 // Ensure implements onhost.Responder.
 func (r *Responder) Ensure(ctx context.Context, place onhost.Place, scene onhost.Scene) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	id := scene.Zone.ID
-	if s := r.servers[id]; s != nil {
-		if s.place == place {
-			s.scene.Store(&scene)
-			return nil
+	return r.Answer(place, scene, func() (*server, error) {
+		packets, err := place.ListenPacket(ctx, "0.0.0.0:53")
+		if err != nil {
+			return nil, err
 		}
-		s.stop()
-		delete(r.servers, id)
-	}
-	packets, err := place.ListenPacket(ctx, "0.0.0.0:53")
-	if err != nil {
-		return err
-	}
-	streams, err := place.Listen(ctx, "0.0.0.0:53")
-	if err != nil {
-		packets.Close()
-		return err
-	}
-	s := &server{system: r.system, place: place, asking: make(chan struct{}, askAtOnce)}
-	s.scene.Store(&scene)
-	s.start(packets, streams)
-	r.servers[id] = s
-	return nil
+		streams, err := place.Listen(ctx, "0.0.0.0:53")
+		if err != nil {
+			packets.Close()
+			return nil, err
+		}
+		s := &server{system: r.system, asking: make(chan struct{}, askAtOnce)}
+		s.Take(scene)
+		s.start(packets, streams)
+		return s, nil
+	})
 }
 
-// Remove implements onhost.Responder.
-func (r *Responder) Remove(zoneID resource.ID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if s := r.servers[zoneID]; s != nil {
-		s.stop()
-		delete(r.servers, zoneID)
-	}
-}
-
-// Close stops answering everywhere.
-func (r *Responder) Close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for id, s := range r.servers {
-		s.stop()
-		delete(r.servers, id)
-	}
-}
+// Take implements onhost.Answerer.
+func (s *server) Take(scene onhost.Scene) { s.scene.Store(&scene) }
 
 func (s *server) start(packets net.PacketConn, streams net.Listener) {
 	s.udp = &dns.Server{PacketConn: packets, Handler: s, UDPSize: 4096}
@@ -121,7 +90,8 @@ func (s *server) start(packets net.PacketConn, streams net.Listener) {
 	}
 }
 
-func (s *server) stop() {
+// Stop implements onhost.Answerer.
+func (s *server) Stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = s.udp.ShutdownContext(ctx)

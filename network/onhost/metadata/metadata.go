@@ -40,52 +40,42 @@ type Lookup func(instanceID resource.ID) (Guest, bool)
 
 // Responder is metadata for all networks of a host.
 type Responder struct {
+	onhost.Answerers[*server]
 	lookup Lookup
 	now    func() time.Time
 	key    []byte // of the tokens; a new one with every start of the daemon
-
-	mu      sync.Mutex
-	servers map[resource.ID]*server
 }
 
 var _ onhost.Responder = (*Responder)(nil)
 
 // New makes it.
 func New(lookup Lookup) *Responder {
-	return &Responder{lookup: lookup, now: time.Now, key: newKey(), servers: map[resource.ID]*server{}}
+	return &Responder{lookup: lookup, now: time.Now, key: newKey()}
 }
 
 type server struct {
 	owner *Responder
 	scene atomic.Pointer[onhost.Scene]
-	place onhost.Place
 	http  *http.Server
 	wg    sync.WaitGroup
 }
 
 // Ensure implements onhost.Responder.
 func (r *Responder) Ensure(ctx context.Context, place onhost.Place, scene onhost.Scene) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	id := scene.Zone.ID
-	if s := r.servers[id]; s != nil {
-		if s.place == place {
-			s.scene.Store(&scene)
-			return nil
+	return r.Answer(place, scene, func() (*server, error) {
+		l, err := place.Listen(ctx, "0.0.0.0:80")
+		if err != nil {
+			return nil, err
 		}
-		s.stop()
-		delete(r.servers, id)
-	}
-	l, err := place.Listen(ctx, "0.0.0.0:80")
-	if err != nil {
-		return err
-	}
-	s := &server{owner: r, place: place}
-	s.scene.Store(&scene)
-	s.start(l)
-	r.servers[id] = s
-	return nil
+		s := &server{owner: r}
+		s.Take(scene)
+		s.start(l)
+		return s, nil
+	})
 }
+
+// Take implements onhost.Answerer.
+func (s *server) Take(scene onhost.Scene) { s.scene.Store(&scene) }
 
 func (s *server) start(l net.Listener) {
 	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
@@ -97,27 +87,8 @@ func (s *server) start(l net.Listener) {
 	})
 }
 
-func (s *server) stop() {
+// Stop implements onhost.Answerer.
+func (s *server) Stop() {
 	_ = s.http.Close()
 	s.wg.Wait()
-}
-
-// Remove implements onhost.Responder.
-func (r *Responder) Remove(zoneID resource.ID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if s := r.servers[zoneID]; s != nil {
-		s.stop()
-		delete(r.servers, zoneID)
-	}
-}
-
-// Close stops answering everywhere.
-func (r *Responder) Close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for id, s := range r.servers {
-		s.stop()
-		delete(r.servers, id)
-	}
 }

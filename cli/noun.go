@@ -153,6 +153,9 @@ func called(cmd *cobra.Command) string {
 	return rest
 }
 
+// Arguments is exactly, for the commands that start and end the daemon.
+func Arguments(names ...string) cobra.PositionalArgs { return exactly(names...) }
+
 // exactly wants n arguments, and says which.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {

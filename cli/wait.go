@@ -108,7 +108,10 @@ func doing(r *record, far string) string {
 	}
 	if journal := r.list("status.journal"); len(journal) > 0 {
 		last := journal[len(journal)-1]
-		text += ", step " + member(last, "step") + " " + member(last, "state")
+		text += ", step " + member(last, "step")
+		if state := member(last, "state"); state != "started" {
+			text += " " + state
+		}
 	}
 	text += far
 	if p := r.problems(); len(p) > 0 {

@@ -31,7 +31,7 @@ func downCommand() *cobra.Command {
 		Long: "End the daemon. Machines and their network go on without it, and the next virga up takes them over.\n" +
 			"With --all the machines are stopped too, and everything is removed that Virga has made outside its state folder: " +
 			"processes, taps, bridges, namespaces, nft tables, control groups. Disks and records stay.",
-		Example: "  virga down\n  virga down --all", Args: cobra.NoArgs, GroupID: cli.RunGroup,
+		Example: "  virga down\n  virga down --all", Args: cli.Arguments(), GroupID: cli.RunGroup,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.resolve(cmd); err != nil {
 				return err

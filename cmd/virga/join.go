@@ -17,7 +17,7 @@ func joinCommand() *cobra.Command {
 	var h hostFlags
 	cmd := &cobra.Command{
 		Use: "join TOKEN", Short: "Make this machine a host of a cloud that is there; the token comes from virga host token",
-		Example: "  virga join virga-join.eyJhZGRyZXNz...", Args: cobra.ExactArgs(1), GroupID: cli.RunGroup,
+		Example: "  virga join virga-join.eyJhZGRyZXNz...", Args: cli.Arguments("TOKEN"), GroupID: cli.RunGroup,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := h.resolve(cmd); err != nil {
 				return err

@@ -123,7 +123,7 @@ func upCommand() *cobra.Command {
 	var h hostFlags
 	cmd := &cobra.Command{
 		Use: "up", Short: "Start Virga on this machine, in the background; the first time, this makes a new cloud",
-		Example: "  virga up\n  virga up --name h1 --address 192.0.2.10", Args: cobra.NoArgs, GroupID: cli.RunGroup,
+		Example: "  virga up\n  virga up --name h1 --address 192.0.2.10", Args: cli.Arguments(), GroupID: cli.RunGroup,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := h.resolve(cmd); err != nil {
 				return err
@@ -144,11 +144,13 @@ func up(ctx context.Context, cmd *cobra.Command, h *hostFlags) error {
 		return err
 	}
 	if pid := c.daemonPID(); pid != 0 {
-		fmt.Fprintf(cmd.OutOrStdout(), "Virga runs already on host %s (process %d)", c.Name, pid)
-		if before := c.text(); h.fill(c, cmd) != nil || c.text() != before {
-			fmt.Fprint(cmd.OutOrStdout(), "; what you have said now changes nothing: first virga down")
+		if !found {
+			return fault.New(fault.Precondition, "start Virga: a daemon of another state folder than %s runs in %s already (process %d); name another folder by --run, or end that one by virga down", c.state, c.run, pid)
 		}
-		fmt.Fprintln(cmd.OutOrStdout(), ".")
+		if before := c.text(); h.fill(c, cmd) != nil || c.text() != before {
+			return fault.New(fault.Precondition, "Virga runs already on host %s (process %d), and what you have said now changes nothing: first virga down", c.Name, pid)
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "Virga runs already on host %s (process %d).\n", c.Name, pid)
 		return nil
 	}
 	if !found {
@@ -174,7 +176,11 @@ func up(ctx context.Context, cmd *cobra.Command, h *hostFlags) error {
 	if err := c.startDaemon(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "Virga is up on host %s after %.1f s. API: https://%s (CA %s, token %s)\n", c.Name,
-		time.Since(begun).Seconds(), c.Servers[0], c.in("ca/ca.crt"), c.in("admin.token"))
+	secret := ""
+	if c.Server == "yes" {
+		secret = ", token " + c.in("admin.token")
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "Virga is up on host %s after %.1f s. API: https://%s (CA %s%s)\n", c.Name,
+		time.Since(begun).Seconds(), c.Servers[0], c.in("ca/ca.crt"), secret)
 	return nil
 }

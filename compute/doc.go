@@ -16,6 +16,7 @@
 // that crashes is started again within the same boot by Spec.RestartPolicy, with growing pauses.
 //
 // Invariants: at most one running Instance of a VM; inside a migration two, of which one is
-// paused. An Instance's epoch only rises within its VM. No effect on a host without a record that
-// names it; nothing on a host is destroyed before the agent's first full inventory.
+// paused. An Instance's epoch is above all that were given before it, to whichever VM: its disks
+// may come from another one. No effect on a host without a record that names it; nothing on a host
+// is destroyed before the agent's first full inventory.
 package compute

@@ -116,7 +116,7 @@ func (c *Controller) place(ctx context.Context, snap *store.Snapshot, vm *VM) (r
 	if phase, why := c.notReady(snap, vm); why != nil {
 		return reconcile.Result{After: time.Minute}, c.report(ctx, snap, vm, phase, why)
 	}
-	epoch := vm.Status.Epoch + 1
+	epoch := c.nextEpoch(vm)
 	request := PlaceRequest{VM: vm, Epoch: epoch, Why: fmt.Sprintf("start of boot %d", vm.Spec.Boot)}
 	err := c.placer.Place(ctx, request, func(b *store.Batch, hostID resource.ID) error {
 		i, err := c.newInstance(b, snap, vm, hostID, epoch, fmt.Sprintf("%s-%d", vm.ID, epoch),
@@ -138,6 +138,12 @@ func (c *Controller) place(ctx context.Context, snap *store.Snapshot, vm *VM) (r
 	}
 	return reconcile.Result{}, fault.Wrap(err, "place machine %s", vm.Name)
 }
+
+// nextEpoch is higher than any that this machine has had, and any that another has had before it: a
+// disk remembers the highest that opened it, and may have been another machine's. An epoch is
+// written by a commit, so it is always below the revision of that commit, and a revision that was
+// seen is above all epochs that were seen.
+func (c *Controller) nextEpoch(vm *VM) int64 { return max(vm.Status.Epoch+1, c.db.Revision()) }
 
 func startingRun(vm *VM) Run {
 	if vm.Spec.Power == Paused {

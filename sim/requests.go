@@ -73,6 +73,16 @@ func (c *Cluster) seedCloud() {
 	}))
 }
 
+// createVolume makes a volume that belongs to nobody.
+func (c *Cluster) createVolume(name string) error {
+	return c.request(func(_ *store.Snapshot, b *store.Batch) error {
+		v := &storage.Volume{Spec: storage.VolumeSpec{SizeMiB: 1024}}
+		v.ID, v.Name, v.Project = resource.NewID(), name, project
+		c.server.front.Volumes.Create(b, v, storage.Holder)
+		return nil
+	})
+}
+
 // addDatastore makes a storage resource and a datastore of one name, on a folder that the hosts share.
 func (c *Cluster) addDatastore(name string, capacityMiB int64, hosts ...*Host) {
 	r := &storage.Resource{Spec: storage.ResourceSpec{Type: storage.Folder, Path: "/srv/" + name}}

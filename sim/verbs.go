@@ -23,7 +23,7 @@ var verbs map[string]verb
 
 func init() { // a map that refers to itself by way of "after"
 	verbs = map[string]verb{
-		"hosts": makeHosts, "host": hostVerb, "datastore": makeDatastore, "image": makeImage,
+		"hosts": makeHosts, "host": hostVerb, "datastore": makeDatastore, "volume": makeVolume, "image": makeImage,
 		"vm": vmVerb, "guest": guestVerb, "agent": agentVerb, "server": serverVerb, "orphan": makeOrphan,
 		"partition": partition, "heal": heal, "advance": advance, "clock": clock, "fault": planFault,
 		"migrate": migrate, "cancel": cancel, "maintenance": mode(host.Maintenance), "active": mode(host.Active),
@@ -61,6 +61,9 @@ func makeImage(t *teller, a args) error {
 	return nil
 }
 
+// makeVolume: volume data, which is of no machine.
+func makeVolume(t *teller, a args) error { return t.c.createVolume(a.word(0)) }
+
 func vmVerb(t *teller, a args) error {
 	name, front := a.word(1), t.c.server.front
 	simple := func(do func(*store.Batch, *compute.VM) error) error {
@@ -94,6 +97,9 @@ func (t *teller) createVM(name string, a args) error {
 	disk := compute.DiskInput{Datastore: a.value("datastore", ""), SizeMiB: a.number("disk", "0")}
 	if disk.SizeMiB == 0 && in.Image == "" {
 		disk.SizeMiB = 1024
+	}
+	if volume := a.value("volume", ""); volume != "" {
+		disk = compute.DiskInput{Volume: volume}
 	}
 	in.Disks = []compute.DiskInput{disk}
 	return t.c.createVM(name, in)

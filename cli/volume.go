@@ -1,10 +1,6 @@
 package cli
 
-import (
-	"fmt"
-
-	"github.com/spf13/cobra"
-)
+import "github.com/spf13/cobra"
 
 func volumes() *noun {
 	return &noun{kind: "volume", plural: "volumes", aliases: []string{"disk", "disks"}, group: groupStorage, sample: "data", short: "Virtual disks",
@@ -65,24 +61,11 @@ func (s *session) volumeResize(n *noun) *cobra.Command {
 		Long:    "A volume only grows. One that a machine has open grows when that machine has stopped.",
 		Example: "  virga volume resize data --size 20GiB"}
 	c.Flags().Var(&wanted, "size", "how large, for example 20GiB")
-	p := addPatience(c, "it has that size, or cannot get it")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if wanted.mib == 0 {
 			return refuse("%s: say --size, for example --size 20GiB", called(cmd))
 		}
-		r := &record{}
-		change := map[string]any{"spec": map[string]any{"sizeMiB": wanted.mib}}
-		err := s.do(cmd.Context(), call{method: "PATCH", path: s.path(n, s.project, args[0]), in: change, out: r})
-		word := "is to have"
-		if err == nil && p.wait {
-			r, err = s.ready(cmd, n, r, p.limit)
-			word = "has"
-		}
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "volume %s %s %s\n", r.Name, word, size(wanted.mib))
-		return nil
+		return s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{"sizeMiB": wanted.mib}}, "is to have "+size(wanted.mib))
 	}
 	return c
 }

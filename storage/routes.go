@@ -23,7 +23,9 @@ func Register(a *httpapi.API, w APIRights) {
 	httpapi.Register(a, Resources, httpapi.Routes[ResourceSpec, ResourceStatus]{
 		Specs: w.Resources, Holders: holders, Input: httpapi.Creating(w.createResource),
 		Default: DefaultResource, Check: CheckResource, Changing: changeResource, Deleting: deleteResource,
-		Ready: func(r *Resource) (bool, error) { return current(r) && len(r.Status.DeviceIDs) > 0 && len(r.Status.Problems) == 0, nil },
+		Ready: func(r *Resource) (bool, error) {
+			return current(r) && len(r.Status.DeviceIDs) > 0 && len(r.Status.Problems) == 0, nil
+		},
 	})
 	httpapi.Register(a, Devices, httpapi.Routes[DeviceSpec, DeviceStatus]{})
 	httpapi.Register(a, Datastores, httpapi.Routes[DatastoreSpec, DatastoreStatus]{

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"testing"
+	"time"
 )
 
 // pair is the two ends of a TCP connection, and what has crossed it.
@@ -101,5 +102,50 @@ func TestAPackedStreamThatBreaksIsAnError(t *testing.T) {
 	near.Close()
 	if got, err := io.ReadAll(Packed(far)); err == nil {
 		t.Errorf("half a block is taken for the end, after %d bytes", len(got))
+	}
+}
+
+func TestBlocksArePackedAsFarAsThatIsFaster(t *testing.T) {
+	const block, packing, ratio = 256 << 10, 600e6, 0.44 // bytes, bytes a second, what is left
+	for name, c := range map[string]struct {
+		cable       float64 // bytes a second
+		least, most int     // of 1000 blocks that go packed
+	}{
+		"1 Gbit/s":   {117e6, 980, 990},
+		"2.5 Gbit/s": {290e6, 980, 990},
+		"25 Gbit/s":  {2900e6, 15, 90},
+	} {
+		r, packed := race{}, 0
+		for range 1000 {
+			way := r.next()
+			seconds := block / c.cable
+			if way == compressed {
+				packed++
+				seconds = block/packing + ratio*block/c.cable
+			}
+			r.took(way, block, time.Duration(seconds*float64(time.Second)))
+		}
+		if packed < c.least || packed > c.most {
+			t.Errorf("%s: %d of 1000 blocks went packed", name, packed)
+		}
+	}
+}
+
+func TestACableThatGetsSlowerIsNoticed(t *testing.T) {
+	r := race{}
+	speed := [ways]float64{compressed: 500e6, asItIs: 2000e6}
+	run := func() (last int) {
+		for range 10 * tryOther {
+			last = r.next()
+			r.took(last, judged, time.Duration(judged/speed[last]*float64(time.Second)))
+		}
+		return r.faster()
+	}
+	if run() != asItIs {
+		t.Error("a fast cable gets packed blocks")
+	}
+	speed = [ways]float64{compressed: 200e6, asItIs: 100e6}
+	if run() != compressed {
+		t.Error("a cable that became slow gets unpacked blocks")
 	}
 }

@@ -288,9 +288,13 @@ func TestAProjectGoesOnlyWhenItIsEmpty(t *testing.T) {
 	}
 	y.want(200, y.as(y.admin, "GET", "/v1/projects/a/things/gift", ""))
 	y.want(428, y.as(y.admin, "DELETE", "/v1/projects/default", ""))
+	inside, outside := y.token(`{"user":"in","role":"member","project":"a"}`), y.token(`{"user":"out","role":"member","project":"default"}`)
 	y.want(202, y.as(y.admin, "DELETE", "/v1/projects/a", ""))
 	y.want(404, y.as(y.admin, "GET", "/v1/projects/a/things/gift", ""))
 	y.want(428, y.as(y.admin, "POST", "/v1/projects/a/things", `{"name":"late"}`))
+	y.want(428, y.as(y.admin, "POST", "/v1/tokens", `{"user":"late","role":"member","project":"a"}`))
+	y.want(401, y.as(inside, "GET", "/v1/whoami", ""))
+	y.want(200, y.as(outside, "GET", "/v1/whoami", ""))
 	loop := NewProjectLoop(y.db)
 	step := func() {
 		for _, p := range store.Every(y.db.Snapshot(), Projects) {

@@ -91,9 +91,10 @@ func empty(db *store.DB, s *store.Snapshot, p *Project, along func(*store.Snapsh
 	return fault.New(fault.Precondition, "project %s still has %s; delete them first", p.Name, strings.Join(there, ", "))
 }
 
-// deletingProject takes along what was made with the project, in the same commit. Whoever puts
+// deletingProject takes along what was made with the project, in the same commit, and the tokens
+// that are confined to it: they must not open a later project of the same name. Whoever puts
 // something into the project at this moment makes it fail, or fails.
-func deletingProject(own Contents) func(context.Context, *httpapi.Call, *Project) error {
+func deletingProject(w Writers, own Contents) func(context.Context, *httpapi.Call, *Project) error {
 	return func(_ context.Context, c *httpapi.Call, p *Project) error {
 		if p.Name == DefaultProject {
 			return fault.New(fault.Precondition, "project %s stays; the cloud needs it", DefaultProject)
@@ -102,6 +103,11 @@ func deletingProject(own Contents) func(context.Context, *httpapi.Call, *Project
 			return err
 		}
 		own.Remove(c.Batch, c.Snapshot, p.Name)
+		for _, t := range store.Every(c.Snapshot, Tokens) {
+			if t.Spec.Project == p.Name {
+				w.Tokens.Delete(c.Batch, t)
+			}
+		}
 		return nil
 	}
 }

@@ -18,7 +18,7 @@ func Register(a *httpapi.API, w Writers, own Contents) {
 		Visible:  func(c httpapi.Caller, p *Project) bool { return c.Project == "" || c.Project == p.Name },
 		Ready:    func(*Project) (bool, error) { return true, nil }, // nothing is done to it
 		Check:    checkProject,
-		Deleting: deletingProject(own),
+		Deleting: deletingProject(w, own),
 	})
 	httpapi.Register(a, Tokens, httpapi.Routes[TokenSpec, TokenStatus]{
 		Specs: w.Tokens, Verbs: []httpapi.Verb{httpapi.Delete},
@@ -116,8 +116,11 @@ func checkToken(c *httpapi.Call, r *TokenRequest) error {
 		return nil
 	}
 	p := ProjectOf(c.Snapshot, r.Project)
-	if p == nil {
+	switch {
+	case p == nil:
 		return fault.New(fault.NotFound, "no project %q", r.Project)
+	case p.Deleting != nil:
+		return fault.New(fault.Precondition, "project %s is being deleted", p.Name)
 	}
 	c.Batch.Check(p.Ref(), p.Revision)
 	return nil

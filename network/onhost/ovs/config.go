@@ -50,6 +50,7 @@ const (
 	integration = "br-int"
 	external    = "br-ex"
 	underlay    = "br-ul"
+	userspace   = "ovs-netdev" // of a switch in user space; it outlives a vswitchd that was killed
 	systemDB    = "/var/run/openvswitch/db.sock"
 )
 

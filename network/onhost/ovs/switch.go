@@ -171,7 +171,7 @@ func (s *Switch) Teardown(ctx context.Context) error {
 		keep(s.forwarder().Stop(ctx))
 		keep(s.database().Stop(ctx))
 		s.db.close()
-		for _, name := range []string{integration, external, underlay} {
+		for _, name := range []string{integration, external, underlay, userspace} {
 			keep(deleteLink(name))
 		}
 	}

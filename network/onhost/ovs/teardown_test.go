@@ -1,0 +1,42 @@
+package ovs_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+)
+
+func TestATeardownAfterAKillLeavesNoDevice(t *testing.T) {
+	u := newUplinked(t)
+	before := devices(u)
+	u.setup()
+	during := devices(u)
+	if !strings.Contains(during, "ovs-netdev") {
+		t.Fatalf("the switch works without its device: %s", during)
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(must(os.ReadFile(must(filepath.Glob(u.config.Run + "/ovs/ovs-vswitchd.pid"))[0])))))
+	check(t, syscall.Kill(pid, syscall.SIGKILL))
+	u.start() // the next daemon, which only ends everything
+	check(t, u.on.Teardown(t.Context()))
+	if after := devices(u); after != before {
+		t.Errorf("devices were %q and are %q", before, after)
+	}
+}
+
+// devices are the names of all devices of the host.
+func devices(u *uplinked) string {
+	var out []string
+	u.h.do(func() {
+		for _, l := range must(netlink.LinkList()) {
+			out = append(out, l.Attrs().Name)
+		}
+	})
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}

@@ -74,7 +74,7 @@ func freeAfter(c Candidate, n Need) int64 {
 func refuse(c Candidate, n Need) (why string, full bool) {
 	switch {
 	case n.OnHost != "" && c.ID != n.OnHost:
-		return "the machine is confined to another host", false
+		return "another host was asked for", false
 	case slices.Contains(n.NotOn, c.ID):
 		return "it is excluded: the machine is there already or must not be", false
 	case c.State == host.Lost:

@@ -23,22 +23,22 @@ func candidate(change func(*Candidate)) Candidate {
 func TestEveryRefusalSaysWhy(t *testing.T) {
 	need := Need{CPUs: 2, MemoryMiB: 1024}
 	for want, c := range map[string]Candidate{
-		"install QEMU":                       candidate(func(c *Candidate) { c.MachineType, c.Problem = "", "install QEMU 7.2 or newer" }),
-		"not told what its emulator can":     candidate(func(c *Candidate) { c.MachineType = "" }),
-		"not heard any more":                 candidate(func(c *Candidate) { c.State = host.Lost }),
-		"not been heard yet":                 candidate(func(c *Candidate) { c.State = host.Unknown }),
-		"in maintenance":                     candidate(func(c *Candidate) { c.Mode = host.Maintenance }),
-		"1 of 8 vCPUs are free":              candidate(func(c *Candidate) { c.ClaimedCPUs = 7 }),
-		"192 of 8192 MiB":                    candidate(func(c *Candidate) { c.ClaimedMemoryMiB = 8000 }),
-		"does not reach":                     candidate(func(c *Candidate) { c.Unreached = "it does not reach datastore x" }),
-		"knows machines up to pc-q35-7.2":    candidate(nil),
-		"the machine is confined to another": candidate(func(c *Candidate) { c.ID = "2" }),
+		"install QEMU":                    candidate(func(c *Candidate) { c.MachineType, c.Problem = "", "install QEMU 7.2 or newer" }),
+		"not told what its emulator can":  candidate(func(c *Candidate) { c.MachineType = "" }),
+		"not heard any more":              candidate(func(c *Candidate) { c.State = host.Lost }),
+		"not been heard yet":              candidate(func(c *Candidate) { c.State = host.Unknown }),
+		"in maintenance":                  candidate(func(c *Candidate) { c.Mode = host.Maintenance }),
+		"1 of 8 vCPUs are free":           candidate(func(c *Candidate) { c.ClaimedCPUs = 7 }),
+		"192 of 8192 MiB":                 candidate(func(c *Candidate) { c.ClaimedMemoryMiB = 8000 }),
+		"does not reach":                  candidate(func(c *Candidate) { c.Unreached = "it does not reach datastore x" }),
+		"knows machines up to pc-q35-7.2": candidate(nil),
+		"another host was asked for":      candidate(func(c *Candidate) { c.ID = "2" }),
 	} {
 		n := need
 		if strings.HasPrefix(want, "knows") {
 			n.MachineType = "pc-q35-10.0"
 		}
-		if strings.HasPrefix(want, "the machine is confined") {
+		if strings.HasPrefix(want, "another host") {
 			n.OnHost = "1"
 		}
 		_, refused, ok := Choose([]Candidate{c}, n)

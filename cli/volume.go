@@ -57,15 +57,23 @@ func (s *session) volumeCreate(n *noun) *cobra.Command {
 
 func (s *session) volumeResize(n *noun) *cobra.Command {
 	var wanted sizeFlag
-	c := &cobra.Command{Use: "resize NAME --size SIZE", Short: "Make a disk larger", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
-		Long:    "A volume only grows. One that a machine has open grows when that machine has stopped.",
-		Example: "  virga volume resize data --size 20GiB"}
+	c := &cobra.Command{Use: "resize NAME --size SIZE", Short: "Make a disk larger, also while its machine runs", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Long: "Make a disk larger. A machine that runs sees it at once; its partitions and file systems are the guest's to grow.\n" +
+			"A disk does not shrink.", Example: "  virga volume resize data --size 20GiB\n  virga volume resize web-disk0 --size 20GiB --wait"}
 	c.Flags().Var(&wanted, "size", "how large, for example 20GiB")
+	p := addPatience(c, "it is as large as wished")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if wanted.mib == 0 {
 			return refuse("%s: say --size, for example --size 20GiB", called(cmd))
 		}
-		return s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{"sizeMiB": wanted.mib}}, "is to have "+size(wanted.mib))
+		if err := s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{"sizeMiB": wanted.mib}}, "is to have "+size(wanted.mib)); err != nil || !p.wait {
+			return err
+		}
+		r, err := s.get(cmd.Context(), n, s.project, args[0])
+		if err == nil {
+			_, err = s.ready(cmd, n, r, p.limit)
+		}
+		return err
 	}
 	return c
 }

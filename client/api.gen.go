@@ -1459,7 +1459,7 @@ type AllocationSpec struct {
 	// DatastoreID DatastoreID and ResourceID are where it lies.
 	DatastoreID string `json:"datastoreID"`
 
-	// HostIDs HostIDs are further hosts that use it.
+	// HostIDs HostIDs are the hosts that use it. While there is one the emulator there grows it, not the caretaker.
 	HostIDs []string `json:"hostIDs,omitempty,omitzero"`
 
 	// ResourceID DatastoreID and ResourceID are where it lies.
@@ -2424,6 +2424,9 @@ type InstanceDisk struct {
 
 	// Model Model is what the guest sees.
 	Model string `json:"model"`
+
+	// SizeMiB SizeMiB is how large the guest shall see it; its agent grows it while the guest lives.
+	SizeMiB int64 `json:"sizeMiB,omitempty,omitzero"`
 
 	// VolumeID AttachmentID and VolumeID are the disk.
 	VolumeID string `json:"volumeID"`
@@ -4324,6 +4327,9 @@ type VolumeStatus struct {
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+
+	// SizeMiB SizeMiB is the size that it has; less than the wish while it is being grown.
+	SizeMiB int64 `json:"sizeMiB,omitempty,omitzero"`
 
 	// UsedMiB UsedMiB is the space that it takes on the datastore.
 	UsedMiB int64 `json:"usedMiB"`

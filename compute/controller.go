@@ -72,7 +72,7 @@ func (c *Controller) newInstance(b *store.Batch, snap *store.Snapshot, vm *VM, h
 		}}
 		a.ID, a.Name, a.Project = resource.NewID(), fmt.Sprintf("%s-disk%d", i.ID, n), vm.Project
 		c.w.Attachments.Create(b, a, AgentHolder)
-		i.Spec.Disks = append(i.Spec.Disks, InstanceDisk{AttachmentID: a.ID, VolumeID: d.VolumeID, Model: d.Model})
+		i.Spec.Disks = append(i.Spec.Disks, InstanceDisk{AttachmentID: a.ID, VolumeID: d.VolumeID, Model: d.Model, SizeMiB: diskSize(snap, d.VolumeID)})
 	}
 	for n, nic := range vm.Spec.NICs {
 		p, err := newPlug(snap, vm, nic, i.ID, hostID, epoch)
@@ -87,6 +87,17 @@ func (c *Controller) newInstance(b *store.Batch, snap *store.Snapshot, vm *VM, h
 	}
 	c.w.Instances.Create(b, i, AgentHolder)
 	return i, nil
+}
+
+// diskSize is how large a guest shall see a volume: what its datastore has admitted, or will.
+func diskSize(snap *store.Snapshot, volumeID resource.ID) int64 {
+	for _, a := range store.Referring(snap, storage.Allocations, volumeID) {
+		return a.Spec.SizeMiB
+	}
+	if v := store.Find(snap, storage.Volumes, volumeID); v != nil {
+		return v.Spec.SizeMiB
+	}
+	return 0
 }
 
 func cpuModel(a host.Accelerator) string {

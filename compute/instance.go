@@ -29,6 +29,8 @@ type InstanceDisk struct {
 	VolumeID     resource.ID `json:"volumeID"`
 	// Model is what the guest sees.
 	Model string `json:"model"`
+	// SizeMiB is how large the guest shall see it; its agent grows it while the guest lives.
+	SizeMiB int64 `json:"sizeMiB,omitempty"`
 }
 
 // InstanceNIC is a network card of an instance.

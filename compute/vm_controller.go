@@ -28,6 +28,7 @@ func (c *Controller) Loop() *reconcile.Loop {
 			storage.Volumes.Kind: func(x resource.Object) []resource.ID {
 				return []resource.ID{x.(*storage.Volume).Spec.VMID}
 			},
+			storage.Allocations.Kind: c.withDisk,
 		},
 	}
 }
@@ -36,6 +37,15 @@ func (c *Controller) Loop() *reconcile.Loop {
 func (c *Controller) onHost(id resource.ID) []resource.ID {
 	var out []resource.ID
 	for _, vm := range store.Referring(c.db.Snapshot(), VMs, id) {
+		out = append(out, vm.ID)
+	}
+	return out
+}
+
+// withDisk lists the machines whose disk has been given a place, or another size.
+func (c *Controller) withDisk(x resource.Object) []resource.ID {
+	var out []resource.ID
+	for _, vm := range store.Referring(c.db.Snapshot(), VMs, x.(*storage.Allocation).Spec.VolumeID) {
 		out = append(out, vm.ID)
 	}
 	return out
@@ -189,6 +199,9 @@ func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p
 	b := c.db.Begin()
 	c.w.Instances.Set(b, i, func(s *InstanceSpec) {
 		s.Run, s.StopTimeoutSeconds, s.Outgoing = p.run, vm.Spec.StopTimeoutSeconds, nil
+		for n := range s.Disks {
+			s.Disks[n].SizeMiB = max(s.Disks[n].SizeMiB, diskSize(snap, s.Disks[n].VolumeID))
+		}
 	})
 	c.endOthers(b, snap, vm)
 	problem := diskTrouble(snap, vm)

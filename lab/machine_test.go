@@ -69,6 +69,16 @@ func TestAMachineLives(t *testing.T) {
 	}
 	g.MustReach(Outside)
 
+	// Its disk grows while it runs, and it sees that; a disk does not shrink.
+	g.Must(boot, "test $(cat /sys/block/vda/size) -lt 1048576")
+	h.Must("volume", "resize", "web-disk0", "--size", "512MiB", "--wait", "--timeout", "30s")
+	if out := g.Must(boot, "cat /sys/block/vda/size"); out != "1048576" {
+		t.Errorf("the guest sees a disk of %s sectors; 512 MiB are 1048576", out)
+	}
+	if _, err := h.Virga("volume", "resize", "web-disk0", "--size", "256MiB"); err == nil || !strings.Contains(err.Error(), "cannot shrink") {
+		t.Errorf("a disk was shrunk: %v", err)
+	}
+
 	// Screens and logs.
 	h.Must("vm", "screenshot", "web", "-f", h.Run+"/web.png")
 	if out := h.Must("vm", "log", "web"); !strings.Contains(out, "VIRGA-READY") {

@@ -23,7 +23,7 @@ import (
 //	event web crashed                            error contains "words"
 //	volume web-disk0 ready                       orphans 1
 //	count running 1                              inventoried h1
-//	stale h1 0
+//	stale h1 0                                   size web-disk0 2048
 //	empty
 func (c *Cluster) holds(words []string) (bool, string) {
 	a := args{c, words}
@@ -53,6 +53,13 @@ func (c *Cluster) holds(words []string) (bool, string) {
 			return a.word(2) == "gone", "gone"
 		}
 		return v.Status.Phase == a.word(2), fmt.Sprintf("%s %v", v.Status.Phase, v.Status.Problems)
+	case "size": // size web-disk0 2048: what the file has and the record says
+		v := store.Named(c.all.Snapshot(), storage.Volumes, project, a.word(1))
+		if v == nil {
+			return false, "no such volume"
+		}
+		file := c.disks.SizeMiB(v.ID)
+		return fmt.Sprint(file) == a.word(2) && v.Status.SizeMiB == file && len(v.Status.Problems) == 0, fmt.Sprintf("%d, %+v", file, v.Status)
 	case "problem":
 		said := c.problems(a.word(1), a.word(2))
 		return strings.Contains(said, a.word(4)), "problems: " + said

@@ -49,6 +49,7 @@ type guestDriver struct{ h *Host }
 var (
 	_ computeon.Hypervisor = (*guestDriver)(nil)
 	_ computeon.Migrator   = (*guestDriver)(nil)
+	_ computeon.Grower     = (*guestDriver)(nil)
 )
 
 // Ensure implements computeon.Hypervisor.
@@ -120,6 +121,14 @@ func (d *guestDriver) Cancel(ctx context.Context, id resource.ID) error {
 	return d.h.does("Cancel", func() error { return d.h.guests.Cancel(ctx, id) })
 }
 
+// Grow implements computeon.Grower.
+func (d *guestDriver) Grow(ctx context.Context, id resource.ID, disk int, sizeMiB int64) error {
+	if d.h.guests.DiskMiB(id, disk) >= sizeMiB {
+		return nil // a look is no effect
+	}
+	return d.h.does("Grow", func() error { return d.h.guests.Grow(ctx, id, disk, sizeMiB) })
+}
+
 // AcceptStream implements computeon.Migrator.
 func (d *guestDriver) AcceptStream(context.Context, resource.ID, net.Conn) error {
 	return fault.New(fault.Internal, "the simulator sends memory without streams")
@@ -158,7 +167,11 @@ func (d *diskDriver) RemoveImage(ctx context.Context, at storageon.Place, digest
 // EnsureVolume implements storageon.Driver.
 func (d *diskDriver) EnsureVolume(ctx context.Context, at storageon.Place, v storageon.Volume) (u storageon.Usage, err error) {
 	err = d.h.does("EnsureVolume", func() (err error) {
+		before := d.h.c.disks.SizeMiB(v.ID)
 		u, err = d.h.disks.EnsureVolume(ctx, at, v)
+		if after := d.h.c.disks.SizeMiB(v.ID); before != 0 && after != before {
+			d.h.c.judgeGrown(v.ID)
+		}
 		return err
 	})
 	return u, err

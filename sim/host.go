@@ -49,6 +49,11 @@ func (c *Cluster) AddHost(name string, threads, memoryMiB int64) *Host {
 	h := &Host{ID: resource.NewID(), Name: name, c: c, threads: threads, mib: memoryMiB, disks: c.disks.Host(), wires: newWires(c), faults: faults{}}
 	h.guests = hypervisor.New(c.Now)
 	h.guests.Reach = h.reach
+	h.guests.SizeOf = func(d computeon.Disk) int64 { return c.disks.SizeMiB(resource.ID(d.Serial)) }
+	h.guests.Resize = func(d computeon.Disk, mib int64) error {
+		c.disks.Grow(resource.ID(d.Serial), mib)
+		return nil
+	}
 	h.agent = &agent{party: party{c: c, name: "agent " + name}, h: h}
 	h.agent.unreachable = func() string {
 		switch {

@@ -74,6 +74,17 @@ func opened(s computeon.State) bool {
 	return s.Alive() && s != computeon.Incoming && s != computeon.Received && s != computeon.Sent
 }
 
+// judgeGrown: a file that a guest has open is grown by its emulator alone.
+func (c *Cluster) judgeGrown(volumeID resource.ID) {
+	for _, g := range c.guests() {
+		for _, d := range g.machine.Disks {
+			if d.Serial == string(volumeID) && g.State.Alive() {
+				c.fail("volume %s was grown behind the back of its guest on %s (%s)", volumeID, g.h.Name, g.State)
+			}
+		}
+	}
+}
+
 func (c *Cluster) judgeGuests(snap *store.Snapshot) {
 	of, writer := map[resource.ID][]seenGuest{}, map[string]seenGuest{}
 	for _, g := range c.guests() {

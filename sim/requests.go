@@ -192,6 +192,23 @@ func (c *Cluster) declareDead(name string, switchedOff bool) error {
 	})
 }
 
+// resize wishes a volume larger.
+func (c *Cluster) resize(name string, mib int64) error {
+	return c.request(func(s *store.Snapshot, b *store.Batch) error {
+		v := store.Named(s, storage.Volumes, project, name)
+		if v == nil {
+			return fault.New(fault.NotFound, "no volume %q", name)
+		}
+		wish := v.Spec
+		wish.SizeMiB = mib
+		if err := storage.Growable(s, v, &wish); err != nil {
+			return err
+		}
+		c.server.front.Volumes.Set(b, v, func(spec *storage.VolumeSpec) { *spec = wish })
+		return nil
+	})
+}
+
 // deleteVMs deletes every machine.
 func (c *Cluster) deleteVMs() {
 	for _, vm := range store.Every(c.all.Snapshot(), compute.VMs) {

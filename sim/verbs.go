@@ -24,7 +24,7 @@ var verbs map[string]verb
 func init() { // a map that refers to itself by way of "after"
 	verbs = map[string]verb{
 		"hosts": makeHosts, "host": hostVerb, "datastore": makeDatastore, "volume": makeVolume, "image": makeImage,
-		"vm": vmVerb, "guest": guestVerb, "agent": agentVerb, "server": serverVerb, "orphan": makeOrphan,
+		"vm": vmVerb, "guest": guestVerb, "agent": agentVerb, "server": serverVerb, "orphan": makeOrphan, "resize": resize,
 		"partition": partition, "heal": heal, "advance": advance, "clock": clock, "fault": planFault,
 		"migrate": migrate, "cancel": cancel, "maintenance": mode(host.Maintenance), "active": mode(host.Active),
 		"run": runUntil, "expect": expect, "settle": settle, "after": after,
@@ -163,6 +163,10 @@ func agentVerb(t *teller, a args) error {
 		return fmt.Errorf("an agent cannot %q", a.word(1))
 	}
 	return nil
+}
+
+func resize(t *teller, a args) error { // resize web-disk0 2GiB
+	return t.c.resize(a.word(0), args{t.c, []string{"to=" + a.word(1)}}.number("to", "0"))
 }
 
 func serverVerb(t *teller, a args) error {

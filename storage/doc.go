@@ -7,7 +7,7 @@
 //	Resource    API                    storage loop           -
 //	Device      the finding agent      the finding agent      -
 //	Datastore   API                    storage loop           unreachable, ready
-//	Volume      API                    storage loop           unbound, creating, ready, failed, deleting
+//	Volume      API                    storage loop           unbound, creating, ready, failed, lost, deleting
 //	Allocation  storage loop           caretaker's agent      pending, ready, failed
 //	ImageCopy   storage loop           caretaker's agent      pending, fetching, ready, failed
 //	Attachment  compute                the host's agent       waiting, ready, closed
@@ -18,6 +18,10 @@
 //
 // A volume without a wish for a datastore stays unbound until its first Attachment says from
 // which host it must be reached.
+//
+// Growth: the wish is the volume's, what its datastore admits is the allocation's. While a host uses
+// the file only the emulator there may touch it: compute tells its instance the size, and the
+// caretaker waits until it sees it. A file that nobody uses is grown by the caretaker.
 //
 // Epochs: an Attachment carries the epoch of its owner; the agent keeps the highest epoch it has
 // seen beside the volume and refuses lower ones. QEMU's image locks stay on as the last wall.

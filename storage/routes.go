@@ -155,12 +155,25 @@ func (w APIRights) createVolume(_ context.Context, c *httpapi.Call, in *httpapi.
 	return v, nil
 }
 
-func changeVolume(_ context.Context, _ *httpapi.Call, old *Volume, spec *VolumeSpec) error {
+func changeVolume(_ context.Context, c *httpapi.Call, old *Volume, spec *VolumeSpec) error {
+	return Growable(c.Snapshot, old, spec)
+}
+
+// Growable refuses what cannot be changed of a volume, and growth for which its datastore has no room.
+func Growable(snap *store.Snapshot, old *Volume, spec *VolumeSpec) error {
 	details := CheckVolumeChange(&old.Spec, spec)
 	if spec.VMID != old.Spec.VMID {
 		details = append(details, fault.Detail{Field: "spec.vmID", Message: "cannot be changed"})
 	}
-	return fault.Fields("change volume "+old.Name, details)
+	if err := fault.Fields("change volume "+old.Name, details); err != nil {
+		return err
+	}
+	// The volume loop asks again: others may grow at the same moment.
+	if d := store.Find(snap, Datastores, old.Status.DatastoreID); d != nil && spec.SizeMiB > old.Spec.SizeMiB {
+		promised := promise(store.Referring(snap, Allocations, d.ID))[d.ID]
+		return fault.Wrap(Policy{}.orDefault().Admit(d, promised, spec.SizeMiB-old.Spec.SizeMiB), "grow volume %s", old.Name)
+	}
+	return nil
 }
 
 // deleteVolume refuses while a machine has the volume among its disks.

@@ -44,6 +44,8 @@ type VolumeStatus struct {
 	DatastoreID resource.ID `json:"datastoreID,omitempty"`
 	// AllocationID is its space there.
 	AllocationID resource.ID `json:"allocationID,omitempty"`
+	// SizeMiB is the size that it has; less than the wish while it is being grown.
+	SizeMiB int64 `json:"sizeMiB,omitempty"`
 	// UsedMiB is the space that it takes on the datastore.
 	UsedMiB int64 `json:"usedMiB"`
 }
@@ -71,7 +73,7 @@ type AllocationSpec struct {
 	ResourceID  resource.ID `json:"resourceID"`
 	// CaretakerID is the host whose agent makes, grows and removes it.
 	CaretakerID resource.ID `json:"caretakerID"`
-	// HostIDs are further hosts that use it.
+	// HostIDs are the hosts that use it. While there is one the emulator there grows it, not the caretaker.
 	HostIDs []resource.ID `json:"hostIDs,omitempty"`
 	// SizeMiB is the size that the guest sees.
 	SizeMiB int64 `json:"sizeMiB"`

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -149,7 +150,7 @@ func (c *Controller) keepVolume(b *store.Batch, snap *store.Snapshot, v *Volume,
 		s.CaretakerID = caretake(snap, d, s.CaretakerID, using)
 	})
 	c.w.Volumes.Set(b, v, func(s *VolumeStatus) {
-		s.DatastoreID, s.AllocationID, s.UsedMiB = a.Spec.DatastoreID, a.ID, a.Status.UsedMiB
+		s.DatastoreID, s.AllocationID, s.SizeMiB, s.UsedMiB = a.Spec.DatastoreID, a.ID, a.Status.SizeMiB, a.Status.UsedMiB
 		s.Phase = phaseOf(a)
 		kind, message := problemOf(snap, a, d, using)
 		switch {
@@ -158,9 +159,20 @@ func (c *Controller) keepVolume(b *store.Batch, snap *store.Snapshot, v *Volume,
 			kind, message = string(fault.Precondition), "it "+LostWith(snap, v)+"; delete it, or the machine that it belongs to"
 		case refused != nil:
 			kind, message = string(fault.KindOf(refused)), "grow it: "+refused.Error()
+		case message == "" && a.Status.Phase == Ready && a.Status.SizeMiB < size:
+			kind, message = string(fault.Unavailable), growing(a, size, len(using) > 0)
 		}
 		s.Observed = c.observed(s.Observed, v.Generation, kind, message)
 	})
+}
+
+// growing says who makes a volume as large as is wished.
+func growing(a *Allocation, size int64, inUse bool) string {
+	who := "it grows at once"
+	if inUse {
+		who = "the machine that has it open grows it as soon as it runs and its host is heard"
+	}
+	return fmt.Sprintf("it has %d MiB, wished are %d: %s", a.Status.SizeMiB, size, who)
 }
 
 func hasCopy(snap *store.Snapshot, a *Allocation) bool {

@@ -18,6 +18,8 @@
 //	           sent, received     end at once: a guest that is not the machine must never run
 //	killed     anything           end at once
 //
+// Disks grow under a guest that lives (Grower), never while it moves.
+//
 // A guest that ends by itself leaves its emulator behind, stopped: whoever looks first, also an
 // agent that has just started, writes down how it ended, and only then lets the emulator go.
 //

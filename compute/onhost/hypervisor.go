@@ -106,6 +106,14 @@ type Migrator interface {
 	AcceptStream(ctx context.Context, id resource.ID, conn net.Conn) error
 }
 
+// Grower is a hypervisor that can grow the disks of a guest that lives. Nobody else may: the emulator
+// has their files open.
+type Grower interface {
+	// Grow makes a disk at least so large; disks count from 0, in the order of the machine. The guest
+	// sees it at once. One that is large enough is left alone.
+	Grow(ctx context.Context, id resource.ID, disk int, sizeMiB int64) error
+}
+
 // Dial opens the way to the target's agent, which hands it to AcceptStream.
 type Dial func(ctx context.Context, to compute.Outgoing) (net.Conn, error)
 

@@ -41,6 +41,7 @@ type Keeper struct {
 	mu     sync.Mutex
 	listed bool                      // a complete list was seen since the agent began
 	asked  map[resource.ID]time.Time // when the guest's agent was last asked
+	sized  map[resource.ID]int64     // the generation for which all disks of a guest were large enough
 }
 
 // NewKeeper makes a keeper; Loop is what is run.
@@ -48,7 +49,7 @@ func NewKeeper(db *store.DB, hostID resource.ID, statuses *store.StatusWriter[co
 	if o.Profile == nil {
 		o.Profile = func() host.Profile { return host.Profile{} }
 	}
-	return &Keeper{db: db, hostID: hostID, statuses: statuses, hv: hv, o: o, asked: map[resource.ID]time.Time{}}
+	return &Keeper{db: db, hostID: hostID, statuses: statuses, hv: hv, o: o, asked: map[resource.ID]time.Time{}, sized: map[resource.ID]int64{}}
 }
 
 // NewInstanceLoop is NewKeeper and its Loop in one.
@@ -116,6 +117,9 @@ func (k *Keeper) carryOut(ctx context.Context, i *compute.Instance, g Guest, d d
 	case launch:
 		return k.launch(ctx, i)
 	case rest:
+		if met := k.grow(ctx, i, g); met != nil {
+			g.Problem = met.Error()
+		}
 		return false, k.report(ctx, i, g, d)
 	case lost:
 		return false, k.reportLost(ctx, i)
@@ -233,4 +237,5 @@ func (k *Keeper) forget(id resource.ID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.asked, id)
+	delete(k.sized, id)
 }

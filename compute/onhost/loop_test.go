@@ -165,6 +165,61 @@ func TestAnInstanceWaitsForItsDisksAndPortsAndThenRuns(t *testing.T) {
 	w.quiet()
 }
 
+// TestADiskIsGrownUnderItsGuest: by the emulator, once for each wish, also by the next daemon, and
+// not while the guest moves. What fails is told once, and tried again.
+func TestADiskIsGrownUnderItsGuest(t *testing.T) {
+	w := newWorld(t)
+	id := w.instance(w.hostA, compute.RunRunning)
+	a := &storage.Attachment{Meta: resource.Meta{ID: resource.NewID(), Project: "p"}, Spec: storage.AttachmentSpec{InstanceID: id, VolumeID: "v", HostID: w.hostA}}
+	a.Status = storage.AttachmentStatus{Phase: storage.AttachmentReady, Path: "/ds/disk", Format: "qcow2"}
+	w.commit(func(b *store.Batch) { w.attachments.Create(b, a) })
+	size, failing := int64(100), error(nil)
+	w.hvA.SizeOf = func(onhost.Disk) int64 { return size }
+	w.hvA.Resize = func(_ onhost.Disk, mib int64) error {
+		if failing == nil {
+			size = mib
+		}
+		return failing
+	}
+	wish := func(mib int64) {
+		w.wish(id, func(s *compute.InstanceSpec) {
+			s.Disks = []compute.InstanceDisk{{AttachmentID: a.ID, VolumeID: "v", SizeMiB: mib}}
+		})
+	}
+	wish(100)
+	w.expect(id, compute.InstanceRunning)
+	wish(200)
+	if w.expect(id, compute.InstanceRunning); size != 200 {
+		t.Fatalf("it has %d MiB", size)
+	}
+	failing = fault.New(fault.Exhausted, "no space is left")
+	wish(300)
+	if i := w.expect(id, compute.InstanceRunning); len(i.Status.Problems) != 1 || !strings.Contains(i.Status.Problems[0].Message, "grow disk v to 300 MiB: no space is left") {
+		t.Fatalf("%+v", i.Status.Problems)
+	}
+	w.quiet()
+	failing = nil
+	if i := w.expect(id, compute.InstanceRunning); size != 300 || len(i.Status.Problems) != 0 {
+		t.Fatalf("it has %d MiB, %+v", size, i.Status.Problems)
+	}
+	w.quiet()
+
+	// While it moves it keeps its size; when that is called off it grows.
+	w.wish(id, func(s *compute.InstanceSpec) {
+		s.Disks[0].SizeMiB = 400
+		s.Outgoing = &compute.Outgoing{OperationID: "op", InstanceID: "other", HostID: w.hostB}
+	})
+	w.must(w.step(id))
+	if size != 300 {
+		t.Fatalf("it grew to %d while it moved", size)
+	}
+	w.wish(id, func(s *compute.InstanceSpec) { s.Outgoing = nil })
+	w.lookUntil(id, compute.InstanceRunning)
+	if w.must(w.step(id)); size != 400 {
+		t.Fatalf("it has %d MiB", size)
+	}
+}
+
 func TestAnInstanceIsPausedAndGoesOn(t *testing.T) {
 	w := newWorld(t)
 	id := w.instance(w.hostA, compute.RunPaused)

@@ -22,7 +22,8 @@ type Driver interface {
 	EnsureImage(ctx context.Context, at Place, digest string, content func(context.Context) (io.ReadCloser, error)) (int64, error)
 	// RemoveImage removes content that no volume is backed by.
 	RemoveImage(ctx context.Context, at Place, digest string) error
-	// EnsureVolume makes a volume, or grows it. fault.Unavailable: its base is not there yet.
+	// EnsureVolume makes a volume, or grows it, unless it is in use. fault.Unavailable: its base is not
+	// there yet, or somebody has just opened it.
 	EnsureVolume(ctx context.Context, at Place, v Volume) (Usage, error)
 	// Open gives the file of a volume to an owner. fault.Precondition: an owner with a higher epoch has had it.
 	Open(ctx context.Context, at Place, o Owner) (Opened, error)
@@ -58,6 +59,8 @@ type Volume struct {
 	ID      resource.ID
 	SizeMiB int64
 	Base    *storage.Base
+	// InUse: an emulator may have it open, and grows it by itself; nobody else may touch it.
+	InUse bool
 }
 
 // Usage is what became of it. Sizes in MiB.

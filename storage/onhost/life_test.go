@@ -30,6 +30,7 @@ type cloud struct {
 	loops    []*reconcile.Loop
 	hosts    []resource.ID
 	drivers  map[resource.ID]*fake.Driver
+	world    *fake.World
 	image    []byte
 	fetches  int
 	fetchErr error
@@ -57,6 +58,7 @@ func newCloud(t *testing.T, hosts int) *cloud {
 	c.lives, c.liveStatus = store.Specs(l, host.Livenesses, "host"), store.Statuses(l, host.Livenesses, "host")
 	c.loops = storage.NewLoops(c.db, storage.Rights(l, "storage"), storage.Policy{})
 	rights, world := onhost.Rights(l, "agent"), fake.NewWorld()
+	c.world = world
 	if err := l.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -187,9 +189,23 @@ func TestAVolumeLivesFromItsFirstUseToItsEnd(t *testing.T) {
 	}
 	c.commit(func(b *store.Batch) { c.volumes.Set(b, v, func(s *storage.VolumeSpec) { s.SizeMiB = 200 }) })
 	c.settle()
-	if al = store.Find(c.db.Snapshot(), storage.Allocations, al.ID); al.Status.SizeMiB != 200 {
-		t.Fatalf("grown: %+v", al.Status)
+	if c.world.SizeMiB(id) != 100 {
+		t.Fatal("a file that an emulator has open was grown behind its back")
 	}
+	wantProblem(t, c.volume(id).Status.Observed, fault.Unavailable, "it has 100 MiB, wished are 200: the machine that has it open grows it")
+	c.world.Grow(id, 200) // by the emulator
+	c.settle()
+	if v = c.volume(id); v.Status.SizeMiB != 200 || len(v.Status.Problems) > 0 {
+		t.Fatalf("grown: %+v", v.Status)
+	}
+	c.commit(func(b *store.Batch) { c.volumes.Set(b, v, func(s *storage.VolumeSpec) { s.SizeMiB = 300 }) })
+	c.settle()
+	c.commit(func(b *store.Batch) { c.attachments.Delete(b, c.attachment(one)) })
+	c.settle()
+	if v = c.volume(id); v.Status.SizeMiB != 300 || c.world.SizeMiB(id) != 300 || len(v.Status.Problems) > 0 {
+		t.Fatalf("when nobody has it open any more: %+v", v.Status)
+	}
+	one = c.attach(id, c.hosts[1], 2)
 	c.commit(func(b *store.Batch) { c.volumes.Delete(b, c.volume(id)) })
 	c.settle()
 	if v = c.volume(id); v == nil || v.Status.Phase != storage.VolumeDeleting || store.Find(c.db.Snapshot(), storage.Allocations, al.ID).Deleting != nil {

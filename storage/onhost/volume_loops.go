@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/reconcile"
@@ -70,7 +71,11 @@ func (a *Agent) removeCopy(ctx context.Context, c *storage.ImageCopy, at Place, 
 	return a.db.Commit(ctx, b)
 }
 
-// allocation makes, grows or removes a volume's file. Only the caretaker does.
+// growing is how often is looked at a file that an emulator is to grow.
+const growing = time.Second
+
+// allocation makes, grows or removes a volume's file. Only the caretaker does. While a host uses the
+// file it is the emulator's there: it grows the file itself, and we only see that it has.
 func (a *Agent) allocation(ctx context.Context, id resource.ID) (reconcile.Result, error) {
 	snap := a.db.Snapshot()
 	al := store.Find(snap, storage.Allocations, id)
@@ -83,7 +88,9 @@ func (a *Agent) allocation(ctx context.Context, id resource.ID) (reconcile.Resul
 	}
 	var u Usage
 	if met == nil {
-		u, met = a.driver.EnsureVolume(ctx, at, Volume{ID: al.Spec.VolumeID, SizeMiB: al.Spec.SizeMiB, Base: al.Spec.Base})
+		u, met = a.driver.EnsureVolume(ctx, at, Volume{
+			ID: al.Spec.VolumeID, SizeMiB: al.Spec.SizeMiB, Base: al.Spec.Base, InUse: len(al.Spec.HostIDs) > 0,
+		})
 	}
 	b := a.db.Begin()
 	a.w.Allocations.Set(b, al, func(s *storage.AllocationStatus) {
@@ -95,7 +102,11 @@ func (a *Agent) allocation(ctx context.Context, id resource.ID) (reconcile.Resul
 			s.SizeMiB, s.UsedMiB = u.SizeMiB, coarseUse(u.UsedMiB)
 		}
 	})
-	return reconcile.Result{}, a.commit(ctx, b, met)
+	result := reconcile.Result{}
+	if met == nil && u.SizeMiB < al.Spec.SizeMiB {
+		result.After = growing
+	}
+	return result, a.commit(ctx, b, met)
 }
 
 // coarseUse rounds up, so that a guest that writes does not write a record with every look.

@@ -27,6 +27,10 @@ type Hypervisor struct {
 	Reach func(compute.Outgoing) *Hypervisor
 	// TransferSteps is how many looks a transfer takes.
 	TransferSteps int
+	// SizeOf tells the size of a disk's file, and Resize changes it; nil: the fake keeps sizes itself,
+	// which begin at 0.
+	SizeOf func(onhost.Disk) int64
+	Resize func(onhost.Disk, int64) error
 
 	mu       sync.Mutex
 	guests   map[resource.ID]*guest
@@ -41,11 +45,13 @@ type guest struct {
 	machine onhost.Machine
 	left    int // looks until all memory is sent
 	to      compute.Outgoing
+	sizes   map[int]int64 // of its disks, where nobody else keeps them
 }
 
 var (
 	_ onhost.Hypervisor = (*Hypervisor)(nil)
 	_ onhost.Migrator   = (*Hypervisor)(nil)
+	_ onhost.Grower     = (*Hypervisor)(nil)
 )
 
 // New makes a hypervisor without guests.

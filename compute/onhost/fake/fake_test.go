@@ -13,8 +13,11 @@ func TestTheFakeIsAHypervisor(t *testing.T) {
 	hypervisortest.Run(t, func(*testing.T) hypervisortest.House {
 		h := New(time.Now)
 		return hypervisortest.House{
-			HV:       h,
-			Machine:  func(*testing.T) onhost.Machine { return onhost.Machine{ID: resource.NewID(), Epoch: 1} },
+			HV: h,
+			Machine: func(*testing.T) onhost.Machine {
+				return onhost.Machine{ID: resource.NewID(), Epoch: 1, Disks: []onhost.Disk{{Path: "/disk"}}}
+			},
+			DiskMiB:  func(_ *testing.T, id resource.ID) int64 { return h.DiskMiB(id, 0) },
 			PowerOff: func(_ *testing.T, id resource.ID) { h.PowerOff(id) },
 			Crash:    func(_ *testing.T, id resource.ID) { h.Crash(id) },
 			Restart:  func(*testing.T) onhost.Hypervisor { return h },

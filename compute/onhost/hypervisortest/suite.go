@@ -18,6 +18,8 @@ type House struct {
 	Machine func(*testing.T) onhost.Machine
 	// PowerOff lets a running guest power itself off. Crash ends its emulator.
 	PowerOff, Crash func(*testing.T, resource.ID)
+	// DiskMiB is the size that the first disk of a guest has; nil: its machines have none.
+	DiskMiB func(*testing.T, resource.ID) int64
 	// Restart is the daemon's restart: another hypervisor on the same guests.
 	Restart func(*testing.T) onhost.Hypervisor
 }
@@ -37,6 +39,7 @@ func Run(t *testing.T, make func(*testing.T) House) {
 		"WhatIsAbsentIsRemovedWithSuccess":            absent,
 		"AnAskedGuestKeepsTheTimeOfTheFirstQuestion":  asked,
 		"AListIsCompleteAndForgetsOnlyWhatWasRemoved": listed,
+		"ADiskGrowsUnderItsGuestAndNeverShrinks":      grows,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, make(t)) })
 	}
@@ -206,5 +209,33 @@ func listed(t *testing.T, h House) {
 		for _, g := range all[:min(1, len(all))] {
 			must(t, h.HV.Remove(t.Context(), g.ID))
 		}
+	}
+}
+
+func grows(t *testing.T, h House) {
+	grower, can := h.HV.(onhost.Grower)
+	if !can {
+		t.Skip("this hypervisor cannot grow disks")
+	}
+	m := running(t, h)
+	if len(m.Disks) == 0 {
+		t.Fatal("the house's machines have no disk to grow")
+	}
+	before := h.DiskMiB(t, m.ID)
+	for _, wish := range []int64{before + 64, before + 64, before, before + 128} {
+		must(t, grower.Grow(t.Context(), m.ID, 0, wish))
+		want := max(wish, before+64)
+		if got := h.DiskMiB(t, m.ID); got != want {
+			t.Fatalf("a disk of %d MiB that should have %d has %d", before, wish, got)
+		}
+	}
+	must(t, h.HV.Pause(t.Context(), m.ID))
+	must(t, grower.Grow(t.Context(), m.ID, 0, before+192))
+	if err := grower.Grow(t.Context(), m.ID, 7, 1); !fault.Is(err, fault.NotFound) {
+		t.Fatalf("a disk that is not there: %v", err)
+	}
+	must(t, h.HV.Kill(t.Context(), m.ID))
+	if err := grower.Grow(t.Context(), m.ID, 0, before+256); !fault.Is(err, fault.Precondition) {
+		t.Fatalf("a guest that has ended: %v", err)
 	}
 }

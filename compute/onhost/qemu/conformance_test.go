@@ -14,8 +14,13 @@ func TestQEMUIsAHypervisor(t *testing.T) {
 	hypervisortest.Run(t, func(t *testing.T) hypervisortest.House {
 		d := house(t, Config{})
 		return hypervisortest.House{
-			HV:      d,
-			Machine: func(t *testing.T) onhost.Machine { return machine(t, "deaf=1") },
+			HV: d,
+			Machine: func(t *testing.T) onhost.Machine {
+				m := machine(t, "deaf=1")
+				m.Disks = []onhost.Disk{{Path: newDisk(t), Format: "qcow2", Serial: string(m.ID)}}
+				return m
+			},
+			DiskMiB: func(t *testing.T, id resource.ID) int64 { return diskMiB(t, d, id) },
 			PowerOff: func(t *testing.T, id resource.ID) {
 				c := console(t, d, id)
 				c.until("UP ")

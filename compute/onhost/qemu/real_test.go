@@ -345,6 +345,63 @@ func TestAnEmulatorThatHangsIsSilentAndCanStillBeKilled(t *testing.T) {
 	}
 }
 
+// diskMiB reads the size that a guest's first disk has, as its emulator tells it.
+func diskMiB(t *testing.T, d *Driver, id resource.ID) int64 {
+	t.Helper()
+	g, err := d.known(id)
+	must(t, err)
+	defer g.mu.Unlock()
+	var disks []struct {
+		Inserted struct {
+			Node  string `json:"node-name"`
+			Image struct {
+				Size int64 `json:"virtual-size"`
+			} `json:"image"`
+		} `json:"inserted"`
+	}
+	must(t, g.do(t.Context(), "query-block", nil, &disks))
+	for _, b := range disks {
+		if b.Inserted.Node == "disk0" {
+			return b.Inserted.Image.Size >> 20
+		}
+	}
+	t.Fatalf("it has no disk: %+v", disks)
+	return 0
+}
+
+// TestAGuestSeesItsDiskGrowAlsoWhereItHasMoved: it sees what was grown before it moved, and what is
+// grown after; the twin had opened the file when it was smaller.
+func TestAGuestSeesItsDiskGrowAlsoWhereItHasMoved(t *testing.T) {
+	source, target, m, twin := pair(t)
+	must(t, source.Ensure(t.Context(), m))
+	must(t, source.Resume(t.Context(), m.ID))
+	c := console(t, source, m.ID)
+	c.until("UP ")
+	c.say("echo size=$(cat /sys/block/vda/size)")
+	c.until("size=131072")
+	must(t, source.Grow(t.Context(), m.ID, 0, 96))
+	c.say("sleep 1; echo size=$(cat /sys/block/vda/size)")
+	c.until("size=196608")
+	must(t, target.Ensure(t.Context(), twin))
+	must(t, source.Grow(t.Context(), m.ID, 0, 128))
+	if err := target.Grow(t.Context(), twin.ID, 0, 256); !fault.Is(err, fault.Precondition) {
+		t.Errorf("a twin that waits for its memory writes to a disk that is not its own yet: %v", err)
+	}
+	sent(t, source, m.ID, compute.Outgoing{OperationID: resource.NewID(), InstanceID: twin.ID, Address: "pipe"})
+	await(t, target, twin.ID, 5*time.Second, onhost.Received)
+	twin.Epoch, twin.Incoming = 2, false
+	must(t, target.Ensure(t.Context(), twin))
+	must(t, target.Resume(t.Context(), twin.ID))
+	must(t, target.Grow(t.Context(), twin.ID, 0, 128)) // as the loop does: whether it has seen it or not
+	there := console(t, target, twin.ID)
+	there.say("sleep 1; echo there=$(cat /sys/block/vda/size)")
+	there.until("there=262144")
+	must(t, target.Grow(t.Context(), twin.ID, 0, 160))
+	there.say("sleep 1; echo more=$(cat /sys/block/vda/size); echo end | dd of=/dev/vda bs=1M seek=159 conv=fsync 2>/dev/null && echo wrote$((1+1))")
+	there.until("more=327680")
+	there.until("wrote2")
+}
+
 func newDisk(t *testing.T) string {
 	t.Helper()
 	dir := runDir(t)

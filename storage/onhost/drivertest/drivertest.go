@@ -34,6 +34,7 @@ func Run(t *testing.T, fresh func(*testing.T) Subject) {
 		"TwoHostsFindTheSameIdentity":           sameIdentity,
 		"NothingIsMadeInAPlaceThatIsAnotherOne": anotherPlace,
 		"AVolumeIsMadeGrownAndRemovedTwice":     volumeLife,
+		"AVolumeInUseIsMadeButNotGrown":         inUse,
 		"AVolumeWaitsForItsBase":                base,
 		"ContentThatIsNotWhatItIsCalled":        wrongContent,
 		"ContentThatBreaksOffLeavesNothing":     brokenContent,
@@ -103,6 +104,18 @@ func volumeLife(t *testing.T, s Subject, at onhost.Place) {
 	must(t, s.One.RemoveVolume(t.Context(), at, id))
 	must(t, s.Two.RemoveVolume(t.Context(), at, id))
 	isEmpty(t, s, at)
+}
+
+// inUse: the emulator that has it open grows it.
+func inUse(t *testing.T, s Subject, at onhost.Place) {
+	id := resource.NewID()
+	for _, size := range []int64{16, 32} {
+		u, err := s.One.EnsureVolume(t.Context(), at, onhost.Volume{ID: id, SizeMiB: size, InUse: true})
+		must(t, err)
+		if u.SizeMiB != 16 {
+			t.Errorf("with a wish of %d MiB it has %d", size, u.SizeMiB)
+		}
+	}
 }
 
 func base(t *testing.T, s Subject, at onhost.Place) {

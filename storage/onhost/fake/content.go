@@ -17,3 +17,26 @@ func (w *World) Volumes(name string) []resource.ID {
 	}
 	return slices.Sorted(maps.Keys(f.volumes))
 }
+
+// SizeMiB is the size of a volume, wherever it lies; 0 if there is none.
+func (w *World) SizeMiB(id resource.ID) int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, f := range w.folders {
+		if v := f.volumes[id]; v != nil {
+			return v.size
+		}
+	}
+	return 0
+}
+
+// Grow makes a volume larger, as an emulator does that has it open.
+func (w *World) Grow(id resource.ID, sizeMiB int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, f := range w.folders {
+		if v := f.volumes[id]; v != nil {
+			v.size = max(v.size, sizeMiB)
+		}
+	}
+}

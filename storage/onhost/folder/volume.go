@@ -34,10 +34,10 @@ func (d *Driver) EnsureVolume(ctx context.Context, at onhost.Place, v onhost.Vol
 	if err != nil {
 		return onhost.Usage{}, explain(err, "read volume %s", v.ID)
 	}
-	if size < v.SizeMiB*mib {
+	if size < v.SizeMiB*mib && !v.InUse {
 		if err := d.tool.Resize(ctx, qcow2.File{Path: file, Format: qcow2.QCOW2}, v.SizeMiB*mib); err != nil {
 			if tool, ok := errors.AsType[*qcow2.Error](err); ok && tool.InUse {
-				return onhost.Usage{}, fault.New(fault.Precondition, "grow volume %s: a machine has it open; stop the machine, and it grows", v.ID)
+				return onhost.Usage{}, fault.New(fault.Unavailable, "grow volume %s: a machine has just opened it, which grows it now", v.ID)
 			}
 			return onhost.Usage{}, explain(err, "grow volume %s", v.ID)
 		}

@@ -1,0 +1,37 @@
+package onhost
+
+import (
+	"context"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/engine/fault"
+)
+
+// grow makes the disks of a guest as large as is wished, once for each change of the wish. A guest
+// that moves is left alone meanwhile: its target opens the same files, and is asked after the switch.
+// If we die after the emulator has done it, the next one finds the disk large enough.
+func (k *Keeper) grow(ctx context.Context, i *compute.Instance, g Guest) error {
+	hv, can := k.hv.(Grower)
+	open := g.State == Running || g.State == Paused
+	if !can || !open || i.Spec.Outgoing != nil || g.Transfer.State == TransferActive || k.largeEnough(i) {
+		return nil
+	}
+	for n, d := range i.Spec.Disks {
+		if d.SizeMiB == 0 {
+			continue // of an older server, which has no such wish
+		}
+		if err := hv.Grow(ctx, i.ID, n, d.SizeMiB); err != nil {
+			return fault.Wrap(err, "grow disk %s to %d MiB", d.VolumeID, d.SizeMiB)
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.sized[i.ID] = i.Generation
+	return nil
+}
+
+func (k *Keeper) largeEnough(i *compute.Instance) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.sized[i.ID] == i.Generation
+}

@@ -98,6 +98,9 @@ func (c *Cluster) holds(words []string) (bool, string) {
 			}
 		}
 		return strconv.Itoa(n) == a.word(2), strconv.Itoa(n)
+	case "copies": // copies 1: of images, on all datastores
+		n := len(store.Every(c.all.Snapshot(), storage.ImageCopies))
+		return strconv.Itoa(n) == a.word(1), strconv.Itoa(n)
 	case "empty":
 		left := c.leftovers()
 		return left == "", left

@@ -87,6 +87,8 @@ func TestAMachineMovesUnderPing(t *testing.T) {
 	a.Must(boot, "echo moved > /data/file; sync")
 
 	from := h.on("a")
+	a.Must(boot, "(sleep 300 | nc -l -p 5000 > /tmp/lines &)")
+	b.Must(boot, "(for i in $(seq 200); do echo line $i; sleep 0.1; done | nc "+addressA+" 5000 >/dev/null 2>&1 &)")
 	b.Must(boot, "(ping -i 0.1 -c 1000 "+addressA+" > /tmp/ping 2>&1 &)")
 	begun := time.Now()
 	h.Must("vm", "migrate", "a", "--to", other(from), "--wait")
@@ -108,6 +110,8 @@ func TestAMachineMovesUnderPing(t *testing.T) {
 	if out := a.Must(boot, "cat /data/file"); out != "moved" {
 		t.Errorf("the disk lost its content: %q", out)
 	}
+	// The connection that was open has carried every line, in order.
+	a.Must(boot, "for i in $(seq 60); do grep -q 'line 200$' /tmp/lines && break; sleep 1; done; seq 200 | sed 's/^/line /' | cmp - /tmp/lines")
 	a.Must(boot, "ping -c 3 -W 2 "+addressB)
 	a.MustReach(Outside)
 	h.Must("vm", "delete", "a", "--wait")

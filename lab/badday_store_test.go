@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestAFullDiskUnderTheStoreStopsWhatIsNewAndNothingElse puts a host's state folder on a small disk
@@ -55,10 +56,21 @@ func TestAFullDiskUnderTheStoreStopsWhatIsNewAndNothingElse(t *testing.T) {
 	// Once more, and this time the daemon lives on until there is room.
 	filler = h.fillState()
 	h.refuses(9, []string{"make room there"}, "network", "create", "blue", "--cidr", "10.30.0.0/24")
+	// A guest that writes now waits for its disk, and says so.
+	if _, err := g.in.Write([]byte("dd if=/dev/urandom of=/data/big bs=1M count=24; sync; md5sum /data/big; echo 'WRIT''TEN'\n")); err != nil {
+		t.Fatal(err)
+	}
+	h.Eventually(time.Minute, "explain says that the guest waits for room", func() bool {
+		return strings.Contains(h.Must("explain", "vm", "web"), "its disk cannot be written")
+	})
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
 	h.Must("network", "create", "blue", "--cidr", "10.30.0.0/24", "--wait")
+	g.Wait(boot, `WRITTEN`)
+	if now := g.Must(boot, "cat /proc/sys/kernel/random/boot_id"); now != bootID {
+		t.Error("the guest was started again when its disk had room again")
+	}
 	h.Must("vm", "create", "more", "--image", "tiny", "--memory", "128MiB", "--wait")
 	h.expectEffects(2, 2, 2)
 }

@@ -119,6 +119,7 @@ func (s *Store) start(ctx context.Context) error {
 		select {
 		case <-ready:
 			s.client = v3client.New(s.server.Server)
+			s.room.begin(s.server.Server.Backend().Size())
 			return nil
 		case <-hurry.C:
 			s.standForElection(ctx)

@@ -124,12 +124,22 @@ func (r *room) fill(size int64) {
 		return
 	}
 	defer f.Close()
-	switch err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size+4*pages); {
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); { // the runtime's own signals interrupt it, and nothing is kept then
+		err = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size+4*pages)
+	}
+	switch {
 	case err == nil:
 		r.filled = size + 4*pages
-	case !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EINTR):
+	case !errors.Is(err, unix.ENOSPC):
 		r.unfilled = true
 	}
+}
+
+// begin is fill at the start, before anybody commits.
+func (r *room) begin(size int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fill(size)
 }
 
 // moved says that the data file is another now.

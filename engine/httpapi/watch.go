@@ -77,7 +77,7 @@ func (a *API) serveWatch(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	changes, err := a.DB.Watch(ctx, after)
+	changes, err := a.DB.Follow(ctx, after)
 	if err != nil {
 		writeProblem(w, r, fault.Wrap(err, "watch"))
 		return
@@ -156,7 +156,7 @@ func (s *stream) named() []resource.Kind {
 func (s *stream) begin(present []store.Entry, revision int64, listed bool) error {
 	for _, e := range present {
 		if text := s.see(store.Event{Key: e.Key, Value: e.Value}, e.Revision); text != nil {
-			if err := s.send("change", "", text); err != nil {
+			if err := s.write("change", "", text); err != nil {
 				return err
 			}
 		}
@@ -168,31 +168,42 @@ func (s *stream) begin(present []store.Entry, revision int64, listed bool) error
 	return s.send(word, id(revision), encoded(&WatchEvent{Revision: revision}))
 }
 
-func (s *stream) follow(ctx context.Context, changes store.Watch, told int64) {
+func (s *stream) follow(ctx context.Context, changes *store.Follower, told int64) {
 	beat := time.NewTicker(s.api.options.Beat)
 	defer beat.Stop()
 	for {
-		select {
-		case <-ctx.Done():
+		some, err := changes.Next(ctx, beat.C)
+		if ctx.Err() != nil {
 			return
-		case <-beat.C:
-			if s.send("bookmark", id(told), encoded(&WatchEvent{Revision: told})) != nil {
-				return
-			}
-		case c, more := <-changes.Changes():
-			if !more {
-				s.end(changes.Err())
-				return
-			}
+		}
+		if err != nil {
+			s.end(err)
+			return
+		}
+		for _, c := range some {
 			if s.tell(c, told) != nil {
 				return
 			}
 			told = c.Revision
 		}
+		if len(some) > 0 && s.ctl.Flush() != nil {
+			return
+		}
+		due := len(some) == 0
+		if !due { // a bookmark may be due where there is much that this caller does not see
+			select {
+			case <-beat.C:
+				due = true
+			default:
+			}
+		}
+		if due && s.send("bookmark", id(told), encoded(&WatchEvent{Revision: told})) != nil {
+			return
+		}
 	}
 }
 
-// tell sends what one revision changed. Only its last event carries its revision as id, so that
+// tell writes what one revision changed. Only its last event carries its revision as id, so that
 // a stream that breaks between two of them tells both again.
 func (s *stream) tell(c store.Changes, before int64) error {
 	var events [][]byte
@@ -206,7 +217,7 @@ func (s *stream) tell(c store.Changes, before int64) error {
 		if i == len(events)-1 {
 			upTo = c.Revision
 		}
-		if err := s.send("change", id(upTo), text); err != nil {
+		if err := s.write("change", id(upTo), text); err != nil {
 			return err
 		}
 	}
@@ -232,16 +243,22 @@ func (s *stream) see(e store.Event, revision int64) []byte {
 	return told.text
 }
 
-// send writes one event. A reader that does not read is waited for a little, then cut off.
+// send is write, and lets nothing wait.
 func (s *stream) send(event, id string, text []byte) error {
+	if err := s.write(event, id, text); err != nil {
+		return err
+	}
+	return s.ctl.Flush()
+}
+
+// write writes one event. A reader that does not read is waited for a little, then cut off.
+func (s *stream) write(event, id string, text []byte) error {
 	if id != "" {
 		id = "id: " + id + "\n"
 	}
 	_ = s.ctl.SetWriteDeadline(time.Now().Add(s.api.options.Patience))
-	if _, err := fmt.Fprintf(s.w, "event: %s\n%sdata: %s\n\n", event, id, text); err != nil {
-		return err
-	}
-	return s.ctl.Flush()
+	_, err := fmt.Fprintf(s.w, "event: %s\n%sdata: %s\n\n", event, id, text)
+	return err
 }
 
 func (s *stream) end(err error) {

@@ -4,28 +4,93 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
 )
 
-// Watch is the store's Watch, but all watchers share the view's one, and each is told of a change
+// Follower is a place in what happens, from which its owner reads on. It is no goroutine of its own.
+type Follower struct {
+	view *View
+	told int64 // everything up to it has been given
+	life int   // of the hub, that it follows
+	past Watch // of the store, until the hub holds what follows
+}
+
+// Follow begins after a revision. All followers share the view's one watch, and hear of a change
 // after the view shows it. One that begins further back than the view remembers, or follows a view
 // that has lost its watch, reads the store's own past until it has caught up.
-func (v *View) Watch(ctx context.Context, after int64) (Watch, error) {
+func (v *View) Follow(ctx context.Context, after int64) (*Follower, error) {
 	if err := v.reach(ctx, after); err != nil {
 		return nil, fault.Wrap(err, "watch after revision %d", after)
 	}
-	w := &follower{view: v, told: after, changes: make(chan Changes), done: make(chan struct{})}
-	var past Watch
-	if _, near := v.hub.join(after); !near {
-		var err error
-		if past, err = v.store.Watch(ctx, after); err != nil {
+	f := &Follower{view: v, told: after}
+	return f, f.join(ctx)
+}
+
+// join goes to the hub, or if that does not know what follows, to the store.
+func (f *Follower) join(ctx context.Context) (err error) {
+	f.Stop()
+	life, near := f.view.hub.join(f.told)
+	if f.life = life; !near {
+		f.past, err = f.view.store.Watch(ctx, f.told)
+	}
+	return err
+}
+
+// Stop lets go of what the follower holds.
+func (f *Follower) Stop() {
+	if f.past != nil {
+		f.past.Stop()
+		f.past = nil
+	}
+}
+
+// Next waits for what follows and gives some of it; nothing when tick, which may be nil, comes first.
+// An error other than of ctx ends it.
+func (f *Follower) Next(ctx context.Context, tick <-chan time.Time) (some []Changes, err error) {
+	for {
+		if f.past != nil {
+			some, err = f.catchUp(ctx, tick)
+		} else {
+			some, err = f.view.hub.next(ctx, tick, f.life, f.told)
+		}
+		if errors.Is(err, errGap) { // the store knows, if somebody does
+			f.past, err = f.view.store.Watch(ctx, f.told)
+			if err == nil {
+				continue
+			}
+		}
+		if n := len(some); n > 0 {
+			f.told = some[n-1].Revision
+		}
+		return some, err
+	}
+}
+
+// catchUp reads from the store's own past, and leaves it when the hub holds what follows.
+func (f *Follower) catchUp(ctx context.Context, tick <-chan time.Time) ([]Changes, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-tick:
+		return nil, nil
+	case c, more := <-f.past.Changes():
+		if !more {
+			if err := f.past.Err(); err != nil {
+				return nil, err
+			}
+			return nil, fault.New(fault.Unavailable, "watch: the store's watch ended; begin again")
+		}
+		if err := f.view.WaitFor(ctx, c.Revision); err != nil {
 			return nil, err
 		}
+		if life, near := f.view.hub.join(c.Revision); near {
+			f.Stop()
+			f.life = life
+		}
+		return []Changes{c}, nil
 	}
-	ctx, w.cancel = context.WithCancel(ctx)
-	go w.run(ctx, past)
-	return w, nil
 }
 
 // reach waits for a revision that the view will show in a moment, and refuses one that never was.
@@ -43,7 +108,7 @@ func (v *View) reach(ctx context.Context, revision int64) error {
 	return v.WaitFor(ctx, revision)
 }
 
-// Shared gives the store below with watches that share the view's one.
+// Shared gives the store below with watches that follow the view.
 func (v *View) Shared() Store { return shared{v.store, v} }
 
 type shared struct {
@@ -55,10 +120,21 @@ func (s shared) Watch(ctx context.Context, after int64) (Watch, error) {
 	return s.view.Watch(ctx, after)
 }
 
-// follower is one watcher of a hub.
-type follower struct {
-	view    *View
-	told    int64 // everything up to it has been told; its goroutine's
+// Watch is Follow in the form of the store's Watch.
+func (v *View) Watch(ctx context.Context, after int64) (Watch, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	f, err := v.Follow(ctx, after)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	w := &relay{changes: make(chan Changes, hubHelping), cancel: cancel, done: make(chan struct{})}
+	go w.run(ctx, f)
+	return w, nil
+}
+
+// relay reads for a follower that wants a channel.
+type relay struct {
 	changes chan Changes
 	cancel  context.CancelFunc
 	done    chan struct{}
@@ -67,88 +143,42 @@ type follower struct {
 	err error
 }
 
-func (w *follower) Changes() <-chan Changes { return w.changes }
+func (w *relay) Changes() <-chan Changes { return w.changes }
 
-func (w *follower) Err() error {
+func (w *relay) Err() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.err
 }
 
 // Stop ends the watch and waits for it; the channel is closed then.
-func (w *follower) Stop() {
+func (w *relay) Stop() {
 	w.cancel()
 	<-w.done
 }
 
-func (w *follower) run(ctx context.Context, past Watch) {
+func (w *relay) run(ctx context.Context, f *Follower) {
 	defer close(w.done)
 	defer close(w.changes)
 	defer w.cancel()
-	var err error
-	for err == nil {
-		if past != nil {
-			err = w.catchUp(ctx, past)
-		}
-		if err == nil {
-			err = w.follow(ctx)
-		}
-		if errors.Is(err, errGap) {
-			past, err = w.view.store.Watch(ctx, w.told)
-		}
-	}
-	if ctx.Err() == nil { // else its owner wanted it to end
-		w.mu.Lock()
-		w.err = err
-		w.mu.Unlock()
-	}
-}
-
-// catchUp tells from the store's own past until the hub holds what follows.
-func (w *follower) catchUp(ctx context.Context, past Watch) error {
-	defer past.Stop()
-	for c := range past.Changes() {
-		if err := w.view.WaitFor(ctx, c.Revision); err != nil {
-			return err
-		}
-		if err := w.tell(ctx, c); err != nil {
-			return err
-		}
-		if _, near := w.view.hub.join(w.told); near {
-			return nil
-		}
-	}
-	if err := past.Err(); err != nil {
-		return err
-	}
-	return fault.New(fault.Unavailable, "watch: the store's watch ended; begin again")
-}
-
-// follow tells what the hub brings; it ends with an error only.
-func (w *follower) follow(ctx context.Context) error {
-	life, near := w.view.hub.join(w.told)
-	if !near {
-		return errGap
-	}
+	defer f.Stop()
 	for {
-		some, err := w.view.hub.next(ctx, life, w.told)
-		if err != nil {
-			return err
-		}
+		some, err := f.Next(ctx, nil)
 		for _, c := range some {
-			if err := w.tell(ctx, c); err != nil {
-				return err
+			select {
+			case w.changes <- c:
+			case <-ctx.Done():
+				return
 			}
 		}
-	}
-}
-
-func (w *follower) tell(ctx context.Context, c Changes) error {
-	select {
-	case w.changes <- c:
-		w.told = c.Revision
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+		if ctx.Err() != nil {
+			return // its owner wanted it to end
+		}
+		if err != nil {
+			w.mu.Lock()
+			w.err = err
+			w.mu.Unlock()
+			return
+		}
 	}
 }

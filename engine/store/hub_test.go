@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -207,41 +206,5 @@ func TestWatchersEndWithTheView(t *testing.T) {
 		if err := h.ends(w); !fault.Is(err, fault.Unavailable) {
 			t.Errorf("a watch of a view that has ended ends with %v", err)
 		}
-	}
-}
-
-func BenchmarkAChangeUntilAThousandWatchersAreTold(b *testing.B) {
-	for _, way := range []string{"each its own", "shared"} {
-		b.Run(fmt.Sprint(way), func(b *testing.B) {
-			below := memory.New()
-			view := store.NewView(below, resource.NewCatalog(cats))
-			ctx, cancel := context.WithCancel(b.Context())
-			var running sync.WaitGroup
-			running.Go(func() { _ = view.Run(ctx) })
-			defer running.Wait()
-			defer cancel()
-			from := store.Store(below)
-			if way == "shared" {
-				from = view.Shared()
-			}
-			var told sync.WaitGroup
-			for range 1000 {
-				w, err := from.Watch(ctx, 0)
-				if err != nil {
-					b.Fatal(err)
-				}
-				running.Go(func() {
-					for c := range w.Changes() {
-						_ = view.WaitFor(ctx, c.Revision)
-						told.Done()
-					}
-				})
-			}
-			for b.Loop() {
-				told.Add(1000)
-				_, _ = below.Commit(ctx, store.Change{Key: store.ClaimKey("p", "word"), Op: store.Put, Value: []byte("1"), Expect: store.Any})
-				told.Wait()
-			}
-		})
 	}
 }

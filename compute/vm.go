@@ -132,9 +132,19 @@ type VMStatus struct {
 // VM is a virtual machine, as the user wants it.
 type VM = resource.Record[VMSpec, VMStatus]
 
+// What machines count of their project.
+const (
+	CountVMs       = "vms"
+	CountCPUs      = "cpus"
+	CountMemoryMiB = "memoryMiB"
+)
+
 // VMs is the kind.
 var VMs = resource.Define("vm", "vms", resource.Options[VMSpec, VMStatus]{
 	Doc: "A virtual machine.", Scope: resource.InProject,
+	Counts: func(v *VM) map[string]int64 {
+		return map[string]int64{CountVMs: 1, CountCPUs: v.Spec.CPUs, CountMemoryMiB: v.Spec.MemoryMiB}
+	},
 	Refs: func(v *VM) []resource.Ref {
 		out := []resource.Ref{
 			{Kind: "instance", Project: v.Project, ID: v.Status.InstanceID},

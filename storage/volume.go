@@ -53,9 +53,13 @@ type VolumeStatus struct {
 // Volume is a virtual disk.
 type Volume = resource.Record[VolumeSpec, VolumeStatus]
 
+// CountDiskMiB is what volumes count of their project.
+const CountDiskMiB = "diskMiB"
+
 // Volumes is the kind.
 var Volumes = resource.Define("volume", "volumes", resource.Options[VolumeSpec, VolumeStatus]{
 	Doc: "A virtual disk.", Scope: resource.InProject,
+	Counts: func(v *Volume) map[string]int64 { return map[string]int64{CountDiskMiB: v.Spec.SizeMiB} },
 	Refs: func(v *Volume) []resource.Ref {
 		return []resource.Ref{
 			{Kind: "datastore", ID: v.Spec.DatastoreID}, {Kind: "datastore", ID: v.Status.DatastoreID},

@@ -329,18 +329,9 @@ func quota(snap *store.Snapshot, project string, vms, cpus, memoryMiB, diskMiB i
 	if p.Spec.Quota == (identity.Quota{}) {
 		return nil // nothing is limited: nothing needs to be counted
 	}
-	var used identity.Usage
-	for _, vm := range store.Every(snap, compute.VMs) {
-		if vm.Project == project {
-			used.VMs++
-			used.CPUs += vm.Spec.CPUs
-			used.MemoryMiB += vm.Spec.MemoryMiB
-		}
-	}
-	for _, v := range store.Every(snap, storage.Volumes) {
-		if v.Project == project {
-			used.DiskMiB += v.Spec.SizeMiB
-		}
+	used := identity.Usage{
+		VMs: snap.Total(project, compute.CountVMs), CPUs: snap.Total(project, compute.CountCPUs),
+		MemoryMiB: snap.Total(project, compute.CountMemoryMiB), DiskMiB: snap.Total(project, storage.CountDiskMiB),
 	}
 	return identity.Check(p.Spec.Quota, used, identity.Usage{VMs: vms, CPUs: cpus, MemoryMiB: memoryMiB, DiskMiB: diskMiB})
 }

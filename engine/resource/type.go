@@ -39,6 +39,8 @@ type Descriptor struct {
 	// Refs lists the records that a record speaks of. It feeds the one index of the view, the
 	// triggers of the loops, and what an agent may see. Empty ids are dropped.
 	Refs func(Object) []Ref
+	// Counts says by how much a record adds to the totals of its project, by the name of the total.
+	Counts func(Object) map[string]int64
 }
 
 // Type is a Descriptor that knows its Go types.
@@ -51,6 +53,7 @@ type Options[S, T any] struct {
 	Reach     Reach
 	HostMakes bool
 	Refs      func(*Record[S, T]) []Ref
+	Counts    func(*Record[S, T]) map[string]int64
 }
 
 // Define makes a kind. It is called once for each noun, in the noun's own file.
@@ -69,6 +72,12 @@ func Define[S, T any](kind Kind, plural string, o Options[S, T]) *Type[S, T] {
 				}
 			}
 			return out
+		},
+		Counts: func(x Object) map[string]int64 {
+			if o.Counts == nil {
+				return nil
+			}
+			return o.Counts(x.(*Record[S, T]))
 		},
 	}
 	return &Type[S, T]{d}

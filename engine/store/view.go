@@ -26,7 +26,7 @@ type row struct {
 
 const table = "record"
 
-var schema = &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{table: {
+var schema = &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{totals: totalsTable, table: {
 	Name: table,
 	Indexes: map[string]*memdb.IndexSchema{
 		"id":   {Name: "id", Unique: true, Indexer: &memdb.StringFieldIndex{Field: "ID"}},
@@ -263,6 +263,7 @@ func (v *View) applyOne(txn *memdb.Txn, e Event, isNews news) (Delta, bool) {
 			return d, false
 		}
 		_ = txn.Delete(table, raw)
+		v.count(txn, d)
 		return d, true
 	}
 	revision, isNew := isNews(there, e.Key)
@@ -280,6 +281,7 @@ func (v *View) applyOne(txn *memdb.Txn, e Event, isNews news) (Delta, bool) {
 	}
 	v.forget(e.Key)
 	d.New = x
+	v.count(txn, d)
 	return d, true
 }
 

@@ -34,6 +34,9 @@ var (
 	cats = resource.Define("cat", "cats", resource.Options[catSpec, catStatus]{
 		Scope: resource.InProject,
 		Refs:  func(c *cat) []resource.Ref { return []resource.Ref{{Kind: "box", ID: c.Spec.BoxID}} },
+		Counts: func(c *cat) map[string]int64 {
+			return map[string]int64{"cats": 1, "letters": int64(len(c.Spec.Colour))}
+		},
 	})
 	boxes = resource.Define("box", "boxes", resource.Options[struct{}, struct{}]{Scope: resource.InCloud})
 )

@@ -3,9 +3,11 @@ package observe
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/virga-cloud/virga/engine/operation"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/memory"
@@ -54,6 +56,27 @@ func TestAnEventBelongsToTheProjectOfWhatItIsAbout(t *testing.T) {
 	got := w.events()
 	if len(got) != 1 || got[0].Project != "blue" || got[0].Spec.Subject != "web" || got[0].Spec.HostID != "host-1" || !got[0].Spec.At.Equal(w.now) {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestAnOperationThatEndsWithoutSuccessIsTold(t *testing.T) {
+	w := newWorld(t)
+	r := NewRecorder(w.db, w.specs, "")
+	op := &operation.Operation{Spec: operation.Spec{Type: "vm.migrate", Target: web, By: "eva"}}
+	op.Status.Why = "transfer: the target ended"
+	for _, phase := range []string{operation.Failed, operation.Cancelled} {
+		b := w.db.Begin()
+		r.Undone(b, op, phase)
+		w.commit(b)
+	}
+	var got []string
+	for _, e := range w.events() {
+		got = append(got, e.Spec.Severity+" "+e.Spec.Reason+": "+e.Spec.Message+" ("+e.Spec.By+")")
+	}
+	slices.Sort(got)
+	want := []string{"info operation-cancelled: vm.migrate v1 was cancelled (eva)", "warning operation-failed: vm.migrate v1 failed: transfer: the target ended (eva)"}
+	if !slices.Equal(got, want) {
+		t.Errorf("told is %q", got)
 	}
 }
 

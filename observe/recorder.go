@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/virga-cloud/virga/engine/operation"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 )
@@ -121,4 +122,17 @@ func (f Filter) takes(e *Event) bool {
 		return false
 	}
 	return !e.Spec.At.Before(f.Since)
+}
+
+// Undone tells of an operation that ended without success; it is what an operation.Runner is given.
+func (r *Recorder) Undone(b *store.Batch, o *operation.Operation, phase string) {
+	name := string(o.Spec.Target.ID)
+	if x := r.db.Snapshot().Lookup(o.Spec.Target.ID); x != nil {
+		name = x.Head().Name
+	}
+	severity, message := Info, "was cancelled"
+	if phase == operation.Failed {
+		severity, message = Warning, "failed: "+o.Status.Why
+	}
+	r.Record(b, o.Spec.Target, name, severity, "operation-"+phase, o.Spec.Type+" "+name+" "+message, o.Spec.By)
 }

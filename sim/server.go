@@ -73,9 +73,11 @@ func (s *server) start() {
 	removal := &host.RemovalLoop{DB: s.db, Statuses: store.Statuses(l, host.Removals, "removal loop"), Held: []host.Held{
 		host.HeldOf(compute.Instances), host.HeldOf(storage.Attachments), host.HeldOf(network.Plugs), host.MadeBy(storage.Devices),
 	}}
+	work := operation.NewRunner(s.db, store.Statuses(l, operation.Operations, "runner"), s.migration)
+	work.Undone = events.Undone
 	writers := network.NewWriters(l)
 	s.loops(liveness.Loop(), removal.Loop(), controller.Loop(),
-		operation.NewRunner(s.db, store.Statuses(l, operation.Operations, "runner"), s.migration).Loop(),
+		work.Loop(),
 		network.NewNetworkLoop(s.db, writers), network.NewSubnetLoop(s.db, writers), network.NewPortLoop(s.db, writers),
 		observe.NewRetention(s.db, told))
 	s.loops(storage.NewLoops(s.db, storage.Rights(l, "storage"), storage.Policy{})...)

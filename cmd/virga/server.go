@@ -124,6 +124,7 @@ func (s *server) wire() error {
 		return err
 	}
 	s.work = operation.NewRunner(s.led, r.operationStatus, machines.Migration(), s.images.Definition())
+	s.work.Undone = s.events.Undone
 	life := &host.LivenessLoop{DB: s.led, Listener: s.listener, Specs: r.lives, Statuses: r.lifeStatus,
 		Note: func(b *store.Batch, h *host.Host, severity, reason, message string) {
 			s.events.Record(b, h.Ref(), h.Name, severity, reason, message, "liveness")

@@ -133,6 +133,9 @@ func (r *Runner) undo(ctx context.Context, o *Operation, def Definition) (reconc
 func (r *Runner) finish(ctx context.Context, o *Operation, phase string) error {
 	b := r.db.Begin()
 	b.Unclaim(TargetKey(o.Spec.Target.ID))
+	if phase != Succeeded && r.Undone != nil {
+		r.Undone(b, o, phase)
+	}
 	return r.write(ctx, o, b, func(s *Status) { r.end(s, phase) })
 }
 

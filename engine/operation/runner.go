@@ -14,6 +14,10 @@ const Kept = 7 * 24 * time.Hour
 
 // Runner runs operations: one step of one operation at each call of its loop.
 type Runner struct {
+	// Undone, if set, may add writes to the commit that ends an operation without success: Failed or
+	// Cancelled. The reason is in its status.
+	Undone func(b *store.Batch, o *Operation, phase string)
+
 	db          *store.DB
 	statuses    *store.StatusWriter[Spec, Status]
 	definitions map[string]Definition

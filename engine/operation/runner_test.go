@@ -3,6 +3,7 @@ package operation_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -160,12 +161,24 @@ func TestADeletedOperationIsUndoneFirst(t *testing.T) {
 	s := step("one", pass)
 	s.Undo = func(context.Context, *operation.Run) error { undone = true; return nil }
 	b := newBench(t, s, step("two", func(context.Context, *operation.Run) error { return operation.NotYet(time.Second, "something") }))
+	var told []string
+	mark := resource.Ref{Kind: store.NameKind, ID: "undone"}
+	b.runner.Undone = func(batch *store.Batch, o *operation.Operation, phase string) {
+		told = append(told, phase+", "+o.Status.Why)
+		batch.Claim(mark, o.ID)
+	}
 	id := b.start()
 	b.steps(id, 3)
 	b.must(func(batch *store.Batch) { b.specs.Delete(batch, b.find(id)) })
 	b.steps(id, 6)
 	if b.find(id) != nil || !undone {
 		t.Errorf("undone %v, there %v", undone, b.find(id))
+	}
+	if !slices.Equal(told, []string{"cancelled, it was cancelled"}) {
+		t.Errorf("told was %q", told)
+	}
+	if err := b.try(func(batch *store.Batch) { batch.Claim(mark, b.target.ID) }); !fault.Is(err, fault.Exists) {
+		t.Errorf("what was written at the end is not there: %v", err)
 	}
 	b.start()
 }

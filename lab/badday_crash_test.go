@@ -208,3 +208,17 @@ func TestARecordThatNobodyUnderstandsIsToldAndLeftAlone(t *testing.T) {
 	s.Close()
 	h.Up()
 }
+
+// TestAHostFindsItsWayBackThroughASwitchThatHasDied: the host's card lies in the switch, and so does
+// its way to the servers. With the daemon and all of the switch dead, nothing can be asked of them.
+func TestAHostFindsItsWayBackThroughASwitchThatHasDied(t *testing.T) {
+	c := New(t, 2)
+	c.Start()
+	h, other := c.Hosts[0], c.Hosts[1]
+	for _, pid := range pids(other.NS) {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	h.Eventually(time.Minute, "h2 is not heard", func() bool { return strings.Count(h.lives(), "alive") == 1 })
+	other.Up()
+	h.Eventually(time.Minute, "h2 is back", func() bool { return strings.Count(h.lives(), "alive") == 2 })
+}

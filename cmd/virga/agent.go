@@ -192,6 +192,7 @@ func (a *agent) begin(ctx context.Context) error {
 	a.tasks.Go(func() { a.keeper.Run(ctx) })
 	a.tasks.Go(func() { hosthost.Heartbeat(ctx, a.beat) })
 	a.tasks.Go(func() { _ = a.db.Run(ctx) })
+	a.tasks.Go(func() { a.runSwitch(ctx) })
 	a.tasks.Go(func() { a.work(ctx) })
 	return nil
 }
@@ -202,14 +203,14 @@ func (a *agent) work(ctx context.Context) {
 		return
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { a.runSwitch(ctx) })
 	wg.Go(func() { a.runner.Load().Run(ctx) })
 	wg.Go(func() { a.sweeper.Run(ctx) })
 	wg.Wait()
 }
 
-// runSwitch starts or adopts the virtual switch. A host whose switch cannot start yet still reports,
-// and its plugs say what they wait for.
+// runSwitch starts or adopts the virtual switch, before any record is here: the way to the servers
+// may lead through it. A host whose switch cannot start yet still reports, and its plugs say what
+// they wait for.
 func (a *agent) runSwitch(ctx context.Context) {
 	for {
 		err := a.network.Setup(ctx)
@@ -224,7 +225,11 @@ func (a *agent) runSwitch(ctx context.Context) {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { a.network.Run(ctx) })
-	wg.Go(func() { networkhost.RunSweep(ctx, a.db, a.network, a.names, a.facts) })
+	wg.Go(func() {
+		if err := a.db.WaitFor(ctx, 1); err == nil {
+			networkhost.RunSweep(ctx, a.db, a.network, a.names, a.facts)
+		}
+	})
 	wg.Wait()
 }
 

@@ -62,6 +62,7 @@ func (e AttachmentStatusPhase) Valid() bool {
 // Defines values for DatastoreStatusPhase.
 const (
 	DatastoreStatusPhaseReady       DatastoreStatusPhase = "ready"
+	DatastoreStatusPhaseStarting    DatastoreStatusPhase = "starting"
 	DatastoreStatusPhaseUnreachable DatastoreStatusPhase = "unreachable"
 )
 
@@ -69,6 +70,8 @@ const (
 func (e DatastoreStatusPhase) Valid() bool {
 	switch e {
 	case DatastoreStatusPhaseReady:
+		return true
+	case DatastoreStatusPhaseStarting:
 		return true
 	case DatastoreStatusPhaseUnreachable:
 		return true
@@ -1780,7 +1783,7 @@ type DatastoreStatus struct {
 	// Identity Identity is that of the devices below.
 	Identity string `json:"identity,omitempty,omitzero"`
 
-	// Phase Phase is unreachable or ready.
+	// Phase Phase is starting, unreachable or ready.
 	Phase DatastoreStatusPhase `json:"phase,omitempty,omitzero"`
 
 	// Problems Problems are what keeps the record from being as wished; empty when all is well.
@@ -1793,7 +1796,7 @@ type DatastoreStatus struct {
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
-// DatastoreStatusPhase Phase is unreachable or ready.
+// DatastoreStatusPhase Phase is starting, unreachable or ready.
 type DatastoreStatusPhase string
 
 // DeadRequest DeadRequest asks for the removal of a host that cannot be asked.
@@ -3736,6 +3739,9 @@ type ResourceSpecType string
 type ResourceStatus struct {
 	// DeviceIDs DeviceIDs are the devices that scans found.
 	DeviceIDs []string `json:"deviceIDs,omitempty,omitzero"`
+
+	// PendingHostIDs PendingHostIDs are the hosts that have not looked there yet.
+	PendingHostIDs []string `json:"pendingHostIDs,omitempty,omitzero"`
 
 	// Problems Problems are what keeps the record from being as wished; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`

@@ -34,17 +34,32 @@ func (c *Controller) resource(ctx context.Context, id resource.ID) (reconcile.Re
 		store.Hold(b, r, Holder)
 	}
 	var devices []resource.ID
-	for _, d := range store.Referring(snap, Devices, id) {
-		devices = append(devices, d.ID)
-		if d.Spec.Identity == "" && len(d.Status.Problems) > 0 && message == "" {
+	found := store.Referring(snap, Devices, id)
+	for _, d := range found {
+		if d.Spec.Identity != "" {
+			devices = append(devices, d.ID)
+		} else if len(d.Status.Problems) > 0 && message == "" && slices.Contains(r.Spec.HostIDs, d.Spec.HostID) {
 			kind, message = d.Status.Problems[0].Kind, "host "+host.NameOf(snap, d.Spec.HostID)+": "+d.Status.Problems[0].Message
 		}
 	}
 	c.w.Resources.Set(b, r, func(s *ResourceStatus) {
 		s.Observed = c.observed(s.Observed, r.Generation, kind, message)
-		s.DeviceIDs = sorted(devices)
+		s.DeviceIDs, s.PendingHostIDs = sorted(devices), pending(r, found)
 	})
 	return reconcile.Result{}, c.db.Commit(ctx, b)
+}
+
+// pending are the wished hosts that have said neither what they found nor why they found nothing.
+func pending(r *Resource, devices []*Device) []resource.ID {
+	var out []resource.ID
+	for _, id := range r.Spec.HostIDs {
+		if !slices.ContainsFunc(devices, func(d *Device) bool {
+			return d.Spec.HostID == id && d.Deleting == nil && (d.Spec.Identity != "" || len(d.Status.Problems) > 0)
+		}) {
+			out = append(out, id)
+		}
+	}
+	return sorted(out)
 }
 
 // datastore binds a datastore to the devices that hosts have found for it.
@@ -63,19 +78,23 @@ func (c *Controller) datastore(ctx context.Context, id resource.ID) (reconcile.R
 	if d.Deleting == nil {
 		store.Hold(b, d, Holder)
 	}
-	bound := Bind(d.Status.Identity, store.Referring(snap, Devices, d.Spec.ResourceID), func(id resource.ID) host.LifeState { return host.StateOf(snap, id) })
+	r, devices := store.Find(snap, Resources, d.Spec.ResourceID), store.Referring(snap, Devices, d.Spec.ResourceID)
+	life := func(id resource.ID) host.LifeState { return host.StateOf(snap, id) }
+	bound := Bind(d.Status.Identity, devices, life)
 	if d.Deleting != nil {
 		bound.kind, bound.why = fault.Precondition, fmt.Sprintf("waits for %s and %s on it to be deleted", countOf(len(allocations), "volume"), countOf(len(copies), "image"))
 	} else if gone := lostWith(snap, d); gone != "" {
 		bound.kind, bound.why = fault.Precondition, fmt.Sprintf("only %s reached it, and what lay on it is lost; delete the volumes on it, then virga datastore delete %s", host.Fate(snap, gone), d.Name)
-	} else if store.Find(snap, Resources, d.Spec.ResourceID) == nil {
+	} else if r == nil {
 		bound.kind, bound.why = fault.NotFound, fmt.Sprintf("there is no storage resource %s", d.Spec.ResourceID)
+	} else if !bound.Ready && slices.ContainsFunc(pending(r, devices), func(id resource.ID) bool { return life(id) != host.Lost }) {
+		bound.phase, bound.kind, bound.why = DatastoreStarting, "", "" // to be young is no problem
 	}
 	c.w.Datastores.Set(b, d, func(s *DatastoreStatus) {
 		s.Observed = c.observed(s.Observed, d.Generation, string(bound.kind), bound.why)
-		s.Identity, s.HostIDs, s.Phase = bound.Identity, bound.HostIDs, DatastoreUnreachable
+		s.Identity, s.HostIDs, s.Phase = bound.Identity, bound.HostIDs, bound.phase
 		if bound.Ready {
-			s.Phase, s.CapacityMiB, s.FreeMiB = DatastoreReady, bound.CapacityMiB, bound.FreeMiB
+			s.CapacityMiB, s.FreeMiB = bound.CapacityMiB, bound.FreeMiB
 		}
 		s.PromisedMiB = promise(allocations)[id]
 	})
@@ -88,6 +107,7 @@ type Binding struct {
 	HostIDs              []resource.ID
 	Ready                bool
 	CapacityMiB, FreeMiB int64
+	phase                string
 	kind                 fault.Kind
 	why                  string
 }
@@ -95,12 +115,15 @@ type Binding struct {
 // Bind finds the devices of a datastore. The first device that is found gives it its identity for
 // ever; a device with another identity is another folder at the same path and is left out.
 func Bind(identity string, devices []*Device, life func(resource.ID) host.LifeState) Binding {
-	out := Binding{Identity: identity}
+	out, met := Binding{Identity: identity, phase: DatastoreUnreachable}, resource.Problem{Kind: string(fault.Unavailable)}
 	devices = slices.Clone(devices)
 	slices.SortFunc(devices, func(a, b *Device) int { return cmp.Compare(a.ID, b.ID) })
 	for _, d := range devices {
 		if out.Identity == "" {
 			out.Identity = d.Spec.Identity
+		}
+		if d.Spec.Identity == "" && d.Deleting == nil && len(d.Status.Problems) > 0 && met.Message == "" && life(d.Spec.HostID) != host.Lost {
+			met = d.Status.Problems[0]
 		}
 		if d.Spec.Identity == "" || d.Deleting != nil {
 			continue
@@ -116,11 +139,14 @@ func Bind(identity string, devices []*Device, life func(resource.ID) host.LifeSt
 		if !out.Ready || d.Status.FreeMiB < out.FreeMiB {
 			out.CapacityMiB, out.FreeMiB = d.Status.CapacityMiB, d.Status.FreeMiB
 		}
-		out.Ready = true
+		out.Ready, out.phase = true, DatastoreReady
 	}
 	out.HostIDs = sorted(out.HostIDs)
 	if !out.Ready && out.why == "" {
-		out.kind, out.why = fault.Unavailable, "no living host has found it"
+		out.kind, out.why = fault.Kind(met.Kind), "no living host has found it"
+		if met.Message != "" {
+			out.why += ": " + met.Message
+		}
 	}
 	return out
 }

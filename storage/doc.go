@@ -6,7 +6,7 @@
 //	noun        spec written by        status written by      states
 //	Resource    API                    storage loop           -
 //	Device      the finding agent      the finding agent      -
-//	Datastore   API                    storage loop           unreachable, ready
+//	Datastore   API                    storage loop           starting, unreachable, ready
 //	Volume      API                    storage loop           unbound, creating, ready, failed, lost, deleting
 //	Allocation  storage loop           caretaker's agent      pending, ready, failed
 //	ImageCopy   storage loop           caretaker's agent      pending, fetching, ready, failed

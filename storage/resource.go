@@ -27,6 +27,8 @@ type ResourceStatus struct {
 	resource.Observed
 	// DeviceIDs are the devices that scans found.
 	DeviceIDs []resource.ID `json:"deviceIDs,omitempty"`
+	// PendingHostIDs are the hosts that have not looked there yet.
+	PendingHostIDs []resource.ID `json:"pendingHostIDs,omitempty"`
 }
 
 // Resource says how some storage is reached.
@@ -84,6 +86,7 @@ type DatastoreSpec struct {
 
 // The phases of a datastore.
 const (
+	DatastoreStarting    = "starting"    // its hosts have not looked yet
 	DatastoreUnreachable = "unreachable" // no living host reaches it
 	DatastoreReady       = "ready"
 )
@@ -91,8 +94,8 @@ const (
 // DatastoreStatus is what is known of it.
 type DatastoreStatus struct {
 	resource.Observed
-	// Phase is unreachable or ready.
-	Phase string `json:"phase,omitempty" enum:"unreachable,ready"`
+	// Phase is starting, unreachable or ready.
+	Phase string `json:"phase,omitempty" enum:"starting,unreachable,ready"`
 	// Identity is that of the devices below.
 	Identity string `json:"identity,omitempty"`
 	// HostIDs are the hosts that reach it.

@@ -23,16 +23,15 @@ func Register(a *httpapi.API, w APIRights) {
 	httpapi.Register(a, Resources, httpapi.Routes[ResourceSpec, ResourceStatus]{
 		Specs: w.Resources, Holders: holders, Input: httpapi.Creating(w.createResource),
 		Default: DefaultResource, Check: CheckResource, Changing: changeResource, Deleting: deleteResource,
-		Ready: func(r *Resource) (bool, error) {
-			return current(r) && len(r.Status.DeviceIDs) > 0 && len(r.Status.Problems) == 0, nil
-		},
+		Ready: resourceReady,
 	})
 	httpapi.Register(a, Devices, httpapi.Routes[DeviceSpec, DeviceStatus]{})
 	httpapi.Register(a, Datastores, httpapi.Routes[DatastoreSpec, DatastoreStatus]{
 		Specs: w.Datastores, Holders: holders, Input: httpapi.Creating(w.createDatastore),
 		Check: CheckDatastore, Changing: changeDatastore, Deleting: deleteDatastore,
 		Ready: func(d *Datastore) (bool, error) {
-			return d.Status.SeenGeneration >= d.Generation && d.Status.Phase == DatastoreReady, nil
+			well, err := untroubled(d.Ref(), d.Name, d.Generation, d.Status.Observed)
+			return well && d.Status.Phase == DatastoreReady, err
 		},
 	})
 	httpapi.Register(a, Volumes, httpapi.Routes[VolumeSpec, VolumeStatus]{
@@ -44,24 +43,32 @@ func Register(a *httpapi.API, w APIRights) {
 	httpapi.Register(a, Attachments, httpapi.Routes[AttachmentSpec, AttachmentStatus]{})
 }
 
-func current(r *Resource) bool {
-	return r.Status.SeenGeneration >= r.Generation && len(r.Status.Problems) == 0
+// untroubled says whether a record was looked at as it is now and has no problem. A problem that does
+// not pass by itself is an error: who waits would wait in vain.
+func untroubled(ref resource.Ref, name string, generation int64, o resource.Observed) (bool, error) {
+	if o.SeenGeneration < generation {
+		return false, nil
+	}
+	if len(o.Problems) == 0 {
+		return true, nil
+	}
+	p := o.Problems[0]
+	if kind := fault.Kind(p.Kind); kind != fault.Unavailable && kind != fault.Conflict {
+		return false, fault.New(kind, "%s %s: %s", ref.Kind, name, p.Message)
+	}
+	return false, nil
+}
+
+// resourceReady says that each host that is to reach a storage resource has found it.
+func resourceReady(r *Resource) (bool, error) {
+	well, err := untroubled(r.Ref(), r.Name, r.Generation, r.Status.Observed)
+	return well && len(r.Status.PendingHostIDs) == 0 && len(r.Status.DeviceIDs) > 0, err
 }
 
 // volumeReady says that a volume without a user and without a wish is as ready as it will be.
 func volumeReady(v *Volume) (bool, error) {
-	s := v.Status
-	if s.SeenGeneration < v.Generation {
-		return false, nil
-	}
-	if len(s.Problems) > 0 {
-		p := s.Problems[0]
-		if kind := fault.Kind(p.Kind); kind != fault.Unavailable && kind != fault.Conflict {
-			return false, fault.New(kind, "volume %s: %s", v.Name, p.Message)
-		}
-		return false, nil
-	}
-	return s.Phase == VolumeReady || s.Phase == VolumeUnbound, nil
+	well, err := untroubled(v.Ref(), v.Name, v.Generation, v.Status.Observed)
+	return well && (v.Status.Phase == VolumeReady || v.Status.Phase == VolumeUnbound), err
 }
 
 func meta[S any](c *httpapi.Call, in *httpapi.Draft[S]) resource.Meta {

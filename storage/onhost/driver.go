@@ -12,7 +12,8 @@ import (
 // once for the same place. Making what is there and removing what is absent succeed.
 type Driver interface {
 	// Scan looks at a place. An identity is made where there is none, but only if fresh is true.
-	// Where there is none and fresh is false it fails with fault.Unavailable.
+	// Where there is none and fresh is false it fails with fault.Unavailable; where there is no such
+	// place, which somebody has to make, with fault.Precondition.
 	Scan(ctx context.Context, path string, fresh bool) (Found, error)
 	// List tells all volumes and images that lie there, or fails.
 	List(ctx context.Context, at Place) ([]Item, error)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/httpapi"
 	"github.com/virga-cloud/virga/engine/reconcile"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
@@ -31,6 +32,7 @@ type cloud struct {
 	hosts    []resource.ID
 	drivers  map[resource.ID]*fake.Driver
 	world    *fake.World
+	api      *httpapi.API // made when it is asked
 	image    []byte
 	fetches  int
 	fetchErr error

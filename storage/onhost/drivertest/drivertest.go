@@ -63,7 +63,7 @@ func sameIdentity(t *testing.T, s Subject, at onhost.Place) {
 		})
 	}
 	wg.Wait()
-	if _, err := s.One.Scan(t.Context(), "/nowhere/at/all", true); !fault.Is(err, fault.Unavailable) {
+	if _, err := s.One.Scan(t.Context(), "/nowhere/at/all", true); !fault.Is(err, fault.Precondition) {
 		t.Errorf("a folder that is not there: %v", err)
 	}
 }

@@ -125,7 +125,7 @@ func (d *Driver) Scan(_ context.Context, path string, fresh bool) (onhost.Found,
 	name, there := d.mounts[path]
 	f := d.world.folders[name]
 	if !there || f == nil && fresh {
-		return onhost.Found{}, fault.New(fault.Unavailable, "folder %s is not there; make it, or mount the share", path)
+		return onhost.Found{}, fault.New(fault.Precondition, "folder %s is not there; make it, or mount the share", path)
 	}
 	if f == nil || f.identity == "" && !fresh {
 		return onhost.Found{}, fault.New(fault.Unavailable, "folder %s has no identity; is the share not mounted?", path)

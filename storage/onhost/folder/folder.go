@@ -53,7 +53,7 @@ func (d *Driver) Scan(_ context.Context, path string, fresh bool) (onhost.Found,
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return onhost.Found{}, fault.New(fault.Unavailable, "folder %s is not there; make it, or mount the share", path)
+		return onhost.Found{}, fault.New(fault.Precondition, "folder %s is not there; make it, or mount the share", path)
 	case err != nil:
 		return onhost.Found{}, explain(err, "look at folder %s", path)
 	case !info.IsDir():

@@ -1,0 +1,155 @@
+package onhost_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// ready asks the API whether a record is as wished, as those do who wait.
+func (c *cloud) ready(path string, want fault.Kind, text string) {
+	c.Helper()
+	if c.api == nil {
+		c.api = httpapi.New(c.db, httpapi.Options{Authenticate: func(*http.Request) (httpapi.Caller, error) {
+			return httpapi.Caller{User: "root", Right: httpapi.Admin}, nil
+		}})
+		storage.Register(c.api, storage.APIRights{Resources: c.resources, Datastores: c.datastores, Volumes: c.volumes})
+	}
+	answer := httptest.NewRecorder()
+	c.api.ServeHTTP(answer, httptest.NewRequest("GET", "/v1/"+path+"?wait=ready&timeout=0s", nil))
+	status := http.StatusOK
+	if want != "" {
+		status = want.HTTPStatus()
+	}
+	if answer.Code != status || !strings.Contains(answer.Body.String(), text) {
+		c.Errorf("%s: %d %s, want %d %q", path, answer.Code, answer.Body, status, text)
+	}
+}
+
+func TestStorageIsReadyWhenEachHostHasFoundIt(t *testing.T) {
+	c := newCloud(t, 2)
+	servers, agents := c.loops[:4], c.loops[4:]
+	r := &storage.Resource{Spec: storage.ResourceSpec{Type: storage.Folder, Path: "/nope", HostIDs: c.hosts}}
+	r.ID, r.Name = resource.NewID(), "nas"
+	d := &storage.Datastore{Spec: storage.DatastoreSpec{ResourceID: r.ID}}
+	d.Name = "main"
+	c.commit(func(b *store.Batch) {
+		c.resources.Create(b, r, storage.Holder)
+		c.datastores.Create(b, d, storage.Holder)
+	})
+	c.ready("storages/nas", fault.Unavailable, "not ready")
+
+	// Only the server has looked: nothing is wrong with what is merely young.
+	c.loops = servers
+	c.settle()
+	c.ready("storages/nas", fault.Unavailable, "not ready")
+	c.ready("datastores/main", fault.Unavailable, "not ready")
+	young := store.Find(c.db.Snapshot(), storage.Datastores, d.ID)
+	if young.Status.Phase != storage.DatastoreStarting || len(young.Status.Problems) > 0 {
+		t.Errorf("before a host has looked the datastore is %+v", young.Status)
+	}
+
+	c.drivers[c.hosts[0]].Mount("/nope", "nas", 1000)
+	c.loops = append(c.loops, agents[:5]...)
+	c.settle()
+	c.ready("storages/nas", fault.Unavailable, "not ready")
+	c.ready("datastores/main", "", "ready")
+
+	// The second host finds no such folder: who waits is told at once what to do.
+	c.loops = append(servers, agents...)
+	c.settle()
+	c.ready("storages/nas", fault.Precondition, "folder /nope is not there; make it, or mount the share")
+	c.drivers[c.hosts[1]].Mount("/nope", "nas", 1000)
+	c.settle()
+	c.ready("storages/nas", "", "deviceIDs")
+
+	// A host that is added has not looked yet.
+	more := resource.NewID()
+	c.commit(func(b *store.Batch) {
+		c.resources.Set(b, store.Find(c.db.Snapshot(), storage.Resources, r.ID), func(s *storage.ResourceSpec) { s.HostIDs = append(c.hosts, more) })
+	})
+	c.ready("storages/nas", fault.Unavailable, "not ready")
+	c.settle()
+	c.ready("storages/nas", fault.Unavailable, "not ready")
+}
+
+func TestADatastoreThatNobodyFoundSaysWhy(t *testing.T) {
+	c := newCloud(t, 1)
+	r := &storage.Resource{Spec: storage.ResourceSpec{Type: storage.Folder, Path: "/nope", HostIDs: c.hosts}}
+	r.ID, r.Name = resource.NewID(), "nas"
+	d := &storage.Datastore{Spec: storage.DatastoreSpec{ResourceID: r.ID}}
+	d.Name = "main"
+	c.commit(func(b *store.Batch) {
+		c.resources.Create(b, r, storage.Holder)
+		c.datastores.Create(b, d, storage.Holder)
+	})
+	c.settle()
+	c.ready("datastores/main", fault.Precondition, "no living host has found it: folder /nope is not there; make it")
+	c.drivers[c.hosts[0]].Mount("/nope", "nas", 1000)
+	c.settle()
+	c.ready("datastores/main", "", "ready")
+
+	// One whose only host dies before it has looked is not young for ever.
+	late := &storage.Resource{Spec: storage.ResourceSpec{Type: storage.Folder, Path: "/late", HostIDs: []resource.ID{resource.NewID()}}}
+	late.ID, late.Name = resource.NewID(), "late"
+	on := &storage.Datastore{Spec: storage.DatastoreSpec{ResourceID: late.ID}}
+	on.Name = "late"
+	life := &host.Liveness{Spec: host.LivenessSpec{HostID: late.Spec.HostIDs[0]}}
+	c.commit(func(b *store.Batch) {
+		c.resources.Create(b, late, storage.Holder)
+		c.datastores.Create(b, on, storage.Holder)
+		c.lives.Create(b, life)
+	})
+	c.settle()
+	if now := store.Find(c.db.Snapshot(), storage.Datastores, on.ID); now.Status.Phase != storage.DatastoreStarting {
+		t.Errorf("it is %s", now.Status.Phase)
+	}
+	c.lose(life.Spec.HostID)
+	now := store.Find(c.db.Snapshot(), storage.Datastores, on.ID)
+	wantProblem(t, now.Status.Observed, fault.Unavailable, "no living host has found it")
+}
+
+func TestAVolumeIsReadyWhenItHasReallyGrown(t *testing.T) {
+	c := newCloud(t, 1)
+	d := c.share()
+	id := c.newVolume("disk", storage.VolumeSpec{SizeMiB: 100, DatastoreID: d.ID})
+	path := "projects/p/volumes/disk"
+	c.ready(path, "", `"sizeMiB":100`)
+	grow := func(size int64) {
+		c.commit(func(b *store.Batch) { c.volumes.Set(b, c.volume(id), func(s *storage.VolumeSpec) { s.SizeMiB = size }) })
+	}
+
+	// nobody has it open
+	all := c.loops
+	grow(200)
+	c.ready(path, fault.Unavailable, "not ready")
+	c.loops = all[:4] // the server has admitted it, no host has acted
+	c.settle()
+	c.ready(path, fault.Unavailable, "it has 100 MiB, wished are 200: it grows at once")
+	c.loops = all
+	c.settle()
+	c.ready(path, "", `"sizeMiB":200`)
+
+	// a machine has it open: only its emulator makes it larger
+	c.attach(id, c.hosts[0], 1)
+	c.ready(path, "", `"sizeMiB":200`)
+	grow(300)
+	c.settle()
+	c.ready(path, fault.Unavailable, "it has 200 MiB, wished are 300: the machine that has it open grows it")
+	c.world.Grow(id, 300)
+	c.settle()
+	c.ready(path, "", `"sizeMiB":300`)
+
+	// growth that its datastore does not admit will not come
+	grow(30_000)
+	c.settle()
+	c.ready(path, fault.Exhausted, "grow it: ")
+}

@@ -101,13 +101,16 @@ type Remover struct {
 	Removals *store.SpecWriter[RemovalSpec, RemovalStatus]
 	// Home is the host that the server runs on, which cannot be removed.
 	Home func() resource.ID
+	// User says in words who uses a host by a record that speaks of it, as people know it: a machine and
+	// not its instance; empty where that follows from others. Nil: the record's own kind and name.
+	User func(s *store.Snapshot, x resource.Object) string
 	// Leaving takes the host out of what names it, in the same commit; it may be nil.
 	Leaving func(b *store.Batch, s *store.Snapshot, h *Host)
 }
 
 // Unused removes a host that nothing of a tenant is on; the caller marks it.
 func (m *Remover) Unused(b *store.Batch, s *store.Snapshot, h *Host, by string) error {
-	if err := unused(s, h); err != nil {
+	if err := m.unused(s, h); err != nil {
 		return err
 	}
 	return m.remove(b, s, h, Unused, by)
@@ -147,26 +150,37 @@ func (m *Remover) remove(b *store.Batch, s *store.Snapshot, h *Host, cause Cause
 }
 
 // unused refuses with the names of what a tenant still has on a host.
-func unused(s *store.Snapshot, h *Host) error {
-	var users []string
+func (m *Remover) unused(s *store.Snapshot, h *Host) error {
+	var users, followers []string
 	for x := range s.Mentioning(h.ID) {
 		head := x.Head()
 		if head.Project == "" || slices.Contains([]resource.Kind{"event", "operation"}, head.Kind) {
 			continue
 		}
-		users = append(users, fmt.Sprintf("%s %s of project %s", head.Kind, head.Name, head.Project))
+		name := fmt.Sprintf("%s %s", head.Kind, head.Name)
+		if m.User != nil {
+			if name = m.User(s, x); name == "" {
+				followers = append(followers, fmt.Sprintf("%s %s of project %s, which goes by itself", head.Kind, head.Name, head.Project))
+				continue
+			}
+		}
+		users = append(users, name+" of project "+head.Project)
+	}
+	kind, what := fault.Precondition, "migrate the machines to another host (virga vm migrate NAME) or delete them; delete the volumes"
+	if len(users) == 0 {
+		users, kind, what = followers, fault.Unavailable, "wait and retry"
 	}
 	if len(users) == 0 {
 		return nil
 	}
 	slices.Sort(users)
+	users = slices.Compact(users) // one machine has many records
 	shown := strings.Join(users[:min(3, len(users))], ", ")
 	if more := len(users) - 3; more > 0 {
 		shown += fmt.Sprintf(" and %d more", more)
 	}
-	what := "move or delete these first"
 	if StateOf(s, h.ID) == Lost {
-		what += "; or, if the host is switched off and gone for good: virga host delete " + h.Name + " --dead"
+		what += "; or, if the host is switched off and gone for good: virga host delete " + h.Name + " --dead --switched-off"
 	}
-	return fault.New(fault.Precondition, "remove host %s: it is still used by %s; %s", h.Name, shown, what)
+	return fault.New(kind, "remove host %s: it is still used by %s; %s", h.Name, shown, what)
 }

@@ -44,7 +44,7 @@ func (s *server) routes(front *compute.Front) {
 	})
 	disks := storage.APIRights{Resources: r.resources, Datastores: r.datastores, Volumes: r.volumes}
 	host.Register(a, &host.Remover{
-		Hosts: r.hosts, Removals: r.removals, Home: func() resource.ID { return s.c.HostID },
+		Hosts: r.hosts, Removals: r.removals, Home: func() resource.ID { return s.c.HostID }, User: compute.UserOfHost(s.db.Catalog()),
 		Leaving: func(b *store.Batch, snap *store.Snapshot, h *host.Host) { disks.Leave(b, snap, h.ID) },
 	})
 	host.RegisterHeartbeat(a, s.listener)

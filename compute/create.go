@@ -21,8 +21,6 @@ type Front struct {
 	Ports      *store.SpecWriter[network.PortSpec, network.PortStatus]
 	Operations *store.SpecWriter[operation.Spec, operation.Status]
 	Placer     Placer
-	// Quota refuses what the project may not have; it gets what is added.
-	Quota func(s *store.Snapshot, project string, vms, cpus, memoryMiB, diskMiB int64) error
 }
 
 // Create adds a machine with its disks and ports to the batch. What is wrong is said before
@@ -68,8 +66,10 @@ func (f *Front) Create(snap *store.Snapshot, b *store.Batch, project, name strin
 	if err != nil {
 		return nil, err
 	}
-	if err := f.admit(snap, vm, volumes); err != nil {
-		return nil, err
+	if vm.Spec.Power != Stopped {
+		if err := f.roomFor(vm); err != nil {
+			return nil, err
+		}
 	}
 	b.Claim(UIDKey(vm.Spec.UID), vm.ID)
 	for _, v := range volumes {
@@ -81,23 +81,6 @@ func (f *Front) Create(snap *store.Snapshot, b *store.Batch, project, name strin
 	}
 	f.VMs.Create(b, vm, Holder)
 	return vm, nil
-}
-
-// admit refuses what the project or the hosts cannot carry, with the numbers.
-func (f *Front) admit(snap *store.Snapshot, vm *VM, added []*storage.Volume) error {
-	disk := int64(0)
-	for _, v := range added {
-		disk += v.Spec.SizeMiB
-	}
-	if f.Quota != nil {
-		if err := f.Quota(snap, vm.Project, 1, vm.Spec.CPUs, vm.Spec.MemoryMiB, disk); err != nil {
-			return fault.Wrap(err, "create machine %s", vm.Name)
-		}
-	}
-	if vm.Spec.Power == Stopped {
-		return nil
-	}
-	return f.roomFor(vm)
 }
 
 // roomFor refuses a machine for which no host has room now. A host that is not heard yet, or in

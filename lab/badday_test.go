@@ -65,6 +65,13 @@ func TestBadInputIsRefusedWithWhatToDo(t *testing.T) {
 	h.refuses(2, []string{"12 MiB is not between 64"}, "vm", "create", "x", "--image", "tiny", "--memory", "12MiB")
 	h.refuses(5, []string{`no image "nothing"`, "virga image list"}, "vm", "create", "x", "--image", "nothing")
 
+	h.Must("project", "create", "small", "--quota-disk", "1GiB", "--quota-cpus", "1")
+	h.Must("vm", "create", "one", "--project", "small", "--cpus", "1", "--memory", "128MiB", "--disk", "512MiB", "--stopped")
+	h.refuses(9, []string{"512 MiB of disk are used, 2048 more are wanted, the quota is 1024"}, "volume", "create", "data", "--project", "small", "--size", "2GiB")
+	h.refuses(9, []string{"1 virtual CPUs are used, 1 more are wanted, the quota is 1"}, "vm", "resize", "one", "--project", "small", "--cpus", "2")
+	h.Must("vm", "delete", "one", "--project", "small", "--wait")
+	h.Must("project", "delete", "small", "--wait")
+
 	status, text, err := h.raw("POST", "/v1/projects/default/vms", `{"name": "x", "spec": {"image": "tiny", "memoryMB": 128}}`)
 	if err != nil || status != 422 && status != 400 || !strings.Contains(text, "memoryMB") {
 		t.Errorf("an unknown field gives %d %s, %v", status, text, err)

@@ -27,7 +27,7 @@ func (s *server) routes(front *compute.Front) {
 	r := s.rights
 	auth := identity.NewAuthenticator(s.db, host.Refused)
 	a := httpapi.New(s.db, httpapi.Options{
-		Title: "Virga", Version: version, Authenticate: auth.Authenticate, Project: identity.ProjectOf, Note: s.note, Document: api.Document,
+		Title: "Virga", Version: version, Authenticate: auth.Authenticate, Project: identity.ProjectOf, Note: s.note, Quota: quota, Document: api.Document,
 	})
 	identity.Register(a, r.identity, s.seeder())
 	identity.RegisterGate(a, r.identity, identity.Gate{

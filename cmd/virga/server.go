@@ -143,7 +143,7 @@ func (s *server) wire() error {
 	s.runner = reconcile.NewRunner(s.led, append(loops, ovn.NewChassisLoop(s.led, s.south))...)
 	s.north = ovn.NewNorthbound(s.led, ovn.NewDatabase(s.central.North()), r.network)
 	s.routes(&compute.Front{
-		VMs: r.vms, Volumes: r.volumes, Ports: r.ports, Operations: r.operations, Placer: gate, Quota: quota,
+		VMs: r.vms, Volumes: r.volumes, Ports: r.ports, Operations: r.operations, Placer: gate,
 	})
 	return nil
 }
@@ -322,19 +322,22 @@ func (s *server) close() {
 }
 
 // quota holds a project to its limits.
-func quota(snap *store.Snapshot, project string, vms, cpus, memoryMiB, diskMiB int64) error {
+func quota(snap *store.Snapshot, project string) func(growth map[string]int64) error {
 	p := store.Named(snap, identity.Projects, "", project)
-	if p == nil {
-		return fault.New(fault.NotFound, "no project %q", project)
+	if p == nil || p.Spec.Quota == (identity.Quota{}) {
+		return nil
 	}
-	if p.Spec.Quota == (identity.Quota{}) {
-		return nil // nothing is limited: nothing needs to be counted
+	return func(growth map[string]int64) error {
+		used := usage(func(name string) int64 { return snap.Total(project, name) })
+		return identity.Check(p.Spec.Quota, used, usage(func(name string) int64 { return growth[name] }))
 	}
-	used := identity.Usage{
-		VMs: snap.Total(project, compute.CountVMs), CPUs: snap.Total(project, compute.CountCPUs),
-		MemoryMiB: snap.Total(project, compute.CountMemoryMiB), DiskMiB: snap.Total(project, storage.CountDiskMiB),
+}
+
+// usage is what a quota limits, out of totals by their names.
+func usage(total func(name string) int64) identity.Usage {
+	return identity.Usage{
+		VMs: total(compute.CountVMs), CPUs: total(compute.CountCPUs), MemoryMiB: total(compute.CountMemoryMiB), DiskMiB: total(storage.CountDiskMiB),
 	}
-	return identity.Check(p.Spec.Quota, used, identity.Usage{VMs: vms, CPUs: cpus, MemoryMiB: memoryMiB, DiskMiB: diskMiB})
 }
 
 // overlay is where further hosts reach the virtual network's database; empty on a host whose

@@ -34,6 +34,7 @@ type decision struct {
 // How often is looked. Drivers that tell of changes are looked at just the same.
 const (
 	steady  = time.Second
+	calm    = 5 * time.Second // at a guest that runs as it should: the emulator tells what happens to it
 	quick   = 100 * time.Millisecond
 	askWait = 10 * time.Second // before a guest is asked once more to power off
 )
@@ -81,6 +82,8 @@ func decideRun(wish compute.Run, g Guest) decision {
 		return decision{resume, compute.InstanceRunning, quick}
 	case g.State == Incoming:
 		return decision{rest, compute.InstanceIncoming, quick}
+	case g.State == Running:
+		return decision{rest, compute.InstanceRunning, calm}
 	}
 	return decision{rest, phaseOf(g), steady}
 }

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,9 @@ type Options struct {
 	Project func(*store.Snapshot, string) *resource.Meta
 	// Note may add to the commit what is to be remembered of it, for example an event.
 	Note func(c *Call, verb string, about *resource.Meta)
+	// Quota gives what refuses the growth of a project's totals, by their names; nil where nothing
+	// is limited. Without it nothing is anywhere.
+	Quota func(s *store.Snapshot, project string) func(growth map[string]int64) error
 	// Ready says whether the server can do its work; /v1/status shows it.
 	Ready func() error
 	// Document is the OpenAPI document in YAML that the program was built with; without it one is
@@ -55,6 +59,7 @@ type API struct {
 	routes   []string
 	watching atomic.Int64 // how many watches run
 	heard    hearsay
+	lines    sync.Map // of writes in a project with a quota, by its name: *sync.Mutex
 }
 
 // Routes lists what is served, as "METHOD /path".

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -57,17 +58,38 @@ func (c *Call) Note(verb string, about *resource.Meta) {
 	}
 }
 
+// quota gives what judges the growth of a project; nil where nothing is limited.
+func (a *API) quota(s *store.Snapshot, project string) func(growth map[string]int64) error {
+	if a.options.Quota == nil || project == "" {
+		return nil
+	}
+	return a.options.Quota(s, project)
+}
+
 // attempts is how often a commit is built anew before its caller is told of the race.
 const attempts = 10
 
 // commit runs build and commits what it wrote; it begins anew when somebody was faster, unless once.
 // That something exists already is a race too: what build chose (an address) is chosen anew, and a
 // name that is really taken is refused by build, in better words.
+//
+// In a project with a quota one write waits for the other: each is judged by totals that show all
+// before it. One server writes at a time, so a lock of this process is enough.
 func (a *API) commit(ctx context.Context, c *Call, once bool, build func() error) error {
+	if a.quota(a.DB.Snapshot(), c.Project) != nil {
+		line, _ := a.lines.LoadOrStore(c.Project, &sync.Mutex{})
+		line.(*sync.Mutex).Lock()
+		defer line.(*sync.Mutex).Unlock()
+	}
 	for n := 1; ; n++ {
 		c.Snapshot, c.Batch = a.DB.Snapshot(), a.DB.Begin()
 		if err := build(); err != nil {
 			return err
+		}
+		if check := a.quota(c.Snapshot, c.Project); check != nil {
+			if err := check(a.DB.Growth(c.Snapshot, c.Batch, c.Project)); err != nil {
+				return err
+			}
 		}
 		err := a.DB.Commit(ctx, c.Batch)
 		if raced := fault.Is(err, fault.Conflict) || fault.Is(err, fault.Exists); !raced || once || n == attempts {

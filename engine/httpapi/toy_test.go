@@ -39,7 +39,10 @@ type BoatStatus struct {
 
 type Boat = resource.Record[BoatSpec, BoatStatus]
 
-var boats = resource.Define("boat", "boats", resource.Options[BoatSpec, BoatStatus]{Doc: "A toy.", Scope: resource.InProject})
+var boats = resource.Define("boat", "boats", resource.Options[BoatSpec, BoatStatus]{
+	Doc: "A toy.", Scope: resource.InProject,
+	Counts: func(b *Boat) map[string]int64 { return map[string]int64{"sails": b.Spec.Sails} },
+})
 
 type HarbourSpec struct {
 	Secret string `json:"secret,omitempty"`

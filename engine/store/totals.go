@@ -51,3 +51,28 @@ func (s *Snapshot) Total(project, name string) int64 {
 	}
 	return raw.(*total).Sum
 }
+
+// Growth is by how much a batch changes the totals of a project.
+func (d *DB) Growth(s *Snapshot, b *Batch, project string) map[string]int64 {
+	out := map[string]int64{}
+	for _, ref := range b.order {
+		if ref.Project != project {
+			continue
+		}
+		kind, known := d.catalog.Lookup(ref.Kind)
+		if !known {
+			continue
+		}
+		if now := b.work[ref].object; now.Head().Deleting == nil || len(now.Head().Holders) > 0 {
+			for name, n := range kind.Counts(now) {
+				out[name] += n
+			}
+		}
+		if old := s.Lookup(ref.ID); old != nil {
+			for name, n := range kind.Counts(old) {
+				out[name] -= n
+			}
+		}
+	}
+	return out
+}

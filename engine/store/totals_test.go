@@ -26,6 +26,7 @@ func TestTotalsAreWhatACountWouldGive(t *testing.T) {
 			c := &cat{}
 			c.Name, c.Project = rapid.StringMatching("[a-z]{8}").Draw(r, "name"), rapid.SampledFrom([]string{"p", "q"}).Draw(r, "project")
 			w.specs.Create(b, c)
+			growth := map[string]map[string]int64{"p": w.db.Growth(before, b, "p"), "q": w.db.Growth(before, b, "q")}
 			if err := w.db.Commit(t.Context(), b); err != nil {
 				continue // the name is taken
 			}
@@ -43,6 +44,11 @@ func TestTotalsAreWhatACountWouldGive(t *testing.T) {
 			for _, project := range []string{"p", "q"} {
 				if got := [2]int64{now.Total(project, "cats"), now.Total(project, "letters")}; got != want[project] {
 					r.Fatalf("project %s has %v, its totals are %v", project, want[project], got)
+				}
+				for _, name := range []string{"cats", "letters"} {
+					if grew := now.Total(project, name) - before.Total(project, name); grew != growth[project][name] {
+						r.Fatalf("project %s grew by %d %s, foretold was %d", project, grew, name, growth[project][name])
+					}
 				}
 			}
 			if before.Total("p", "letters") != had {

@@ -136,7 +136,7 @@ func folder(h *lab.Host, i *compute.Instance) string { return filepath.Join(h.Ru
 
 // serial is what a guest has said on its serial line.
 func serial(h *lab.Host, i *compute.Instance) string {
-	return read(filepath.Join(folder(h, i), "vm", "serial.log"))
+	return read(filepath.Join(h.State, "serial", string(i.Spec.VMID)+".log"))
 }
 
 // booted waits until a guest says that it is up.

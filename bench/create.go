@@ -55,13 +55,8 @@ func (c *cloud) timed(name string) creation {
 	begun, sinceStart := time.Now(), uptime()
 	c.create(name, tiny(128))
 	answered := time.Since(begun)
-	log := filepath.Join(c.first.Run, "vm", "*", "vm", "serial.log")
-	said := func() string {
-		if found, _ := filepath.Glob(log); len(found) == 1 {
-			return read(found[0])
-		}
-		return ""
-	}
+	log := filepath.Join(c.first.State, "serial", string(c.get(name).ID)+".log")
+	said := func() string { return read(log) }
 	first := c.until(slow, "the guest has said a line", func() bool { return strings.Contains(said(), "\n") })
 	pid := c.instance(c.get(name)).Status.PID
 	t := creation{process: startedAt(pid) - sinceStart, first: first.Sub(begun)}

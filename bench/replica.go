@@ -47,10 +47,11 @@ func (c *cloud) replicate(h, to *lab.Host, i *compute.Instance, name, disk strin
 		r.overlay(of[1], disk)
 	}
 	r.copy(filepath.Join(folder(h, i), "seed.iso"), filepath.Join(r.dir, "seed.iso"))
-	for _, word := range args[1:] {
-		if word == "-S" {
+	for n, word := range args[1:] {
+		if word == "-S" || word == "-add-fd" || args[n] == "-add-fd" {
 			continue
 		}
+		word = strings.ReplaceAll(word, "/dev/fdset/0", r.serialLog()) // by hand, the log is opened by its name
 		word = strings.ReplaceAll(word, filepath.Join(folder(h, i), "vm")+"/", r.dir+"/")
 		word = strings.ReplaceAll(word, folder(h, i)+"/", r.dir+"/")
 		word = strings.ReplaceAll(word, of[1], disk)

@@ -3,7 +3,9 @@ package cli
 import (
 	"fmt"
 	"io"
+	"net/url"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -199,9 +201,35 @@ func (s *session) vmScreenshot(n *noun) *cobra.Command {
 }
 
 func (s *session) vmLog(n *noun) *cobra.Command {
-	return &cobra.Command{Use: "log NAME", Short: "Print what a machine has written to its serial console", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
-		Example: "  virga vm log web | tail",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return s.do(cmd.Context(), call{method: "GET", path: s.path(n, s.project, args[0], "log"), out: cmd.OutOrStdout()})
-		}}
+	var follow, previous bool
+	var tail int64
+	c := &cobra.Command{Use: "log NAME", Short: "Print what a machine has written to its serial console", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Long: "The host keeps what a machine said since its last start, also when it does not run any more, and the run\nbefore that (--previous). " +
+			"Of much, the end is kept. With --follow it goes on until the machine ends, or Ctrl-C.",
+		Example: "  virga vm log web --tail 20\n  virga vm log web --follow\n  virga vm log web --previous"}
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what the machine writes")
+	c.Flags().Int64Var(&tail, "tail", 0, "begin so many lines before the end (default all)")
+	c.Flags().BoolVar(&previous, "previous", false, "the run before the last start, which may have ended in a crash")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		q := url.Values{}
+		switch {
+		case tail < 0:
+			return refuse("%s: --tail is a number of lines, from 0", called(cmd))
+		case follow && previous:
+			return refuse("%s: the previous run has ended; say --follow or --previous", called(cmd))
+		case cmd.Flags().Changed("tail"):
+			q.Set("tail", strconv.FormatInt(tail, 10))
+		}
+		for name, on := range map[string]bool{"follow": follow, "previous": previous} {
+			if on {
+				q.Set(name, "true")
+			}
+		}
+		err := s.do(cmd.Context(), call{method: "GET", path: s.path(n, s.project, args[0], "log"), query: q, out: cmd.OutOrStdout()})
+		if follow && cmd.Context().Err() != nil {
+			return nil // to leave is how following ends; nothing was asked for that goes on
+		}
+		return err
+	}
+	return c
 }

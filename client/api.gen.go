@@ -2045,6 +2045,18 @@ type Explanation struct {
 	Revision int64 `json:"revision"`
 }
 
+// GoneAnswer GoneAnswer says which of them were deleted.
+type GoneAnswer struct {
+	// GoneIDs GoneIDs are those that no record names.
+	GoneIDs []string `json:"goneIDs"`
+}
+
+// GoneRequest GoneRequest names machines of which a host keeps something.
+type GoneRequest struct {
+	// MachineIDs MachineIDs are the machines.
+	MachineIDs []string `json:"machineIDs"`
+}
+
 // Host Host is a physical machine that runs workloads.
 type Host struct {
 	// Created Created is when the record was first stored.
@@ -4199,7 +4211,7 @@ type VMStatus struct {
 	// Epoch Epoch is the ownership's; it only rises.
 	Epoch int64 `json:"epoch"`
 
-	// HostID HostID is where it is.
+	// HostID HostID is where it is, or was when it last ran.
 	HostID string `json:"hostID,omitempty,omitzero"`
 
 	// InstanceID InstanceID is the instance that is the machine.
@@ -5550,6 +5562,18 @@ type ReplaceVMParams struct {
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
+// LogVMParams defines parameters for LogVM.
+type LogVMParams struct {
+	// Follow Go on with what the machine says, until it ends; a machine that moves is followed.
+	Follow bool `form:"follow,omitempty" json:"follow,omitempty,omitzero"`
+
+	// Tail Begin so many lines before the end; none: with all that is kept.
+	Tail int `form:"tail,omitempty" json:"tail,omitempty,omitzero"`
+
+	// Previous The run before the latest, which may have ended in a crash.
+	Previous bool `form:"previous,omitempty" json:"previous,omitempty,omitzero"`
+}
+
 // VMMigrateParams defines parameters for VMMigrate.
 type VMMigrateParams struct {
 	// IfMatch An ETag: act only if the record is at this revision.
@@ -5904,6 +5928,9 @@ type ListAllZonesParams struct {
 	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
 }
 
+// FindGoneMachinesJSONRequestBody defines body for FindGoneMachines for application/json ContentType.
+type FindGoneMachinesJSONRequestBody = GoneRequest
+
 // RenewCertificateJSONRequestBody defines body for RenewCertificate for application/json ContentType.
 type RenewCertificateJSONRequestBody = RenewRequest
 
@@ -6135,6 +6162,20 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/agent/blobs/{digest} (the `GetBlob` operationId).
 	GetBlob(ctx context.Context, digest string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// FindGoneMachinesWithBody Say which machines were deleted
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/agent/gone-machines (the `FindGoneMachines` operationId).
+	FindGoneMachinesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// FindGoneMachines Say which machines were deleted
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/agent/gone-machines (the `FindGoneMachines` operationId).
+	FindGoneMachines(ctx context.Context, body FindGoneMachinesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SendHeartbeat Say that a host lives
 	//
@@ -7133,10 +7174,10 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/projects/{project}/vms/{name}/console (the `ConsoleVM` operationId).
 	ConsoleVM(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// LogVM All that the serial console said
+	// LogVM What the serial console said, also of a machine that does not run
 	//
 	// Corresponds with GET /v1/projects/{project}/vms/{name}/log (the `LogVM` operationId).
-	LogVM(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
+	LogVM(ctx context.Context, project string, name string, params *LogVMParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// VMMigrateWithBody Move a running machine to another host
 	//
@@ -7525,6 +7566,40 @@ type ClientInterface interface {
 // Corresponds with GET /v1/agent/blobs/{digest} (the `GetBlob` operationId).
 func (c *Client) GetBlob(ctx context.Context, digest string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetBlobRequest(c.Server, digest)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// FindGoneMachinesWithBody Say which machines were deleted
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/agent/gone-machines (the `FindGoneMachines` operationId).
+func (c *Client) FindGoneMachinesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewFindGoneMachinesRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// FindGoneMachines Say which machines were deleted
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/agent/gone-machines (the `FindGoneMachines` operationId).
+func (c *Client) FindGoneMachines(ctx context.Context, body FindGoneMachinesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewFindGoneMachinesRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -9802,11 +9877,11 @@ func (c *Client) ConsoleVM(ctx context.Context, project string, name string, req
 	return c.Client.Do(req)
 }
 
-// LogVM All that the serial console said
+// LogVM What the serial console said, also of a machine that does not run
 //
 // Corresponds with GET /v1/projects/{project}/vms/{name}/log (the `LogVM` operationId).
-func (c *Client) LogVM(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewLogVMRequest(c.Server, project, name)
+func (c *Client) LogVM(ctx context.Context, project string, name string, params *LogVMParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLogVMRequest(c.Server, project, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -10728,6 +10803,46 @@ func NewGetBlobRequest(server string, digest string) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewFindGoneMachinesRequest calls the generic FindGoneMachines builder with application/json body
+func NewFindGoneMachinesRequest(server string, body FindGoneMachinesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewFindGoneMachinesRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewFindGoneMachinesRequestWithBody constructs an http.Request for the FindGoneMachines method, with any body, and a specified content type
+func NewFindGoneMachinesRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/agent/gone-machines")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -17457,7 +17572,7 @@ func NewConsoleVMRequest(server string, project string, name string) (*http.Requ
 }
 
 // NewLogVMRequest constructs an http.Request for the LogVM method
-func NewLogVMRequest(server string, project string, name string) (*http.Request, error) {
+func NewLogVMRequest(server string, project string, name string, params *LogVMParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -17487,6 +17602,45 @@ func NewLogVMRequest(server string, project string, name string) (*http.Request,
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "follow", params.Follow, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "tail", params.Tail, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "previous", params.Previous, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -19955,6 +20109,20 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/agent/blobs/{digest} (the `GetBlob` operationId).
 	GetBlobWithResponse(ctx context.Context, digest string, reqEditors ...RequestEditorFn) (*GetBlobResponse, error)
 
+	// FindGoneMachinesWithBodyWithResponse Say which machines were deleted
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/agent/gone-machines (the `FindGoneMachines` operationId).
+	FindGoneMachinesWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*FindGoneMachinesResponse, error)
+
+	// FindGoneMachinesWithResponse Say which machines were deleted
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/agent/gone-machines (the `FindGoneMachines` operationId).
+	FindGoneMachinesWithResponse(ctx context.Context, body FindGoneMachinesJSONRequestBody, reqEditors ...RequestEditorFn) (*FindGoneMachinesResponse, error)
+
 	// SendHeartbeatWithResponse Say that a host lives
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -21078,12 +21246,12 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/projects/{project}/vms/{name}/console (the `ConsoleVM` operationId).
 	ConsoleVMWithResponse(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*ConsoleVMResponse, error)
 
-	// LogVMWithResponse All that the serial console said
+	// LogVMWithResponse What the serial console said, also of a machine that does not run
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/projects/{project}/vms/{name}/log (the `LogVM` operationId).
-	LogVMWithResponse(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*LogVMResponse, error)
+	LogVMWithResponse(ctx context.Context, project string, name string, params *LogVMParams, reqEditors ...RequestEditorFn) (*LogVMResponse, error)
 
 	// VMMigrateWithBodyWithResponse Move a running machine to another host
 	//
@@ -21546,6 +21714,54 @@ func (r GetBlobResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetBlobResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type FindGoneMachinesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *GoneAnswer
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r FindGoneMachinesResponse) GetJSON200() *GoneAnswer {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r FindGoneMachinesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r FindGoneMachinesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r FindGoneMachinesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r FindGoneMachinesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r FindGoneMachinesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -28132,6 +28348,32 @@ func (c *ClientWithResponses) GetBlobWithResponse(ctx context.Context, digest st
 	return ParseGetBlobResponse(rsp)
 }
 
+// FindGoneMachinesWithBodyWithResponse Say which machines were deleted
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/agent/gone-machines (the `FindGoneMachines` operationId).
+func (c *ClientWithResponses) FindGoneMachinesWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*FindGoneMachinesResponse, error) {
+	rsp, err := c.FindGoneMachinesWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseFindGoneMachinesResponse(rsp)
+}
+
+// FindGoneMachinesWithResponse Say which machines were deleted
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/agent/gone-machines (the `FindGoneMachines` operationId).
+func (c *ClientWithResponses) FindGoneMachinesWithResponse(ctx context.Context, body FindGoneMachinesJSONRequestBody, reqEditors ...RequestEditorFn) (*FindGoneMachinesResponse, error) {
+	rsp, err := c.FindGoneMachines(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseFindGoneMachinesResponse(rsp)
+}
+
 // SendHeartbeatWithResponse Say that a host lives
 //
 // Returns a wrapper object for the known response body format(s).
@@ -30017,13 +30259,13 @@ func (c *ClientWithResponses) ConsoleVMWithResponse(ctx context.Context, project
 	return ParseConsoleVMResponse(rsp)
 }
 
-// LogVMWithResponse All that the serial console said
+// LogVMWithResponse What the serial console said, also of a machine that does not run
 //
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/projects/{project}/vms/{name}/log (the `LogVM` operationId).
-func (c *ClientWithResponses) LogVMWithResponse(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*LogVMResponse, error) {
-	rsp, err := c.LogVM(ctx, project, name, reqEditors...)
+func (c *ClientWithResponses) LogVMWithResponse(ctx context.Context, project string, name string, params *LogVMParams, reqEditors ...RequestEditorFn) (*LogVMResponse, error) {
+	rsp, err := c.LogVM(ctx, project, name, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -30771,6 +31013,39 @@ func ParseGetBlobResponse(rsp *http.Response) (*GetBlobResponse, error) {
 	switch {
 	case rsp.StatusCode == 200:
 		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseFindGoneMachinesResponse parses an HTTP response from a FindGoneMachinesWithResponse call
+func ParseFindGoneMachinesResponse(rsp *http.Response) (*FindGoneMachinesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &FindGoneMachinesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest GoneAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

@@ -2,9 +2,11 @@ package compute
 
 import (
 	"context"
-	"io"
+	"errors"
 	"net"
 	"net/http"
+	"net/url"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/virga-cloud/virga/engine/httpapi"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
 )
 
 // Screens passes consoles, screens, pictures and logs of machines from their hosts' agents on to
@@ -23,26 +26,30 @@ type Screens struct {
 	Dial func(ctx context.Context, hostID resource.ID) (net.Conn, error)
 }
 
+// agentAnswers is how long the agent of a host may take until a connection to it stands.
+const agentAnswers = 10 * time.Second
+
 // Register offers the routes.
 func (s *Screens) Register(a *httpapi.API) {
 	for _, route := range []struct {
 		verb, summary string
 		right         httpapi.Right
 		h             http.HandlerFunc
+		query         []httpapi.Query
 	}{
-		{"console", "The serial console, as a websocket of binary messages", httpapi.Write, s.socket("console")},
-		{"vnc", "The screen in VNC, as a websocket of binary messages (subprotocol binary)", httpapi.Write, s.socket("display")},
-		{"screenshot", "A picture of the screen, PNG", httpapi.Read, s.plain("screenshot")},
-		{"log", "All that the serial console said", httpapi.Read, s.plain("log")},
+		{"console", "The serial console, as a websocket of binary messages", httpapi.Write, s.socket("console"), nil},
+		{"vnc", "The screen in VNC, as a websocket of binary messages (subprotocol binary)", httpapi.Write, s.socket("display"), nil},
+		{"screenshot", "A picture of the screen, PNG", httpapi.Read, s.screenshot, nil},
+		{"log", "What the serial console said, also of a machine that does not run", httpapi.Read, s.log, logQuery},
 	} {
 		a.Raw(httpapi.Op{
 			ID: route.verb + "-vm", Method: "GET", Path: "/v1/projects/{project}/vms/{name}/" + route.verb,
-			Right: route.right, Tag: "vms", Summary: route.summary,
+			Right: route.right, Tag: "vms", Summary: route.summary, Query: route.query,
 		}, route.h)
 	}
 }
 
-// open asks the agent of the machine's host for a stream or a file.
+// find gives the instance that is the machine of a request.
 func (s *Screens) find(r *http.Request) (*Instance, error) {
 	snap := s.DB.Snapshot()
 	vm, err := findVM(snap, r.PathValue("project"), r.PathValue("name"))
@@ -60,8 +67,12 @@ func Find(snap *store.Snapshot, vm *VM) *Instance {
 	return store.Find(snap, Instances, vm.Status.InstanceID)
 }
 
-func (s *Screens) dialer(i *Instance) func(context.Context) (net.Conn, error) {
-	return func(ctx context.Context) (net.Conn, error) { return s.Dial(ctx, i.Spec.HostID) }
+func (s *Screens) dialer(hostID resource.ID) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, agentAnswers)
+		defer cancel()
+		return s.Dial(ctx, hostID)
+	}
 }
 
 func (s *Screens) socket(what string) http.HandlerFunc {
@@ -71,7 +82,7 @@ func (s *Screens) socket(what string) http.HandlerFunc {
 			httpapi.Fail(w, r, err)
 			return
 		}
-		far, err := stream.Open(r.Context(), s.dialer(i), "/instances/"+string(i.ID)+"/"+what)
+		far, err := stream.Open(r.Context(), s.dialer(i.Spec.HostID), "/instances/"+string(i.ID)+"/"+what)
 		if err != nil {
 			httpapi.Fail(w, r, fault.Wrap(err, "open the %s of machine %s", what, i.Spec.VMName))
 			return
@@ -86,33 +97,88 @@ func (s *Screens) socket(what string) http.HandlerFunc {
 	}
 }
 
-func (s *Screens) plain(what string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		i, err := s.find(r)
-		if err != nil {
-			httpapi.Fail(w, r, err)
-			return
-		}
-		dial := s.dialer(i)
-		client := http.Client{Transport: &http.Transport{
-			DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
-		}}
-		request, err := http.NewRequestWithContext(r.Context(), http.MethodGet, "http://agent/instances/"+string(i.ID)+"/"+what, nil)
-		if err != nil {
-			httpapi.Fail(w, r, err)
-			return
-		}
-		answer, err := client.Do(request)
-		if err != nil {
-			httpapi.Fail(w, r, fault.New(fault.Unavailable, "get the %s of machine %s from its host: %w", what, i.Spec.VMName, err))
-			return
-		}
-		defer answer.Body.Close()
-		if answer.StatusCode != http.StatusOK {
-			httpapi.Fail(w, r, stream.FaultOf(answer))
-			return
-		}
-		w.Header().Set("Content-Type", answer.Header.Get("Content-Type"))
-		_, _ = io.Copy(w, answer.Body)
+func (s *Screens) screenshot(w http.ResponseWriter, r *http.Request) {
+	i, err := s.find(r)
+	var answer *http.Response
+	if err == nil {
+		answer, err = s.get(r.Context(), i.Spec.HostID, "/instances/"+string(i.ID)+"/screenshot")
 	}
+	if err != nil {
+		httpapi.Fail(w, r, fault.Wrap(err, "take a picture of machine %s", r.PathValue("name")))
+		return
+	}
+	defer answer.Body.Close()
+	pass(w, answer)
+}
+
+// log passes on what a machine said on the host where it is, or was when it last ran. One that is
+// followed and moves is followed to its next host, which has kept what it said there from the start.
+func (s *Screens) log(w http.ResponseWriter, r *http.Request) {
+	wish, err := ParseLogWish(r.URL.Query())
+	var vm *VM
+	if err == nil {
+		vm, err = findVM(s.DB.Snapshot(), r.PathValue("project"), r.PathValue("name"))
+	}
+	var answer *http.Response
+	if err == nil {
+		answer, err = s.said(r.Context(), vm, wish)
+	}
+	if err != nil {
+		httpapi.Fail(w, r, err)
+		return
+	}
+	for {
+		pass(w, answer)
+		answer.Body.Close()
+		now := store.Find(s.DB.Snapshot(), VMs, vm.ID)
+		if !wish.Follow || now == nil || now.Status.InstanceID == "" || now.Status.HostID == vm.Status.HostID {
+			return
+		}
+		vm, wish.Tail = now, -1
+		if answer, err = s.said(r.Context(), vm, wish); err != nil {
+			panic(http.ErrAbortHandler) // the machine says more than can be told
+		}
+	}
+}
+
+// said asks a machine's host for its serial log.
+func (s *Screens) said(ctx context.Context, vm *VM, wish LogWish) (*http.Response, error) {
+	if vm.Status.HostID == "" {
+		return nil, fault.New(fault.Precondition, "machine %s has not run yet, and has said nothing; virga vm start %s", vm.Name, vm.Name)
+	}
+	snap := s.DB.Snapshot()
+	if host.Removed(snap, vm.Status.HostID) {
+		return nil, fault.New(fault.NotFound, "the serial log of machine %s went with %s", vm.Name, host.Fate(snap, vm.Status.HostID))
+	}
+	answer, err := s.get(ctx, vm.Status.HostID, "/machines/"+string(vm.ID)+"/log?"+wish.Query())
+	return answer, fault.Wrap(err, "read the serial log of machine %s, which host %s keeps", vm.Name, host.NameOf(snap, vm.Status.HostID))
+}
+
+// get asks the agent of a host for a file.
+func (s *Screens) get(ctx context.Context, hostID resource.ID, path string) (*http.Response, error) {
+	dial := s.dialer(hostID)
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+	}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent"+path, nil)
+	if err != nil {
+		return nil, fault.New(fault.Internal, "ask an agent for %s: %w", path, err)
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		if asked, ok := errors.AsType[*url.Error](err); ok {
+			err = asked.Err // without the address, which is none
+		}
+		return nil, fault.New(fault.Unavailable, "its agent is not reached: %w; bring the host back, and try again", err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		defer answer.Body.Close()
+		return nil, stream.FaultOf(answer)
+	}
+	return answer, nil
+}
+
+func pass(w http.ResponseWriter, answer *http.Response) {
+	w.Header().Set("Content-Type", answer.Header.Get("Content-Type"))
+	stream.Pour(w, answer.Body)
 }

@@ -106,7 +106,7 @@ type VMStatus struct {
 	Phase string `json:"phase,omitempty" enum:"pending,starting,running,paused,migrating,stopping,stopped,crashed,unknown,deleting"`
 	// InstanceID is the instance that is the machine.
 	InstanceID resource.ID `json:"instanceID,omitempty"`
-	// HostID is where it is.
+	// HostID is where it is, or was when it last ran.
 	HostID resource.ID `json:"hostID,omitempty"`
 	// Epoch is the ownership's; it only rises.
 	Epoch int64 `json:"epoch"`

@@ -81,17 +81,17 @@ func TestAMachineLives(t *testing.T) {
 
 	// Screens and logs.
 	h.Must("vm", "screenshot", "web", "-f", h.Run+"/web.png")
-	if out := h.Must("vm", "log", "web"); !strings.Contains(out, "VIRGA-READY") {
-		t.Errorf("the log does not hold the guest's first line: %s", out)
-	}
+	h.said("web", "VIRGA-READY")
+	h.leavesALog("web", g)
 
 	if greeting := h.screen("web"); !strings.HasPrefix(greeting, "RFB 003.") {
 		t.Errorf("the screen greets with %q", greeting)
 	}
 
 	// Stop and start: a new boot, the same disk.
-	h.Must("vm", "stop", "web", "--wait")
+	h.stopsAndIsHeard("web")
 	h.Must("vm", "start", "web", "--wait")
+	h.said("web", "reboot: Power down", "--previous")
 	g = h.Guest("web")
 	g.Wait(boot, `VIRGA-READY web `)
 	if out := g.Must(boot, "cat /data/file"); out != "kept" {
@@ -106,6 +106,10 @@ func TestAMachineLives(t *testing.T) {
 	})
 
 	h.Must("vm", "delete", "web", "--wait")
+	h.Eventually(2*time.Minute, "no serial log is left", func() bool {
+		left, _ := filepath.Glob(filepath.Join(h.State, "serial", "*"))
+		return len(left) == 0
+	})
 	for _, noun := range []string{"vm", "instance", "volume", "port", "claim"} {
 		h.Eventually(20*time.Second, "no "+noun+" is left", func() bool {
 			return strings.TrimSpace(h.Must(noun, "list", "-o", "name")) == ""

@@ -87,6 +87,7 @@ func TestAMachineMovesUnderPing(t *testing.T) {
 	a.Must(boot, "echo moved > /data/file; sync")
 
 	from := h.on("a")
+	followed := h.follow("a")
 	a.Must(boot, "(sleep 300 | nc -l -p 5000 > /tmp/lines &)")
 	b.Must(boot, "(for i in $(seq 200); do echo line $i; sleep 0.1; done | nc "+addressA+" 5000 >/dev/null 2>&1 &)")
 	b.Must(boot, "(ping -i 0.1 -c 1000 "+addressA+" > /tmp/ping 2>&1 &)")
@@ -107,6 +108,9 @@ func TestAMachineMovesUnderPing(t *testing.T) {
 	if after := a.Must(boot, "cat /proc/sys/kernel/random/boot_id"); after != before {
 		t.Errorf("the machine was restarted: boot %s, then %s", before, after)
 	}
+	a.Must(boot, "echo MOVED-$((40+2))")
+	followed.until("MOVED-42")
+	followed.leave()
 	if out := a.Must(boot, "cat /data/file"); out != "moved" {
 		t.Errorf("the disk lost its content: %q", out)
 	}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -65,6 +67,7 @@ type agent struct {
 	guests  *qemu.Driver
 	minder  *computehost.Keeper
 	sweeper *computehost.Sweeper
+	logs    *computehost.LogSweeper
 	network *ovs.Switch
 	names   *dns.Responder
 	facts   *metadata.Responder
@@ -122,7 +125,7 @@ func (a *agent) wire(l *store.Ledger) error {
 	slog.Info("control groups", "found", why)
 	var err error
 	if a.guests, err = qemu.New(qemu.Config{
-		RunDir: filepath.Join(a.c.run, "vm"), Binary: a.c.QEMU, Groups: groups, GroupPrefix: "virga-", Dial: a.dialTarget,
+		RunDir: filepath.Join(a.c.run, "vm"), LogDir: a.c.in("serial"), Binary: a.c.QEMU, Groups: groups, GroupPrefix: "virga-", Dial: a.dialTarget,
 		Changed: a.stirred,
 	}); err != nil {
 		return err
@@ -135,6 +138,7 @@ func (a *agent) wire(l *store.Ledger) error {
 	a.minder = computehost.NewKeeper(a.db, a.c.HostID, store.Statuses(l, compute.Instances, "agent"), a.guests,
 		computehost.InstanceOptions{Profile: a.profile})
 	a.sweeper = computehost.NewSweeper(a.db, a.c.HostID, a.guests, a.hearing)
+	a.logs = &computehost.LogSweeper{DB: a.db, Logs: a.guests, Gone: a.gone}
 	loops := []*reconcile.Loop{
 		hosthost.NewLoop(a.db, hosthost.Self{
 			HostID: a.c.HostID, Address: a.address(), TunnelAddress: a.c.Address, Version: version, Inventoried: a.minder.Inventoried, Here: a.here,
@@ -205,6 +209,7 @@ func (a *agent) work(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { a.runner.Load().Run(ctx) })
 	wg.Go(func() { a.sweeper.Run(ctx) })
+	wg.Go(func() { a.logs.Run(ctx) })
 	wg.Wait()
 }
 
@@ -295,6 +300,30 @@ func (a *agent) fetch(ctx context.Context, digest string) (io.ReadCloser, int64,
 	return answer.Body, answer.ContentLength, nil
 }
 
+// gone asks a server which machines were deleted.
+func (a *agent) gone(ctx context.Context, machines []resource.ID) ([]resource.ID, error) {
+	body, err := json.Marshal(compute.GoneRequest{MachineIDs: machines})
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+a.c.Servers[0]+"/v1/agent/gone-machines", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	answer, err := a.client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	var out compute.GoneAnswer
+	if answer.StatusCode != http.StatusOK {
+		return nil, errors.New("the server answered " + answer.Status)
+	}
+	err = json.NewDecoder(answer.Body).Decode(&out)
+	return out.GoneIDs, err
+}
+
 // dialTarget opens the way for a machine's memory to the agent of its target.
 func (a *agent) dialTarget(ctx context.Context, to compute.Outgoing) (net.Conn, error) {
 	if err := host.Refused(a.db.Snapshot(), to.HostID); err != nil {
@@ -326,7 +355,7 @@ func (a *agent) serve(ctx context.Context, l net.Listener) {
 	secure := ca.ServerTLS(a.keeper, a.trust.RootCAs)
 	secure.ClientAuth = tls.RequireAndVerifyClientCert
 	streams := &computehost.Streams{
-		Hypervisor: a.guests, Peer: a.peer, OpenLog: a.guests.OpenLog,
+		Hypervisor: a.guests, Peer: a.peer,
 		Find: func(id resource.ID) *compute.Instance { return store.Find(a.db.Snapshot(), compute.Instances, id) },
 	}
 	server := &http.Server{

@@ -49,6 +49,7 @@ func (s *server) routes(front *compute.Front) {
 	})
 	host.RegisterHeartbeat(a, s.listener)
 	front.Register(a)
+	compute.RegisterGone(a)
 	(&compute.Screens{DB: s.db, Dial: s.dialAgent}).Register(a)
 	s.images.Register(a, r.images)
 	storage.Register(a, disks)

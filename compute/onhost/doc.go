@@ -23,6 +23,9 @@
 // A guest that ends by itself leaves its emulator behind, stopped: whoever looks first, also an
 // agent that has just started, writes down how it ended, and only then lets the emulator go.
 //
+// What a guest says on its serial line is kept by its machine (Logger), and goes when a server says
+// that the machine was deleted (LogSweeper).
+//
 // Not seen is not gone: before the first complete List nothing is done at all. Guests without a
 // record are orphans; Sweeper ends them only after it has missed their record twice.
 package onhost

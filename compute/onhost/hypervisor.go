@@ -126,6 +126,17 @@ type Console interface {
 	Display(ctx context.Context, id resource.ID) (string, error)
 }
 
+// Logger is a hypervisor that keeps what guests say on their serial line, by machine: a log outlives
+// the instance, the daemon and the host's restart.
+type Logger interface {
+	// Log reads a log. One that is followed ends with the guest, others at their end.
+	Log(ctx context.Context, vmID resource.ID, wish compute.LogWish) (io.ReadCloser, error)
+	// Logged lists the machines of which a log is kept here.
+	Logged() ([]resource.ID, error)
+	// RemoveLog forgets the log of a machine.
+	RemoveLog(vmID resource.ID) error
+}
+
 // Screenshotter is a hypervisor that can show the guest's screen as a PNG.
 type Screenshotter interface {
 	Screenshot(ctx context.Context, id resource.ID) ([]byte, error)

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/compute/stream"
@@ -26,17 +25,14 @@ type Peer struct {
 //	GET /instances/{id}/console     upgrade: the serial line          servers
 //	GET /instances/{id}/display     upgrade: VNC                      servers
 //	GET /instances/{id}/screenshot  PNG                               servers
-//	GET /instances/{id}/log         what the serial line ever said    servers
 //	GET /instances/{id}/memory      upgrade: the source's QEMU        hosts, while the instance waits for it
+//	GET /machines/{id}/log          what the serial line said here    servers, also when nothing runs
 type Streams struct {
 	Hypervisor Hypervisor
 	// Peer says who asks.
 	Peer func(*http.Request) (Peer, error)
 	// Find gives the record of an instance here; nil if there is none.
 	Find func(resource.ID) *compute.Instance
-	// OpenLog opens what the serial line of an instance said. It follows no link: the emulator could
-	// have laid one.
-	OpenLog func(resource.ID) (*os.File, error)
 }
 
 // Handler makes the routes.
@@ -45,8 +41,8 @@ func (s *Streams) Handler() http.Handler {
 	mux.HandleFunc("GET /instances/{id}/console", s.forServers(s.console))
 	mux.HandleFunc("GET /instances/{id}/display", s.forServers(s.display))
 	mux.HandleFunc("GET /instances/{id}/screenshot", s.forServers(s.screenshot))
-	mux.HandleFunc("GET /instances/{id}/log", s.forServers(s.log))
 	mux.HandleFunc("GET /instances/{id}/memory", s.memory)
+	mux.HandleFunc("GET /machines/{id}/log", s.forServers(s.log))
 	return mux
 }
 
@@ -107,19 +103,23 @@ func (s *Streams) screenshot(w http.ResponseWriter, r *http.Request, id resource
 	return err
 }
 
-func (s *Streams) log(w http.ResponseWriter, _ *http.Request, id resource.ID) error {
-	// The id comes from outside and becomes a path: only that of a record here will do.
-	if s.Find(id) == nil {
-		return fault.New(fault.NotFound, "no instance %s on this host", id)
+func (s *Streams) log(w http.ResponseWriter, r *http.Request, vmID resource.ID) error {
+	l, ok := s.Hypervisor.(Logger)
+	if !ok {
+		return fault.New(fault.Precondition, "this hypervisor keeps no serial logs")
 	}
-	f, err := s.OpenLog(id)
+	wish, err := compute.ParseLogWish(r.URL.Query())
 	if err != nil {
-		return fault.New(fault.NotFound, "instance %s has written nothing yet", id)
+		return err
 	}
-	defer f.Close()
+	said, err := l.Log(r.Context(), vmID, wish)
+	if err != nil {
+		return err
+	}
+	defer said.Close()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, err = io.Copy(w, f)
-	return err
+	stream.Pour(w, said)
+	return nil
 }
 
 // memory takes a machine's memory from the agent of its source.

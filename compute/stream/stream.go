@@ -36,6 +36,31 @@ func FaultOf(r *http.Response) error {
 	return fault.New(kind, "%s", strings.TrimSpace(string(text)))
 }
 
+// Pour answers a request with what a reader gives, each piece at once. An answer that breaks off is
+// broken off before those who read it too: they would take it for the whole.
+func Pour(w http.ResponseWriter, r io.Reader) {
+	ctl := http.NewResponseController(w)
+	piece := make([]byte, 32<<10)
+	for {
+		err := ctl.Flush() // first the head alone: who follows may wait long for the first word
+		if err != nil {
+			return // nobody reads any more
+		}
+		n, readErr := r.Read(piece)
+		if n > 0 {
+			_, err = w.Write(piece[:n])
+		}
+		switch {
+		case err != nil:
+			return
+		case readErr == io.EOF:
+			return
+		case readErr != nil:
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
 // Splice copies both ways until one side ends, then closes both.
 func Splice(a, b io.ReadWriteCloser) {
 	var wg sync.WaitGroup

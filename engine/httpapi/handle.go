@@ -22,14 +22,22 @@ import (
 type Op struct {
 	ID      string // unique, in kebab case: "migrate-vm"; the generated clients name a function after it
 	Method  string
-	Path    string // with {project} where the route belongs to a project
-	Summary string // one line for the reference
-	Doc     string // more of it
-	Right   Right  // what the caller needs, in the project of the path if there is one
-	Tag     string // the chapter of the reference; usually the plural of the kind
-	Status  int    // of success; 200, or 204 for an answer without body
+	Path    string  // with {project} where the route belongs to a project
+	Summary string  // one line for the reference
+	Doc     string  // more of it
+	Right   Right   // what the caller needs, in the project of the path if there is one
+	Tag     string  // the chapter of the reference; usually the plural of the kind
+	Status  int     // of success; 200, or 204 for an answer without body
+	Query   []Query // parameters of a raw route, after the question mark
 	body    *huma.RequestBody
 	params  []*huma.Param // of the path, where In does not name them
+}
+
+// Query is a parameter of a raw route. Its handler reads it itself.
+type Query struct {
+	Name string
+	Type string // as in JSON's schemas: string, boolean, integer
+	Doc  string
 }
 
 // Call is one request on its way: who asks, one picture of all records to decide on, and the
@@ -219,6 +227,9 @@ func (a *API) Raw(op Op, h http.Handler) {
 	}
 	o.Responses[statusText(op.Status)] = &huma.Response{Description: op.Summary}
 	o.Parameters = pathParameters(op.Path)
+	for _, q := range op.Query {
+		o.Parameters = append(o.Parameters, &huma.Param{Name: q.Name, In: "query", Description: q.Doc, Schema: &huma.Schema{Type: q.Type}})
+	}
 	a.OpenAPI().AddOperation(&o)
 	a.Mux.HandleFunc(op.Method+" "+op.Path, func(w http.ResponseWriter, r *http.Request) {
 		caller, err := a.admit(r, op.Right, r.PathValue("project"))

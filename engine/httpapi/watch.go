@@ -36,15 +36,13 @@ const watchDoc = `Tells of every change, in order, as server-sent events.
 The id of an event is the revision to go on from, by after or Last-Event-ID. Who does not read is cut off.`
 
 func (a *API) registerWatch() {
-	op := Op{ID: "watch", Method: http.MethodGet, Path: "/v1/watch", Right: Known, Tag: "server", Summary: "Watch records", Doc: watchDoc}
+	op := Op{ID: "watch", Method: http.MethodGet, Path: "/v1/watch", Right: Known, Tag: "server", Summary: "Watch records", Doc: watchDoc, Query: []Query{
+		{Name: "kinds", Type: huma.TypeString, Doc: "The kinds, with commas between them; none: all that the caller may read."},
+		{Name: "project", Type: huma.TypeString, Doc: "Only records of this project."},
+		{Name: "after", Type: huma.TypeString, Doc: "The revision after which to begin; none: begin with everything that is there."},
+	}}
 	a.Raw(op, http.HandlerFunc(a.serveWatch))
 	item := a.OpenAPI().Paths["/v1/watch"].Get
-	text := func(name, doc string) {
-		item.Parameters = append(item.Parameters, &huma.Param{Name: name, In: "query", Description: doc, Schema: &huma.Schema{Type: huma.TypeString}})
-	}
-	text("kinds", "The kinds, with commas between them; none: all that the caller may read.")
-	text("project", "Only records of this project.")
-	text("after", "The revision after which to begin; none: begin with everything that is there.")
 	item.Parameters = append(item.Parameters, &huma.Param{Name: "Last-Event-ID", In: "header", Description: "The same as after, from a stream that broke.", Schema: &huma.Schema{Type: huma.TypeString}})
 	item.Responses["200"].Content = map[string]*huma.MediaType{"text/event-stream": {Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[WatchEvent](), true, "")}}
 }

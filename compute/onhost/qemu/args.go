@@ -15,10 +15,13 @@ import (
 
 // Place is what the arguments need to know of this host besides the machine.
 type Place struct {
-	// Sockets is the folder of the guest's sockets and its serial log.
+	// Sockets is the folder of the guest's sockets.
 	Sockets string
 	// SeedPath is the seed disk; empty: none.
 	SeedPath string
+	// LogFD is the number that the emulator inherits its serial log under, open for appending: the
+	// emulator's user can open no file where logs are kept.
+	LogFD int
 	// TapFDs are the numbers that the emulator inherits the taps under, in the order of the NICs.
 	TapFDs []int
 	// Direct tells which disks can be opened past the host's page cache, in the order of the disks.
@@ -91,7 +94,8 @@ func (a *arguments) socket(id, name, more string) {
 func (a *arguments) channels() {
 	a.socket("mon", qmpSocket, "")
 	a.add("-mon", "chardev=mon,mode=control")
-	a.socket("ser0", serialSocket, ",logfile="+a.path(serialLog)+",logappend=on")
+	a.add("-add-fd", fmt.Sprintf("fd=%d,set=0", a.place.LogFD))
+	a.socket("ser0", serialSocket, ",logfile=/dev/fdset/0,logappend=on")
 	a.add("-serial", "chardev:ser0")
 	a.socket("qga", agentSocket, "")
 }

@@ -35,7 +35,7 @@ func goldenMachine() onhost.Machine {
 }
 
 func TestTheCommandLineIsAsInTheGoldenFiles(t *testing.T) {
-	place := Place{Sockets: "/run/virga/i/vm", SeedPath: "/run/virga/i/seed.iso", TapFDs: []int{3, 4}, Direct: []bool{true, false}, AIO: "io_uring"}
+	place := Place{Sockets: "/run/virga/i/vm", SeedPath: "/run/virga/i/seed.iso", LogFD: 3, TapFDs: []int{4, 5}, Direct: []bool{true, false}, AIO: "io_uring"}
 	incoming := goldenMachine()
 	incoming.Incoming = true
 	kvm := goldenMachine()

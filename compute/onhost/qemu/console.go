@@ -2,14 +2,10 @@ package qemu
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
@@ -18,7 +14,6 @@ import (
 const (
 	pastSize = 16 << 10  // bytes of the past that a new viewer is shown
 	backlog  = 256 << 10 // bytes that a slow viewer may be behind before it misses some
-	logSize  = 1 << 20   // bytes of the serial log before its older half goes
 )
 
 // Console implements onhost.Console.
@@ -36,7 +31,7 @@ func (d *Driver) Console(ctx context.Context, id resource.ID) (io.ReadWriteClose
 		if err != nil {
 			return nil, fault.New(fault.Unavailable, "open the console of instance %s: %w", id, err)
 		}
-		g.mux = &mux{conn: conn, viewers: map[*viewer]struct{}{}, past: tail(g.socket(serialLog), pastSize)}
+		g.mux = &mux{conn: conn, viewers: map[*viewer]struct{}{}, past: g.log.end(pastSize)}
 		d.wg.Go(g.mux.run)
 	}
 	return g.mux.attach(), nil
@@ -168,66 +163,4 @@ func (v *viewer) Close() error {
 	v.mux.mu.Unlock()
 	v.end()
 	return nil
-}
-
-// openOwn opens a file in the folder that the emulator's user can write: it may have put a link or
-// a pipe there.
-func openOwn(path string, flags int) (*os.File, error) {
-	fd, err := unix.Open(path, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), path)
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		_ = f.Close()
-		return nil, errors.Join(err, errors.New(path+" is no plain file"))
-	}
-	return f, nil
-}
-
-// tail reads the last bytes of a file, as far as it can.
-func tail(path string, size int64) []byte {
-	f, err := openOwn(path, unix.O_RDONLY)
-	if err != nil {
-		return nil
-	}
-	defer func() { _ = f.Close() }()
-	if info, err := f.Stat(); err == nil && info.Size() > size {
-		_, _ = f.Seek(-size, io.SeekEnd)
-	}
-	out, _ := io.ReadAll(io.LimitReader(f, size))
-	return out
-}
-
-// trimLog keeps a guest that writes without end from filling the disk. The emulator appends, so
-// the file can be cut under it; what it writes between the two calls is lost.
-func (g *guest) trimLog() {
-	path := g.socket(serialLog)
-	if info, err := os.Lstat(path); err != nil || info.Size() < logSize {
-		return
-	}
-	keep := tail(path, logSize/2)
-	f, err := openOwn(path, unix.O_WRONLY|unix.O_APPEND)
-	if err != nil {
-		return
-	}
-	defer func() { _ = f.Close() }()
-	if f.Truncate(0) == nil {
-		_, _ = f.Write(keep)
-	}
-}
-
-// OpenLog opens what the serial line has said, for reading. The folder is the emulator's own: a link
-// in the log's place is not followed.
-func (d *Driver) OpenLog(id resource.ID) (*os.File, error) {
-	g, err := d.known(id)
-	if err != nil {
-		return nil, err
-	}
-	defer g.mu.Unlock()
-	f, err := openOwn(g.socket(serialLog), unix.O_RDONLY)
-	if err != nil {
-		return nil, fault.New(fault.Unavailable, "open the serial log of instance %s: %w", id, err)
-	}
-	return f, nil
 }

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 )
@@ -39,23 +37,5 @@ func TestViewersShareOneLineAndASleeperHoldsNobodyUp(t *testing.T) {
 	}
 	if n, err := io.Copy(io.Discard, late); err != nil || n < pastSize || n > pastSize+4096 { // the last piece may have come just after
 		t.Fatalf("one who came late was shown %d bytes, %v", n, err)
-	}
-}
-
-func TestTheSerialLogIsCutAndALinkInItsPlaceIsNotFollowed(t *testing.T) {
-	dir := t.TempDir()
-	must(t, os.Mkdir(filepath.Join(dir, ownFolder), 0o755))
-	g := &guest{dir: dir}
-	path := g.socket(serialLog)
-	must(t, os.WriteFile(path, append(bytes.Repeat([]byte("x"), logSize), []byte("the end")...), 0o644))
-	g.trimLog()
-	data, err := os.ReadFile(path)
-	if err != nil || len(data) != logSize/2 || !bytes.HasSuffix(data, []byte("the end")) {
-		t.Fatalf("%d bytes, %v", len(data), err)
-	}
-	must(t, os.Rename(path, filepath.Join(dir, "other")))
-	must(t, os.Symlink(filepath.Join(dir, "other"), path))
-	if got := tail(path, 10); got != nil {
-		t.Fatalf("a link was followed: %q", got)
 	}
 }

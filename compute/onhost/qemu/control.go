@@ -160,9 +160,12 @@ func (d *Driver) Remove(ctx context.Context, id resource.ID) error {
 		return fault.New(fault.Unavailable, "remove the folder of instance %s: %w", id, err)
 	}
 	g.letGo()
-	g.saved, g.proc = saved{}, nil
 	d.mu.Lock()
+	if d.lines[g.saved.VMID] == g.log {
+		delete(d.lines, g.saved.VMID)
+	}
 	delete(d.guests, id)
 	d.mu.Unlock()
+	g.saved, g.proc = saved{}, nil
 	return nil
 }

@@ -38,6 +38,8 @@ import (
 type Config struct {
 	// RunDir holds one folder a guest. Its path is at most 55 bytes: sockets have short names.
 	RunDir string
+	// LogDir keeps what guests say on their serial lines. It outlives the guests and the host's restart.
+	LogDir string
 	// Binary is the emulator; empty: qemu-system-x86_64.
 	Binary string
 	// Groups and GroupPrefix are where emulators are put; nil: nowhere.
@@ -62,6 +64,7 @@ type Driver struct {
 
 	mu     sync.Mutex
 	guests map[resource.ID]*guest
+	lines  map[resource.ID]*serialLog // the latest run of each machine of a guest here, by machine
 
 	probing sync.Mutex
 	info    Info
@@ -71,6 +74,7 @@ var (
 	_ onhost.Hypervisor    = (*Driver)(nil)
 	_ onhost.Migrator      = (*Driver)(nil)
 	_ onhost.Console       = (*Driver)(nil)
+	_ onhost.Logger        = (*Driver)(nil)
 	_ onhost.Screenshotter = (*Driver)(nil)
 	_ onhost.Insider       = (*Driver)(nil)
 )
@@ -86,6 +90,7 @@ type guest struct {
 	proc   *process // nil: ended, or never started
 	qmp    *qmp.Client
 	mux    *mux
+	log    *serialLog
 	broken error // its state cannot be read: nothing is done to it
 
 	downtime int64 // ms that the emulator was last told it may let the guest stand still
@@ -112,7 +117,10 @@ func New(cfg Config) (*Driver, error) {
 	if err := os.MkdirAll(cfg.RunDir, 0o711); err != nil {
 		return nil, fault.New(fault.Precondition, "make the folder of guests: %w", err)
 	}
-	d := &Driver{cfg: cfg, aio: aioHere(), guests: map[resource.ID]*guest{}}
+	if err := os.MkdirAll(cfg.LogDir, 0o700); err != nil {
+		return nil, fault.New(fault.Precondition, "make the folder of serial logs: %w", err)
+	}
+	d := &Driver{cfg: cfg, aio: aioHere(), guests: map[resource.ID]*guest{}, lines: map[resource.ID]*serialLog{}}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	entries, err := os.ReadDir(cfg.RunDir)
 	if err != nil {
@@ -191,7 +199,12 @@ func (g *guest) socket(name string) string { return filepath.Join(g.dir, ownFold
 func (g *guest) group() string             { return g.d.cfg.GroupPrefix + string(g.id) }
 func (g *guest) keep() error               { return g.saved.save(g.dir) }
 func (g *guest) alive() bool               { return g.proc != nil && g.proc.alive() }
-func (g *guest) hold(p *process)           { g.proc = p; p.follow(&g.d.wg, func() { g.d.cfg.Changed(g.id) }) }
+
+func (g *guest) hold(p *process) {
+	g.proc = p
+	p.follow(&g.d.wg, func() { g.d.cfg.Changed(g.id) })
+	g.d.speaks(g.saved.VMID, g.log, p.done)
+}
 
 // adopt is called once, before anybody else knows the guest.
 func (g *guest) adopt() {
@@ -207,7 +220,7 @@ func (g *guest) adopt() {
 		g.broken = err
 		return
 	}
-	g.saved = s
+	g.saved, g.log = s, g.d.serialLog(s.VMID)
 	if s.BootID != bootID() {
 		return // the host was started again since; look will say so
 	}
@@ -303,6 +316,7 @@ func (g *guest) finish() error {
 		g.mux.close()
 		g.mux = nil
 	}
+	g.trimLog()
 	if g.saved.Exit != "" {
 		return nil
 	}

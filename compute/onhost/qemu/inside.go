@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"time"
@@ -96,7 +97,7 @@ func (d *Driver) Screenshot(ctx context.Context, id resource.ID) ([]byte, error)
 	if err := g.do(ctx, "screendump", map[string]any{"filename": path, "format": "png"}, nil); err != nil {
 		return nil, fault.Wrap(err, "show the screen")
 	}
-	f, err := openOwn(path, unix.O_RDONLY)
+	f, err := openOwn(path)
 	if err != nil {
 		return nil, fault.New(fault.Internal, "read the screen of instance %s: %w", id, err)
 	}
@@ -106,4 +107,19 @@ func (d *Driver) Screenshot(ctx context.Context, id resource.ID) ([]byte, error)
 		return nil, fault.New(fault.Unavailable, "read the screen of instance %s: %w", id, err)
 	}
 	return out, nil
+}
+
+// openOwn opens a file in the folder that the emulator's user can write: it may have put a link or
+// a pipe there.
+func openOwn(path string) (*os.File, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), path)
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		_ = f.Close()
+		return nil, errors.Join(err, errors.New(path+" is no plain file"))
+	}
+	return f, nil
 }

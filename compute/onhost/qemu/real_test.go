@@ -42,6 +42,10 @@ func open1(t *testing.T, cfg Config) *Driver {
 	t.Helper()
 	cfg.Groups, _ = cgroup.Probe(cgroup.Root)
 	cfg.GroupPrefix = "virga-test-"
+	if cfg.LogDir == "" {
+		cfg.LogDir = cfg.RunDir + ".logs"
+		t.Cleanup(func() { _ = os.RemoveAll(cfg.LogDir) })
+	}
 	if cfg.Binary == "" {
 		cfg.Binary = os.Getenv("VIRGA_TEST_QEMU") // another version beside the installed one
 	}
@@ -134,8 +138,7 @@ func await(t *testing.T, d *Driver, id resource.ID, limit time.Duration, wanted 
 			}
 		}
 		if time.Now().After(end) {
-			words, _ := os.ReadFile(filepath.Join(d.cfg.RunDir, string(id), ownFolder, serialLog))
-			t.Fatalf("waited for %v, the guest is %q (%s %s)\n%s", wanted, g.State, g.Exit, g.ExitMessage, words)
+			t.Fatalf("waited for %v, the guest is %q (%s %s)\n%s", wanted, g.State, g.Exit, g.ExitMessage, d.guest(id).log.end(pastSize))
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -307,6 +310,8 @@ func TestAKilledEmulatorIsACrashAndSoIsAPanic(t *testing.T) {
 	}
 }
 
+// TestADiskThatIsInUseElsewhereIsAConflict: the emulator's own locks on images are on. It is the last
+// wall before two writers, and it is the emulator that refuses.
 func TestADiskThatIsInUseElsewhereIsAConflict(t *testing.T) {
 	d := house(t, Config{})
 	disk := newDisk(t)
@@ -315,7 +320,7 @@ func TestADiskThatIsInUseElsewhereIsAConflict(t *testing.T) {
 	b.Disks = a.Disks
 	must(t, d.Ensure(t.Context(), a))
 	err := d.Ensure(t.Context(), b)
-	if !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "in use elsewhere") {
+	if !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "in use elsewhere") || !strings.Contains(err.Error(), `Failed to get "write" lock`) {
 		t.Fatalf("the second writer: %v", err)
 	}
 	if g := look(t, d, b.ID); g.State != onhost.Ended || g.Exit != compute.ExitFailed {

@@ -25,7 +25,6 @@ const (
 	ownFolder    = "vm"
 	qmpSocket    = "qmp.sock"
 	serialSocket = "serial.sock"
-	serialLog    = "serial.log"
 	agentSocket  = "qga.sock"
 	vncSocket    = "vnc.sock"
 	inSocket     = "in.sock"
@@ -37,6 +36,7 @@ const (
 // saved is what must outlive the daemon. It is written before what it speaks of is done.
 type saved struct {
 	ID    resource.ID `json:"id"`
+	VMID  resource.ID `json:"vmID"`
 	Epoch int64       `json:"epoch"`
 	UID   int64       `json:"uid"`
 	// PID, Ticks and BootID are the process: its number, when it began in clock ticks since the

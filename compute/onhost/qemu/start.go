@@ -74,12 +74,12 @@ func (g *guest) start(ctx context.Context, m onhost.Machine) error {
 		_ = os.RemoveAll(g.dir)
 		return err
 	}
-	s := saved{ID: m.ID, Epoch: m.Epoch, UID: m.UID, BootID: bootID(), Incoming: m.Incoming, Screen: m.Screen != onhost.NoScreen, StartedAt: g.d.cfg.Now().UTC()}
+	s := saved{ID: m.ID, VMID: m.VMID, Epoch: m.Epoch, UID: m.UID, BootID: bootID(), Incoming: m.Incoming, Screen: m.Screen != onhost.NoScreen, StartedAt: g.d.cfg.Now().UTC()}
 	if err := s.save(g.dir); err != nil {
 		_ = os.RemoveAll(g.dir)
 		return err
 	}
-	g.saved = s
+	g.saved, g.log = s, g.d.serialLog(m.VMID)
 	if err := g.spawn(m, taps); err != nil {
 		return errors.Join(err, g.ends(compute.ExitFailed, err.Error()))
 	}
@@ -172,6 +172,14 @@ func (g *guest) spawn(m onhost.Machine, taps []*os.File) error {
 		return fault.New(fault.Unavailable, "open the error log of instance %s: %w", g.id, err)
 	}
 	defer func() { _ = words.Close() }()
+	said, err := g.log.begin()
+	if err != nil { // a guest without its log is better than none
+		warn(g.id, "the serial log cannot be kept", err)
+		if said, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0); err != nil {
+			return fault.New(fault.Unavailable, "open %s: %w", os.DevNull, err)
+		}
+	}
+	defer func() { _ = said.Close() }()
 	place := Place{Sockets: g.sockets(), AIO: g.d.aio}
 	if len(m.Seed) > 0 {
 		place.SeedPath = filepath.Join(g.dir, seedFile)
@@ -181,9 +189,10 @@ func (g *guest) spawn(m onhost.Machine, taps []*os.File) error {
 	}
 	attr := &syscall.ProcAttr{
 		Dir: "/", Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C"},
-		Files: []uintptr{null.Fd(), words.Fd(), words.Fd()},
+		Files: []uintptr{null.Fd(), words.Fd(), words.Fd(), said.Fd()},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	}
+	place.LogFD = len(attr.Files) - 1
 	for _, tap := range taps {
 		place.TapFDs = append(place.TapFDs, len(attr.Files))
 		attr.Files = append(attr.Files, tap.Fd())

@@ -1,0 +1,71 @@
+package onhost
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+const (
+	logSweep  = time.Minute
+	askAtOnce = 500 // machines
+)
+
+// LogSweeper removes the serial logs of machines that were deleted. A machine that does not run, or
+// runs elsewhere, has no record here: only a server can tell whether it is gone.
+type LogSweeper struct {
+	DB   *store.DB
+	Logs Logger
+	// Gone asks a server which of these machines were deleted.
+	Gone func(context.Context, []resource.ID) ([]resource.ID, error)
+}
+
+// Sweep does it once.
+func (s *LogSweeper) Sweep(ctx context.Context) error {
+	kept, err := s.Logs.Logged()
+	if err != nil {
+		return err
+	}
+	here := map[resource.ID]bool{}
+	for _, i := range store.Every(s.DB.Snapshot(), compute.Instances) {
+		here[i.Spec.VMID] = true
+	}
+	kept = slices.DeleteFunc(kept, func(id resource.ID) bool { return here[id] })
+	for asked := range slices.Chunk(kept, askAtOnce) {
+		gone, err := s.Gone(ctx, asked)
+		if err != nil {
+			return fault.Wrap(err, "ask which machines were deleted")
+		}
+		for _, id := range gone {
+			if !slices.Contains(asked, id) {
+				continue
+			}
+			if err := s.Logs.RemoveLog(id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Run sweeps until ctx ends. A server that is not heard is asked again later, and nothing goes meanwhile.
+func (s *LogSweeper) Run(ctx context.Context) {
+	tick := time.NewTicker(logSweep)
+	defer tick.Stop()
+	for {
+		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+			slog.Warn("the logs of deleted machines could not be looked for", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package compute
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/engine/store/memory"
+	"github.com/virga-cloud/virga/host"
+)
+
+// hall is a server with machines, and the agents of its hosts.
+type hall struct {
+	*testing.T
+	db     *store.DB
+	status *store.StatusWriter[VMSpec, VMStatus]
+	agents map[resource.ID]http.HandlerFunc
+}
+
+func newHall(t *testing.T) *hall {
+	h := &hall{T: t, agents: map[resource.ID]http.HandlerFunc{}}
+	h.db = store.NewDB(memory.New(), resource.NewCatalog(VMs, Instances, host.Hosts, host.Removals))
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = h.db.Run(ctx) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	l := store.NewLedger()
+	vms, hosts := store.Specs(l, VMs, "test"), store.Specs(l, host.Hosts, "test")
+	h.status = store.Statuses(l, VMs, "test")
+	h.commit(func(b *store.Batch) {
+		for _, name := range []string{"h1", "h2"} {
+			hosts.Create(b, &host.Host{Meta: resource.Meta{ID: resource.ID(name + "-id"), Name: name}})
+		}
+		for _, name := range []string{"web", "new"} {
+			vms.Create(b, &VM{Meta: resource.Meta{ID: resource.ID(name + "-id"), Name: name, Project: "p"}})
+		}
+	})
+	h.on("h1-id", "i1")
+	return h
+}
+
+func (h *hall) commit(change func(*store.Batch)) {
+	h.Helper()
+	b := h.db.Begin()
+	change(b)
+	if err := h.db.Commit(h.Context(), b); err != nil {
+		h.Fatal(err)
+	}
+}
+
+// on is where the machine "web" is.
+func (h *hall) on(hostID, instanceID resource.ID) {
+	h.commit(func(b *store.Batch) {
+		h.status.Set(b, store.Find(h.db.Snapshot(), VMs, "web-id"), func(s *VMStatus) { s.HostID, s.InstanceID = hostID, instanceID })
+	})
+}
+
+// agent answers for a host, with the words of what it is asked.
+func (h *hall) agent(hostID resource.ID, answer func(w http.ResponseWriter, asked string)) {
+	h.agents[hostID] = func(w http.ResponseWriter, r *http.Request) { answer(w, r.URL.RequestURI()) }
+}
+
+func (h *hall) dial(_ context.Context, hostID resource.ID) (net.Conn, error) {
+	agent := h.agents[hostID]
+	if agent == nil {
+		return nil, errors.New("no route to host")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	server := &http.Server{Handler: agent}
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = server.Serve(l) })
+	h.Cleanup(func() { server.Close(); wg.Wait() })
+	return net.Dial("tcp", l.Addr().String())
+}
+
+// log asks for a log over HTTP.
+func (h *hall) log(vm, query string) (int, string, error) {
+	h.Helper()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{project}/{name}", (&Screens{DB: h.db, Dial: h.dial}).log)
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	answer, err := http.Get(server.URL + "/p/" + vm + "?" + query)
+	if err != nil {
+		h.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	return answer.StatusCode, string(text), err
+}
+
+func (h *hall) wants(status int, words, vm, query string) {
+	h.Helper()
+	if got, text, err := h.log(vm, query); got != status || !strings.Contains(text, words) || err != nil {
+		h.Errorf("the log of %s with %q: %d %q, %v; wanted %d with %q", vm, query, got, text, err, status, words)
+	}
+}
+
+func TestTheLogOfAMachineIsReadWhereItLastRan(t *testing.T) {
+	h := newHall(t)
+	h.wants(428, "has not run yet", "new", "")
+	h.wants(503, "which host h1 keeps: its agent is not reached: no route to host; bring the host back", "web", "")
+	h.agent("h1-id", func(w http.ResponseWriter, asked string) { _, _ = io.WriteString(w, asked) })
+	h.wants(200, "/machines/web-id/log?follow=false&previous=false", "web", "")
+	h.on("h1-id", "") // stopped
+	h.wants(200, "/machines/web-id/log?follow=false&previous=true&tail=7", "web", "previous=true&tail=7")
+	h.wants(422, "tail is", "web", "tail=-1")
+	h.wants(422, "follow is", "web", "follow=perhaps")
+	h.wants(422, "ask for previous or for follow", "web", "follow=true&previous=true")
+}
+
+func TestAMachineThatMovesIsFollowed(t *testing.T) {
+	h := newHall(t)
+	h.agent("h1-id", func(w http.ResponseWriter, asked string) {
+		_, _ = io.WriteString(w, "one "+asked[strings.Index(asked, "?"):]+" ")
+		h.on("h2-id", "i2")
+	})
+	h.agent("h2-id", func(w http.ResponseWriter, asked string) {
+		_, _ = io.WriteString(w, "two "+asked[strings.Index(asked, "?"):])
+		h.on("h2-id", "")
+	})
+	h.wants(200, "one ?follow=true&previous=false&tail=3 two ?follow=true&previous=false", "web", "follow=true&tail=3")
+}
+
+func TestALogThatBreaksOffIsNotTakenForTheWhole(t *testing.T) {
+	h := newHall(t)
+	h.agent("h1-id", func(w http.ResponseWriter, _ string) {
+		_, _ = io.WriteString(w, "half")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	if _, text, err := h.log("web", "follow=true"); err == nil {
+		t.Errorf("%q is taken for all", text)
+	}
+}

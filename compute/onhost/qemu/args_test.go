@@ -92,7 +92,7 @@ func TestAMissingOrOldEmulatorIsSaidSo(t *testing.T) {
 		if !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), words) {
 			t.Errorf("%s: %v", binary, err)
 		}
-		d, err := New(Config{RunDir: runDir(t), Binary: binary})
+		d, err := New(Config{RunDir: runDir(t), LogDir: t.TempDir(), Binary: binary})
 		must(t, err)
 		id := resource.NewID()
 		if err := d.Ensure(t.Context(), onhost.Machine{ID: id}); !fault.Is(err, fault.Precondition) {

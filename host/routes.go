@@ -6,13 +6,26 @@ import (
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
 )
+
+// Events tells people what happened.
+type Events interface {
+	Record(b *store.Batch, about resource.Ref, name, severity, reason, message, by string)
+}
 
 // Register offers hosts: list, show, change of mode, zone and overcommitment, and removal. A host
 // is not made by a request; it joins.
-func Register(a *httpapi.API, m *Remover) {
+func Register(a *httpapi.API, m *Remover, e Events) {
 	httpapi.Register(a, Hosts, httpapi.Routes[Spec, Status]{
 		Specs: m.Hosts, Verbs: []httpapi.Verb{httpapi.Update, httpapi.Delete}, Default: Default, Check: Check,
+		Changing: func(_ context.Context, c *httpapi.Call, h *Host, spec *Spec) error {
+			if e != nil && spec.Mode != h.Spec.Mode {
+				e.Record(c.Batch, h.Ref(), h.Name, "info", string(spec.Mode), c.User+" made it "+string(spec.Mode), c.User)
+			}
+			return nil
+		},
 		Deleting: func(_ context.Context, c *httpapi.Call, h *Host) error {
 			return m.Unused(c.Batch, c.Snapshot, h, c.User)
 		},

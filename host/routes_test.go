@@ -1,8 +1,10 @@
 package host
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,7 +27,7 @@ func serve(t *testing.T, caller httpapi.Caller) (*world, func(method, path, body
 	t.Helper()
 	w := newWorldWith(t, resource.NewCatalog(Hosts, Livenesses, Removals, lodgers), memory.New())
 	a := httpapi.New(w.db, httpapi.Options{Authenticate: func(*http.Request) (httpapi.Caller, error) { return caller, nil }})
-	Register(a, &Remover{Hosts: w.specs, Removals: w.removals, Home: func() resource.ID { return "home" }})
+	Register(a, &Remover{Hosts: w.specs, Removals: w.removals, Home: func() resource.ID { return "home" }}, events{w})
 	RegisterHeartbeat(a, w.life.Listener)
 	return w, func(method, path, body string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, path, strings.NewReader(body))
@@ -34,6 +36,13 @@ func serve(t *testing.T, caller httpapi.Caller) (*world, func(method, path, body
 		a.ServeHTTP(answer, r)
 		return answer
 	}
+}
+
+// events keeps the last that people are told.
+type events struct{ *world }
+
+func (e events) Record(_ *store.Batch, about resource.Ref, name, severity, reason, message, by string) {
+	e.told = append(e.told, fmt.Sprint(about.Kind, " ", name, " ", severity, " ", reason, ": ", message, " (", by, ")"))
 }
 
 var admin = httpapi.Caller{User: "root", Right: httpapi.Admin}
@@ -45,6 +54,9 @@ func TestAHostIsListedChangedAndChecked(t *testing.T) {
 	}
 	if got := call("PUT", "/v1/hosts/one", `{"spec":{"mode":"maintenance","zone":"a"}}`); got.Code != 200 {
 		t.Errorf("update: %d %s", got.Code, got.Body)
+	}
+	if want := "host one info maintenance: root made it maintenance (root)"; !slices.Equal(w.told, []string{want}) {
+		t.Errorf("told %q, want %q", w.told, want)
 	}
 	if h := Find(w.db.Snapshot(), "h"); h.Spec.Mode != Maintenance || h.Spec.Zone != "a" || h.Spec.MemoryOvercommitPercent != 100 {
 		t.Errorf("got %+v", h.Spec)

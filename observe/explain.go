@@ -24,6 +24,10 @@ type Line struct {
 	Text string `json:"text"`
 }
 
+// Remarks say, for a kind, what follows from how a record is wished or used: what it waits for though
+// nothing is wrong with it.
+type Remarks map[resource.Kind]func(*store.Snapshot, resource.Object) []string
+
 // How much an explanation says at most.
 const (
 	deepest    = 8  // levels of waiting
@@ -35,11 +39,17 @@ const (
 // Explain says in words why a record is as it is, the most important first: its state and its
 // problems, who still holds it when it is being deleted, what it waits for and what those wait
 // for, the operations on it, and the last events. It knows no noun: it reads the phase, the
-// problems and the holders that all records have, and walks along the references.
-func Explain(snap *store.Snapshot, c *resource.Catalog, object resource.Object, now time.Time) []Line {
+// problems and the holders that all records have, and walks along the references. What a domain
+// has to say of its own nouns comes as remarks.
+func Explain(snap *store.Snapshot, c *resource.Catalog, object resource.Object, now time.Time, remarks Remarks) []Line {
 	e := &explanation{snap: snap, catalog: c, now: now, seen: map[resource.ID]bool{object.Head().ID: true}}
 	e.itself(object)
 	before := len(e.lines)
+	if remark := remarks[object.Head().Kind]; remark != nil {
+		for _, text := range remark(snap, object) {
+			e.say(1, Info, object, "%s", text)
+		}
+	}
 	if object.Head().Deleting != nil {
 		e.users(object)
 	}

@@ -29,7 +29,7 @@ type explainIn struct {
 type explainOut struct{ Body Explanation }
 
 // RegisterExplain offers explanations of records of all kinds of the catalog.
-func RegisterExplain(a *httpapi.API) {
+func RegisterExplain(a *httpapi.API, remarks Remarks) {
 	httpapi.Handle(a, httpapi.Op{ID: "explain", Method: http.MethodGet, Path: "/v1/explain/{kind}/{name}", Right: httpapi.Known, Tag: "server",
 		Summary: "Say in words why a record is as it is",
 		Doc:     "Walks over what the record waits for, what is wrong with it and who still holds it, and says it in words, the most important first."},
@@ -45,7 +45,7 @@ func RegisterExplain(a *httpapi.API) {
 			if x == nil {
 				return nil, fault.New(fault.NotFound, "explain %s %q: there is none of this name or id%s", kind.Kind, in.Name, inProject(kind, in.Project))
 			}
-			return &explainOut{Explanation{About: x.Head().Ref(), Revision: c.DB.Revision(), Lines: Explain(c.Snapshot, c.DB.Catalog(), x, c.Now())}}, nil
+			return &explainOut{Explanation{About: x.Head().Ref(), Revision: c.DB.Revision(), Lines: Explain(c.Snapshot, c.DB.Catalog(), x, c.Now(), remarks)}}, nil
 		})
 }
 

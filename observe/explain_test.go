@@ -130,7 +130,7 @@ func (c *cloud) explain(id resource.ID) string {
 		c.Fatalf("no record %s", id)
 	}
 	var out strings.Builder
-	for _, l := range observe.Explain(snap, c.db.Catalog(), x, c.now) {
+	for _, l := range observe.Explain(snap, c.db.Catalog(), x, c.now, compute.Remarks()) {
 		fmt.Fprintln(&out, strings.Repeat("  ", l.Depth)+l.Text)
 	}
 	return out.String()
@@ -210,6 +210,45 @@ func TestADiskThatNobodyNeedsYetIsNoReason(t *testing.T) {
 		nothing keeps it from being as wished`)
 }
 
+func TestAHostInMaintenanceSaysWhatItDoesNotDo(t *testing.T) {
+	c := newCloud(t)
+	c.put(host.Hosts, "h2", host.Spec{Mode: host.Maintenance}, host.Status{})
+	c.put(host.Livenesses, "l2", host.LivenessSpec{HostID: "h2"}, host.LivenessStatus{State: host.Alive})
+	c.says("h2", `
+		host h2 is there
+		  it is in maintenance, and takes no new machines; to end it: virga host activate h2
+		  no machine runs on it`)
+	for n, at := range []time.Duration{-3 * time.Hour, -2 * time.Hour} {
+		c.put(observe.Events, resource.ID(fmt.Sprint("e", n)), observe.EventSpec{About: host.Ref("h2"), Reason: "maintenance", Message: "ann made it maintenance",
+			Severity: "info", At: c.now.Add(at), By: "ann"}, observe.EventStatus{})
+	}
+	for _, id := range []resource.ID{"in1", "in2"} {
+		c.put(compute.VMs, "vm"+id, compute.VMSpec{}, compute.VMStatus{Phase: compute.PhaseRunning, InstanceID: id, HostID: "h2"})
+		c.put(compute.Instances, id, compute.InstanceSpec{VMID: "vm" + id, HostID: "h2"}, compute.InstanceStatus{Phase: compute.InstanceRunning})
+	}
+	got := c.explain("h2")
+	for _, want := range []string{"it is in maintenance since 2026-03-01 10:00 UTC, by ann, and takes no new machines", "2 machines still run on it"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s\nwanted: %s", got, want)
+		}
+	}
+	if strings.Contains(got, "nothing keeps it") {
+		t.Error(got)
+	}
+}
+
+func TestAVolumeWithoutAPlaceSaysWhatItWaitsFor(t *testing.T) {
+	c := newCloud(t)
+	c.put(storage.Volumes, "data", storage.VolumeSpec{}, storage.VolumeStatus{Phase: storage.VolumeUnbound})
+	c.says("data", `
+		volume data in project blue is unbound
+		  it takes no space yet: it gets its place when the first machine that has it among its disks starts, where that runs (virga vm create NAME --disk volume=data)`)
+	c.put(compute.VMs, "web", compute.VMSpec{Disks: []compute.Disk{{VolumeID: "data"}}}, compute.VMStatus{Phase: compute.PhaseStopped})
+	c.says("data", `
+		volume data in project blue is unbound
+		  it takes no space yet: it gets its place when machine web first starts, where that runs`)
+}
+
 func TestOperationsAndTheLastEventsAreTold(t *testing.T) {
 	c := newCloud(t)
 	about := resource.Ref{Kind: "vm", Project: "blue", ID: "web"}
@@ -258,7 +297,7 @@ func TestTheRouteAnswersPeopleOfTheProjectOnly(t *testing.T) {
 	c.waiting("1", "sha256:aaaa")
 	caller := httpapi.Caller{User: "eve", Right: httpapi.Read, Project: "blue"}
 	a := httpapi.New(c.db, httpapi.Options{Authenticate: func(*http.Request) (httpapi.Caller, error) { return caller, nil }})
-	observe.RegisterExplain(a)
+	observe.RegisterExplain(a, nil)
 	ask := func(path string) (int, observe.Explanation) {
 		w := httptest.NewRecorder()
 		a.ServeHTTP(w, httptest.NewRequestWithContext(context.Background(), "GET", path, nil))

@@ -46,7 +46,7 @@ func (s *server) routes(front *compute.Front) {
 	host.Register(a, &host.Remover{
 		Hosts: r.hosts, Removals: r.removals, Home: func() resource.ID { return s.c.HostID }, User: compute.UserOfHost(s.db.Catalog()),
 		Leaving: func(b *store.Batch, snap *store.Snapshot, h *host.Host) { disks.Leave(b, snap, h.ID) },
-	})
+	}, s.events)
 	host.RegisterHeartbeat(a, s.listener)
 	front.Register(a)
 	compute.RegisterGone(a)
@@ -56,7 +56,7 @@ func (s *server) routes(front *compute.Front) {
 	network.Register(a, network.APIRights{Networks: r.networks, Subnets: r.subnets, Ports: r.ports})
 	httpapi.Register(a, placement.Claims, httpapi.Routes[placement.ClaimSpec, placement.ClaimStatus]{})
 	observe.Register(a)
-	observe.RegisterExplain(a)
+	observe.RegisterExplain(a, compute.Remarks())
 	registerOperations(a, r.operations, s.work)
 	s.api = a
 }

@@ -1,0 +1,60 @@
+package compute
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/observe"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// Remarks say what is no problem and still worth knowing, of nouns that machines use.
+func Remarks() observe.Remarks {
+	return observe.Remarks{host.Hosts.Kind: remarkHost, storage.Volumes.Kind: remarkVolume}
+}
+
+// remarkHost says what a host in maintenance does not do, and what still runs there.
+func remarkHost(s *store.Snapshot, x resource.Object) []string {
+	h := x.(*host.Host)
+	if h.Spec.Mode != host.Maintenance || h.Deleting != nil {
+		return nil
+	}
+	since := ""
+	var newest *observe.Event
+	for _, e := range store.Referring(s, observe.Events, h.ID) {
+		if e.Spec.About.ID == h.ID && e.Spec.Reason == string(host.Maintenance) && (newest == nil || e.Spec.At.After(newest.Spec.At)) {
+			newest = e
+		}
+	}
+	if newest != nil {
+		since = fmt.Sprintf(" since %s, by %s", newest.Spec.At.UTC().Format("2006-01-02 15:04 MST"), newest.Spec.By)
+	}
+	out := []string{fmt.Sprintf("it is in maintenance%s, and takes no new machines; to end it: virga host activate %s", since, h.Name)}
+	switch n := len(store.Referring(s, Instances, h.ID)); n {
+	case 0:
+		return append(out, "no machine runs on it")
+	case 1:
+		return append(out, "1 machine still runs on it; to move it away: virga vm migrate NAME")
+	default:
+		return append(out, fmt.Sprintf("%d machines still run on it; to move one away: virga vm migrate NAME", n))
+	}
+}
+
+// remarkVolume says what a volume without a place waits for.
+func remarkVolume(s *store.Snapshot, x resource.Object) []string {
+	v := x.(*storage.Volume)
+	if v.Status.Phase != storage.VolumeUnbound || v.Deleting != nil || v.Spec.DatastoreID != "" {
+		return nil
+	}
+	var users []string
+	for _, vm := range store.Referring(s, VMs, v.ID) {
+		users = append(users, vm.Name)
+	}
+	if len(users) > 0 {
+		return []string{"it takes no space yet: it gets its place when machine " + strings.Join(users, " or ") + " first starts, where that runs"}
+	}
+	return []string{"it takes no space yet: it gets its place when the first machine that has it among its disks starts, where that runs (virga vm create NAME --disk volume=" + v.Name + ")"}
+}

@@ -4202,10 +4202,10 @@ type VMStatus struct {
 	// Crashes Crashes counts the crashes in boot CrashBoot; RetryAt is when the next start is due.
 	Crashes int64 `json:"crashes,omitempty,omitzero"`
 
-	// EndedBoot EndedBoot is the last boot that is used up, and EndedWhy how it ended.
+	// EndedBoot EndedBoot is the last boot that is used up, and EndedWhy how it ended, until the next one is wished.
 	EndedBoot int64 `json:"endedBoot,omitempty,omitzero"`
 
-	// EndedWhy EndedBoot is the last boot that is used up, and EndedWhy how it ended.
+	// EndedWhy EndedBoot is the last boot that is used up, and EndedWhy how it ended, until the next one is wished.
 	EndedWhy string `json:"endedWhy,omitempty,omitzero"`
 
 	// Epoch Epoch is the ownership's; it only rises.

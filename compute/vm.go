@@ -110,7 +110,7 @@ type VMStatus struct {
 	HostID resource.ID `json:"hostID,omitempty"`
 	// Epoch is the ownership's; it only rises.
 	Epoch int64 `json:"epoch"`
-	// EndedBoot is the last boot that is used up, and EndedWhy how it ended.
+	// EndedBoot is the last boot that is used up, and EndedWhy how it ended, until the next one is wished.
 	EndedBoot int64  `json:"endedBoot,omitempty"`
 	EndedWhy  string `json:"endedWhy,omitempty"`
 	// Crashes counts the crashes in boot CrashBoot; RetryAt is when the next start is due.

@@ -95,7 +95,7 @@ func restProblem(vm *VM, phase string) error {
 	if phase != PhaseCrashed {
 		return nil
 	}
-	return crashProblem(ending{crashed: true, bootOver: vm.Status.EndedBoot >= vm.Spec.Boot}, vm.Status.CrashMessage)
+	return crashProblem(vm, ending{crashed: true, bootOver: vm.Status.EndedBoot >= vm.Spec.Boot}, vm.Status.CrashMessage)
 }
 
 // report writes the phase and what people want to see.
@@ -112,6 +112,9 @@ func (c *Controller) put(b *store.Batch, snap *store.Snapshot, vm *VM, phase str
 	}
 	c.w.VMStatuses.Set(b, vm, func(s *VMStatus) {
 		s.SeenGeneration, s.Phase, s.Addresses = vm.Generation, phase, addresses(snap, vm)
+		if s.EndedBoot < vm.Spec.Boot {
+			s.EndedWhy = "" // how the boot before ended explains nothing any more
+		}
 		kind, message := "", ""
 		if problem != nil {
 			kind, message = string(fault.KindOf(problem)), problem.Error()
@@ -254,7 +257,7 @@ func (c *Controller) reap(ctx context.Context, snap *store.Snapshot, vm *VM, i *
 	if end.crashed {
 		phase = PhaseCrashed
 	}
-	c.put(b, snap, vm, phase, crashProblem(end, message), func(s *VMStatus) {
+	c.put(b, snap, vm, phase, crashProblem(vm, end, message), func(s *VMStatus) {
 		s.InstanceID, s.StartedAt, s.OperationID = "", time.Time{}, ""
 		if end.crashed {
 			if s.CrashBoot != i.Spec.Boot {
@@ -276,14 +279,16 @@ func (c *Controller) reap(ctx context.Context, snap *store.Snapshot, vm *VM, i *
 	return c.db.Commit(ctx, b)
 }
 
-func crashProblem(end ending, message string) error {
+// crashProblem says that a guest or its emulator died, which is no bug of the cloud's: who waits
+// waits on, or acts.
+func crashProblem(vm *VM, end ending, message string) error {
 	if !end.crashed {
 		return nil
 	}
 	if end.bootOver {
-		return fault.New(fault.Internal, "%s; it is not started again by itself: virga vm start", message)
+		return fault.New(fault.Precondition, "%s; by its restart policy (%s) it is not started again: virga vm start %s", message, vm.Spec.RestartPolicy, vm.Name)
 	}
-	return fault.New(fault.Internal, "%s; it is started again soon", message)
+	return fault.New(fault.Unavailable, "%s; by its restart policy (%s) it is started again soon", message, vm.Spec.RestartPolicy)
 }
 
 // await waits for an old instance to go and sees that nothing keeps it.

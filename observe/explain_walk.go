@@ -52,8 +52,7 @@ func look(x resource.Object) sight {
 		}
 	}
 	for _, name := range reasonFields {
-		// How the last run ended is no reason while the next one runs.
-		if why, _ := text(name); why != "" && !(s.phase == "running" && name == "EndedWhy") {
+		if why, _ := text(name); why != "" {
 			s.reasons = append(s.reasons, why)
 		}
 	}

@@ -26,8 +26,11 @@ type Screens struct {
 	Dial func(ctx context.Context, hostID resource.ID) (net.Conn, error)
 }
 
-// agentAnswers is how long the agent of a host may take until a connection to it stands.
-const agentAnswers = 10 * time.Second
+// How long the agent of a host may take until a connection to it stands, and until it begins to answer.
+const (
+	agentHears   = 10 * time.Second
+	agentAnswers = time.Minute
+)
 
 // Register offers the routes.
 func (s *Screens) Register(a *httpapi.API) {
@@ -69,7 +72,7 @@ func Find(snap *store.Snapshot, vm *VM) *Instance {
 
 func (s *Screens) dialer(hostID resource.ID) func(context.Context) (net.Conn, error) {
 	return func(ctx context.Context) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, agentAnswers)
+		ctx, cancel := context.WithTimeout(ctx, agentHears)
 		defer cancel()
 		return s.Dial(ctx, hostID)
 	}
@@ -158,7 +161,7 @@ func (s *Screens) said(ctx context.Context, vm *VM, wish LogWish) (*http.Respons
 func (s *Screens) get(ctx context.Context, hostID resource.ID, path string) (*http.Response, error) {
 	dial := s.dialer(hostID)
 	client := http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		DisableKeepAlives: true, ResponseHeaderTimeout: agentAnswers, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 	}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent"+path, nil)
 	if err != nil {

@@ -179,6 +179,19 @@ func TestWhatAGuestSaidOutlivesIt(t *testing.T) {
 	}
 }
 
+func TestAGuestStartsWhereItsLogCannotBeKept(t *testing.T) {
+	d := house(t, Config{})
+	must(t, os.Remove(d.cfg.LogDir))
+	must(t, os.WriteFile(d.cfg.LogDir, nil, 0o600))
+	m := machine(t, "")
+	must(t, d.Ensure(t.Context(), m))
+	must(t, d.Resume(t.Context(), m.ID))
+	console(t, d, m.ID).until("UP ")
+	if _, err := d.Log(t.Context(), m.VMID, whole); err == nil {
+		t.Error("a log that could not be kept is there")
+	}
+}
+
 // status reads a field of a process's status.
 func status(t *testing.T, pid int, field string) string {
 	t.Helper()

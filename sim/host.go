@@ -48,6 +48,7 @@ func (h *Host) address() string { return h.Name + ":7444" }
 func (c *Cluster) AddHost(name string, threads, memoryMiB int64) *Host {
 	h := &Host{ID: resource.NewID(), Name: name, c: c, threads: threads, mib: memoryMiB, disks: c.disks.Host(), wires: newWires(c), faults: faults{}}
 	h.guests = hypervisor.New(c.Now)
+	h.guests.Changed = func(id resource.ID) { h.agent.wake(compute.Instances.Kind, id) }
 	h.guests.Reach = h.reach
 	h.guests.SizeOf = func(d computeon.Disk) int64 { return c.disks.SizeMiB(resource.ID(d.Serial)) }
 	h.guests.Resize = func(d computeon.Disk, mib int64) error {

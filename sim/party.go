@@ -126,6 +126,15 @@ func (p *party) changed(deltas []store.Delta) {
 	}
 }
 
+// wake makes one record due at once: a driver saw something. A daemon that is down hears nothing.
+func (p *party) wake(kind resource.Kind, id resource.ID) {
+	for _, w := range p.works {
+		if w.loop.Kind == kind {
+			w.queue.Add(id, p.c.now.Add(p.c.between(0, 3*time.Millisecond)))
+		}
+	}
+}
+
 // lookAtAll makes every record due in every loop.
 func (p *party) lookAtAll() {
 	for _, w := range p.works {

@@ -27,6 +27,9 @@ type Hypervisor struct {
 	Reach func(compute.Outgoing) *Hypervisor
 	// TransferSteps is how many looks a transfer takes.
 	TransferSteps int
+	// Changed, if set, is told that a guest has powered off, panicked or crashed, as a real emulator
+	// tells. One that hangs tells nothing.
+	Changed func(resource.ID)
 	// SizeOf tells the size of a disk's file, and Resize changes it; nil: the fake keeps sizes itself,
 	// which begin at 0.
 	SizeOf func(onhost.Disk) int64
@@ -69,10 +72,10 @@ func (h *Hypervisor) FailList(err error) { h.with(func() { h.failList = err }) }
 func (h *Hypervisor) FailSends(err error) { h.with(func() { h.failSend = err }) }
 
 // PowerOff is the guest's own doing.
-func (h *Hypervisor) PowerOff(id resource.ID) { h.happens(id, onhost.Off) }
+func (h *Hypervisor) PowerOff(id resource.ID) { h.happens(id, onhost.Off); h.tell(id) }
 
 // Panic is the guest's too.
-func (h *Hypervisor) Panic(id resource.ID) { h.happens(id, onhost.Crashed) }
+func (h *Hypervisor) Panic(id resource.ID) { h.happens(id, onhost.Crashed); h.tell(id) }
 
 // Hang makes the emulator silent until it is killed.
 func (h *Hypervisor) Hang(id resource.ID) { h.happens(id, onhost.Silent) }
@@ -84,6 +87,13 @@ func (h *Hypervisor) Crash(id resource.ID) {
 			h.ends(g, compute.ExitCrashed, "the emulator was killed by signal 9 (killed)")
 		}
 	})
+	h.tell(id)
+}
+
+func (h *Hypervisor) tell(id resource.ID) {
+	if h.Changed != nil {
+		h.Changed(id)
+	}
 }
 
 // Lose forgets everything, as a host does that is started again.

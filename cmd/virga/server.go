@@ -133,7 +133,7 @@ func (s *server) wire() error {
 		host.HeldOf(compute.Instances), host.HeldOf(storage.Attachments), host.HeldOf(network.Plugs), host.MadeBy(storage.Devices),
 	}}
 	loops := []*reconcile.Loop{
-		identity.NewProjectLoop(s.led), life.Loop(), removal.Loop(), machines.Loop(), s.work.Loop(), s.images.Loop(),
+		identity.NewProjectLoop(s.led), life.Loop(), removal.Loop(), machines.Loop(), s.work.Loop(), s.images.Loop(), s.images.Sweeping(),
 		network.NewNetworkLoop(s.led, r.network), network.NewSubnetLoop(s.led, r.network), network.NewPortLoop(s.led, r.network),
 		observe.NewRetention(s.led, r.events),
 	}

@@ -15,6 +15,7 @@ import (
 var notSimulated = map[string]string{
 	"identity/project": "stories have one project, which stays",
 	"compute/image":    "images are there, with their content",
+	"compute/content":  "images are there, with their content",
 	"network/chassis":  "it only tells OVN's southbound database, which is not simulated",
 }
 

@@ -102,13 +102,36 @@ func (s *Service) follow(b *store.Batch, i *compute.Image, o *operation.Operatio
 // committed has kept it already.
 const blobsStay = time.Hour
 
-// sweeps keeps one sweep at a time.
-type sweeps struct{ sync.Mutex }
+// sweepEvery is how often is looked for content that no record names any more.
+const sweepEvery = 10 * time.Minute
 
-// sweep removes content that no record names. It is called when an image has gone.
+// sweeps keeps one sweep at a time.
+type sweeps struct {
+	sync.Mutex
+	next time.Time
+}
+
+// Sweeping is the loop that removes what is left when the last machine of a deleted image has gone, or
+// when a server ended too early to do it. No record tells of that moment, so it looks by the clock,
+// called for datastores because every cloud has one.
+func (s *Service) Sweeping() *reconcile.Loop {
+	step := func(context.Context, resource.ID) (reconcile.Result, error) {
+		s.sweeps.Lock()
+		wait := s.sweeps.next.Sub(s.db.Now())
+		s.sweeps.Unlock()
+		if wait > 0 && wait <= sweepEvery {
+			return reconcile.Result{}, nil
+		}
+		return s.sweep(s.db.Snapshot())
+	}
+	return &reconcile.Loop{Name: "compute/content", Kind: storage.Datastores.Kind, Resync: sweepEvery, Step: step}
+}
+
+// sweep removes content that no record names. It is called when an image has gone, and by the clock.
 func (s *Service) sweep(snap *store.Snapshot) (reconcile.Result, error) {
 	s.sweeps.Lock()
 	defer s.sweeps.Unlock()
+	s.sweeps.next = s.db.Now().Add(sweepEvery)
 	needed := map[string]bool{}
 	for _, i := range store.Every(snap, compute.Images) {
 		needed[i.Status.Digest] = true
@@ -131,7 +154,7 @@ func (s *Service) sweep(snap *store.Snapshot) (reconcile.Result, error) {
 	}
 	young, err := s.Importer.Blobs.Sweep(func(d string) bool { return needed[d] }, blobsStay, s.db.Now())
 	if young > 0 {
-		return reconcile.Result{After: 10 * time.Minute}, err
+		return reconcile.Result{After: sweepEvery}, err
 	}
 	return reconcile.Result{}, err
 }

@@ -41,7 +41,7 @@ func newServer(t testing.TB) *server {
 		t.Fatal(err)
 	}
 	s := &server{TB: t, now: time.Now()}
-	db := store.NewDB(memory.New(), resource.NewCatalog(compute.Images, operation.Operations, storage.Volumes, storage.Allocations, storage.ImageCopies))
+	db := store.NewDB(memory.New(), resource.NewCatalog(compute.Images, operation.Operations, storage.Datastores, storage.Volumes, storage.Allocations, storage.ImageCopies))
 	db.Inline, db.Now = true, func() time.Time { return s.now }
 	l := store.NewLedger()
 	s.images, s.ops = store.Specs(l, compute.Images, "api"), store.Specs(l, operation.Operations, "api")
@@ -52,7 +52,7 @@ func newServer(t testing.TB) *server {
 			return os.WriteFile(to, make([]byte, mib), 0o644)
 		}},
 	})
-	s.loops = []*reconcile.Loop{s.Loop(), operation.NewLoop(db, s.opStatus, s.Definition())}
+	s.loops = []*reconcile.Loop{s.Loop(), s.Sweeping(), operation.NewLoop(db, s.opStatus, s.Definition())}
 	return s
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,18 +14,37 @@ func projects() *noun {
 			field("Description", "spec.description"), trouble()}}
 }
 
-// limit is a part of a quota.
+// limit is a part of a quota, and what is used of it.
 func limit(title, part string, isSize bool) column {
-	return computed(title, func(_ *scene, r *record) string {
-		switch path := "spec.quota." + part; {
-		case r.number(path) == 0:
-			return "no limit"
-		case isSize:
-			return size(r.number(path))
-		default:
-			return r.text(path)
+	say := func(n int64) string {
+		if isSize && n > 0 {
+			return size(n)
 		}
+		return strconv.FormatInt(n, 10)
+	}
+	return computed(title, func(s *scene, r *record) string {
+		most := "no limit"
+		if n := r.number("spec.quota." + part); n > 0 {
+			most = say(n)
+		}
+		if u := s.usageOf(r.Name); u != nil {
+			return say(u.number("used."+part)) + " of " + most
+		}
+		return most
 	})
+}
+
+// usageOf is what a project uses, asked once for all; nil where nobody says it.
+func (s *scene) usageOf(project string) *record {
+	if s.usage == nil {
+		var answer struct{ Items []*record }
+		_ = s.do(s.ctx, call{method: "GET", path: "/v1/usage", out: &answer}) // an older server has no such route
+		s.usage = map[string]*record{}
+		for _, u := range answer.Items {
+			s.usage[u.text("project")] = u
+		}
+	}
+	return s.usage[project]
 }
 
 // quota are the flags that limit a project.

@@ -24,6 +24,7 @@ type session struct {
 	conn  *client.Connection
 	known map[string]map[string]string // names by kind and id
 	lists map[string]listed            // by kind and project
+	usage map[string]*record           // of projects, by name
 }
 
 func (s *session) addFlags(root *cobra.Command) {

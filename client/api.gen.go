@@ -3536,6 +3536,15 @@ type ProjectStatus struct {
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
+// ProjectUsage ProjectUsage is what a project has of what its quota limits.
+type ProjectUsage struct {
+	// Project Project is its name.
+	Project string `json:"project"`
+
+	// Used Used is what it has.
+	Used Usage `json:"used"`
+}
+
 // Quota Quota limits a project. Zero: no limit.
 type Quota struct {
 	// Cpus CPUs is the sum of the virtual CPUs of all machines.
@@ -4003,6 +4012,27 @@ type TokenStatus struct {
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+}
+
+// Usage Usage is what a project has, or is about to have more, in the units of Quota.
+type Usage struct {
+	// Cpus CPUs is the sum of the virtual CPUs of all machines.
+	Cpus int64 `json:"cpus"`
+
+	// DiskMiB DiskMiB is the sum of the sizes of all volumes, in MiB.
+	DiskMiB int64 `json:"diskMiB"`
+
+	// MemoryMiB MemoryMiB is the sum of the memory of all machines, in MiB.
+	MemoryMiB int64 `json:"memoryMiB"`
+
+	// Vms VMs is the number of virtual machines.
+	Vms int64 `json:"vms"`
+}
+
+// UsageList defines model for UsageList.
+type UsageList struct {
+	// Items The projects, by name.
+	Items []ProjectUsage `json:"items"`
 }
 
 // VM VM is a virtual machine, as the user wants it.
@@ -7520,6 +7550,13 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tokens/{name} (the `GetToken` operationId).
 	GetToken(ctx context.Context, name string, params *GetTokenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListUsage Say what each project uses of what its quota limits
+	//
+	// Who is confined to a project sees that one.
+	//
+	// Corresponds with GET /v1/usage (the `ListUsage` operationId).
+	ListUsage(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListAllVms List vms of all projects
 	//
 	// A virtual machine.
@@ -10673,6 +10710,23 @@ func (c *Client) DeleteToken(ctx context.Context, name string, params *DeleteTok
 // Corresponds with GET /v1/tokens/{name} (the `GetToken` operationId).
 func (c *Client) GetToken(ctx context.Context, name string, params *GetTokenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetTokenRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListUsage Say what each project uses of what its quota limits
+//
+// Who is confined to a project sees that one.
+//
+// Corresponds with GET /v1/usage (the `ListUsage` operationId).
+func (c *Client) ListUsage(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListUsageRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -19718,6 +19772,33 @@ func NewGetTokenRequest(server string, name string, params *GetTokenParams) (*ht
 	return req, nil
 }
 
+// NewListUsageRequest constructs an http.Request for the ListUsage method
+func NewListUsageRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/usage")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListAllVmsRequest constructs an http.Request for the ListAllVms method
 func NewListAllVmsRequest(server string, params *ListAllVmsParams) (*http.Request, error) {
 	var err error
@@ -21627,6 +21708,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/tokens/{name} (the `GetToken` operationId).
 	GetTokenWithResponse(ctx context.Context, name string, params *GetTokenParams, reqEditors ...RequestEditorFn) (*GetTokenResponse, error)
+
+	// ListUsageWithResponse Say what each project uses of what its quota limits
+	//
+	// Who is confined to a project sees that one.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/usage (the `ListUsage` operationId).
+	ListUsageWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListUsageResponse, error)
 
 	// ListAllVmsWithResponse List vms of all projects
 	//
@@ -28102,6 +28192,54 @@ func (r GetTokenResponse) ContentType() string {
 	return ""
 }
 
+type ListUsageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *UsageList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListUsageResponse) GetJSON200() *UsageList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListUsageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListUsageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListUsageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListUsageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListUsageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListAllVmsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -30915,6 +31053,21 @@ func (c *ClientWithResponses) GetTokenWithResponse(ctx context.Context, name str
 		return nil, err
 	}
 	return ParseGetTokenResponse(rsp)
+}
+
+// ListUsageWithResponse Say what each project uses of what its quota limits
+//
+// Who is confined to a project sees that one.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/usage (the `ListUsage` operationId).
+func (c *ClientWithResponses) ListUsageWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListUsageResponse, error) {
+	rsp, err := c.ListUsage(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListUsageResponse(rsp)
 }
 
 // ListAllVmsWithResponse List vms of all projects
@@ -36356,6 +36509,39 @@ func ParseGetTokenResponse(rsp *http.Response) (*GetTokenResponse, error) {
 			headers.Location = value
 		}
 		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListUsageResponse parses an HTTP response from a ListUsageWithResponse call
+func ParseListUsageResponse(rsp *http.Response) (*ListUsageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListUsageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest UsageList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
 	}
 
 	return response, nil

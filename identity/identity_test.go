@@ -78,7 +78,9 @@ func newCloud(t *testing.T) *cloud {
 	y.api = api
 	ledger := store.NewLedger()
 	thingSpecs := store.Specs(ledger, things, "api")
-	Register(api, y.writers, gift{thingSpecs})
+	Register(api, y.writers, gift{thingSpecs}, func(_ *store.Snapshot, project string) Usage {
+		return Usage{VMs: int64(len(project)), DiskMiB: 7}
+	})
 	hostSpecs := store.Specs(ledger, hosts, "api")
 	RegisterGate(api, y.writers, Gate{Authority: y.authority, Addresses: func() []string { return []string{y.address} },
 		NewHost: func(c *httpapi.Call, name string) (resource.ID, error) {
@@ -220,6 +222,14 @@ func TestATokenMayDoWhatItsRoleSays(t *testing.T) {
 	y.want(201, y.as(y.admin, "POST", "/v1/projects", `{"name":"b"}`))
 	viewer := y.token(`{"user":"eve","role":"viewer","project":"a"}`)
 	member := y.token(`{"user":"mel","role":"member","project":"a"}`)
+	for secret, want := range map[string]string{
+		y.admin: `[{"project":"a","used":{"vms":1,"cpus":0,"memoryMiB":0,"diskMiB":7}},{"project":"b",`,
+		member:  `[{"project":"a","used":{"vms":1,"cpus":0,"memoryMiB":0,"diskMiB":7}}]`,
+	} {
+		if got := string(y.want(200, y.as(secret, "GET", "/v1/usage", "")).body); !strings.Contains(got, want) {
+			t.Errorf("usage is %s, want %s", got, want)
+		}
+	}
 	for _, c := range []struct {
 		secret, method, path, body string
 		status                     int

@@ -1,15 +1,59 @@
 package identity
 
 import (
+	"cmp"
+	"context"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/store"
 )
 
 // Usage is what a project has, or is about to have more, in the units of Quota.
 type Usage struct {
-	VMs, CPUs, MemoryMiB, DiskMiB int64
+	// VMs is the number of virtual machines.
+	VMs int64 `json:"vms"`
+	// CPUs is the sum of the virtual CPUs of all machines.
+	CPUs int64 `json:"cpus"`
+	// MemoryMiB is the sum of the memory of all machines, in MiB.
+	MemoryMiB int64 `json:"memoryMiB"`
+	// DiskMiB is the sum of the sizes of all volumes, in MiB.
+	DiskMiB int64 `json:"diskMiB"`
+}
+
+// ProjectUsage is what a project has of what its quota limits.
+type ProjectUsage struct {
+	// Project is its name.
+	Project string `json:"project"`
+	// Used is what it has.
+	Used Usage `json:"used"`
+}
+
+type usageList struct {
+	Items []ProjectUsage `json:"items" doc:"The projects, by name."`
+}
+
+type usageOut struct{ Body usageList }
+
+// registerUsage offers the totals, which the view keeps: it counts nothing.
+func registerUsage(a *httpapi.API, used func(*store.Snapshot, string) Usage) {
+	op := httpapi.Op{ID: "list-usage", Method: http.MethodGet, Path: "/v1/usage", Right: httpapi.Known, Tag: "projects",
+		Summary: "Say what each project uses of what its quota limits", Doc: "Who is confined to a project sees that one."}
+	httpapi.Handle(a, op, func(_ context.Context, c *httpapi.Call, _ *struct{}) (*usageOut, error) {
+		out := &usageOut{}
+		out.Body.Items = []ProjectUsage{}
+		for _, p := range store.Every(c.Snapshot, Projects) {
+			if c.Caller.Project == "" || c.Caller.Project == p.Name {
+				out.Body.Items = append(out.Body.Items, ProjectUsage{p.Name, used(c.Snapshot, p.Name)})
+			}
+		}
+		slices.SortFunc(out.Body.Items, func(a, b ProjectUsage) int { return cmp.Compare(a.Project, b.Project) })
+		return out, nil
+	})
 }
 
 // Check refuses what would exceed a quota, with the numbers. What does not grow is never refused:

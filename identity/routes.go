@@ -11,8 +11,9 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 )
 
-// Register offers projects, tokens, and who one is. Own goes with a project that is deleted.
-func Register(a *httpapi.API, w Writers, own Contents) {
+// Register offers projects, what is used of their quotas, tokens, and who one is. Own goes with a
+// project that is deleted; used is what a project has.
+func Register(a *httpapi.API, w Writers, own Contents, used func(s *store.Snapshot, project string) Usage) {
 	httpapi.Register(a, Projects, httpapi.Routes[ProjectSpec, ProjectStatus]{
 		Specs: w.Projects, Holders: []string{projectHolder}, Reading: httpapi.Known,
 		Visible:  func(c httpapi.Caller, p *Project) bool { return c.Project == "" || c.Project == p.Name },
@@ -27,6 +28,7 @@ func Register(a *httpapi.API, w Writers, own Contents) {
 		Deleting: deletingToken,
 	})
 	registerTokenCreate(a, w)
+	registerUsage(a, used)
 	registerWhoAmI(a)
 }
 

@@ -29,7 +29,7 @@ func (s *server) routes(front *compute.Front) {
 	a := httpapi.New(s.db, httpapi.Options{
 		Title: "Virga", Version: version, Authenticate: auth.Authenticate, Project: identity.ProjectOf, Note: s.note, Quota: quota, Document: api.Document,
 	})
-	identity.Register(a, r.identity, s.seeder())
+	identity.Register(a, r.identity, s.seeder(), used)
 	identity.RegisterGate(a, r.identity, identity.Gate{
 		Authority: s.authority, Addresses: func() []string { return s.c.Servers },
 		Network: s.overlay,

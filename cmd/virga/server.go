@@ -328,9 +328,13 @@ func quota(snap *store.Snapshot, project string) func(growth map[string]int64) e
 		return nil
 	}
 	return func(growth map[string]int64) error {
-		used := usage(func(name string) int64 { return snap.Total(project, name) })
-		return identity.Check(p.Spec.Quota, used, usage(func(name string) int64 { return growth[name] }))
+		return identity.Check(p.Spec.Quota, used(snap, project), usage(func(name string) int64 { return growth[name] }))
 	}
+}
+
+// used is what a project has.
+func used(snap *store.Snapshot, project string) identity.Usage {
+	return usage(func(name string) int64 { return snap.Total(project, name) })
 }
 
 // usage is what a quota limits, out of totals by their names.

@@ -158,6 +158,9 @@ func (s *Switch) awaitLink(ctx context.Context, name string) (netlink.Link, erro
 func (s *Switch) Teardown(ctx context.Context) error {
 	var errs []error
 	keep := func(err error) { errs = append(errs, err) }
+	if t, err := s.read(); err == nil && t != nil { // restoreUplink tells the error
+		keep(s.complete(t)) // while the bridge is there
+	}
 	keep(s.controller().Stop(ctx)) // first, so that it takes its chassis out of the southbound database
 	if s.source == their || s.database().PID() != 0 {
 		keep(s.teardownRows(ctx))

@@ -88,6 +88,9 @@ func (s *Switch) restoreUplink() error {
 	if err != nil {
 		return err
 	}
+	if t.deciphered && len(t.Addresses) == 0 {
+		return fault.New(fault.Precondition, "give %s back what it had: file %s cannot be read, and the bridge has no address any more; give the card its addresses and routes, then remove that file", t.NIC, s.takenFile())
+	}
 	if nic != nil && t.isOf(nic) {
 		if err := t.restore(nic); err != nil {
 			return err

@@ -41,6 +41,8 @@ type taken struct {
 	Settings  map[string]string `json:"settings"`
 	Checksums bool              `json:"checksums"`
 	belongings
+	// deciphered: it was not written in this form, and the bridge may have more.
+	deciphered bool
 }
 
 const acceptRA = "net/ipv6/conf/%s/accept_ra"
@@ -62,10 +64,13 @@ func (s *Switch) read() (*taken, error) {
 	if err == nil {
 		err = json.Unmarshal(data, &t)
 	}
-	if err != nil {
-		return nil, fault.New(fault.Internal, "read what the uplink had: %w", err)
+	if err == nil {
+		return &t, nil
 	}
-	return &t, nil
+	if len(data) > 0 {
+		slog.Error("what the uplink had cannot be read as it should be; what is left of it is used", "file", s.takenFile(), "error", err)
+	}
+	return s.decipher(data)
 }
 
 func (s *Switch) write(t *taken) error {
@@ -98,7 +103,7 @@ func (s *Switch) recall(nic, bridge netlink.Link) (*taken, error) {
 		return nil, err
 	}
 	if t != nil && t.isOf(nic) {
-		return t, nil
+		return t, s.complete(t)
 	}
 	if t != nil && t.NIC != nic.Attrs().Name && t.Boot == boot() {
 		return nil, fault.New(fault.Precondition, "set up the tunnels: the switch has taken over %s, and is now told %s; give the first back by virga down --all", t.NIC, nic.Attrs().Name)

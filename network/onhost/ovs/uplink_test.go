@@ -228,6 +228,58 @@ func TestACardThatWasHalfTakenIsTakenOrGivenBackWhole(t *testing.T) {
 	}
 }
 
+// TestAFileOfTheUplinkThatCannotBeReadCostsNoAddress has the form of the first builds, damage of all
+// kinds, and a bridge that has gone as well.
+func TestAFileOfTheUplinkThatCannotBeReadCostsNoAddress(t *testing.T) {
+	const first = `{"nic":"card","addresses":["192.168.77.1/24"]}`
+	for name, c := range map[string]struct {
+		file, next string
+		gone       bool
+	}{
+		"the first form, torn down":        {file: first, next: "teardown"},
+		"the first form, set up":           {file: first, next: "setup"},
+		"the first form, without a bridge": {file: first, next: "teardown", gone: true},
+		"half of a file":                   {file: `{"device":"ca`, next: "teardown"},
+		"an empty file, set up":            {file: "", next: "setup"},
+		"half of a file, without a bridge": {file: `{"device":"ca`, next: "refused", gone: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := newUplinked(t)
+			u.must(u.h, "ip address add 192.168.77.1/24 dev card", "ip address add fd00:77::1/64 dev card nodad",
+				"ip route add default via 192.168.77.254 dev card metric 100", "ip route add 10.1.0.0/16 via 192.168.77.254")
+			before := u.of("card")
+			u.setup()
+			u.expectMoved(before)
+			file := filepath.Join(u.config.State, "ovs", "uplink.json")
+			check(t, os.WriteFile(file, []byte(c.file), 0o600))
+			if c.gone {
+				u.must(u.h, "ip link delete br-ul")
+			}
+			u.start()
+			if c.next == "setup" {
+				u.setup()
+				u.expectMoved(before)
+			}
+			err := u.on.Teardown(t.Context())
+			if c.next == "refused" {
+				if err == nil || !strings.Contains(err.Error(), "give the card its addresses and routes, then remove that file") {
+					t.Errorf("torn down with %v", err)
+				}
+				u.must(u.h, "ip address add 192.168.77.1/24 dev card")
+				check(t, os.Remove(file))
+				return
+			}
+			check(t, err)
+			if after := u.of("card"); after != before && !c.gone {
+				t.Errorf("the card has now\n%s\nbefore it had\n%s", after, before)
+			}
+			if !u.h.reaches("192.168.77.254") {
+				t.Error("the host does not reach the world by its card")
+			}
+		})
+	}
+}
+
 func TestAfterARebootNothingStaleIsGivenBack(t *testing.T) {
 	u := newUplinked(t)
 	u.furnish()

@@ -164,6 +164,11 @@ func (d *diskDriver) RemoveImage(ctx context.Context, at storageon.Place, digest
 	return d.h.does("RemoveImage", func() error { return d.h.disks.RemoveImage(ctx, at, digest) })
 }
 
+// Leave implements storageon.Driver.
+func (d *diskDriver) Leave(ctx context.Context, at storageon.Place) error {
+	return d.h.does("Leave", func() error { return d.h.disks.Leave(ctx, at) })
+}
+
 // EnsureVolume implements storageon.Driver.
 func (d *diskDriver) EnsureVolume(ctx context.Context, at storageon.Place, v storageon.Volume) (u storageon.Usage, err error) {
 	err = d.h.does("EnsureVolume", func() (err error) {

@@ -15,6 +15,9 @@ type Driver interface {
 	// Where there is none and fresh is false it fails with fault.Unavailable; where there is no such
 	// place, which somebody has to make, with fault.Precondition.
 	Scan(ctx context.Context, path string, fresh bool) (Found, error)
+	// Leave takes the identity from a place, and what else the driver made there, if no volume or image
+	// is left. What others put there stays. A place that is another one, or not there, is left alone.
+	Leave(ctx context.Context, at Place) error
 	// List tells all volumes and images that lie there, or fails.
 	List(ctx context.Context, at Place) ([]Item, error)
 	// EnsureImage keeps content under its digest. It reads content only where it is not there yet,

@@ -327,6 +327,33 @@ func TestWhatHasNoRecordIsToldAndLeftAlone(t *testing.T) {
 	for x := range c.db.Snapshot().OfKind("storage") {
 		t.Errorf("left: %v", x.Head().Ref())
 	}
+	place := onhost.Place{Path: "/share", Identity: d.Status.Identity}
+	if _, err := c.drivers[c.hosts[0]].List(t.Context(), place); err != nil {
+		t.Errorf("a folder in which something lies has lost its identity: %v", err)
+	}
+}
+
+func TestAFolderWhoseStorageIsDeletedIsLeft(t *testing.T) {
+	c := newCloud(t, 2)
+	d := c.share()
+	scan := func(host int) error {
+		_, err := c.drivers[c.hosts[host]].Scan(t.Context(), "/share", false)
+		return err
+	}
+	r := func() *storage.Resource { return store.Find(c.db.Snapshot(), storage.Resources, d.Spec.ResourceID) }
+	c.commit(func(b *store.Batch) {
+		c.datastores.Delete(b, store.Find(c.db.Snapshot(), storage.Datastores, d.ID))
+		c.resources.Set(b, r(), func(s *storage.ResourceSpec) { s.HostIDs = c.hosts[:1] })
+	})
+	c.settle()
+	if err := scan(0); err != nil {
+		t.Fatalf("a host that left took the identity from the others: %v", err)
+	}
+	c.commit(func(b *store.Batch) { c.resources.Delete(b, r()) })
+	c.settle()
+	if err := scan(0); !fault.Is(err, fault.Unavailable) || len(store.Every(c.db.Snapshot(), storage.Devices)) > 0 {
+		t.Errorf("after the end of its storage: %v", err)
+	}
 }
 
 func wantProblem(t *testing.T, o resource.Observed, kind fault.Kind, text string) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -56,6 +57,8 @@ type Agent struct {
 	fetch  func(ctx context.Context, digest string) (io.ReadCloser, int64, error)
 	opened *openings
 	below  string
+
+	looking sync.Mutex // one at a time finds or leaves a folder
 }
 
 // NewLoops makes the loops of one host.

@@ -34,6 +34,8 @@ func (a *Agent) scan(ctx context.Context, id resource.ID) (reconcile.Result, err
 	if device == nil || device.Deleting != nil {
 		return reconcile.Result{}, nil
 	}
+	a.looking.Lock() // what is found here must not be left by another before it is written down
+	defer a.looking.Unlock()
 	found, met := a.driver.Scan(ctx, a.pathOf(r), device.Spec.Identity == "" && !known(snap, id))
 	if met == nil && device.Spec.Identity != "" && found.Identity != device.Spec.Identity {
 		met = fault.New(fault.Precondition, "storage %s is another one than before (%s, not %s); is another share mounted? delete the storage resource to use it",
@@ -92,7 +94,8 @@ func (a *Agent) mine(snap *store.Snapshot, resourceID resource.ID) *storage.Devi
 }
 
 // device takes back a device of this host whose resource is gone, or names the host no longer.
-// Nothing is removed from the disk.
+// A folder whose resource was deleted is left as it was found, unless something is kept there, or a
+// datastore or another device still knows it. The record goes last: it is what says where that is.
 func (a *Agent) device(ctx context.Context, id resource.ID) (reconcile.Result, error) {
 	snap := a.db.Snapshot()
 	d := store.Find(snap, storage.Devices, id)
@@ -103,9 +106,29 @@ func (a *Agent) device(ctx context.Context, id resource.ID) (reconcile.Result, e
 	if r != nil && r.Deleting == nil && slices.Contains(r.Spec.HostIDs, a.host) {
 		return reconcile.Result{}, nil
 	}
+	if r == nil || r.Deleting != nil {
+		if err := a.leave(ctx, d); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
 	b := a.db.Begin()
 	a.w.Devices.Delete(b, d)
 	return reconcile.Result{}, a.db.Commit(ctx, b)
+}
+
+// leave takes the identity from a device's folder, where nobody knows it by that any more.
+func (a *Agent) leave(ctx context.Context, d *storage.Device) error {
+	a.looking.Lock()
+	defer a.looking.Unlock()
+	snap := a.db.Snapshot()
+	id := d.Spec.Identity
+	if id == "" || slices.ContainsFunc(store.Every(snap, storage.Datastores), func(on *storage.Datastore) bool { return on.Status.Identity == id }) ||
+		slices.ContainsFunc(store.Every(snap, storage.Devices), func(o *storage.Device) bool {
+			return o.ID != d.ID && o.Spec.Identity == id && o.Spec.ResourceID != d.Spec.ResourceID
+		}) {
+		return nil
+	}
+	return a.driver.Leave(ctx, Place{d.Spec.Path, id})
 }
 
 // orphans tells of what lies in a place without a record. Only a host that alone reaches a

@@ -38,6 +38,7 @@ func Run(t *testing.T, fresh func(*testing.T) Subject) {
 		"AVolumeWaitsForItsBase":                base,
 		"ContentThatIsNotWhatItIsCalled":        wrongContent,
 		"ContentThatBreaksOffLeavesNothing":     brokenContent,
+		"AnEmptyPlaceIsLeftAndOneInUseIsNot":    left,
 		"AnOwnerOfThePastIsRefused":             epochs,
 		"AVolumeThatIsNotThereCannotBeOpened":   absent,
 	} {
@@ -104,6 +105,27 @@ func volumeLife(t *testing.T, s Subject, at onhost.Place) {
 	must(t, s.One.RemoveVolume(t.Context(), at, id))
 	must(t, s.Two.RemoveVolume(t.Context(), at, id))
 	isEmpty(t, s, at)
+}
+
+func left(t *testing.T, s Subject, at onhost.Place) {
+	id := resource.NewID()
+	_, err := s.One.EnsureVolume(t.Context(), at, onhost.Volume{ID: id, SizeMiB: 16})
+	must(t, err)
+	must(t, s.Two.Leave(t.Context(), at))
+	if found, err := s.One.Scan(t.Context(), s.Path, false); err != nil || found.Identity != at.Identity {
+		t.Fatalf("a place with a volume was left: %+v, %v", found, err)
+	}
+	must(t, s.One.RemoveVolume(t.Context(), at, id))
+	must(t, s.One.Leave(t.Context(), onhost.Place{Path: at.Path, Identity: "other"}))
+	if found, err := s.One.Scan(t.Context(), s.Path, false); err != nil || found.Identity != at.Identity {
+		t.Fatalf("a place that is another one was left: %+v, %v", found, err)
+	}
+	for _, d := range []onhost.Driver{s.One, s.Two} {
+		must(t, d.Leave(t.Context(), at))
+	}
+	if _, err := s.One.Scan(t.Context(), s.Path, false); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("after it was left: %v", err)
+	}
 }
 
 // inUse: the emulator that has it open grows it.

@@ -136,6 +136,19 @@ func (d *Driver) Scan(_ context.Context, path string, fresh bool) (onhost.Found,
 	return onhost.Found{Identity: f.identity, CapacityMiB: f.capacity, FreeMiB: f.capacity - f.used()}, nil
 }
 
+// Leave implements onhost.Driver.
+func (d *Driver) Leave(_ context.Context, at onhost.Place) error {
+	f, leave, err := d.enter("Leave", at)
+	if err != nil {
+		return d.fail["Leave"]
+	}
+	defer leave()
+	if len(f.volumes) == 0 && len(f.images) == 0 {
+		f.identity = ""
+	}
+	return nil
+}
+
 // List implements onhost.Driver.
 func (d *Driver) List(_ context.Context, at onhost.Place) ([]onhost.Item, error) {
 	f, leave, err := d.enter("List", at)

@@ -138,6 +138,27 @@ func enter(at onhost.Place) error {
 	return nil
 }
 
+// Leave implements onhost.Driver. The identity goes last: whoever dies before has left a place that can
+// be used, and left again.
+func (d *Driver) Leave(_ context.Context, at onhost.Place) error {
+	if id, err := readMarker(at.Path); err != nil || id != at.Identity {
+		return nil
+	}
+	for _, name := range []string{partial, "images", "volumes"} {
+		err := os.Remove(filepath.Join(at.Path, name))
+		if errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EEXIST) {
+			return nil // somebody's data
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return explain(err, "leave folder %s", at.Path)
+		}
+	}
+	if err := os.Remove(filepath.Join(at.Path, marker)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return explain(err, "leave folder %s", at.Path)
+	}
+	return explain(durable.SyncFolder(at.Path), "leave folder %s", at.Path)
+}
+
 // List implements onhost.Driver.
 func (d *Driver) List(_ context.Context, at onhost.Place) ([]onhost.Item, error) {
 	if err := enter(at); err != nil {

@@ -16,6 +16,26 @@ import (
 	"github.com/virga-cloud/virga/storage/onhost/qcow2"
 )
 
+func TestAFolderThatIsLeftHoldsOnlyWhatOthersPutThere(t *testing.T) {
+	path, d := t.TempDir(), folder.New(qcow2.Tool{})
+	found, err := d.Scan(t.Context(), path, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"volumes", "images", ".partial", "theirs"} {
+		if err := os.Mkdir(filepath.Join(path, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Leave(t.Context(), onhost.Place{Path: path, Identity: found.Identity}); err != nil {
+		t.Fatal(err)
+	}
+	left, _ := os.ReadDir(path)
+	if len(left) != 1 || left[0].Name() != "theirs" {
+		t.Errorf("left: %v", left)
+	}
+}
+
 func TestTheFolderDriverIsADriver(t *testing.T) {
 	if _, err := exec.LookPath("qemu-img"); err != nil {
 		t.Skip("qemu-img is not installed")

@@ -19,7 +19,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
-	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/store"
@@ -113,34 +112,16 @@ func (s *Store) start(ctx context.Context) error {
 	if s.server, err = embed.StartEtcd(config); err != nil {
 		return fault.New(fault.Internal, "start the state store in %s: %w", s.config.Dir, err)
 	}
-	hurry := time.NewTicker(5 * time.Millisecond)
-	defer hurry.Stop()
-	for ready := s.server.Server.ReadyNotify(); ; {
-		select {
-		case <-ready:
-			s.client = v3client.New(s.server.Server)
-			s.room.begin(s.server.Server.Backend().Size())
-			return nil
-		case <-hurry.C:
-			s.standForElection(ctx)
-		case err := <-s.server.Err():
-			return fault.New(fault.Internal, "start the state store in %s: %w", s.config.Dir, err)
-		case <-ctx.Done():
-			return fault.New(fault.Unavailable, "start the state store in %s: %w", s.config.Dir, ctx.Err())
-		}
+	select {
+	case <-s.server.Server.ReadyNotify():
+	case err := <-s.server.Err():
+		return fault.New(fault.Internal, "start the state store in %s: %w", s.config.Dir, err)
+	case <-ctx.Done():
+		return fault.New(fault.Unavailable, "start the state store in %s: %w", s.config.Dir, ctx.Err())
 	}
-}
-
-// standForElection makes a member that is alone lead at once. By itself it would first wait an
-// election timeout for another leader. The message is the one by which a leader hands over; it is
-// ignored before the member can lead and when it does, and who misses it leads after the timeout.
-func (s *Store) standForElection(ctx context.Context) {
-	member := s.server.Server
-	if s.config.PeerURL != "" || member.Leader() != 0 {
-		return
-	}
-	self := uint64(member.MemberID())
-	_ = member.Process(ctx, &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), From: &self, To: &self})
+	s.client = v3client.New(s.server.Server)
+	s.room.begin(s.server.Server.Backend().Size())
+	return nil
 }
 
 // Close ends every watch and leadership of this store, then etcd, and waits for them.
@@ -207,7 +188,9 @@ func (s *Store) etcdConfig() (*embed.Config, error) {
 	c.ListenClientUrls = []url.URL{{Scheme: "unix", Path: s.socketPath("client")}}
 	c.AdvertiseClientUrls = c.ListenClientUrls
 	if s.config.PeerURL == "" {
-		c.TickMs, c.ElectionMs = 500, 2500 // nobody is told by a tick that we lead, and each wakes the processor
+		// Nobody is told by a tick that we lead, and each wakes the processor; but a start waits one
+		// to five of them for its own election.
+		c.TickMs, c.ElectionMs = 100, 500
 		// etcd binds a peer's listener to the host part alone: with the path where it belongs it
 		// would open an abstract socket, which every user of the machine can reach.
 		c.ListenPeerUrls = []url.URL{{Scheme: "unix", Host: s.socketPath("peer")}}

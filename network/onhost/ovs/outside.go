@@ -25,7 +25,7 @@ func (s *Switch) setupOutside(ctx context.Context) error {
 	if err := s.db.ensureBridge(ctx, bridge); err != nil {
 		return err
 	}
-	link, err := s.awaitLink(ctx, external)
+	link, err := s.awaitLink(ctx, external, s.config.OutsideMAC)
 	if err != nil {
 		return err
 	}

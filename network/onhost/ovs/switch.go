@@ -144,12 +144,16 @@ func (s *Switch) mapping() string {
 	return s.config.ExternalNetwork + ":" + external
 }
 
-// awaitLink waits for a device that the switch makes itself.
-func (s *Switch) awaitLink(ctx context.Context, name string) (netlink.Link, error) {
+// awaitLink waits for a device that the switch makes itself, until it has its hardware address: to
+// give it one the switch takes it down for a moment, and routes and IPv6 addresses go with that.
+func (s *Switch) awaitLink(ctx context.Context, name, mac string) (netlink.Link, error) {
 	var link netlink.Link
 	var err error
-	if !within(ctx, 10*time.Second, func() bool { link, err = findLink(name); return err != nil || link != nil }) {
-		return nil, fault.New(fault.Unavailable, "set up the switch: its device %s does not appear", name)
+	if !within(ctx, 10*time.Second, func() bool {
+		link, err = findLink(name)
+		return err != nil || link != nil && link.Attrs().HardwareAddr.String() == mac
+	}) {
+		return nil, fault.New(fault.Unavailable, "set up the switch: its device %s does not appear with the hardware address %s", name, mac)
 	}
 	return link, err
 }

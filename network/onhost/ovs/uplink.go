@@ -37,7 +37,7 @@ func (s *Switch) setupUplink(ctx context.Context) error {
 	if err := s.db.ensurePort(ctx, underlay, a.Name, nil); err != nil {
 		return err
 	}
-	bridge, err := s.awaitLink(ctx, underlay)
+	bridge, err := s.awaitLink(ctx, underlay, a.HardwareAddr.String())
 	if err != nil {
 		return err
 	}

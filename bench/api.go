@@ -17,10 +17,25 @@ func api(p *Part) {
 		p.Add(Figure{What: fmt.Sprintf("a create, %d clients", clients), Unit: "ms", Ours: Summarize(each...)})
 	}
 	c.fill(records())
+	c.quiet()
 	c.lists(1000, "whole (pages of 1000)")
 	c.lists(500, "in pages of 500")
 	c.onePage(500)
 	c.watch(1000)
+}
+
+// quiet waits until nothing has changed for a second: loops look at all that was made.
+func (c *cloud) quiet() {
+	c.Helper()
+	last, since := int64(-1), time.Now()
+	c.until(slow, "nothing changes any more", func() bool {
+		var page struct{ Revision int64 }
+		c.ask("GET", machinesPath+"?limit=1", nil, &page)
+		if page.Revision != last {
+			last, since = page.Revision, time.Now()
+		}
+		return time.Since(since) > time.Second
+	})
 }
 
 // lists walks the whole list in pages.

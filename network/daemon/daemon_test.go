@@ -162,6 +162,17 @@ func TestAProgramThatDoesNotAnswerIsNamed(t *testing.T) {
 	}
 }
 
+// killed kills a process; 0 would be all of the test's own.
+func killed(t *testing.T, pid int) {
+	t.Helper()
+	if pid < 2 {
+		t.Fatal("there is no process to kill")
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestWhatIsKilledIsStartedAtOnce(t *testing.T) {
 	p := server(t)
 	for range 20 {
@@ -169,9 +180,7 @@ func TestWhatIsKilledIsStartedAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		first := p.PID()
-		if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
+		killed(t, first)
 		if started, err := p.Ensure(t.Context()); err != nil || !started || p.PID() == first {
 			t.Fatalf("started=%v, process %d after %d: %v", started, p.PID(), first, err)
 		}
@@ -188,15 +197,15 @@ func TestWhatIsKilledIsStartedAgain(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); k.Run(ctx) }()
+	now := p.PID()
 	for range 3 {
-		first := p.PID()
-		if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		for end := time.Now().Add(10 * time.Second); p.PID() == 0 || p.PID() == first; time.Sleep(10 * time.Millisecond) {
+		first := now
+		killed(t, first)
+		for end := time.Now().Add(10 * time.Second); now == 0 || now == first; now = p.PID() {
 			if time.Now().After(end) {
 				t.Fatal("it was not started again")
 			}
+			time.Sleep(10 * time.Millisecond)
 		}
 	}
 	cancel()

@@ -26,7 +26,7 @@ func TestQEMUIsAHypervisor(t *testing.T) {
 				c.until("UP ")
 				c.say("poweroff -f")
 			},
-			Crash: func(t *testing.T, id resource.ID) { must(t, unix.Kill(look(t, d, id).PID, unix.SIGKILL)) },
+			Crash: func(t *testing.T, id resource.ID) { signal(t, look(t, d, id).PID, unix.SIGKILL) },
 			Restart: func(t *testing.T) onhost.Hypervisor {
 				d.Close()
 				d = house(t, Config{RunDir: d.cfg.RunDir})

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // kernel is a guest for tests: the distribution's cloud kernel and a small initial file system
@@ -155,4 +157,13 @@ func (a *archive) modules(root string, names ...string) (string, error) {
 		}
 	}
 	return strings.Join(order, " "), nil
+}
+
+// signal reaches one process; 0 would be all of the test's own.
+func signal(t *testing.T, pid int, s unix.Signal) {
+	t.Helper()
+	if pid < 2 {
+		t.Fatal("the guest has no process")
+	}
+	must(t, unix.Kill(pid, s))
 }

@@ -289,7 +289,7 @@ func TestAKilledEmulatorIsACrashAndSoIsAPanic(t *testing.T) {
 	m := machine(t, "")
 	must(t, d.Ensure(t.Context(), m))
 	must(t, d.Resume(t.Context(), m.ID))
-	must(t, unix.Kill(look(t, d, m.ID).PID, unix.SIGKILL))
+	signal(t, look(t, d, m.ID).PID, unix.SIGKILL)
 	g := await(t, d, m.ID, 5*time.Second, onhost.Ended)
 	if g.Exit != compute.ExitCrashed || !strings.Contains(g.ExitMessage, "signal 9") {
 		t.Fatalf("exit %s, %q", g.Exit, g.ExitMessage)
@@ -338,7 +338,7 @@ func TestAnEmulatorThatHangsIsSilentAndCanStillBeKilled(t *testing.T) {
 	must(t, d.Ensure(t.Context(), hung))
 	must(t, d.Ensure(t.Context(), well))
 	must(t, d.Resume(t.Context(), hung.ID))
-	must(t, unix.Kill(look(t, d, hung.ID).PID, unix.SIGSTOP))
+	signal(t, look(t, d, hung.ID).PID, unix.SIGSTOP)
 	all, err := d.List(t.Context())
 	must(t, err)
 	if len(all) != 2 || all[0].State != onhost.Silent || all[0].Problem == "" || all[1].State != onhost.Paused {

@@ -3,9 +3,7 @@ package ovs_test
 import (
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -57,8 +55,7 @@ func TestWhatDiesComesBackAndIsAdopted(t *testing.T) {
 			t.Fatalf("%d daemons, not 6: %v", len(files), files)
 		}
 		for _, f := range files {
-			pid, _ := strconv.Atoi(strings.TrimSpace(string(must(os.ReadFile(f)))))
-			check(t, syscall.Kill(pid, syscall.SIGKILL))
+			check(t, killed(f))
 		}
 		check(t, c.central.Start(c.ctx))
 		check(t, ms[0].on.Setup(c.ctx))

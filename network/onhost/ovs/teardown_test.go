@@ -1,12 +1,9 @@
 package ovs_test
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -20,8 +17,7 @@ func TestATeardownAfterAKillLeavesNoDevice(t *testing.T) {
 	if !strings.Contains(during, "ovs-netdev") {
 		t.Fatalf("the switch works without its device: %s", during)
 	}
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(must(os.ReadFile(must(filepath.Glob(u.config.Run + "/ovs/ovs-vswitchd.pid"))[0])))))
-	check(t, syscall.Kill(pid, syscall.SIGKILL))
+	check(t, killed(filepath.Join(u.config.Run, "ovs", "ovs-vswitchd.pid")))
 	u.start() // the next daemon, which only ends everything
 	check(t, u.on.Teardown(t.Context()))
 	if after := devices(u); after != before {

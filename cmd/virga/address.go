@@ -6,10 +6,8 @@ import (
 	"strings"
 
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/network/onhost/ovs"
 )
-
-// bridged is the device that has the addresses of a card that the switch has taken over.
-const bridged = "br-ul"
 
 // ownAddress is the address of this machine that others are likely to reach: the first that is
 // global and not a container's or a bridge of the switch; loopback on a machine without any.
@@ -19,7 +17,7 @@ func ownAddress() string {
 		return "127.0.0.1"
 	}
 	for _, card := range cards {
-		if card.Flags&net.FlagUp == 0 || card.Flags&net.FlagLoopback != 0 || strings.HasPrefix(card.Name, "br-") && card.Name != bridged || strings.HasPrefix(card.Name, "docker") {
+		if card.Flags&net.FlagUp == 0 || card.Flags&net.FlagLoopback != 0 || strings.HasPrefix(card.Name, "br-") && card.Name != ovs.Underlay || strings.HasPrefix(card.Name, "docker") {
 			continue
 		}
 		addresses, _ := card.Addrs()

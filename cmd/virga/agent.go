@@ -239,11 +239,7 @@ func (a *agent) runSwitch(ctx context.Context) {
 }
 
 func (a *agent) beat(ctx context.Context) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+a.c.Servers[0]+"/v1/agent/heartbeat", nil)
-	if err != nil {
-		return err
-	}
-	answer, err := a.client.Do(request)
+	answer, err := a.post(ctx, "/v1/agent/heartbeat", nil)
 	if err != nil {
 		return err
 	}
@@ -253,6 +249,18 @@ func (a *agent) beat(ctx context.Context) error {
 	}
 	a.heard.Store(time.Now().UnixMilli())
 	return nil
+}
+
+// post tells or asks a server something; body may be nil.
+func (a *agent) post(ctx context.Context, path string, body []byte) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+a.c.Servers[0]+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	return a.client.Do(request)
 }
 
 // hearing reports whether a server has answered lately.
@@ -306,12 +314,7 @@ func (a *agent) gone(ctx context.Context, machines []resource.ID) ([]resource.ID
 	if err != nil {
 		return nil, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+a.c.Servers[0]+"/v1/agent/gone-machines", bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Content-Type", "application/json")
-	answer, err := a.client.Do(request)
+	answer, err := a.post(ctx, "/v1/agent/gone-machines", body)
 	if err != nil {
 		return nil, err
 	}

@@ -46,10 +46,12 @@ type Config struct {
 	System string
 }
 
+// Underlay is the bridge of the tunnels' card in a switch in user space; it has the card's addresses.
+const Underlay = "br-ul"
+
 const (
 	integration = "br-int"
 	external    = "br-ex"
-	underlay    = "br-ul"
 	userspace   = "ovs-netdev" // of a switch in user space; it outlives a vswitchd that was killed
 	systemDB    = "/var/run/openvswitch/db.sock"
 )

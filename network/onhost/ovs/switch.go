@@ -178,7 +178,7 @@ func (s *Switch) Teardown(ctx context.Context) error {
 		keep(s.forwarder().Stop(ctx))
 		keep(s.database().Stop(ctx))
 		s.db.close()
-		for _, name := range []string{integration, external, underlay, userspace} {
+		for _, name := range []string{integration, external, Underlay, userspace} {
 			keep(deleteLink(name))
 		}
 	}
@@ -204,7 +204,7 @@ func (s *Switch) teardownRows(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, name := range []string{external, underlay, integration} {
+	for _, name := range []string{external, Underlay, integration} {
 		if err := s.db.removeBridge(ctx, name); err != nil {
 			return err
 		}

@@ -30,14 +30,14 @@ func (s *Switch) setupUplink(ctx context.Context) error {
 		return fault.New(fault.NotFound, "set up the tunnels: there is no device %s on this host; name the card by virga up --uplink", s.config.Uplink)
 	}
 	a := nic.Attrs()
-	if err := s.db.ensureBridge(ctx, &vswitchdb.Bridge{Name: underlay, DatapathType: string(s.datapath),
+	if err := s.db.ensureBridge(ctx, &vswitchdb.Bridge{Name: Underlay, DatapathType: string(s.datapath),
 		ExternalIDs: map[string]string{"virga": "yes"}, OtherConfig: map[string]string{"hwaddr": a.HardwareAddr.String(), "disable-in-band": "true"}}); err != nil {
 		return err
 	}
-	if err := s.db.ensurePort(ctx, underlay, a.Name, nil); err != nil {
+	if err := s.db.ensurePort(ctx, Underlay, a.Name, nil); err != nil {
 		return err
 	}
-	bridge, err := s.awaitLink(ctx, underlay, a.HardwareAddr.String())
+	bridge, err := s.awaitLink(ctx, Underlay, a.HardwareAddr.String())
 	if err != nil {
 		return err
 	}
@@ -48,16 +48,16 @@ func (s *Switch) setupUplink(ctx context.Context) error {
 	if err := t.prepare(bridge); err != nil {
 		return err
 	}
-	for _, name := range []string{a.Name, underlay} {
+	for _, name := range []string{a.Name, Underlay} {
 		if err := setChecksums(name, false); err != nil {
 			return err
 		}
 	}
 	if err := netlink.LinkSetMTU(bridge, a.MTU); err != nil {
-		return fault.New(fault.Unavailable, "set the MTU of %s: %w", underlay, err)
+		return fault.New(fault.Unavailable, "set the MTU of %s: %w", Underlay, err)
 	}
 	if err := netlink.LinkSetUp(bridge); err != nil {
-		return fault.New(fault.Unavailable, "set %s up: %w", underlay, err)
+		return fault.New(fault.Unavailable, "set %s up: %w", Underlay, err)
 	}
 	here, err := look(a.Index, t.learns())
 	if err != nil {

@@ -47,7 +47,7 @@ func (s *Switch) complete(t *taken) error {
 	if !t.deciphered {
 		return nil
 	}
-	bridge, err := findLink(underlay)
+	bridge, err := findLink(Underlay)
 	if err != nil {
 		return err
 	}

@@ -109,11 +109,11 @@ func (w *wishes) spec(cmd *cobra.Command) (map[string]any, error) {
 	set("nics", []any{}, w.noNetwork)
 	set("sshKeys", keys, len(keys) > 0)
 	if w.userData != "" {
-		text, err := readText(cmd.InOrStdin(), w.userData)
+		data, err := readBytes(cmd.InOrStdin(), w.userData)
 		if err != nil {
 			return nil, refuse("--user-data: %v", err)
 		}
-		spec["userData"] = text
+		spec["userData"] = data // encoding/json makes base64 of bytes
 	}
 	if w.image == "" && len(w.disks) == 0 {
 		return nil, refuse("%s: what does its disk start from? say --image, for example --image tiny (virga image list shows them), or the size of an empty disk by --disk", called(cmd))
@@ -198,12 +198,11 @@ var keyForm = regexp.MustCompile(`(^|\s)(ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+\s+\S`)
 // readKeys reads public keys: one that is written out, or those of a file.
 func readKeys(text string) ([]any, error) {
 	where := ""
-	if !strings.Contains(text, " ") {
-		data, err := os.ReadFile(text)
+	if data, err := os.ReadFile(text); err == nil || !keyForm.MatchString(text) {
 		if err != nil {
 			return nil, refuse("--ssh-key: %v; name a file, or write the whole key, like \"ssh-ed25519 AAAA... name\"", err)
 		}
-		text, where = string(data), text+": "
+		text, where = strings.TrimPrefix(string(data), "\ufeff"), text+": "
 	}
 	if strings.Contains(text, "PRIVATE KEY") {
 		return nil, refuse("--ssh-key: this is a private key, which must stay with you; name its public part, the file that ends in .pub")
@@ -224,15 +223,14 @@ func readKeys(text string) ([]any, error) {
 	return out, nil
 }
 
-// readText reads a file, or standard input for "-".
-func readText(in io.Reader, file string) (string, error) {
+// readBytes reads a file, or standard input for "-".
+func readBytes(in io.Reader, file string) ([]byte, error) {
 	if file == "-" {
-		data, err := io.ReadAll(in)
-		return string(data), err
+		return io.ReadAll(in)
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("read it: %w", err)
+		return nil, fmt.Errorf("read it: %w", err)
 	}
-	return string(data), nil
+	return data, nil
 }

@@ -2531,7 +2531,7 @@ type InstanceSpec struct {
 	UID int64 `json:"uid"`
 
 	// UserData SSHKeys and UserData are for the seed and the metadata service.
-	UserData string `json:"userData,omitempty,omitzero"`
+	UserData []byte `json:"userData,omitempty,omitzero"`
 
 	// VMID VMID is the machine that it runs; VMName and Hostname are its names.
 	VMID string `json:"vmID"`
@@ -4133,8 +4133,8 @@ type VMInput struct {
 	// StopTimeoutSeconds StopTimeoutSeconds is how long a guest that is asked to stop may take; 60 unless said otherwise.
 	StopTimeoutSeconds int64 `json:"stopTimeoutSeconds,omitempty,omitzero"`
 
-	// UserData UserData is handed to cloud-init as it is; at most 16 KiB.
-	UserData string `json:"userData,omitempty,omitzero"`
+	// UserData UserData is handed to cloud-init byte for byte, whatever it is; base64 in JSON, at most 16 KiB of bytes.
+	UserData []byte `json:"userData,omitempty,omitzero"`
 }
 
 // VMInputPower Power is running (the default), paused or stopped.
@@ -4205,8 +4205,8 @@ type VMSpec struct {
 	// UID UID is the user that its emulator runs as, on every host; unique in the cloud.
 	UID int64 `json:"uid"`
 
-	// UserData UserData is handed to cloud-init as it is.
-	UserData string `json:"userData,omitempty,omitzero"`
+	// UserData UserData is handed to cloud-init byte for byte, whatever it is; base64 in JSON.
+	UserData []byte `json:"userData,omitempty,omitzero"`
 }
 
 // VMSpecPower Power is the wish: running, paused, stopped.

@@ -88,7 +88,7 @@ type InstanceSpec struct {
 	NICs  []InstanceNIC  `json:"nics,omitempty"`
 	// SSHKeys and UserData are for the seed and the metadata service.
 	SSHKeys  []string `json:"sshKeys,omitempty"`
-	UserData string   `json:"userData,omitempty"`
+	UserData []byte   `json:"userData,omitempty"`
 	// Outgoing asks for the memory to be sent; the instance then waits, stopped, for what is decided.
 	Outgoing *Outgoing `json:"outgoing,omitempty"`
 }

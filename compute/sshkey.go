@@ -17,7 +17,7 @@ func isPublicKey(line string) bool {
 	for i := 0; i+1 < len(words); i++ {
 		content, err := base64.StdEncoding.DecodeString(words[i+1])
 		if err == nil && firstField(content) == words[i] {
-			return true
+			return !strings.Contains(words[i], "-cert-") // sshd takes no certificate in authorized_keys
 		}
 	}
 	return false

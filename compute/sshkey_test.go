@@ -15,6 +15,7 @@ func TestOnlyAPublicKeyIsTakenForOne(t *testing.T) {
 		"root:x:0:0:root:/root:/bin/bash":   false,
 		ed + "\n" + ed:                      false,
 		"":                                  false,
+		"ssh-ed25519-cert-v01@openssh.com AAAAIHNzaC1lZDI1NTE5LWNlcnQtdjAxQG9wZW5zc2guY29tAAAAIG5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5uAAAAIGtra2tra2tra2tra2tra2tra2tra2tra2tra2tra2tr": false, // sshd takes no certificate as a key
 	} {
 		if got := isPublicKey(line); got != want {
 			t.Errorf("isPublicKey(%q) is %v", line, got)

@@ -77,8 +77,8 @@ type VMSpec struct {
 	Hostname string `json:"hostname"`
 	// SSHKeys are put into the guest by cloud-init.
 	SSHKeys []string `json:"sshKeys,omitempty"`
-	// UserData is handed to cloud-init as it is.
-	UserData string `json:"userData,omitempty"`
+	// UserData is handed to cloud-init byte for byte, whatever it is; base64 in JSON.
+	UserData []byte `json:"userData,omitempty"`
 	// HostID confines the machine to one host.
 	HostID resource.ID `json:"hostID,omitempty"`
 	// UID is the user that its emulator runs as, on every host; unique in the cloud.

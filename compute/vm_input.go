@@ -54,8 +54,8 @@ type VMInput struct {
 	Hostname string `json:"hostname,omitempty"`
 	// SSHKeys are put into the guest by cloud-init, one line each.
 	SSHKeys []string `json:"sshKeys,omitempty"`
-	// UserData is handed to cloud-init as it is; at most 16 KiB.
-	UserData string `json:"userData,omitempty"`
+	// UserData is handed to cloud-init byte for byte, whatever it is; base64 in JSON, at most 16 KiB of bytes.
+	UserData []byte `json:"userData,omitempty"`
 	// Host is the name or id of the one host that the machine may run on; empty: any.
 	Host string `json:"host,omitempty"`
 }
@@ -129,7 +129,7 @@ func (in *VMInput) Check() []fault.Detail {
 		wrong("spec.hostname", "%q is no host name: lower case letters, digits and dashes, at most 63", in.Hostname)
 	}
 	if len(in.UserData) > MaxUserData {
-		wrong("spec.userData", "%d bytes are more than %d", len(in.UserData), MaxUserData)
+		wrong("spec.userData", "%d bytes are more than the %d that are taken; compress it (cloud-init unpacks gzip itself), or let it fetch the rest", len(in.UserData), MaxUserData)
 	}
 	for i, key := range in.SSHKeys {
 		if !isPublicKey(key) {

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bufio"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -84,7 +85,7 @@ func TestClientsThatNeverReadTheirWatchHarmNobody(t *testing.T) {
 		writers.Go(func() {
 			for n := range changes {
 				data := fmt.Sprintf("#cloud-config\n# %d ", n) + strings.Repeat("x", bytes)
-				status, text, err := h.raw("PATCH", fmt.Sprintf("/v1/projects/default/vms/web%d", i), fmt.Sprintf(`{"spec": {"userData": %q}}`, data))
+				status, text, err := h.raw("PATCH", fmt.Sprintf("/v1/projects/default/vms/web%d", i), fmt.Sprintf(`{"spec": {"userData": %q}}`, base64.StdEncoding.EncodeToString([]byte(data))))
 				var r struct{ Revision int64 }
 				if err != nil || status != 200 || json.Unmarshal([]byte(text), &r) != nil {
 					t.Errorf("change %d of web%d: %d %.200s %v", n, i, status, text, err)

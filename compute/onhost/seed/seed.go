@@ -26,8 +26,8 @@ type Facts struct {
 	InstanceID string
 	Hostname   string
 	SSHKeys    []string
-	// UserData is handed on as it is; empty: a #cloud-config of host name and keys.
-	UserData string
+	// UserData is handed on byte for byte; empty: a #cloud-config of the host name.
+	UserData []byte
 	NICs     []NIC
 }
 
@@ -39,7 +39,11 @@ const Label = "cidata"
 
 // Make decides the contents of the three files.
 func Make(f Facts) (Files, error) {
-	meta, err := yaml.Marshal(map[string]any{"instance-id": f.InstanceID, "local-hostname": f.Hostname})
+	about := map[string]any{"instance-id": f.InstanceID, "local-hostname": f.Hostname}
+	if len(f.SSHKeys) > 0 { // beside user data, which may be a script and cannot take them in
+		about["public-keys"] = f.SSHKeys
+	}
+	meta, err := yaml.Marshal(about)
 	if err != nil {
 		return nil, fmt.Errorf("encode meta-data: %w", err)
 	}
@@ -47,22 +51,11 @@ func Make(f Facts) (Files, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode network-config: %w", err)
 	}
-	user := f.UserData
-	if strings.TrimSpace(user) == "" {
-		if user, err = cloudConfig(f); err != nil {
-			return nil, fmt.Errorf("encode user-data: %w", err)
-		}
+	user := string(f.UserData)
+	if user == "" {
+		user = fmt.Sprintf("#cloud-config\nhostname: %q\n", f.Hostname)
 	}
 	return Files{"meta-data": string(meta), "user-data": user, "network-config": network}, nil
-}
-
-func cloudConfig(f Facts) (string, error) {
-	config := map[string]any{"hostname": f.Hostname}
-	if len(f.SSHKeys) > 0 {
-		config["ssh_authorized_keys"] = f.SSHKeys
-	}
-	out, err := yaml.Marshal(config)
-	return "#cloud-config\n" + string(out), err
 }
 
 func networkConfig(nics []NIC) (string, error) {

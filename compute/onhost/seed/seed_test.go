@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/kdomanski/iso9660"
@@ -17,7 +18,19 @@ var cases = map[string]Facts{
 		InstanceID: "i-1", Hostname: "web", SSHKeys: []string{"ssh-ed25519 AAAA one", "ssh-rsa BBBB two"},
 		NICs: []NIC{{MAC: "52:54:00:AB:00:01", MTU: 1442}, {MAC: "52:54:00:ab:00:02"}},
 	},
-	"userdata": {InstanceID: "i-2", Hostname: "db", UserData: "#!/bin/sh\necho as it is\n", SSHKeys: []string{"unused"}},
+	"userdata": {InstanceID: "i-2", Hostname: "db", UserData: []byte("#!/bin/sh\necho as it is\n"), SSHKeys: []string{"ssh-ed25519 AAAA me", `command="echo \"hi\"" ssh-rsa BBBB two`}},
+}
+
+func TestSeedCarriesKeysBesideEveryKindOfUserData(t *testing.T) {
+	for _, data := range []string{"", "#!/bin/sh\ntrue\n", "#cloud-config\n", "\x1f\x8b\x08gzip", " \n"} {
+		files, err := Make(Facts{InstanceID: "i", Hostname: "h", SSHKeys: []string{"ssh-ed25519 AAAA me"}, UserData: []byte(data)})
+		if err != nil || !strings.Contains(files["meta-data"], "public-keys:\n- ssh-ed25519 AAAA me\n") {
+			t.Errorf("%q: %v\n%s", data, err, files["meta-data"])
+		}
+		if data != "" && files["user-data"] != data {
+			t.Errorf("user data %q came out as %q", data, files["user-data"])
+		}
+	}
 }
 
 func TestTheContentsAreAsInTheGoldenFiles(t *testing.T) {
@@ -43,10 +56,15 @@ func TestTheContentsAreAsInTheGoldenFiles(t *testing.T) {
 	}
 }
 
-func TestTheDiskHoldsTheFiles(t *testing.T) {
-	files, err := Make(cases["plain"])
-	if err != nil {
-		t.Fatal(err)
+func TestSeedDiskHoldsTheFilesByteForByte(t *testing.T) {
+	facts := cases["userdata"]
+	facts.UserData = make([]byte, 256) // as gzip has them: not UTF-8, zeros, line ends
+	for i := range facts.UserData {
+		facts.UserData[i] = byte(i)
+	}
+	files, err := Make(facts)
+	if err != nil || files["user-data"] != string(facts.UserData) {
+		t.Fatal("user data was changed", err)
 	}
 	path := filepath.Join(t.TempDir(), "seed.iso")
 	for range 2 { // the second takes the first's place

@@ -30,9 +30,9 @@ type Guest struct {
 	Type string
 	// Project is whose it is.
 	Project string
-	// SSHKeys may log in; UserData is what the user gave along.
+	// SSHKeys may log in; UserData is what the user gave along, byte for byte.
 	SSHKeys  []string
-	UserData string
+	UserData []byte
 }
 
 // Lookup finds what runs as an instance on this host.

@@ -15,7 +15,7 @@ import (
 
 func aServer() *server {
 	r := New(func(id resource.ID) (Guest, bool) {
-		return Guest{InstanceID: "vm-1", Hostname: "web", Zone: "rack1", Type: "2cpu", Project: "shop", SSHKeys: []string{"ssh-rsa A", "ssh-rsa B"}, UserData: "#!/bin/sh\n"}, id == "inst-1"
+		return Guest{InstanceID: "vm-1", Hostname: "web", Zone: "rack1", Type: "2cpu", Project: "shop", SSHKeys: []string{"ssh-rsa A", "ssh-rsa B"}, UserData: []byte("#!/bin/sh\n")}, id == "inst-1"
 	})
 	s := &server{owner: r}
 	s.scene.Store(&onhost.Scene{
@@ -58,6 +58,19 @@ func TestAMachineLearnsWhatItIs(t *testing.T) {
 	}
 	if _, body := ask(s, "GET", "/", "10.0.0.11"); !strings.Contains(body, "latest") {
 		t.Errorf("the versions are %q", body)
+	}
+}
+
+func TestMetadataGivesUserDataByteForByte(t *testing.T) {
+	all := make([]byte, 256)
+	for i := range all {
+		all[i] = byte(i)
+	}
+	r := New(func(resource.ID) (Guest, bool) { return Guest{InstanceID: "vm-1", UserData: all}, true })
+	s := &server{owner: r}
+	s.scene.Store(&onhost.Scene{Zone: &network.Zone{}, Residents: map[string]onhost.Resident{"10.0.0.11": {InstanceID: "inst-1"}}})
+	if code, body := ask(s, "GET", "/latest/user-data", "10.0.0.11"); code != http.StatusOK || body != string(all) {
+		t.Errorf("%d %q", code, body)
 	}
 }
 

@@ -61,6 +61,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain")
+	if strings.HasSuffix(path, "/user-data") { // any bytes
+		w.Header().Set("Content-Type", "application/octet-stream")
+	}
 	fmt.Fprint(w, text)
 }
 
@@ -120,8 +123,8 @@ func leavesOf(f facts) map[string]string {
 	for i, key := range f.guest.SSHKeys {
 		out[fmt.Sprintf("meta-data/public-keys/%d/openssh-key", i)] = key
 	}
-	if f.guest.UserData != "" {
-		out["user-data"] = f.guest.UserData
+	if len(f.guest.UserData) > 0 {
+		out["user-data"] = string(f.guest.UserData)
 	}
 	return out
 }

@@ -83,7 +83,7 @@ func newCloud(t *testing.T, configs map[*space]ovs.Config, order []*space, centr
 		check(t, m.on.Setup(ctx))
 		t.Cleanup(func() { check(t, m.on.Teardown(context.WithoutCancel(ctx))); m.sw.Close() })
 		names, meta := dns.New(func() []string { return nil }), metadata.New(func(id resource.ID) (metadata.Guest, bool) {
-			return metadata.Guest{InstanceID: id, Hostname: "web", Zone: "here", SSHKeys: []string{"ssh-ed25519 AAAA me"}, UserData: "#cloud-config\n"}, true
+			return metadata.Guest{InstanceID: id, Hostname: "web", Zone: "here", SSHKeys: []string{"ssh-ed25519 AAAA me"}, UserData: []byte("#cloud-config\n")}, true
 		})
 		t.Cleanup(func() { names.Close(); meta.Close() })
 		loops = append(loops, onhost.NewPlugLoop(c.db, m.id, statuses, m.on), onhost.NewZoneLoop(c.db, m.id, m.on, names, meta))

@@ -63,7 +63,8 @@ type SubnetSpec struct {
 	Gateway string `json:"gateway"`
 	// Service is the address of DNS and metadata in it: the second address unless said otherwise.
 	Service string `json:"service"`
-	// DNS are further resolvers that questions about the world are passed on to; empty: the hosts' own.
+	// DNS are the resolvers that its VMs' questions about the world are passed on to, the preferred one
+	// first; empty: the hosts' own.
 	DNS []string `json:"dns,omitempty"`
 }
 
@@ -191,16 +192,32 @@ type ZoneSpec struct {
 	HostIDs []resource.ID `json:"hostIDs,omitempty"`
 	// Domain is the DNS domain.
 	Domain string `json:"domain"`
-	// Names maps a host name to its IPv4 address.
-	Names map[string]string `json:"names,omitempty"`
-	// Forwarders are the resolvers for questions about the world.
-	Forwarders []string `json:"forwarders,omitempty"`
+	// Hosts are the names of the ports, the oldest port first. Of equal names the first has the
+	// address record; each address has its own reverse record.
+	Hosts []ZoneHost `json:"hosts,omitempty"`
 	// ServiceMAC is the hardware address of the service port on every host.
 	ServiceMAC string `json:"serviceMAC"`
 	// ServicePortID names the service port in the virtual network.
 	ServicePortID resource.ID `json:"servicePortID"`
-	// Services are the service addresses, one a subnet, as CIDR: 10.0.0.2/24.
-	Services []string `json:"services,omitempty"`
+	// Subnets are the ranges of the network, by service address.
+	Subnets []ZoneSubnet `json:"subnets,omitempty"`
+}
+
+// ZoneHost is a name with its address.
+type ZoneHost struct {
+	// Name is a host name without the domain.
+	Name string `json:"name"`
+	// Address is an IPv4 address.
+	Address string `json:"address"`
+}
+
+// ZoneSubnet is what DNS and metadata know of one subnet.
+type ZoneSubnet struct {
+	// Service is the address of DNS and metadata with the length of the range: 10.0.0.2/24.
+	Service string `json:"service"`
+	// DNS are the resolvers for its VMs' questions about the world, the preferred one first; empty:
+	// the hosts' own.
+	DNS []string `json:"dns,omitempty"`
 }
 
 // ZoneStatus has nothing to observe.

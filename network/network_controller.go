@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -83,32 +84,22 @@ func zoneOf(s *store.Snapshot, n *Network) ZoneSpec {
 		NetworkID: n.ID, Domain: n.Spec.Domain,
 		ServiceMAC: ServiceMAC(n.ID), ServicePortID: ServicePortID(n.ID),
 	}
-	hosts, forwarders := map[resource.ID]bool{}, map[string]bool{}
+	hosts := map[resource.ID]bool{}
 	for _, plug := range store.Referring(s, Plugs, n.ID) {
 		hosts[plug.Spec.HostID] = true
 	}
+	z.HostIDs = sorted(hosts)
 	for _, port := range store.Referring(s, Ports, n.ID) {
-		if port.Spec.Hostname == "" || port.Deleting != nil {
-			continue
-		}
-		if z.Names == nil {
-			z.Names = map[string]string{}
-		}
-		if _, first := z.Names[port.Spec.Hostname]; !first { // of equal names the eldest counts
-			z.Names[port.Spec.Hostname] = port.Spec.Address
+		if port.Spec.Hostname != "" && port.Deleting == nil {
+			z.Hosts = append(z.Hosts, ZoneHost{Name: port.Spec.Hostname, Address: port.Spec.Address})
 		}
 	}
 	for _, subnet := range store.Referring(s, Subnets, n.ID) {
 		if cidr := withBits(subnet.Spec.Service, subnet.Spec.CIDR); cidr != "" {
-			z.Services = append(z.Services, cidr)
-		}
-		for _, f := range subnet.Spec.DNS {
-			forwarders[f] = true
+			z.Subnets = append(z.Subnets, ZoneSubnet{Service: cidr, DNS: subnet.Spec.DNS})
 		}
 	}
-	slices.Sort(z.Services)
-	z.HostIDs = sorted(hosts)
-	z.Forwarders = sorted(forwarders)
+	slices.SortFunc(z.Subnets, func(a, b ZoneSubnet) int { return cmp.Compare(a.Service, b.Service) })
 	return z
 }
 

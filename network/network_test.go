@@ -151,7 +151,7 @@ func TestANetworkGetsAnOutsideAddressAndAZone(t *testing.T) {
 		t.Fatalf("%d zones, not 1", len(zones))
 	}
 	z := zones[0].Spec
-	if z.Names["web"] != p.Spec.Address || !slices.Equal(z.HostIDs, []resource.ID{hostID}) || !slices.Equal(z.Services, []string{"10.20.0.2/20"}) || z.Domain != "internal" {
+	if !slices.Equal(z.Hosts, []network.ZoneHost{{Name: "web", Address: p.Spec.Address}}) || !slices.Equal(z.HostIDs, []resource.ID{hostID}) || len(z.Subnets) != 1 || z.Subnets[0].Service != "10.20.0.2/20" || z.Domain != "internal" {
 		t.Errorf("the zone is %+v", z)
 	}
 	if free := store.Find(snap, network.Subnets, s.ID).Status.FreeAddresses; free != 4096-4-1 {

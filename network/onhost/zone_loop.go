@@ -46,8 +46,12 @@ func NewZoneLoop(db *store.DB, hostID resource.ID, sw Switch, responders ...Resp
 }
 
 func serviceOf(z *network.Zone) Service {
-	return Service{ZoneID: z.ID, PortID: z.Spec.ServicePortID, MAC: z.Spec.ServiceMAC,
-		Addresses: append(slices.Clone(z.Spec.Services), network.MetadataAddress+"/32")}
+	out := Service{ZoneID: z.ID, PortID: z.Spec.ServicePortID, MAC: z.Spec.ServiceMAC}
+	for _, subnet := range z.Spec.Subnets {
+		out.Addresses = append(out.Addresses, subnet.Service)
+	}
+	out.Addresses = append(out.Addresses, network.MetadataAddress+"/32")
+	return out
 }
 
 // residents says who has which address on this host. Of two plugs with one address, the higher

@@ -5,90 +5,121 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
-
-	"github.com/virga-cloud/virga/network"
 )
 
-// answer answers from the zone; known is false for what others have to be asked.
-func answer(z *network.Zone, q *dns.Msg) (reply *dns.Msg, known bool) {
-	reply = new(dns.Msg)
-	reply.SetReply(q)
-	reply.RecursionAvailable = true
-	if len(q.Question) != 1 || q.Opcode != dns.OpcodeQuery {
-		return reply.SetRcode(q, dns.RcodeNotImplemented), true
+// answer answers what is decided here; nil: the world is to be asked. Chosen says that the subnet
+// has resolvers of its own, which may know private names too.
+func (n *names) answer(q *dns.Msg, chosen bool) *dns.Msg {
+	if refused := refuse(q); refused != nil {
+		return refused
 	}
 	question := q.Question[0]
-	name := strings.ToLower(dns.Fqdn(question.Name))
-	reply.Authoritative = true
-	if question.Qclass == dns.ClassINET && strings.HasSuffix(name, ".in-addr.arpa.") {
-		return reverse(z, reply, question, name)
-	}
-	host, ours := strings.CutSuffix(name, "."+dns.Fqdn(z.Spec.Domain))
+	r := &reply{names: n, question: question, msg: new(dns.Msg).SetReply(q)}
+	r.msg.Authoritative, r.msg.RecursionAvailable = true, true
+	name := strings.ToLower(question.Name)
+	host, below := strings.CutSuffix(name, "."+n.domain)
 	switch {
-	case name == dns.Fqdn(z.Spec.Domain):
-		if question.Qtype == dns.TypeSOA {
-			reply.Answer = append(reply.Answer, soa(z))
-		} else {
-			reply.Ns = append(reply.Ns, soa(z))
+	case name == n.domain:
+		if question.Qtype == dns.TypeSOA || question.Qtype == dns.TypeANY {
+			r.add(r.soa(n.domain))
 		}
-		return reply, true
-	case !ours && strings.Count(name, ".") == 1 && z.Spec.Names[strings.TrimSuffix(name, ".")] != "":
-		host = strings.TrimSuffix(name, ".") // without a search list a machine may ask so
-	case !ours:
-		return reply, false
+		return r.done(n.domain)
+	case below:
+		return r.host(host, n.domain)
+	case dns.IsSubDomain("localhost.", name):
+		return r.localhost()
+	case dns.IsSubDomain("invalid.", name), dns.IsSubDomain("onion.", name): // RFC 6761, RFC 7686
+		return r.absent(name[strings.LastIndexByte(name[:len(name)-1], '.')+1:])
+	case dns.IsSubDomain("in-addr.arpa.", name):
+		return r.reverse(name, chosen)
+	case dns.CountLabel(name) == 1 && isAddress(question.Qtype):
+		// Without a search list a VM may ask for a bare name. The world has no addresses at its top.
+		return r.host(strings.TrimSuffix(name, "."), ".")
 	}
-	address, there := z.Spec.Names[host]
+	return nil
+}
+
+func isAddress(kind uint16) bool { return kind == dns.TypeA || kind == dns.TypeAAAA }
+
+// refuse judges the form of a question.
+func refuse(q *dns.Msg) *dns.Msg {
+	opts := 0
+	for _, rr := range q.Extra {
+		if rr.Header().Rrtype == dns.TypeOPT {
+			opts++
+		}
+	}
+	switch {
+	case q.Opcode != dns.OpcodeQuery:
+		return new(dns.Msg).SetRcode(q, dns.RcodeNotImplemented)
+	case len(q.Question) != 1 || opts > 1:
+		return new(dns.Msg).SetRcode(q, dns.RcodeFormatError)
+	case opts == 1 && q.IsEdns0().Version() != 0: // RFC 6891, 6.1.3
+		return new(dns.Msg).SetRcode(q, dns.RcodeBadVers)
+	case q.Question[0].Qclass != dns.ClassINET: // CHAOS asks who answers: not the guests' business
+		return new(dns.Msg).SetRcode(q, dns.RcodeRefused)
+	}
+	switch q.Question[0].Qtype {
+	case dns.TypeAXFR, dns.TypeIXFR, dns.TypeMAILA, dns.TypeMAILB:
+		return new(dns.Msg).SetRcode(q, dns.RcodeRefused)
+	}
+	return nil
+}
+
+// reply is an answer in the making.
+type reply struct {
+	names    *names
+	question dns.Question
+	msg      *dns.Msg
+}
+
+func (r *reply) add(rr dns.RR) { r.msg.Answer = append(r.msg.Answer, rr) }
+
+// done is the answer; with nothing in it, it says for how long that holds (RFC 2308).
+func (r *reply) done(zone string) *dns.Msg {
+	if len(r.msg.Answer) == 0 {
+		r.msg.Ns = append(r.msg.Ns, r.soa(zone))
+	}
+	return r.msg
+}
+
+func (r *reply) absent(zone string) *dns.Msg {
+	r.msg.Rcode = dns.RcodeNameError
+	return r.done(zone)
+}
+
+// host answers for a port's name, out of a DNS zone that holds the question's name.
+func (r *reply) host(name, zone string) *dns.Msg {
+	a, there := r.names.forward[name]
 	if !there {
-		reply.Rcode = dns.RcodeNameError
-		reply.Ns = append(reply.Ns, soa(z))
-		return reply, true
+		return r.absent(zone)
 	}
-	a, err := netip.ParseAddr(address)
-	if err == nil && (question.Qtype == dns.TypeA || question.Qtype == dns.TypeANY) {
-		reply.Answer = append(reply.Answer, &dns.A{Hdr: header(question.Name, dns.TypeA), A: a.AsSlice()})
-	} else {
-		reply.Ns = append(reply.Ns, soa(z)) // the name is there, but has nothing of this type
-	}
-	return reply, true
+	r.address(a)
+	return r.done(zone)
 }
 
-func reverse(z *network.Zone, reply *dns.Msg, question dns.Question, name string) (*dns.Msg, bool) {
-	labels := strings.Split(strings.TrimSuffix(name, ".in-addr.arpa."), ".")
-	if len(labels) != 4 {
-		return reply, false
+func (r *reply) address(a netip.Addr) {
+	any := r.question.Qtype == dns.TypeANY
+	switch {
+	case a.Is4() && (any || r.question.Qtype == dns.TypeA):
+		r.add(&dns.A{Hdr: r.header(r.question.Name, dns.TypeA), A: a.AsSlice()})
+	case a.Is6() && (any || r.question.Qtype == dns.TypeAAAA):
+		r.add(&dns.AAAA{Hdr: r.header(r.question.Name, dns.TypeAAAA), AAAA: a.AsSlice()})
 	}
-	a, err := netip.ParseAddr(labels[3] + "." + labels[2] + "." + labels[1] + "." + labels[0])
-	if err != nil {
-		return reply, false
-	}
-	inside := false
-	for _, service := range z.Spec.Services {
-		p, err := netip.ParsePrefix(service)
-		inside = inside || err == nil && p.Masked().Contains(a)
-	}
-	if !inside {
-		return reply, false
-	}
-	best := ""
-	for host, address := range z.Spec.Names {
-		if address == a.String() && (best == "" || host < best) {
-			best = host
-		}
-	}
-	if best == "" {
-		reply.Rcode = dns.RcodeNameError
-	} else if question.Qtype == dns.TypePTR || question.Qtype == dns.TypeANY {
-		reply.Answer = append(reply.Answer, &dns.PTR{Hdr: header(question.Name, dns.TypePTR), Ptr: best + "." + dns.Fqdn(z.Spec.Domain)})
-	}
-	return reply, true
 }
 
-func header(name string, kind uint16) dns.RR_Header {
+// localhost is answered here and never asked of others (RFC 6761, 6.3).
+func (r *reply) localhost() *dns.Msg {
+	r.address(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	r.address(netip.IPv6Loopback())
+	return r.done("localhost.")
+}
+
+func (r *reply) header(name string, kind uint16) dns.RR_Header {
 	return dns.RR_Header{Name: name, Rrtype: kind, Class: dns.ClassINET, Ttl: ownTTL}
 }
 
-func soa(z *network.Zone) dns.RR {
-	domain := dns.Fqdn(z.Spec.Domain)
-	return &dns.SOA{Hdr: header(domain, dns.TypeSOA), Ns: "dns." + domain, Mbox: "hostmaster." + domain,
-		Serial: uint32(z.Generation), Refresh: 60, Retry: 30, Expire: 600, Minttl: 5}
+func (r *reply) soa(zone string) dns.RR {
+	return &dns.SOA{Hdr: r.header(zone, dns.TypeSOA), Ns: "dns." + r.names.domain, Mbox: "hostmaster." + r.names.domain,
+		Serial: r.names.serial, Refresh: 60, Retry: 30, Expire: 600, Minttl: 5}
 }

@@ -1,11 +1,13 @@
-// Package dns answers the questions of machines about names: those of their own network from its
-// zone, all others by asking the forwarders from the host's own namespace.
+// Package dns answers the questions of VMs about names: those of their own network from its DNS
+// zone, all others by asking resolvers from the host's own namespace: those of the VM's subnet in
+// the order in which they were given, or else the host's own.
 package dns
 
 import (
 	"context"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,35 +18,37 @@ import (
 )
 
 const (
-	ownTTL      = 30 // seconds: names follow the machines
-	askTimeout  = 2 * time.Second
+	ownTTL      = 30   // seconds: names follow the VMs
 	udpCapacity = 1232 // bytes that pass every path in one packet
-	askAtOnce   = 64   // questions of one network that wait for forwarders at the same time
 )
+
+// What one VM may ask: a busy mail server is far below that, and one that floods harms itself alone.
+var perGuest = onhost.Limit{PerSecond: 200, Burst: 400, AtOnce: 32, Connections: 16}
 
 // Responder is DNS for all networks of a host.
 type Responder struct {
 	onhost.Answerers[*server]
-	// System gives the host's own forwarders, "address:port".
+	// System gives the host's own resolvers, "address:port".
 	system func() []string
 }
 
 var _ onhost.Responder = (*Responder)(nil)
 
-// New makes it. System gives the forwarders of networks that have none of their own; nil: those
+// New makes it. System gives the resolvers of subnets that have none of their own; nil: those
 // of the host's resolv.conf.
 func New(system func() []string) *Responder {
 	if system == nil {
-		system = hostForwarders
+		system = hostResolvers
 	}
 	return &Responder{system: system}
 }
 
 type server struct {
-	scene    atomic.Pointer[onhost.Scene]
+	names    atomic.Pointer[names]
 	system   func() []string
+	resolver resolver
+	limit    *onhost.Limiter
 	udp, tcp *dns.Server
-	asking   chan struct{} // full: a machine that floods harms its own network alone
 	wg       sync.WaitGroup
 }
 
@@ -60,15 +64,15 @@ func (r *Responder) Ensure(ctx context.Context, place onhost.Place, scene onhost
 			packets.Close()
 			return nil, err
 		}
-		s := &server{system: r.system, asking: make(chan struct{}, askAtOnce)}
+		s := &server{system: r.system, limit: onhost.NewLimiter(perGuest)}
 		s.Take(scene)
-		s.start(packets, streams)
+		s.start(packets, s.limit.Listener(streams))
 		return s, nil
 	})
 }
 
 // Take implements onhost.Answerer.
-func (s *server) Take(scene onhost.Scene) { s.scene.Store(&scene) }
+func (s *server) Take(scene onhost.Scene) { s.names.Store(newNames(scene.Zone)) }
 
 func (s *server) start(packets net.PacketConn, streams net.Listener) {
 	s.udp = &dns.Server{PacketConn: packets, Handler: s, UDPSize: 4096}
@@ -103,17 +107,23 @@ func (s *server) Stop() {
 
 // ServeDNS implements dns.Handler.
 func (s *server) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
-	_, overTCP := w.RemoteAddr().(*net.TCPAddr)
-	reply, known := answer(s.scene.Load().Zone, q)
-	if !known {
-		reply = s.forward(q, overTCP)
+	from, overTCP := sender(w.RemoteAddr())
+	done, ok := s.limit.Begin(from)
+	if !ok { // by UDP it asks again; a refusal would only be one more packet of the flood
+		w.Close()
+		return
+	}
+	defer done()
+	n := s.names.Load()
+	resolvers := n.resolvers(from)
+	reply := n.answer(q, len(resolvers) > 0)
+	if reply == nil {
+		reply = s.forward(q, resolvers)
 	}
 	limit := dns.MinMsgSize
 	if o := q.IsEdns0(); o != nil {
 		limit = min(udpCapacity, max(dns.MinMsgSize, int(o.UDPSize())))
-		if reply.IsEdns0() == nil {
-			reply.SetEdns0(udpCapacity, false)
-		}
+		reply.SetEdns0(udpCapacity, o.Do())
 	}
 	if overTCP {
 		limit = dns.MaxMsgSize
@@ -122,44 +132,25 @@ func (s *server) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	_ = w.WriteMsg(reply)
 }
 
-// forward asks each forwarder in turn. Nobody to ask is a failure at once, not a silence.
-func (s *server) forward(q *dns.Msg, overTCP bool) *dns.Msg {
-	failed := new(dns.Msg).SetRcode(q, dns.RcodeServerFailure)
-	select {
-	case s.asking <- struct{}{}:
-		defer func() { <-s.asking }()
-	default:
-		return failed
+func sender(a net.Addr) (from netip.Addr, overTCP bool) {
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		return a.AddrPort().Addr().Unmap(), true
+	case *net.UDPAddr:
+		return a.AddrPort().Addr().Unmap(), false
 	}
+	return from, false
+}
+
+// forward asks the subnet's resolvers, or else the host's. Nobody to ask is a failure at once, not a
+// silence.
+func (s *server) forward(q *dns.Msg, resolvers []string) *dns.Msg {
 	var ask []string
-	for _, f := range s.scene.Load().Zone.Spec.Forwarders {
-		ask = append(ask, net.JoinHostPort(f, "53"))
+	for _, r := range resolvers {
+		ask = append(ask, net.JoinHostPort(r, "53"))
 	}
 	if len(ask) == 0 {
 		ask = s.system()
 	}
-	client := &dns.Client{Net: "udp", Timeout: askTimeout, UDPSize: udpCapacity}
-	if overTCP {
-		client.Net = "tcp"
-	}
-	for _, address := range ask {
-		reply, _, err := client.Exchange(q.Copy(), address)
-		if err == nil && reply != nil {
-			reply.Id = q.Id
-			return reply
-		}
-	}
-	return failed
-}
-
-func hostForwarders() []string {
-	config, err := dns.ClientConfigFromFile("/etc/resolv.conf")
-	if err != nil {
-		return nil
-	}
-	var out []string
-	for _, s := range config.Servers {
-		out = append(out, net.JoinHostPort(s, config.Port))
-	}
-	return out
+	return s.resolver.ask(q, ask)
 }

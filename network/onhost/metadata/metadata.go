@@ -53,8 +53,12 @@ func New(lookup Lookup) *Responder {
 	return &Responder{lookup: lookup, now: time.Now, key: newKey()}
 }
 
+// What one VM may ask: cloud-init asks some fifty questions in a row at its start.
+var perGuest = onhost.Limit{PerSecond: 50, Burst: 500, AtOnce: 16, Connections: 16}
+
 type server struct {
 	owner *Responder
+	limit *onhost.Limiter
 	scene atomic.Pointer[onhost.Scene]
 	http  *http.Server
 	wg    sync.WaitGroup
@@ -67,9 +71,9 @@ func (r *Responder) Ensure(ctx context.Context, place onhost.Place, scene onhost
 		if err != nil {
 			return nil, err
 		}
-		s := &server{owner: r}
+		s := &server{owner: r, limit: onhost.NewLimiter(perGuest)}
 		s.Take(scene)
-		s.start(l)
+		s.start(s.limit.Listener(l))
 		return s, nil
 	})
 }

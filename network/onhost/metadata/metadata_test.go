@@ -17,9 +17,9 @@ func aServer() *server {
 	r := New(func(id resource.ID) (Guest, bool) {
 		return Guest{InstanceID: "vm-1", Hostname: "web", Zone: "rack1", Type: "2cpu", Project: "shop", SSHKeys: []string{"ssh-rsa A", "ssh-rsa B"}, UserData: []byte("#!/bin/sh\n")}, id == "inst-1"
 	})
-	s := &server{owner: r}
+	s := &server{owner: r, limit: onhost.NewLimiter(perGuest)}
 	s.scene.Store(&onhost.Scene{
-		Zone:      &network.Zone{Spec: network.ZoneSpec{Domain: "internal", Services: []string{"10.0.0.2/24"}}},
+		Zone:      &network.Zone{Spec: network.ZoneSpec{Domain: "internal", Subnets: []network.ZoneSubnet{{Service: "10.0.0.2/24"}}}},
 		Residents: map[string]onhost.Resident{"10.0.0.11": {InstanceID: "inst-1", MAC: "52:54:00:00:00:11"}, "10.0.0.12": {InstanceID: "inst-gone"}},
 	})
 	return s
@@ -118,5 +118,19 @@ func TestATokenIsForOneMachineAndForItsTime(t *testing.T) {
 	now = now.Add(61 * time.Second)
 	if code := get(); code != 401 {
 		t.Errorf("an old token: %d", code)
+	}
+}
+
+func TestAFloodIsToldToWaitAndHarmsNoOtherVM(t *testing.T) {
+	s := aServer()
+	var last int
+	for range perGuest.Burst + 100 {
+		last, _ = ask(s, "GET", "/latest/meta-data/nothing", "10.0.0.12")
+	}
+	if last != http.StatusTooManyRequests {
+		t.Errorf("the flood was answered with %d at last, not 429", last)
+	}
+	if code, _ := ask(s, "GET", "/latest/meta-data/instance-id", "10.0.0.11"); code != http.StatusOK {
+		t.Errorf("another VM got %d", code)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,6 +28,14 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "who asks?", http.StatusBadRequest)
 		return
 	}
+	guestAddress, _ := netip.ParseAddr(who)
+	done, ok := s.limit.Begin(guestAddress)
+	if !ok {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "too many questions; ask again in a second", http.StatusTooManyRequests)
+		return
+	}
+	defer done()
 	// A question that was passed on by a proxy in the machine is somebody else's.
 	if r.Header.Get("X-Forwarded-For") != "" {
 		http.Error(w, "forwarded questions are not answered", http.StatusForbidden)
@@ -115,8 +124,8 @@ func leavesOf(f facts) map[string]string {
 		mac + "mac":                             f.resident.MAC,
 		"dynamic/instance-identity/document":    identity(f),
 	}
-	for _, service := range f.zone.Spec.Services {
-		if _, subnet, err := net.ParseCIDR(service); err == nil && subnet.Contains(net.ParseIP(f.address)) {
+	for _, s := range f.zone.Spec.Subnets {
+		if _, subnet, err := net.ParseCIDR(s.Service); err == nil && subnet.Contains(net.ParseIP(f.address)) {
 			out[mac+"subnet-ipv4-cidr-block"] = subnet.String()
 		}
 	}

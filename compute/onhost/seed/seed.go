@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// NIC is a network card that asks for its address by DHCP.
+// NIC asks for its address by DHCP.
 type NIC struct {
 	MAC string
 	MTU int64 // bytes; 0: unsaid
@@ -64,6 +64,13 @@ func networkConfig(nics []NIC) (string, error) {
 		nic := map[string]any{"match": map[string]any{"macaddress": strings.ToLower(n.MAC)}, "dhcp4": true}
 		if n.MTU > 0 {
 			nic["mtu"] = n.MTU
+		}
+		if len(nics) > 1 { // whichever lease comes last, the first NIC has the way out and the resolvers
+			override := map[string]any{"route-metric": 100 * (i + 1)}
+			if i > 0 {
+				override["use-dns"] = false
+			}
+			nic["dhcp4-overrides"] = override
 		}
 		ethernets[fmt.Sprintf("nic%d", i)] = nic
 	}

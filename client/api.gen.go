@@ -3869,7 +3869,7 @@ type SubnetSpec struct {
 	// Cidr CIDR is the range: 10.0.0.0/24.
 	Cidr string `json:"cidr"`
 
-	// DNS DNS are further resolvers that questions about the world are passed on to; empty: the hosts' own.
+	// DNS DNS are the resolvers that its VMs' questions about the world are passed on to, the preferred one first; empty: the hosts' own.
 	DNS []string `json:"dns,omitempty,omitzero"`
 
 	// Gateway Gateway is the router's address in it: the first address unless said otherwise.
@@ -4458,6 +4458,15 @@ type Zone struct {
 	Status ZoneStatus `json:"status"`
 }
 
+// ZoneHost ZoneHost is a name with its address.
+type ZoneHost struct {
+	// Address Address is an IPv4 address.
+	Address string `json:"address"`
+
+	// Name Name is a host name without the domain.
+	Name string `json:"name"`
+}
+
 // ZoneList Page is a part of a list.
 type ZoneList struct {
 	// Items The records, in the order of their making.
@@ -4478,14 +4487,11 @@ type ZoneSpec struct {
 	// Domain Domain is the DNS domain.
 	Domain string `json:"domain"`
 
-	// Forwarders Forwarders are the resolvers for questions about the world.
-	Forwarders []string `json:"forwarders,omitempty,omitzero"`
-
 	// HostIDs HostIDs are the hosts that have plugs in it.
 	HostIDs []string `json:"hostIDs,omitempty,omitzero"`
 
-	// Names Names maps a host name to its IPv4 address.
-	Names map[string]string `json:"names,omitempty,omitzero"`
+	// Hosts Hosts are the names of the ports, the oldest port first. Of equal names the first has the address record; each address has its own reverse record.
+	Hosts []ZoneHost `json:"hosts,omitempty,omitzero"`
 
 	// NetworkID NetworkID is the network.
 	NetworkID string `json:"networkID"`
@@ -4496,8 +4502,8 @@ type ZoneSpec struct {
 	// ServicePortID ServicePortID names the service port in the virtual network.
 	ServicePortID string `json:"servicePortID"`
 
-	// Services Services are the service addresses, one a subnet, as CIDR: 10.0.0.2/24.
-	Services []string `json:"services,omitempty,omitzero"`
+	// Subnets Subnets are the ranges of the network, by service address.
+	Subnets []ZoneSubnet `json:"subnets,omitempty,omitzero"`
 }
 
 // ZoneStatus ZoneStatus has nothing to observe.
@@ -4507,6 +4513,15 @@ type ZoneStatus struct {
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+}
+
+// ZoneSubnet ZoneSubnet is what DNS and metadata know of one subnet.
+type ZoneSubnet struct {
+	// DNS DNS are the resolvers for its VMs' questions about the world, the preferred one first; empty: the hosts' own.
+	DNS []string `json:"dns,omitempty,omitzero"`
+
+	// Service Service is the address of DNS and metadata with the length of the range: 10.0.0.2/24.
+	Service string `json:"service"`
 }
 
 // ListAllAllocationsParams defines parameters for ListAllAllocations.

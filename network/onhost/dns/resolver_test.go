@@ -26,14 +26,7 @@ func (u *upstream) log() string {
 
 func newUpstream(t *testing.T, say func(q *dns.Msg, overTCP bool) *dns.Msg) *upstream {
 	t.Helper()
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	streams, err := net.Listen("tcp", packets.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	packets, streams := onePort(t)
 	u := &upstream{address: packets.LocalAddr().String()}
 	for _, s := range []*dns.Server{{PacketConn: packets}, {Listener: streams}} {
 		how := "udp"
@@ -59,6 +52,23 @@ func newUpstream(t *testing.T, say func(q *dns.Msg, overTCP bool) *dns.Msg) *ups
 		t.Cleanup(func() { _ = s.Shutdown() })
 	}
 	return u
+}
+
+// onePort opens UDP and TCP on one port of the loopback.
+func onePort(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 20 {
+		packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if streams, err := net.Listen("tcp", packets.LocalAddr().String()); err == nil {
+			return packets, streams
+		}
+		packets.Close() // somebody has the port by TCP
+	}
+	t.Fatal("no port is free by UDP and by TCP")
+	return nil, nil
 }
 
 func saying(address string) func(*dns.Msg, bool) *dns.Msg {

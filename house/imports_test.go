@@ -20,7 +20,7 @@ var neighbours = map[string][]string{
 
 // the layers of the engine, from below; the same number knows nothing of each other
 var layers = map[string]int{
-	"engine/fault": 0, "engine/resource": 0, "engine/durable": 0, "engine/store": 1, "engine/reconcile": 2, "engine/operation": 3, "engine/httpapi": 4,
+	"engine/fault": 0, "engine/resource": 0, "engine/durable": 0, "engine/store": 1, "engine/reconcile": 2, "engine/operation": 3, "engine/httpapi": 4, "engine/part": 5,
 }
 
 // wire clients speak a foreign format and are usable alone
@@ -37,7 +37,10 @@ func mayImport(from, to string) (ok bool, why string) {
 	case top == "client" || top == "web":
 		return within(to, top), "this is usable without the rest; keep it so"
 	case top == "engine":
-		return engineMay(from, to), "the engine imports downwards only: fault, resource and durable, store, reconcile, operation, httpapi; it knows no domain"
+		return engineMay(from, to), "the engine imports downwards only: fault, resource and durable, store, reconcile, operation, httpapi, part; it knows no domain"
+	case top == "wiring":
+		ok := !slices.Contains([]string{"cmd", "sim", "lab", "cli", "client"}, strings.Split(to, "/")[0]) && !isDriver(to)
+		return ok, "the list of parts is shared with the simulator; take the driver as a parameter, cmd/virga picks it"
 	case slices.Contains(wireClients, from):
 		return false, "a wire client imports nothing of ours; give it plain values"
 	case neighbours[top] == nil:
@@ -81,6 +84,9 @@ func domainMay(domain, from, to string) (bool, string) {
 	}
 	return slices.Contains(neighbours[domain], to), "a domain knows the types of " + strings.Join(neighbours[domain], ", ") + "; talk through records"
 }
+
+// isDriver reports whether a folder is below the hosts' half of a domain.
+func isDriver(folder string) bool { return strings.Contains(folder, "/onhost/") }
 
 func within(folder, top string) bool { return folder == top || strings.HasPrefix(folder, top+"/") }
 
@@ -128,6 +134,11 @@ func TestTheRuleOfImportsIsWhatTheDocumentSays(t *testing.T) {
 		{"cli", "client", true},
 		{"cli", "compute", false},
 		{"cmd/virga", "compute/onhost/qemu", true},
+		{"wiring", "compute/onhost", true},
+		{"wiring", "compute/onhost/qemu", false},
+		{"wiring", "sim", false},
+		{"compute", "engine/part", true},
+		{"compute", "wiring", false},
 		{"billing", "engine/store", false},
 	} {
 		if got, _ := mayImport(c.from, c.to); got != c.want {

@@ -10,7 +10,7 @@ import (
 // the rooms of the house; a new one needs a reason in docs/decisions
 var rooms = []string{
 	"cmd", "engine", "identity", "host", "compute", "container", "storage", "network", "cluster", "observe",
-	"client", "cli", "web", "sim", "lab", "bench", "house", "docs", "tools", ".ci",
+	"client", "cli", "web", "wiring", "sim", "lab", "bench", "house", "docs", "tools", ".ci",
 }
 
 const deepest = 3

@@ -2,14 +2,14 @@ package house
 
 import (
 	"go/ast"
+	"path"
 	"slices"
 	"strings"
 	"testing"
 )
 
-// Writers are handed out in one place, which therefore reads as the list of who writes what: there
-// the one ledger is made. A domain may bundle what its loops need in a function that is given the
-// ledger; it cannot have one of its own.
+// Writers are handed out in the part.go of each domain, which therefore reads as the list of who
+// writes what, by functions that are given the ledger: a domain cannot have one of its own.
 func TestOnlyTheWiringHandsOutWriters(t *testing.T) {
 	tree := ours(t)
 	for _, f := range tree.gos {
@@ -22,12 +22,17 @@ func TestOnlyTheWiringHandsOutWriters(t *testing.T) {
 			case called == "store.NewLedger":
 				t.Errorf("%s:%d: a ledger is made here; take the one of cmd/virga as a parameter", f.path, tree.line(at.Pos()))
 			case called == "store.Specs" || called == "store.Statuses":
-				if !givenLedger(f, at) {
-					t.Errorf("%s:%d: %s is called outside a function that is given the ledger; take the writer as a parameter", f.path, tree.line(at.Pos()), called)
+				if !givenLedger(f, at) || !handsOut(f.path) {
+					t.Errorf("%s:%d: %s is called outside part.go, or in a function that is not given the ledger; take the writer as a parameter", f.path, tree.line(at.Pos()), called)
 				}
 			}
 		})
 	}
+}
+
+// handsOut reports whether a file is one of those that say who writes what.
+func handsOut(file string) bool {
+	return path.Base(file) == "part.go" || within(path.Dir(file), "wiring")
 }
 
 // givenLedger reports whether the function around a node has a parameter of type *store.Ledger.

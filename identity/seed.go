@@ -7,18 +7,6 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 )
 
-// Writers are the rights to write the nouns of identity.
-type Writers struct {
-	Projects   *store.SpecWriter[ProjectSpec, ProjectStatus]
-	Tokens     *store.SpecWriter[TokenSpec, TokenStatus]
-	JoinTokens *store.SpecWriter[JoinTokenSpec, JoinTokenStatus]
-}
-
-// NewWriters asks the ledger for them.
-func NewWriters(l *store.Ledger) Writers {
-	return Writers{store.Specs(l, Projects, "api"), store.Specs(l, Tokens, "api"), store.Specs(l, JoinTokens, "api")}
-}
-
 // Seed makes what a new cloud begins with: the default project, and an administrator's token if
 // there is no token at all. Keep is given the secret before the commit: should we die in between,
 // the secret that was kept is worth nothing and the next start makes another. Call it when the

@@ -15,10 +15,9 @@ import (
 	"github.com/virga-cloud/virga/engine/store/remote"
 	"github.com/virga-cloud/virga/host"
 	hoston "github.com/virga-cloud/virga/host/onhost"
-	"github.com/virga-cloud/virga/network"
-	networkon "github.com/virga-cloud/virga/network/onhost"
 	storageon "github.com/virga-cloud/virga/storage/onhost"
 	disks "github.com/virga-cloud/virga/storage/onhost/fake"
+	"github.com/virga-cloud/virga/wiring"
 )
 
 // Host is a machine: what runs on it outlives its agent, but not the host's own death.
@@ -38,8 +37,7 @@ type Host struct {
 
 type agent struct {
 	party
-	h      *Host
-	keeper *computeon.Keeper
+	h *Host
 }
 
 func (h *Host) address() string { return h.Name + ":7444" }
@@ -68,7 +66,7 @@ func (c *Cluster) AddHost(name string, threads, memoryMiB int64) *Host {
 		return ""
 	}
 	c.must(c.request(func(_ *store.Snapshot, b *store.Batch) error {
-		c.server.hosts.Create(b, host.New(h.ID, name))
+		c.server.Rights.Host.Hosts.Create(b, host.New(h.ID, name))
 		return nil
 	}))
 	c.hosts = append(c.hosts, h)
@@ -114,28 +112,18 @@ func (a *agent) start() {
 		return c.between(time.Millisecond, 30*time.Millisecond)
 	})
 	l := store.NewLedger()
-	guests, switching := &guestDriver{h: h}, &switchDriver{h: h}
-	a.keeper = computeon.NewKeeper(a.db, h.ID, store.Statuses(l, compute.Instances, "agent"), guests, computeon.InstanceOptions{Profile: h.profile})
-	a.loops(a.keeper.Loop(),
-		hoston.NewLoop(a.db, hoston.Self{HostID: h.ID, Address: h.address(), Version: "sim", Inventoried: a.keeper.Inventoried}, h, store.Statuses(l, host.Hosts, "agent")),
-		networkon.NewPlugLoop(a.db, h.ID, store.Statuses(l, network.Plugs, "agent"), switching),
-		networkon.NewZoneLoop(a.db, h.ID, switching))
-	a.loops(storageon.NewLoops(a.db, storageon.Rights(l, "agent"), storageon.Options{HostID: h.ID, Driver: &diskDriver{h: h}, Fetch: a.fetch})...)
+	parts := wiring.NewHost(wiring.HostDeps{
+		DB: a.db, Ledger: l, Machine: h, Self: hoston.Self{HostID: h.ID, Address: h.address(), Version: "sim"},
+		Hypervisor: &guestDriver{h: h}, Switch: &switchDriver{h: h}, Storage: storageon.Options{Driver: &diskDriver{h: h}, Fetch: a.fetch},
+		Hearing: func() bool { return a.feed.reachable() == nil && a.feed.watch != nil },
+	})
 	if err := l.Err(); err != nil {
 		c.fail("the agent's rights: %v", err)
 	}
-	sweeper := computeon.NewSweeper(a.db, h.ID, guests, func() bool { return a.feed.reachable() == nil && a.feed.watch != nil })
-	a.chore("orphans", time.Second, func(ctx context.Context) time.Duration {
-		_ = sweeper.Sweep(ctx)
-		return 30 * time.Second
-	})
-	a.chore("sweep of the switch", time.Second, func(ctx context.Context) time.Duration {
-		_ = networkon.Sweep(ctx, a.db, switching)
-		return time.Minute
-	})
+	a.runs(parts.Parts)
 	a.chore("heartbeat", 0, func(context.Context) time.Duration {
 		if !h.cut && c.server.up() && host.Removed(c.all.Snapshot(), h.ID) {
-			h.retire(sweeper)
+			h.retire(parts.Sweeper)
 			return time.Second
 		}
 		if a.feed.reachable() == nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/part"
 	"github.com/virga-cloud/virga/engine/reconcile"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
@@ -34,8 +35,9 @@ type work struct {
 	again time.Time // the next look at everything
 }
 
-// chore is what a daemon does beside its loops.
+// chore is what a daemon does beside its loops: one of its parts', or what the simulator does for it.
 type chore struct {
+	part.Chore
 	name string
 	at   time.Time
 	do   func(ctx context.Context) (again time.Duration)
@@ -71,17 +73,44 @@ func (p *party) end() {
 
 func (p *party) up() bool { return p.feed != nil && p.feed.up }
 
-func (p *party) loops(loops ...*reconcile.Loop) {
-	for _, l := range loops {
-		p.works = append(p.works, &work{loop: l, queue: reconcile.NewQueue(), again: p.c.now.Add(resyncOf(l))})
+// runs takes what the parts bring.
+func (p *party) runs(parts []part.Part) {
+	for _, one := range parts {
+		for _, l := range one.Loops {
+			p.works = append(p.works, &work{loop: l, queue: reconcile.NewQueue(), again: p.c.now.Add(resyncOf(l))})
+		}
+		for _, c := range one.Chores {
+			p.takes(c)
+		}
 	}
 }
 
-// Loops names what runs on the server and on each host, to be compared with the real daemon.
-func (c *Cluster) Loops() (server, host []string) {
+// takes does a chore as part.Runner does, in virtual time.
+func (p *party) takes(c part.Chore) {
+	failures := 0
+	ch := p.chore(c.Name, time.Second, func(ctx context.Context) time.Duration {
+		if p.db.Revision() == 0 {
+			return time.Second
+		}
+		failures++
+		if c.Do(ctx) == nil {
+			failures = 0
+		}
+		return c.Pause(failures)
+	})
+	ch.Chore = c
+}
+
+// Names lists what runs on the server and on each host, to be compared with the real daemon.
+func (c *Cluster) Names() (server, host []string) {
 	names := func(p *party) (out []string) {
 		for _, w := range p.works {
 			out = append(out, w.loop.Name)
+		}
+		for _, ch := range p.chores {
+			if ch.Do != nil {
+				out = append(out, ch.Name)
+			}
 		}
 		return out
 	}
@@ -121,6 +150,17 @@ func (p *party) changed(deltas []store.Delta) {
 				if id != "" {
 					w.queue.Add(id, p.c.now.Add(p.c.between(0, 3*time.Millisecond)))
 				}
+			}
+		}
+	}
+	for _, ch := range p.chores {
+		for _, d := range deltas {
+			x := d.New
+			if x == nil {
+				x = d.Old
+			}
+			if ch.Woken(x.Head().Kind) {
+				ch.by(p.c.now.Add(ch.Together))
 			}
 		}
 	}

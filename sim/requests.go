@@ -68,7 +68,7 @@ func (c *Cluster) must(err error) {
 // seedCloud makes what every cloud has from the first start.
 func (c *Cluster) seedCloud() {
 	c.must(c.request(func(_ *store.Snapshot, b *store.Batch) error {
-		c.server.seeder.SeedDefaults(b, project)
+		c.server.Network.Seeder().SeedDefaults(b, project)
 		return nil
 	}))
 }
@@ -78,7 +78,7 @@ func (c *Cluster) createVolume(name string) error {
 	return c.request(func(_ *store.Snapshot, b *store.Batch) error {
 		v := &storage.Volume{Spec: storage.VolumeSpec{SizeMiB: 1024}}
 		v.ID, v.Name, v.Project = resource.NewID(), name, project
-		c.server.front.Volumes.Create(b, v, storage.Holder)
+		c.server.Front.Volumes.Create(b, v, storage.Holder)
 		return nil
 	})
 }
@@ -92,10 +92,10 @@ func (c *Cluster) addDatastore(name string, capacityMiB int64, hosts ...*Host) {
 		h.disks.Mount(r.Spec.Path, name, capacityMiB)
 	}
 	c.must(c.request(func(_ *store.Snapshot, b *store.Batch) error {
-		c.server.resources.Create(b, r, storage.Holder)
+		c.server.Storage.Resources.Create(b, r, storage.Holder)
 		d := &storage.Datastore{Spec: storage.DatastoreSpec{ResourceID: r.ID}}
 		d.Name = name
-		c.server.datastores.Create(b, d, storage.Holder)
+		c.server.Storage.Datastores.Create(b, d, storage.Holder)
 		return nil
 	}))
 	c.folders = append(c.folders, folder{name, hosts})
@@ -113,7 +113,7 @@ func (c *Cluster) addImage(name, phase string, missing bool) {
 		i := &compute.Image{Spec: compute.ImageSpec{Visibility: "cloud"}}
 		i.Name, i.Project = name, project
 		i.Status = compute.ImageStatus{Phase: phase, Digest: digest, SizeMiB: 1, VirtualMiB: 64}
-		c.server.images.Create(b, i)
+		c.server.Image.Images.Create(b, i)
 		return nil
 	}))
 }
@@ -135,7 +135,7 @@ func (c *Cluster) withVM(name string, do func(*store.Snapshot, *store.Batch, *co
 
 func (c *Cluster) createVM(name string, in compute.VMInput) error {
 	return c.request(func(s *store.Snapshot, b *store.Batch) error {
-		_, err := c.server.front.Create(s, b, project, name, nil, in)
+		_, err := c.server.Front.Create(s, b, project, name, nil, in)
 		return err
 	})
 }
@@ -153,7 +153,7 @@ func (c *Cluster) migrate(name, target string) error {
 		if err := operation.Free(s, vm.Ref()); err != nil {
 			return err
 		}
-		_, err := operation.Start(b, c.server.front.Operations, c.server.migration, vm.Ref(), compute.MigrateInput{HostID: to}, "story")
+		_, err := operation.Start(b, c.server.Front.Operations, operation.Definition{Type: compute.MigrateType}, vm.Ref(), compute.MigrateInput{HostID: to}, "story")
 		return err
 	})
 }
@@ -165,7 +165,7 @@ func (c *Cluster) cancel(name string) error {
 		if op == nil {
 			return fault.New(fault.Precondition, "nothing works on %s", name)
 		}
-		return operation.Cancel(b, c.server.front.Operations, op)
+		return operation.Cancel(b, c.server.Front.Operations, op)
 	})
 }
 
@@ -173,7 +173,7 @@ func (c *Cluster) cancel(name string) error {
 func (c *Cluster) setMode(name string, mode host.Mode) error {
 	return c.request(func(s *store.Snapshot, b *store.Batch) error {
 		h := store.Named(s, host.Hosts, "", name)
-		c.server.hosts.Set(b, h, func(spec *host.Spec) { spec.Mode = mode })
+		c.server.Rights.Host.Hosts.Set(b, h, func(spec *host.Spec) { spec.Mode = mode })
 		return nil
 	})
 }
@@ -188,7 +188,7 @@ func (c *Cluster) declareDead(name string, switchedOff bool) error {
 		if h.Deleting != nil {
 			return fault.New(fault.Precondition, "host %s is being deleted", name)
 		}
-		return c.server.remover.Dead(b, s, h, &host.DeadRequest{SwitchedOff: switchedOff}, "story")
+		return c.server.Remover.Dead(b, s, h, &host.DeadRequest{SwitchedOff: switchedOff}, "story")
 	})
 }
 
@@ -204,7 +204,7 @@ func (c *Cluster) resize(name string, mib int64) error {
 		if err := storage.Growable(s, v, &wish); err != nil {
 			return err
 		}
-		c.server.front.Volumes.Set(b, v, func(spec *storage.VolumeSpec) { *spec = wish })
+		c.server.Front.Volumes.Set(b, v, func(spec *storage.VolumeSpec) { *spec = wish })
 		return nil
 	})
 }
@@ -213,7 +213,7 @@ func (c *Cluster) resize(name string, mib int64) error {
 func (c *Cluster) deleteVMs() {
 	for _, vm := range store.Every(c.all.Snapshot(), compute.VMs) {
 		c.must(c.withVM(vm.Name, func(s *store.Snapshot, b *store.Batch, vm *compute.VM) error {
-			return c.server.front.Delete(s, b, vm)
+			return c.server.Front.Delete(s, b, vm)
 		}))
 	}
 }

@@ -65,7 +65,7 @@ func makeImage(t *teller, a args) error {
 func makeVolume(t *teller, a args) error { return t.c.createVolume(a.word(0)) }
 
 func vmVerb(t *teller, a args) error {
-	name, front := a.word(1), t.c.server.front
+	name, front := a.word(1), t.c.server.Front
 	simple := func(do func(*store.Batch, *compute.VM) error) error {
 		return t.c.withVM(name, func(_ *store.Snapshot, b *store.Batch, vm *compute.VM) error { return do(b, vm) })
 	}

@@ -11,27 +11,6 @@ import (
 	"github.com/virga-cloud/virga/host"
 )
 
-// Writers are the rights of the server's storage loops. The specs of resources, datastores and
-// volumes are the API's.
-type Writers struct {
-	Resources   *store.StatusWriter[ResourceSpec, ResourceStatus]
-	Datastores  *store.StatusWriter[DatastoreSpec, DatastoreStatus]
-	Volumes     *store.StatusWriter[VolumeSpec, VolumeStatus]
-	Allocations *store.SpecWriter[AllocationSpec, AllocationStatus]
-	ImageCopies *store.SpecWriter[ImageCopySpec, ImageCopyStatus]
-}
-
-// Rights takes the loops' rights out of the ledger.
-func Rights(l *store.Ledger, party string) Writers {
-	return Writers{
-		Resources:   store.Statuses(l, Resources, party),
-		Datastores:  store.Statuses(l, Datastores, party),
-		Volumes:     store.Statuses(l, Volumes, party),
-		Allocations: store.Specs(l, Allocations, party),
-		ImageCopies: store.Specs(l, ImageCopies, party),
-	}
-}
-
 // Controller is the server half of storage.
 type Controller struct {
 	db     *store.DB

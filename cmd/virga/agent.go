@@ -30,7 +30,7 @@ import (
 	"github.com/virga-cloud/virga/compute/onhost/qemu"
 	"github.com/virga-cloud/virga/compute/stream"
 	"github.com/virga-cloud/virga/engine/fault"
-	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/part"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/remote"
@@ -47,10 +47,8 @@ import (
 	storagehost "github.com/virga-cloud/virga/storage/onhost"
 	"github.com/virga-cloud/virga/storage/onhost/folder"
 	"github.com/virga-cloud/virga/storage/onhost/qcow2"
+	"github.com/virga-cloud/virga/wiring"
 )
-
-// localFolder is the datastore that every host has, below its state folder.
-const localFolder = "datastore"
 
 // silence is how long the servers may be unheard until this host stops to conclude anything from
 // what its view does not show.
@@ -63,11 +61,9 @@ type agent struct {
 	trust   *tls.Config // towards servers
 	client  *http.Client
 	db      *store.DB
-	runner  atomic.Pointer[reconcile.Runner] // none until all loops are made; guests may stir before
+	runner  atomic.Pointer[part.Runner] // none until all loops are made; guests may stir before
 	guests  *qemu.Driver
-	minder  *computehost.Keeper
 	sweeper *computehost.Sweeper
-	logs    *computehost.LogSweeper
 	network *ovs.Switch
 	names   *dns.Responder
 	facts   *metadata.Responder
@@ -82,7 +78,7 @@ func startAgent(ctx context.Context, c *config, l *store.Ledger, issue ca.Issue)
 	if err := a.identify(ctx, issue); err != nil {
 		return nil, err
 	}
-	a.db = store.NewDB(remote.Open(a.client, "https://"+c.Servers[0]+"/v1/agent/store"), catalog())
+	a.db = store.NewDB(remote.Open(a.client, "https://"+c.Servers[0]+"/v1/agent/store"), wiring.Catalog())
 	if err := a.wire(l); err != nil {
 		return nil, err
 	}
@@ -119,7 +115,7 @@ func (a *agent) identify(ctx context.Context, issue ca.Issue) error {
 	return a.keeper.Ensure(ctx)
 }
 
-// wire makes every driver and every loop of an agent. It reads as the list of what an agent does.
+// wire makes the parts of an agent, with their drivers.
 func (a *agent) wire(l *store.Ledger) error {
 	groups, why := cgroup.Probe(cgroup.Root)
 	slog.Info("control groups", "found", why)
@@ -134,23 +130,15 @@ func (a *agent) wire(l *store.Ledger) error {
 		return err
 	}
 	a.names, a.facts = dns.New(nil), metadata.New(a.guest)
-	machine := probe.ThisMachine(a.c.QEMU, a.c.state)
-	a.minder = computehost.NewKeeper(a.db, a.c.HostID, store.Statuses(l, compute.Instances, "agent"), a.guests,
-		computehost.InstanceOptions{Profile: a.profile})
-	a.sweeper = computehost.NewSweeper(a.db, a.c.HostID, a.guests, a.hearing)
-	a.logs = &computehost.LogSweeper{DB: a.db, Logs: a.guests, Gone: a.gone}
-	loops := []*reconcile.Loop{
-		hosthost.NewLoop(a.db, hosthost.Self{
-			HostID: a.c.HostID, Address: a.address(), TunnelAddress: a.c.Address, Version: version, Inventoried: a.minder.Inventoried, Here: a.here,
-		}, machine, store.Statuses(l, host.Hosts, "agent")),
-		a.minder.Loop(),
-		networkhost.NewPlugLoop(a.db, a.c.HostID, store.Statuses(l, network.Plugs, "agent"), a.network),
-		networkhost.NewZoneLoop(a.db, a.c.HostID, a.network, a.names, a.facts),
-	}
-	loops = append(loops, storagehost.NewLoops(a.db, storagehost.Rights(l, "agent"), storagehost.Options{
-		HostID: a.c.HostID, Driver: folder.New(qcow2.Tool{}), Fetch: a.fetch, Below: a.c.state,
-	})...)
-	a.runner.Store(reconcile.NewRunner(a.db, loops...))
+	cloud := wiring.NewHost(wiring.HostDeps{
+		DB: a.db, Ledger: l, Machine: probe.ThisMachine(a.c.QEMU, a.c.state), Hypervisor: a.guests,
+		Self:   hosthost.Self{HostID: a.c.HostID, Address: a.address(), TunnelAddress: a.c.Address, Version: version, Here: a.here},
+		Switch: a.network, Responders: []networkhost.Responder{a.names, a.facts},
+		Storage: storagehost.Options{Driver: folder.New(qcow2.Tool{}), Fetch: a.fetch, Below: a.c.state},
+		Hearing: a.hearing, Logs: a.guests, Gone: a.gone,
+	})
+	a.sweeper = cloud.Sweeper
+	a.runner.Store(part.NewRunner(a.db, cloud.Parts...))
 	return nil
 }
 
@@ -197,20 +185,8 @@ func (a *agent) begin(ctx context.Context) error {
 	a.tasks.Go(func() { hosthost.Heartbeat(ctx, a.beat) })
 	a.tasks.Go(func() { _ = a.db.Run(ctx) })
 	a.tasks.Go(func() { a.runSwitch(ctx) })
-	a.tasks.Go(func() { a.work(ctx) })
+	a.tasks.Go(func() { a.runner.Load().Run(ctx) })
 	return nil
-}
-
-// work begins when the records are here: nothing on a host is decided on an empty view.
-func (a *agent) work(ctx context.Context) {
-	if err := a.db.WaitFor(ctx, 1); err != nil {
-		return
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() { a.runner.Load().Run(ctx) })
-	wg.Go(func() { a.sweeper.Run(ctx) })
-	wg.Go(func() { a.logs.Run(ctx) })
-	wg.Wait()
 }
 
 // runSwitch starts or adopts the virtual switch, before any record is here: the way to the servers
@@ -228,14 +204,7 @@ func (a *agent) runSwitch(ctx context.Context) {
 		case <-time.After(2 * time.Second):
 		}
 	}
-	var wg sync.WaitGroup
-	wg.Go(func() { a.network.Run(ctx) })
-	wg.Go(func() {
-		if err := a.db.WaitFor(ctx, 1); err == nil {
-			networkhost.RunSweep(ctx, a.db, a.network, a.names, a.facts)
-		}
-	})
-	wg.Wait()
+	a.network.Run(ctx)
 }
 
 func (a *agent) beat(ctx context.Context) error {
@@ -265,13 +234,6 @@ func (a *agent) post(ctx context.Context, path string, body []byte) (*http.Respo
 
 // hearing reports whether a server has answered lately.
 func (a *agent) hearing() bool { return time.Since(time.UnixMilli(a.heard.Load())) < silence }
-
-func (a *agent) profile() host.Profile {
-	if h := host.Find(a.db.Snapshot(), a.c.HostID); h != nil {
-		return h.Status.Profile
-	}
-	return host.Profile{}
-}
 
 // guest tells the metadata service what a machine may know of itself.
 func (a *agent) guest(id resource.ID) (metadata.Guest, bool) {

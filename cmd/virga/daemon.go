@@ -17,6 +17,7 @@ import (
 	"github.com/virga-cloud/virga/engine/httpapi"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/identity/ca"
+	"github.com/virga-cloud/virga/wiring"
 )
 
 func daemonCommand() *cobra.Command {
@@ -46,7 +47,7 @@ func daemon(ctx context.Context, f *folders) error {
 	if !found {
 		return fault.New(fault.Precondition, "there is no cloud in %s yet; begin one by virga up, or join one by virga join", f.state)
 	}
-	for _, dir := range []string{c.run, filepath.Join(c.state, localFolder)} {
+	for _, dir := range []string{c.run, filepath.Join(c.state, wiring.LocalFolder)} {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return fault.New(fault.Internal, "make %s: %w", dir, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/virga-cloud/virga/engine/httpapi"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/memory"
+	"github.com/virga-cloud/virga/wiring"
 )
 
 // documentCommand writes what is generated and checked in: the OpenAPI document and the reference
@@ -56,8 +57,8 @@ func documented() *httpapi.API {
 
 // wired is a server with all its parts, of which none runs.
 func wired(folder string) (*server, error) {
-	s := &server{c: &config{state: folder, run: folder}, rights: newServerRights(store.NewLedger())}
-	s.db = store.NewDB(memory.New(), catalog())
+	s := &server{c: &config{state: folder, run: folder}}
+	s.db = store.NewDB(memory.New(), wiring.Catalog())
 	s.led = s.db
-	return s, s.wire()
+	return s, s.wire(store.NewLedger())
 }

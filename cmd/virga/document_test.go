@@ -5,21 +5,13 @@ import (
 
 	"github.com/virga-cloud/virga/docs/api"
 	"github.com/virga-cloud/virga/engine/httpapi/doctest"
-	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/wiring"
 )
 
 func TestEveryKindAndRouteIsDocumented(t *testing.T) {
-	doctest.Complete(t, documented(), catalog())
+	doctest.Complete(t, documented(), wiring.Catalog())
 }
 
 func TestTheDocumentThatIsCheckedInIsCurrent(t *testing.T) {
 	doctest.Current(t, documented(), api.Document)
-}
-
-func TestEveryRightIsHandedOutOnce(t *testing.T) {
-	l := store.NewLedger()
-	newServerRights(l)
-	if err := l.Err(); err != nil {
-		t.Error(err)
-	}
 }

@@ -13,14 +13,14 @@ import (
 // nobody runs qemu-img on what strangers send.
 const nobody = 65534
 
-// newImages makes the server's image service with everything that it can build.
-func newImages(s *server) (*image.Service, error) {
-	blobs, err := image.OpenBlobs(s.c.in("images"))
+// imageOptions is how the server keeps, fetches and converts images, and all that it can build.
+func imageOptions(c *config) (*image.ServiceOptions, error) {
+	blobs, err := image.OpenBlobs(c.in("images"))
 	if err != nil {
 		return nil, err
 	}
-	cache := s.c.in("cache")
-	return image.NewService(s.led, s.rights.imageStatus, s.rights.operations, image.ServiceOptions{
+	cache := c.in("cache")
+	return &image.ServiceOptions{
 		Importer: image.Importer{Blobs: blobs, Tool: qcow2.Tool{As: &qcow2.User{UID: nobody, GID: nobody}}},
 		Download: image.Downloader{Refuse: func(a netip.Addr) bool { return a.IsLinkLocalUnicast() || a.IsUnspecified() || a.IsMulticast() }},
 		Recipes: map[string]image.Recipe{
@@ -31,5 +31,5 @@ func newImages(s *server) (*image.Service, error) {
 				return debian.Build(ctx, to, debian.Options{Tell: tell})
 			},
 		},
-	}), nil
+	}, nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/virga-cloud/virga/engine/store/memory"
 	"github.com/virga-cloud/virga/host"
 	"github.com/virga-cloud/virga/identity/ca"
+	"github.com/virga-cloud/virga/wiring"
 )
 
 // TestOtherHostsRefuseAHostThatWasRemoved: its certificate is good until it expires, its word is not.
@@ -28,7 +29,7 @@ func TestOtherHostsRefuseAHostThatWasRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, removals := store.NewDB(memory.New(), catalog()), store.Specs(store.NewLedger(), host.Removals, "test")
+	db, removals := store.NewDB(memory.New(), wiring.Catalog()), store.Specs(store.NewLedger(), host.Removals, "test")
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = db.Run(ctx) }()

@@ -15,14 +15,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/virga-cloud/virga/cluster/placement"
 	"github.com/virga-cloud/virga/compute"
-	"github.com/virga-cloud/virga/compute/image"
 	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
-	"github.com/virga-cloud/virga/engine/operation"
-	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/part"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/etcd"
@@ -31,8 +28,8 @@ import (
 	"github.com/virga-cloud/virga/identity/ca"
 	"github.com/virga-cloud/virga/network"
 	"github.com/virga-cloud/virga/network/ovn"
-	"github.com/virga-cloud/virga/observe"
 	"github.com/virga-cloud/virga/storage"
+	"github.com/virga-cloud/virga/wiring"
 )
 
 // hostGrace is how long a host may be silent before it counts as lost.
@@ -45,16 +42,11 @@ type server struct {
 	leader    *etcd.Leadership
 	db        *store.DB // for the API
 	led       *store.DB // for the loops: every commit carries the leadership
-	rights    serverRights
 	authority *ca.Authority
 	keeper    *ca.Keeper
-	listener  *host.Listener
-	events    *observe.Recorder
-	images    *image.Service
-	runner    *reconcile.Runner
-	work      *operation.Runner
+	cloud     *wiring.Server
+	runner    *part.Runner
 	central   *ovn.Central
-	north     *ovn.Northbound
 	south     *ovn.Southbound
 	api       *httpapi.API
 	ready     atomic.Bool // the host's own agent works too
@@ -66,7 +58,7 @@ type server struct {
 // answers. Ctx ends it; then close waits.
 func startServer(ctx context.Context, c *config, l *store.Ledger) (*server, error) {
 	ctx, end := context.WithCancel(ctx)
-	s := &server{c: c, rights: newServerRights(l), end: end}
+	s := &server{c: c, end: end}
 	if err := s.start(ctx, l); err != nil {
 		s.close()
 		return nil, err
@@ -88,9 +80,9 @@ func (s *server) start(ctx context.Context, l *store.Ledger) (err error) {
 	if s.leader, err = s.store.Lead(ctx, "server"); err != nil {
 		return err
 	}
-	s.db = store.NewDB(s.store, catalog())
+	s.db = store.NewDB(s.store, wiring.Catalog())
 	s.led = &store.DB{View: s.db.View, Now: s.db.Now, Fence: s.leader.Fence}
-	if err := s.wire(); err != nil {
+	if err := s.wire(l); err != nil {
 		return err
 	}
 	return s.begin(ctx, l)
@@ -112,39 +104,22 @@ func (s *server) certificate(ctx context.Context) (*ca.Keeper, error) {
 	return k, k.Ensure(ctx)
 }
 
-// wire makes every loop and every route of a server. It reads as the list of what a server does.
-func (s *server) wire() error {
-	r := s.rights
-	s.events = observe.NewRecorder(s.led, r.events, "")
-	s.listener = host.NewListener(hostGrace, s.db.Now())
-	gate := placement.NewGate(s.led, r.claims)
-	machines := compute.NewController(s.led, r.compute, gate, s.events)
-	var err error
-	if s.images, err = newImages(s); err != nil {
+// wire makes the parts of a server, with their drivers.
+func (s *server) wire(l *store.Ledger) error {
+	images, err := imageOptions(s.c)
+	if err != nil {
 		return err
 	}
-	s.work = operation.NewRunner(s.led, r.operationStatus, machines.Migration(), s.images.Definition())
-	s.work.Undone = s.events.Undone
-	life := &host.LivenessLoop{DB: s.led, Listener: s.listener, Specs: r.lives, Statuses: r.lifeStatus,
-		Note: func(b *store.Batch, h *host.Host, severity, reason, message string) {
-			s.events.Record(b, h.Ref(), h.Name, severity, reason, message, "liveness")
-		}}
-	removal := &host.RemovalLoop{DB: s.led, Statuses: r.removing, Held: []host.Held{
-		host.HeldOf(compute.Instances), host.HeldOf(storage.Attachments), host.HeldOf(network.Plugs), host.MadeBy(storage.Devices),
-	}}
-	loops := []*reconcile.Loop{
-		identity.NewProjectLoop(s.led), life.Loop(), removal.Loop(), machines.Loop(), s.work.Loop(), s.images.Loop(), s.images.Sweeping(),
-		network.NewNetworkLoop(s.led, r.network), network.NewSubnetLoop(s.led, r.network), network.NewPortLoop(s.led, r.network),
-		observe.NewRetention(s.led, r.events),
-	}
-	loops = append(loops, storage.NewLoops(s.led, r.storage, storage.Policy{})...)
 	s.central = ovn.NewCentral(s.centralConfig())
 	s.south = ovn.NewSouthbound(s.central.South())
-	s.runner = reconcile.NewRunner(s.led, append(loops, ovn.NewChassisLoop(s.led, s.south))...)
-	s.north = ovn.NewNorthbound(s.led, ovn.NewDatabase(s.central.North()), r.network)
-	s.routes(&compute.Front{
-		VMs: r.vms, Volumes: r.volumes, Ports: r.ports, Operations: r.operations, Placer: gate,
+	s.cloud = wiring.NewServer(wiring.ServerDeps{
+		API: s.db, Leader: s.led, Ledger: l, Listener: host.NewListener(hostGrace, s.db.Now()),
+		North: ovn.NewDatabase(s.central.North()), South: s.south, Images: images,
+		Authority: s.authority, Addresses: func() []string { return s.c.Servers }, Overlay: s.overlay,
+		Home: func() resource.ID { return s.c.HostID }, Dial: s.dialAgent, Used: used,
 	})
+	s.runner = part.NewRunner(s.led, s.cloud.Parts...)
+	s.routes()
 	return nil
 }
 
@@ -199,10 +174,7 @@ func (s *server) runNetwork(ctx context.Context) {
 		case <-time.After(5 * time.Second):
 		}
 	}
-	var wg sync.WaitGroup
-	wg.Go(func() { s.central.Run(ctx) })
-	wg.Go(func() { s.north.Run(ctx) })
-	wg.Wait()
+	s.central.Run(ctx)
 }
 
 // sweepKeys forgets the idempotency keys of requests that nobody repeats any more.
@@ -223,7 +195,7 @@ func (s *server) sweepKeys(ctx context.Context) {
 
 // seed makes what a new cloud begins with.
 func (s *server) seed(ctx context.Context) error {
-	err := identity.Seed(ctx, s.db, s.rights.identity, func(secret string) error {
+	err := identity.Seed(ctx, s.db, s.cloud.Identity, func(secret string) error {
 		return durable.Write(s.c.in("admin.token"), []byte(secret+"\n"), 0o600)
 	})
 	if err != nil {
@@ -231,7 +203,7 @@ func (s *server) seed(ctx context.Context) error {
 	}
 	b := s.db.Begin()
 	if store.Named(s.db.Snapshot(), network.Networks, identity.DefaultProject, network.DefaultNetwork) == nil {
-		s.seeder().SeedDefaults(b, identity.DefaultProject)
+		s.cloud.Network.Seeder().SeedDefaults(b, identity.DefaultProject)
 	}
 	if s.c.HostID == "" {
 		s.c.HostID = resource.NewID()
@@ -240,24 +212,9 @@ func (s *server) seed(ctx context.Context) error {
 		}
 	}
 	if host.Find(s.db.Snapshot(), s.c.HostID) == nil {
-		s.newHost(b, s.c.HostID, s.c.Name)
+		s.cloud.NewHost(b, s.c.HostID, s.c.Name)
 	}
 	return fault.Wrap(s.db.Commit(ctx, b), "make the first host")
-}
-
-func (s *server) seeder() network.Seeder {
-	return network.Seeder{Networks: s.rights.networks, Subnets: s.rights.subnets}
-}
-
-// newHost writes a host with a datastore of its own, in a folder below its state folder.
-func (s *server) newHost(b *store.Batch, id resource.ID, name string) {
-	s.rights.hosts.Create(b, host.New(id, name))
-	local := &storage.Resource{Spec: storage.ResourceSpec{Type: storage.Folder, Path: localFolder, HostIDs: []resource.ID{id}}}
-	local.ID, local.Name = resource.NewID(), "local-"+name
-	s.rights.resources.Create(b, local)
-	d := &storage.Datastore{Spec: storage.DatastoreSpec{ResourceID: local.ID}}
-	d.Name = local.Name
-	s.rights.datastores.Create(b, d)
 }
 
 // listen opens the API on the unix socket and by HTTPS.

@@ -2,7 +2,6 @@ package onhost
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -52,20 +51,4 @@ func (s *LogSweeper) Sweep(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// Run sweeps until ctx ends. A server that is not heard is asked again later, and nothing goes meanwhile.
-func (s *LogSweeper) Run(ctx context.Context) {
-	tick := time.NewTicker(logSweep)
-	defer tick.Stop()
-	for {
-		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
-			slog.Warn("the logs of deleted machines could not be looked for", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
 }

@@ -92,19 +92,3 @@ func (s *Sweeper) EndAll(ctx context.Context) error {
 	}
 	return fault.Wrap(err, "end the guests of a host that was removed")
 }
-
-// Run sweeps until ctx ends.
-func (s *Sweeper) Run(ctx context.Context) {
-	tick := time.NewTicker(orphanWait / 4)
-	defer tick.Stop()
-	for {
-		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
-			slog.Warn("orphans could not be looked for", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}

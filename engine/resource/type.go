@@ -86,11 +86,14 @@ func Define[S, T any](kind Kind, plural string, o Options[S, T]) *Type[S, T] {
 // Describe gives the descriptor; it lets a list of types of different Go types be made.
 func (t *Type[S, T]) Describe() Descriptor { return t.Descriptor }
 
+// Noun is a Type of any Go types; a domain lists its own.
+type Noun interface{ Describe() Descriptor }
+
 // Catalog is the closed list of kinds that a program knows.
 type Catalog struct{ kinds map[Kind]Descriptor }
 
 // NewCatalog makes a catalog; a kind that is given twice is an error of the program.
-func NewCatalog(types ...interface{ Describe() Descriptor }) *Catalog {
+func NewCatalog(types ...Noun) *Catalog {
 	c := &Catalog{kinds: map[Kind]Descriptor{}}
 	for _, t := range types {
 		d := t.Describe()

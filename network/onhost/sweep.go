@@ -3,9 +3,7 @@ package onhost
 import (
 	"context"
 	"log/slog"
-	"time"
 
-	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/network"
@@ -65,20 +63,4 @@ func surelyGone(ctx context.Context, db *store.DB, kind resource.Kind, id resour
 		}
 	}
 	return true
-}
-
-// RunSweep sweeps at once and then every minute, until ctx ends.
-func RunSweep(ctx context.Context, db *store.DB, sw Switch, responders ...Responder) {
-	tick := time.NewTicker(time.Minute)
-	defer tick.Stop()
-	for {
-		if err := Sweep(ctx, db, sw, responders...); err != nil && ctx.Err() == nil && !fault.Is(err, fault.Unavailable) {
-			slog.Warn("the sweep of the virtual switch failed", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
 }

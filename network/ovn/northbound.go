@@ -9,7 +9,6 @@ import (
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
-	"github.com/virga-cloud/virga/host"
 	"github.com/virga-cloud/virga/network"
 )
 
@@ -24,61 +23,17 @@ type Sink interface {
 	Apply(ctx context.Context, want []Row) error
 }
 
-// Northbound brings every change of the network's records to OVN, and reports it as ready.
+// Northbound brings the network's records to OVN, and reports them as ready. OVN being away is
+// reported on the networks and tried again; the records are the truth meanwhile.
 type Northbound struct {
-	db    *store.DB
-	sink  Sink
-	w     *network.Writers
-	dirty chan struct{}
+	db   *store.DB
+	sink Sink
+	w    *network.Writers
 }
 
-// NewNorthbound prepares it; call it before the DB's view runs, so that no change is missed.
+// NewNorthbound makes it; its chore calls Step.
 func NewNorthbound(db *store.DB, sink Sink, w *network.Writers) *Northbound {
-	n := &Northbound{db: db, sink: sink, w: w, dirty: make(chan struct{}, 1)}
-	kinds := []resource.Kind{network.Networks.Kind, network.Subnets.Kind, network.Ports.Kind, network.Plugs.Kind,
-		host.Hosts.Kind, host.Livenesses.Kind}
-	db.Subscribe(func(deltas []store.Delta) {
-		for _, d := range deltas {
-			if x := d.New; x != nil && slices.Contains(kinds, x.Head().Kind) || x == nil && slices.Contains(kinds, d.Old.Head().Kind) {
-				n.nudge()
-				return
-			}
-		}
-	})
-	return n
-}
-
-func (n *Northbound) nudge() {
-	select {
-	case n.dirty <- struct{}{}:
-	default:
-	}
-}
-
-// Run works until ctx ends. OVN being away is reported on the networks and tried again; the
-// records are the truth meanwhile.
-func (n *Northbound) Run(ctx context.Context) {
-	for pause := relook; ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-n.dirty:
-			time.Sleep(together)
-		case <-time.After(pause):
-		}
-		if n.db.Revision() == 0 {
-			continue // nothing has been seen yet: an empty picture would delete every row
-		}
-		err := n.Step(ctx)
-		if err == nil || ctx.Err() != nil {
-			pause = relook
-			continue
-		}
-		if !fault.Is(err, fault.Conflict) {
-			slog.Warn("the virtual network is behind its records; tried again", "error", err)
-		}
-		pause = min(max(50*time.Millisecond, 2*(pause%relook)), 2*time.Second)
-	}
+	return &Northbound{db: db, sink: sink, w: w}
 }
 
 // Step compiles all records, sends the difference, and reports.

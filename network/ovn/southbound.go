@@ -80,9 +80,14 @@ func (s *Southbound) connect(ctx context.Context) error {
 	return err
 }
 
+// ChassisRemover is the southbound database to its loop.
+type ChassisRemover interface {
+	RemoveChassis(ctx context.Context, hostID resource.ID) error
+}
+
 // NewChassisLoop removes from OVN the hosts that were removed from the cloud, and again whenever it
 // looks: one that comes back writes itself in until its agent has learned that it is over.
-func NewChassisLoop(db *store.DB, s *Southbound) *reconcile.Loop {
+func NewChassisLoop(db *store.DB, s ChassisRemover) *reconcile.Loop {
 	return &reconcile.Loop{Name: "network/chassis", Kind: host.Removals.Kind, Step: func(ctx context.Context, id resource.ID) (reconcile.Result, error) {
 		r := store.Find(db.Snapshot(), host.Removals, id)
 		if r == nil {

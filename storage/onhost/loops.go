@@ -15,26 +15,6 @@ import (
 	"github.com/virga-cloud/virga/storage"
 )
 
-// Writers are the rights of a host's agent.
-type Writers struct {
-	Devices      *store.SpecWriter[storage.DeviceSpec, storage.DeviceStatus]
-	DeviceStatus *store.StatusWriter[storage.DeviceSpec, storage.DeviceStatus]
-	ImageCopies  *store.StatusWriter[storage.ImageCopySpec, storage.ImageCopyStatus]
-	Allocations  *store.StatusWriter[storage.AllocationSpec, storage.AllocationStatus]
-	Attachments  *store.StatusWriter[storage.AttachmentSpec, storage.AttachmentStatus]
-}
-
-// Rights takes the agent's rights out of the ledger.
-func Rights(l *store.Ledger, party string) Writers {
-	return Writers{
-		Devices:      store.Specs(l, storage.Devices, party),
-		DeviceStatus: store.Statuses(l, storage.Devices, party),
-		ImageCopies:  store.Statuses(l, storage.ImageCopies, party),
-		Allocations:  store.Statuses(l, storage.Allocations, party),
-		Attachments:  store.Statuses(l, storage.Attachments, party),
-	}
-}
-
 // Options are what the loops of a host work with.
 type Options struct {
 	// HostID is this host.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/virga-cloud/virga/engine/part"
 	"github.com/virga-cloud/virga/engine/reconcile"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
@@ -62,7 +63,6 @@ func newCloud(t *testing.T, configs map[*space]ovs.Config, order []*space, centr
 
 	w := network.NewWriters(ledger)
 	north := ovn.NewDatabase(c.central.North())
-	northbound := ovn.NewNorthbound(c.db, north, w)
 	statuses := store.Statuses(ledger, network.Plugs, "agent")
 	loops := []*reconcile.Loop{network.NewNetworkLoop(c.db, w), network.NewSubnetLoop(c.db, w), network.NewPortLoop(c.db, w)}
 	var machines []*machine
@@ -90,14 +90,13 @@ func newCloud(t *testing.T, configs map[*space]ovs.Config, order []*space, centr
 		machines = append(machines, m)
 	}
 	check(t, ledger.Err())
-	runner := reconcile.NewRunner(c.db, loops...)
-	done := make(chan struct{}, 3)
+	runner := part.NewRunner(c.db, part.Part{Loops: loops, Chores: ovn.Server(c.db, north, nil, w).Chores})
+	done := make(chan struct{}, 2)
 	go func() { _ = c.db.Run(ctx); done <- struct{}{} }()
 	go func() { runner.Run(ctx); done <- struct{}{} }()
-	go func() { northbound.Run(ctx); done <- struct{}{} }()
 	t.Cleanup(func() {
 		cancel()
-		for range 3 {
+		for range 2 {
 			<-done
 		}
 		north.Close()

@@ -1,4 +1,4 @@
-package main
+package wiring
 
 import (
 	"context"
@@ -6,10 +6,25 @@ import (
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
 	"github.com/virga-cloud/virga/engine/operation"
+	"github.com/virga-cloud/virga/engine/part"
+	"github.com/virga-cloud/virga/engine/reconcile"
 	"github.com/virga-cloud/virga/engine/store"
 )
 
-// registerOperations offers operations: to look at, and to cancel while that is possible.
+// operations runs what the parts define, and offers it: to look at, and to cancel while that is possible.
+func operations(db *store.DB, r Rights, undone func(*store.Batch, *operation.Operation, string), parts []part.Part) part.Part {
+	var definitions []operation.Definition
+	for _, p := range parts {
+		definitions = append(definitions, p.Operations...)
+	}
+	runner := operation.NewRunner(db, r.OperationStatus, definitions...)
+	runner.Undone = undone
+	return part.Part{
+		Loops:  []*reconcile.Loop{runner.Loop()},
+		Routes: func(a *httpapi.API) { registerOperations(a, r.Operations, runner) },
+	}
+}
+
 func registerOperations(a *httpapi.API, specs *store.SpecWriter[operation.Spec, operation.Status], runner *operation.Runner) {
 	httpapi.Register(a, operation.Operations, httpapi.Routes[operation.Spec, operation.Status]{
 		Ready: func(o *operation.Operation) (bool, error) { return operation.Outcome(o) },

@@ -1,0 +1,46 @@
+package onhost
+
+import (
+	"context"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/engine/part"
+	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+// HostDeps are what the hosts' half needs.
+type HostDeps struct {
+	DB         *store.DB
+	HostID     resource.ID
+	Hypervisor Hypervisor
+	Options    InstanceOptions
+	// Hearing reports whether a server has answered lately.
+	Hearing func() bool
+	// Logs keeps serial logs; nil: none are kept. Gone asks a server which VMs were deleted.
+	Logs Logger
+	Gone func(context.Context, []resource.ID) ([]resource.ID, error)
+}
+
+// Half is the hosts' half. The agent writes the statuses of the instances of its host.
+type Half struct {
+	part.Part
+	Keeper  *Keeper
+	Sweeper *Sweeper
+}
+
+// Host makes the hosts' half.
+func Host(l *store.Ledger, d HostDeps) Half {
+	h := Half{
+		Keeper:  NewKeeper(d.DB, d.HostID, store.Statuses(l, compute.Instances, "agent"), d.Hypervisor, d.Options),
+		Sweeper: NewSweeper(d.DB, d.HostID, d.Hypervisor, d.Hearing),
+	}
+	h.Loops = []*reconcile.Loop{h.Keeper.Loop()}
+	h.Chores = []part.Chore{{Name: "compute/onhost/orphans", Every: orphanWait / 4, Do: h.Sweeper.Sweep}}
+	if d.Logs != nil {
+		logs := &LogSweeper{DB: d.DB, Logs: d.Logs, Gone: d.Gone}
+		h.Chores = append(h.Chores, part.Chore{Name: "compute/onhost/logs", Every: logSweep, Do: logs.Sweep})
+	}
+	return h
+}

@@ -1,0 +1,58 @@
+package compute
+
+import (
+	"context"
+	"net"
+
+	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/operation"
+	"github.com/virga-cloud/virga/engine/part"
+	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/network"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// Nouns are the kinds of this domain.
+var Nouns = []resource.Noun{Images, VMs, Instances}
+
+// NewAPIRight takes the right to write the specs of VMs out of the ledger.
+func NewAPIRight(l *store.Ledger) *store.SpecWriter[VMSpec, VMStatus] {
+	return store.Specs(l, VMs, "api")
+}
+
+// NewWriters takes the rights of compute's loops out of the ledger. Images are written by image.Rights.
+func NewWriters(l *store.Ledger) Writers {
+	return Writers{
+		VMStatuses:  store.Statuses(l, VMs, "compute"),
+		Instances:   store.Specs(l, Instances, "compute"),
+		Attachments: store.Specs(l, storage.Attachments, "compute"),
+		Plugs:       store.Specs(l, network.Plugs, "compute"),
+	}
+}
+
+// ServerDeps are what the servers' half needs.
+type ServerDeps struct {
+	API     *store.DB // for the routes
+	DB      *store.DB // for the loops
+	Writers Writers
+	Front   *Front
+	Events  Recorder
+	// Dial opens a secured connection to the agent of a host.
+	Dial func(ctx context.Context, hostID resource.ID) (net.Conn, error)
+}
+
+// Server is the servers' half, besides images (image.Server).
+func Server(d ServerDeps) part.Part {
+	vms := NewController(d.DB, d.Writers, d.Front.Placer, d.Events)
+	return part.Part{
+		Loops:      []*reconcile.Loop{vms.Loop()},
+		Operations: []operation.Definition{vms.Migration()},
+		Routes: func(a *httpapi.API) {
+			d.Front.Register(a)
+			RegisterGone(a)
+			(&Screens{DB: d.API, Dial: d.Dial}).Register(a)
+		},
+	}
+}

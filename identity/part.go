@@ -1,0 +1,48 @@
+package identity
+
+import (
+	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/part"
+	"github.com/virga-cloud/virga/engine/reconcile"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+)
+
+// Nouns are the kinds of this domain.
+var Nouns = []resource.Noun{Projects, Tokens, JoinTokens}
+
+// Writers is who writes what of this domain on a server. Nobody writes a status.
+type Writers struct {
+	Projects   *store.SpecWriter[ProjectSpec, ProjectStatus]
+	Tokens     *store.SpecWriter[TokenSpec, TokenStatus]
+	JoinTokens *store.SpecWriter[JoinTokenSpec, JoinTokenStatus]
+}
+
+// NewWriters takes them out of the ledger.
+func NewWriters(l *store.Ledger) Writers {
+	return Writers{
+		Projects:   store.Specs(l, Projects, "api"),
+		Tokens:     store.Specs(l, Tokens, "api"),
+		JoinTokens: store.Specs(l, JoinTokens, "api"),
+	}
+}
+
+// ServerDeps are what the servers' half needs.
+type ServerDeps struct {
+	DB      *store.DB // for the loops
+	Writers Writers
+	Own     Contents
+	Used    func(s *store.Snapshot, project string) Usage
+	Gate    Gate
+}
+
+// Server is the servers' half; there is none on hosts.
+func Server(d ServerDeps) part.Part {
+	return part.Part{
+		Loops: []*reconcile.Loop{NewProjectLoop(d.DB)},
+		Routes: func(a *httpapi.API) {
+			Register(a, d.Writers, d.Own, d.Used)
+			RegisterGate(a, d.Writers, d.Gate)
+		},
+	}
+}

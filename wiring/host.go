@@ -1,0 +1,62 @@
+package wiring
+
+import (
+	"context"
+
+	computehost "github.com/virga-cloud/virga/compute/onhost"
+	"github.com/virga-cloud/virga/engine/part"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+	hosthost "github.com/virga-cloud/virga/host/onhost"
+	networkhost "github.com/virga-cloud/virga/network/onhost"
+	storagehost "github.com/virga-cloud/virga/storage/onhost"
+)
+
+// HostDeps are what a host's agent is made with: who it is, and its drivers.
+type HostDeps struct {
+	DB         *store.DB
+	Ledger     *store.Ledger
+	Self       hosthost.Self
+	Machine    hosthost.Machine
+	Hypervisor computehost.Hypervisor
+	Switch     networkhost.Switch
+	Responders []networkhost.Responder
+	Storage    storagehost.Options
+	// Hearing reports whether a server has answered lately.
+	Hearing func() bool
+	// Logs keeps serial logs; nil: none are kept. Gone asks a server which VMs were deleted.
+	Logs computehost.Logger
+	Gone func(context.Context, []resource.ID) ([]resource.ID, error)
+}
+
+// Host is a host's parts.
+type Host struct {
+	Parts []part.Part
+	// Sweeper ends guests that must not run here.
+	Sweeper *computehost.Sweeper
+}
+
+// NewHost makes the agent of a host. It reads as the list of what an agent does.
+func NewHost(d HostDeps) *Host {
+	id := d.Self.HostID
+	guests := computehost.Host(d.Ledger, computehost.HostDeps{
+		DB: d.DB, HostID: id, Hypervisor: d.Hypervisor, Hearing: d.Hearing, Logs: d.Logs, Gone: d.Gone,
+		Options: computehost.InstanceOptions{Profile: func() host.Profile { return profile(d.DB, id) }},
+	})
+	d.Self.Inventoried, d.Storage.HostID = guests.Keeper.Inventoried, id
+	return &Host{Sweeper: guests.Sweeper, Parts: []part.Part{
+		hosthost.Host(d.DB, d.Ledger, d.Self, d.Machine),
+		guests.Part,
+		networkhost.Host(d.DB, d.Ledger, id, d.Switch, d.Responders...),
+		storagehost.Host(d.DB, d.Ledger, d.Storage),
+	}}
+}
+
+// profile is what the host has found out of itself.
+func profile(db *store.DB, id resource.ID) host.Profile {
+	if h := host.Find(db.Snapshot(), id); h != nil {
+		return h.Status.Profile
+	}
+	return host.Profile{}
+}

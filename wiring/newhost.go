@@ -1,0 +1,34 @@
+package wiring
+
+import (
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// LocalFolder is the datastore that every host has, below its state folder.
+const LocalFolder = "datastore"
+
+// NewHost writes a host with a datastore of its own, in a folder below its state folder.
+func (r Rights) NewHost(b *store.Batch, id resource.ID, name string) {
+	r.Host.Hosts.Create(b, host.New(id, name))
+	local := &storage.Resource{Spec: storage.ResourceSpec{Type: storage.Folder, Path: LocalFolder, HostIDs: []resource.ID{id}}}
+	local.ID, local.Name = resource.NewID(), "local-"+name
+	r.Storage.Resources.Create(b, local)
+	d := &storage.Datastore{Spec: storage.DatastoreSpec{ResourceID: local.ID}}
+	d.Name = local.Name
+	r.Storage.Datastores.Create(b, d)
+}
+
+// letIn makes a host of one that joins.
+func (r Rights) letIn(c *httpapi.Call, name string) (resource.ID, error) {
+	if store.Named(c.Snapshot, host.Hosts, "", name) != nil {
+		return "", fault.New(fault.Exists, "there is a host of this name already; join with --name and another")
+	}
+	id := resource.NewID()
+	r.NewHost(c.Batch, id, name)
+	return id, nil
+}

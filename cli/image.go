@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -15,14 +16,20 @@ import (
 
 func images() *noun {
 	return &noun{kind: "image", plural: "images", group: groupMachines, sample: "tiny", short: "Images that machines start from",
-		long:  "An image is a disk that new machines start from: imported from a file or a URL, or built from\npackages. debian/12 and debian-12 name the same image.",
-		verbs: everyVerb, commands: imageCommands, spell: func(name string) string { return strings.ReplaceAll(name, "/", "-") },
+		long:  "An image is a disk that new machines start from: imported from a file or a URL, or built from\npackages. debian/12 and debian-12 name the same image. One that another project has published or shared\nis found by its name, or by PROJECT/NAME where several have that name.",
+		verbs: everyVerb, commands: imageCommands, spell: spellImage,
 		columns: []column{
 			state("State"), sized("Size", "status.sizeMiB"), sized("Disk", "status.virtualMiB"), computed("Source", sourceText),
-			field("Visibility", "spec.visibility").wide(), field("Format", "status.sourceFormat").wide(), sized("Min memory", "spec.minMemoryMiB").only(),
+			field("Project", "project").wide(), field("Visibility", "spec.visibility").wide(), field("Shared with", "spec.sharedWith").only(), field("Format", "status.sourceFormat").wide(), sized("Min memory", "spec.minMemoryMiB").only(),
 			field("Digest", "status.digest").only(), name("Operation", "operation", "status.operationID").only(), field("Description", "spec.description").only(), trouble(),
 		}}
 }
+
+// recipeName is a recipe that is written as people say it: debian/12 is called debian-12. All else with
+// a stroke is PROJECT/NAME.
+var recipeName = regexp.MustCompile(`^(debian)/([0-9]+)$`)
+
+func spellImage(name string) string { return recipeName.ReplaceAllString(name, "$1-$2") }
 
 func sourceText(_ *scene, r *record) string {
 	switch kind := r.text("spec.source.type"); kind {
@@ -38,16 +45,19 @@ func sourceText(_ *scene, r *record) string {
 // imageFlags are those of both ways to make an image.
 type imageFlags struct {
 	visibility, description string
+	sharedWith              []string
 	minMemory               sizeFlag
 	*making
 }
 
-func addImageFlags(c *cobra.Command) *imageFlags {
+func (s *session) addImageFlags(c *cobra.Command) *imageFlags {
 	f := &imageFlags{}
-	c.Flags().StringVar(&f.visibility, "visibility", "", "who may use it: project (its own alone) or cloud (every project) (default project)")
+	c.Flags().StringVar(&f.visibility, "visibility", "", "who may use it: project (its own alone), shared (see --share) or cloud (every project) (default project)")
+	c.Flags().StringArrayVar(&f.sharedWith, "share", nil, "a project that may use it too; may be repeated")
 	c.Flags().StringVar(&f.description, "description", "", "for people")
 	c.Flags().Var(&f.minMemory, "min-memory", "the least memory that its guests need")
-	fixed(c, "visibility", "project", "cloud")
+	fixed(c, "visibility", "project", "shared", "cloud")
+	s.completeFlag(c, "share", "project")
 	f.making = addMaking(c)
 	return f
 }
@@ -56,6 +66,9 @@ func (f *imageFlags) spec(source map[string]any) map[string]any {
 	spec := map[string]any{"source": source}
 	if f.visibility != "" {
 		spec["visibility"] = f.visibility
+	}
+	if len(f.sharedWith) > 0 {
+		spec["sharedWith"] = f.sharedWith
 	}
 	if f.description != "" {
 		spec["description"] = f.description
@@ -67,7 +80,42 @@ func (f *imageFlags) spec(source map[string]any) map[string]any {
 }
 
 func imageCommands(s *session, n *noun) []*cobra.Command {
-	return []*cobra.Command{s.imageImport(n), s.imageBuild(n)}
+	return []*cobra.Command{s.imageImport(n), s.imageBuild(n), s.imageShare(n), s.imagePublish(n), s.imageUnshare(n)}
+}
+
+func (s *session) imageShare(n *noun) *cobra.Command {
+	var with []string
+	c := &cobra.Command{Use: "share NAME --with PROJECT...", Short: "Let named projects use an image", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Long: "The projects named are all that may use it besides its own: who is not named any more may not.\nDisks that were made from it stay.", Example: "  virga image share base --with shop --with lab"}
+	c.Flags().StringArrayVar(&with, "with", nil, "a project that may use it; may be repeated")
+	s.completeFlag(c, "with", "project")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(with) == 0 {
+			return refuse("%s: say --with PROJECT, or use virga image unshare", called(cmd))
+		}
+		return s.show(cmd, n, args[0], "shared", with, "is shared with "+strings.Join(with, ", "))
+	}
+	return c
+}
+
+func (s *session) imagePublish(n *noun) *cobra.Command {
+	return &cobra.Command{Use: "publish NAME", Short: "Let every project use an image", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Long: "An administrator of its project or of the cloud may do this.", Example: "  virga image publish base",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return s.show(cmd, n, args[0], "cloud", []string{}, "is published")
+		}}
+}
+
+func (s *session) imageUnshare(n *noun) *cobra.Command {
+	return &cobra.Command{Use: "unshare NAME", Short: "Keep an image for its own project", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Long: "Disks that other projects have made from it stay.", Example: "  virga image unshare base",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return s.show(cmd, n, args[0], "project", []string{}, "is its project's alone")
+		}}
+}
+
+func (s *session) show(cmd *cobra.Command, n *noun, name, visibility string, with []string, done string) error {
+	return s.patch(cmd, n, name, map[string]any{"spec": map[string]any{"visibility": visibility, "sharedWith": with}}, done)
 }
 
 func (s *session) imageBuild(n *noun) *cobra.Command {
@@ -77,7 +125,7 @@ func (s *session) imageBuild(n *noun) *cobra.Command {
 		Example:           "  virga image build tiny --wait\n  virga image build debian/12 --name base --wait",
 		ValidArgsFunction: cobra.FixedCompletions([]string{"tiny", "debian/12"}, cobra.ShellCompDirectiveNoFileComp)}
 	c.Flags().StringVar(&called, "name", "", "what it is called (default: as the recipe)")
-	f := addImageFlags(c)
+	f := s.addImageFlags(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if called == "" {
 			called = args[0]
@@ -96,7 +144,7 @@ func (s *session) imageImport(n *noun) *cobra.Command {
 	c.Flags().StringVar(&file, "file", "", "a file on this machine")
 	c.Flags().StringVar(&url, "url", "", "where the server fetches it, http or https")
 	c.Flags().StringVar(&checksum, "checksum", "", "what the content must have: sha256: and 64 hex digits")
-	f := addImageFlags(c)
+	f := s.addImageFlags(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if (file == "") == (url == "") {
 			return refuse("%s: say either --file or --url", called(cmd))

@@ -153,7 +153,7 @@ func (n *noun) deleteCommand(s *session) *cobra.Command {
 // remove deletes a record by its id: another one that took the name meanwhile is safe. One whose
 // deletion was asked for already is only waited for.
 func (s *session) remove(cmd *cobra.Command, n *noun, r *record, p *patience, asked bool) error {
-	path := s.path(n, r.Project, r.ID)
+	path := s.path(n, s.project, r.ID) // not the record's: what another project lends is not to be deleted
 	if !p.wait {
 		if asked {
 			fmt.Fprintf(cmd.OutOrStdout(), "%s %s is being deleted\n", n.kind, r.Name)

@@ -204,6 +204,7 @@ func (e ImageSourceType) Valid() bool {
 const (
 	ImageSpecVisibilityCloud   ImageSpecVisibility = "cloud"
 	ImageSpecVisibilityProject ImageSpecVisibility = "project"
+	ImageSpecVisibilityShared  ImageSpecVisibility = "shared"
 )
 
 // Valid indicates whether the value is a known member of the ImageSpecVisibility enum.
@@ -212,6 +213,8 @@ func (e ImageSpecVisibility) Valid() bool {
 	case ImageSpecVisibilityCloud:
 		return true
 	case ImageSpecVisibilityProject:
+		return true
+	case ImageSpecVisibilityShared:
 		return true
 	default:
 		return false
@@ -2353,14 +2356,17 @@ type ImageSpec struct {
 	// MinMemoryMiB MinMemoryMiB is the least memory that its guests need.
 	MinMemoryMiB int64 `json:"minMemoryMiB,omitempty,omitzero"`
 
+	// SharedWith SharedWith are the projects that may use a shared image too, by name or id; they are kept by id.
+	SharedWith []string `json:"sharedWith,omitempty,omitzero"`
+
 	// Source Source is where it comes from.
 	Source ImageSource `json:"source"`
 
-	// Visibility Visibility is "project" (its own tenant only) or "cloud" (every tenant).
+	// Visibility Visibility says who may use it: its own project, the projects of sharedWith too, or every project of the cloud.
 	Visibility ImageSpecVisibility `json:"visibility"`
 }
 
-// ImageSpecVisibility Visibility is "project" (its own tenant only) or "cloud" (every tenant).
+// ImageSpecVisibility Visibility says who may use it: its own project, the projects of sharedWith too, or every project of the cloud.
 type ImageSpecVisibility string
 
 // ImageStatus ImageStatus is what became of it.

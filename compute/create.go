@@ -96,17 +96,10 @@ func findImage(snap *store.Snapshot, project string, in VMInput) (*Image, error)
 	if in.Image == "" {
 		return nil, nil
 	}
-	image := store.Named(snap, Images, project, in.Image)
-	if image == nil {
-		for _, other := range store.Every(snap, Images) {
-			if other.Spec.Visibility == "cloud" && (other.Name == in.Image || string(other.ID) == in.Image) {
-				image = other
-			}
-		}
-	}
+	image, err := ImageLending.Find(snap, Images, project, in.Image)
 	switch {
-	case image == nil:
-		return nil, fault.New(fault.NotFound, "no image %q in project %s; see virga image list, or make one: virga image build tiny", in.Image, project)
+	case err != nil:
+		return nil, err
 	case image.Deleting != nil:
 		return nil, fault.New(fault.Precondition, "image %s is being deleted; choose another", image.Name)
 	case image.Status.Phase != ImageReady:

@@ -24,14 +24,23 @@ type ImageSource struct {
 	Checksum string `json:"checksum,omitempty"`
 }
 
+// The visibilities of an image.
+const (
+	ToProject = "project" // its own project only
+	ToShared  = "shared"  // and the projects that it is shared with
+	ToCloud   = "cloud"   // every project
+)
+
 // ImageSpec is the wish for an image.
 type ImageSpec struct {
 	// Description is for people.
 	Description string `json:"description,omitempty"`
 	// Source is where it comes from.
 	Source ImageSource `json:"source"`
-	// Visibility is "project" (its own tenant only) or "cloud" (every tenant).
-	Visibility string `json:"visibility" enum:"project,cloud"`
+	// Visibility says who may use it: its own project, the projects of sharedWith too, or every project of the cloud.
+	Visibility string `json:"visibility" enum:"project,shared,cloud"`
+	// SharedWith are the projects that may use a shared image too, by name or id; they are kept by id.
+	SharedWith []string `json:"sharedWith,omitempty"`
 	// MinMemoryMiB is the least memory that its guests need.
 	MinMemoryMiB int64 `json:"minMemoryMiB,omitempty"`
 }

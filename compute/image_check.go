@@ -9,6 +9,9 @@ import (
 	"github.com/virga-cloud/virga/engine/httpapi"
 )
 
+// MaxShares is with how many projects an image can be shared.
+const MaxShares = 100
+
 var checksumPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
 // Recipes are what can be built.
@@ -17,7 +20,10 @@ var Recipes = []string{"tiny", "debian/12"}
 // Default fills in what was not said.
 func (s *ImageSpec) Default() {
 	if s.Visibility == "" {
-		s.Visibility = "project"
+		s.Visibility = ToProject
+		if len(s.SharedWith) > 0 {
+			s.Visibility = ToShared
+		}
 	}
 	if s.MinMemoryMiB == 0 && s.Source.Type == Build {
 		s.MinMemoryMiB = map[string]int64{"tiny": 96, "debian/12": 256}[s.Source.Recipe]
@@ -28,8 +34,15 @@ func (s *ImageSpec) Default() {
 func (s *ImageSpec) Check() []fault.Detail {
 	var out []fault.Detail
 	wrong := func(field, message string) { out = append(out, fault.Detail{Field: "spec." + field, Message: message}) }
-	if s.Visibility != "project" && s.Visibility != "cloud" {
-		wrong("visibility", "must be project or cloud")
+	switch {
+	case s.Visibility != ToProject && s.Visibility != ToShared && s.Visibility != ToCloud:
+		wrong("visibility", "must be project, shared or cloud")
+	case s.Visibility == ToShared && len(s.SharedWith) == 0:
+		wrong("sharedWith", "with which projects? a shared image names them")
+	case s.Visibility != ToShared && len(s.SharedWith) > 0:
+		wrong("sharedWith", "only an image whose visibility is shared names projects")
+	case len(s.SharedWith) > MaxShares:
+		wrong("sharedWith", "at most 100 projects; make it visible to the cloud instead")
 	}
 	if s.MinMemoryMiB < 0 || s.MinMemoryMiB > MaxMemoryMiB {
 		wrong("minMemoryMiB", "must be between 0 and 4194304")

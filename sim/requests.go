@@ -110,7 +110,7 @@ func (c *Cluster) addImage(name, phase string, missing bool) {
 		c.images[digest] = content
 	}
 	c.must(c.request(func(_ *store.Snapshot, b *store.Batch) error {
-		i := &compute.Image{Spec: compute.ImageSpec{Visibility: "cloud"}}
+		i := &compute.Image{Spec: compute.ImageSpec{Visibility: compute.ToCloud}}
 		i.Name, i.Project = name, project
 		i.Status = compute.ImageStatus{Phase: phase, Digest: digest, SizeMiB: 1, VirtualMiB: 64}
 		c.server.Image.Images.Create(b, i)

@@ -3,18 +3,20 @@ package image
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/identity"
 )
 
 // Register offers images, the way to send their content, and blobs for agents.
 func (s *Service) Register(a *httpapi.API, specs *store.SpecWriter[compute.ImageSpec, compute.ImageStatus]) {
 	httpapi.Register(a, compute.Images, httpapi.Routes[compute.ImageSpec, compute.ImageStatus]{
-		Specs: specs, Holders: []string{Holder}, Default: (*compute.ImageSpec).Default, Check: (*compute.ImageSpec).Check, Changing: change, Ready: compute.ImageIsReady,
+		Specs: specs, Holders: []string{Holder}, Default: (*compute.ImageSpec).Default, Check: (*compute.ImageSpec).Check, Changing: change, Ready: compute.ImageIsReady, Lending: compute.ImageLending,
 		Input: httpapi.Creating(func(_ context.Context, c *httpapi.Call, in *httpapi.Draft[compute.ImageSpec]) (*compute.Image, error) {
 			i := &compute.Image{Meta: resource.Meta{Name: in.Name, Labels: in.Labels, Project: c.Project, ID: resource.NewID()}, Spec: in.Spec}
 			i.Spec.Default()
@@ -34,16 +36,27 @@ func (s *Service) Register(a *httpapi.API, specs *store.SpecWriter[compute.Image
 		Tag: "agent", Summary: "Fetch the content of an image"}, s.BlobHandler())
 }
 
-// mayShow lets only administrators of the cloud show an image to every tenant.
+// mayShow lets an administrator of the owning project publish an image, and everybody who may write
+// in it share one. The projects that it is shared with are kept by id: one that is renamed keeps it,
+// and one that takes a dead one's name does not get it.
 func mayShow(c *httpapi.Call, s *compute.ImageSpec) error {
-	if s.Visibility == "cloud" && !c.May(httpapi.Admin, "") {
-		return fault.New(fault.Denied, "only an administrator of the cloud may make an image visible to every project")
+	if s.Visibility == compute.ToCloud && !c.May(httpapi.Admin, c.Project) {
+		return fault.New(fault.Denied, "only an administrator of project %s or of the cloud may publish an image for every project; share it with projects by name instead", c.Project)
 	}
+	for i, name := range s.SharedWith {
+		p := store.Named(c.Snapshot, identity.Projects, "", name)
+		if p == nil {
+			return fault.New(fault.NotFound, "share the image with project %q: there is none", name)
+		}
+		s.SharedWith[i] = string(p.ID)
+	}
+	slices.Sort(s.SharedWith)
+	s.SharedWith = slices.Compact(s.SharedWith)
 	return nil
 }
 
 func change(ctx context.Context, c *httpapi.Call, old *compute.Image, spec *compute.ImageSpec) error {
-	if spec.Visibility != old.Spec.Visibility {
+	if spec.Visibility != old.Spec.Visibility || !slices.Equal(spec.SharedWith, old.Spec.SharedWith) {
 		if err := mayShow(c, spec); err != nil {
 			return err
 		}

@@ -51,14 +51,15 @@ func (k *kind[S, T]) list(c *Call, in *listing) (*pageOut[S, T], error) {
 	}
 	for _, r := range store.Every(c.Snapshot, k.Type) {
 		everywhere := k.Scope == resource.InCloud || c.Project == ""
-		if !everywhere && r.Project != c.Project || in.Name != "" && r.Name != in.Name || !wanted(r.Labels) || !k.sees(c.Caller, r) {
+		lent := !everywhere && k.Lending.lent(c.Snapshot, c.Project, r)
+		if !everywhere && r.Project != c.Project && !lent || in.Name != "" && r.Name != in.Name || !wanted(r.Labels) || !lent && !k.sees(c.Caller, r) {
 			continue
 		}
 		page.Total++
 		switch {
 		case string(r.ID) <= string(after):
 		case len(page.Items) < in.Limit:
-			page.Items = append(page.Items, k.shown(r))
+			page.Items = append(page.Items, k.shown(k.borrowed(c, r)))
 		default:
 			page.NextPage = base64.RawURLEncoding.EncodeToString([]byte(page.Items[len(page.Items)-1].ID))
 		}
@@ -119,7 +120,7 @@ func (k *kind[S, T]) registerGet() {
 			}
 			var last *resource.Record[S, T]
 			err = k.api.until(ctx, c, limit, func() (bool, error) {
-				r, err := k.find(c, c.PathValue("name"))
+				r, err := k.read(c, c.PathValue("name"))
 				if err != nil {
 					return false, k.vanished(last, err)
 				}

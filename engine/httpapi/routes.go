@@ -38,6 +38,8 @@ type Routes[S, T any] struct {
 	Reading, Writing Right
 	// Visible narrows what a caller who may read sees.
 	Visible func(Caller, *resource.Record[S, T]) bool
+	// Lending says which records of other projects a project may read.
+	Lending Lending[S, T]
 	// Redact takes out of a copy what nobody shall read.
 	Redact func(*resource.Record[S, T])
 	// Ready says whether the record is as wished; an error is a problem that waiting will not solve.

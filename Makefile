@@ -20,17 +20,17 @@ setup: ## install the programs that are missing here (Debian, root)
 build: ## bin/virga
 	@go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/virga ./cmd/virga
 
-run: setup build ## a cloud on this machine with a first guest in it
+run: setup build ## a cloud on this host with a first guest in it
 	@./run.sh
 
-stop: ## end everything: machines, switches, daemon; disks and records stay
+stop: ## end everything: VMs, switches, daemon; disks and records stay
 	@if [ -x bin/virga ]; then ./bin/virga down --all; else echo 'nothing was built here, so nothing runs'; fi
 
 test: setup build ## everything that must hold before a change is taken
 	@go vet ./...
 	@go test -count=1 -timeout 20m -p $(PARALLEL) ./...
 
-lab: setup build ## many hosts on this machine, real switches and guests, faults
+lab: setup build ## many hosts as namespaces of this one, real switches and guests, faults
 	@VIRGA_LAB=full go test -count=1 -timeout 60m -p 1 -v ./lab/...
 	@VIRGA_TEST_QEMU=$$(./lab/qemu-backports.sh) go test -count=1 -timeout 20m -v ./compute/onhost/qemu
 

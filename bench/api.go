@@ -6,31 +6,31 @@ import (
 	"time"
 )
 
-const eachClient = 300 // machines that are created at each number of clients
+const eachClient = 300 // VMs that are created at each number of clients
 
 // api measures the API with many records and many who listen.
 func api(p *Part) {
 	c := newCloud(p, 1)
 	for _, clients := range []int{1, 8, 32} {
 		each, perSecond := c.creates(fmt.Sprintf("c%d", clients), eachClient, clients, stopped(true))
-		p.Add(Figure{What: fmt.Sprintf("creates of stopped machines, %d clients", clients), Unit: "1/s", Ours: Summarize(perSecond)})
+		p.Add(Figure{What: fmt.Sprintf("creates of stopped VMs, %d clients", clients), Unit: "1/s", Ours: Summarize(perSecond)})
 		p.Add(Figure{What: fmt.Sprintf("a create, %d clients", clients), Unit: "ms", Ours: Summarize(each...)})
 	}
 	c.fill(records())
-	c.quiet()
+	c.quiesce()
 	c.lists(1000, "whole (pages of 1000)")
 	c.lists(500, "in pages of 500")
 	c.onePage(500)
 	c.watch(1000)
 }
 
-// quiet waits until nothing has changed for a second: loops look at all that was made.
-func (c *cloud) quiet() {
+// quiesce waits until nothing has changed for a second: loops look at all that was made.
+func (c *cloud) quiesce() {
 	c.Helper()
 	last, since := int64(-1), time.Now()
 	c.until(slow, "nothing changes any more", func() bool {
 		var page struct{ Revision int64 }
-		c.ask("GET", machinesPath+"?limit=1", nil, &page)
+		c.ask("GET", vmsPath+"?limit=1", nil, &page)
 		if page.Revision != last {
 			last, since = page.Revision, time.Now()
 		}
@@ -52,9 +52,9 @@ func (c *cloud) lists(limit int, words string) {
 				Items    []struct{ ID string }
 				NextPage string
 			}
-			size, err := ask(c.api, "GET", fmt.Sprintf("%s?limit=%d&page=%s", machinesPath, limit, url.QueryEscape(token)), nil, &page)
+			size, err := ask(c.api, "GET", fmt.Sprintf("%s?limit=%d&page=%s", vmsPath, limit, url.QueryEscape(token)), nil, &page)
 			if err != nil {
-				c.Fatalf("list machines: %v", err)
+				c.Fatalf("list VMs: %v", err)
 			}
 			bytes, seen, token = bytes+size, seen+len(page.Items), page.NextPage
 			if token == "" {
@@ -64,9 +64,9 @@ func (c *cloud) lists(limit int, words string) {
 		took = append(took, ms(time.Since(begun)))
 	}
 	if seen != c.total() {
-		c.Fatalf("the list in pages of %d has %d machines, there are %d", limit, seen, c.total())
+		c.Fatalf("the list in pages of %d has %d VMs, there are %d", limit, seen, c.total())
 	}
-	c.Add(Figure{What: fmt.Sprintf("list %d machines %s", seen, words), Unit: "ms", Ours: Summarize(took...), Note: fmt.Sprintf("%d bytes", bytes)})
+	c.Add(Figure{What: fmt.Sprintf("list %d VMs %s", seen, words), Unit: "ms", Ours: Summarize(took...), Note: fmt.Sprintf("%d bytes", bytes)})
 }
 
 // onePage asks for the first page only, as a person's screen does.
@@ -77,8 +77,8 @@ func (c *cloud) onePage(limit int) {
 	for range 50 {
 		begun := time.Now()
 		var err error
-		if size, err = ask(c.api, "GET", fmt.Sprintf("%s?limit=%d", machinesPath, limit), nil, nil); err != nil {
-			c.Fatalf("list machines: %v", err)
+		if size, err = ask(c.api, "GET", fmt.Sprintf("%s?limit=%d", vmsPath, limit), nil, nil); err != nil {
+			c.Fatalf("list VMs: %v", err)
 		}
 		took = append(took, ms(time.Since(begun)))
 	}

@@ -15,9 +15,9 @@ var measured = flag.String("measure", "", "measure, and write the report to this
 
 func TestTheFiguresAreMeasured(t *testing.T) {
 	if *measured == "" {
-		t.Skip("this takes a while and wants a quiet machine: make bench")
+		t.Skip("this takes a while and wants an idle host: make bench")
 	}
-	r := &Report{Machine: ThisMachine(), Commit: Commit(), Begun: time.Now().UTC().Format(time.RFC3339)}
+	r := &Report{Host: ThisHost(), Commit: Commit(), Begun: time.Now().UTC().Format(time.RFC3339)}
 	if os.Getenv("VIRGA_BINARY") == "" {
 		defer os.Remove(lab.Binary(t))
 	}

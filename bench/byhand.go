@@ -12,8 +12,8 @@ import (
 // handMove is how a migration by QMP alone went.
 type handMove struct{ total, stopped time.Duration }
 
-// moveTo moves a replica into another's emulator, with the settings that ours have, and ends the
-// one that it came from. On one host the memory goes over a unix socket, else by TCP over the cable.
+// moveTo moves a replica into another's QEMU process, with the settings that ours have, and ends the
+// one that it came from. On one host the memory goes over a unix socket, else by TCP over the link.
 func (r *replica) moveTo(to *replica) handMove {
 	r.Helper()
 	ctx, cancel := context.WithTimeout(r.Context(), slow)
@@ -64,7 +64,7 @@ func (r *replica) dial(ctx context.Context) *qmp.Client {
 			return c
 		}
 		if ctx.Err() != nil {
-			r.Fatalf("the replica's emulator does not answer: %v; stderr: %s", err, read(filepath.Join(r.dir, "stderr")))
+			r.Fatalf("the replica's QEMU does not answer: %v; stderr: %s", err, read(filepath.Join(r.dir, "stderr")))
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -84,13 +84,13 @@ func (r *replica) hears(events <-chan qmp.Event, name, data string) time.Time {
 		select {
 		case e, more := <-events:
 			if !more {
-				r.Fatalf("the emulator ended before it said %s", name)
+				r.Fatalf("QEMU ended before it said %s", name)
 			}
 			if e.Name == name && strings.Contains(string(e.Data), data) {
 				return e.At
 			}
 		case <-time.After(time.Minute):
-			r.Fatalf("the emulator has not said %s %s", name, data)
+			r.Fatalf("QEMU has not said %s %s", name, data)
 		}
 	}
 }

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	machinesPath = "/v1/projects/default/vms"
-	slow         = 3 * time.Minute // what takes longer has failed
+	vmsPath = "/v1/projects/default/vms"
+	slow    = 3 * time.Minute // what takes longer has failed
 )
 
 // cloud is a lab cloud and the API of its first host.
@@ -83,7 +83,7 @@ func (c *cloud) ask(method, path string, body, answer any) {
 	}
 }
 
-// request is what a machine is asked for with.
+// request is what a VM is asked for with.
 type request map[string]any
 
 func draft(name string, spec request) map[string]any {
@@ -93,10 +93,10 @@ func draft(name string, spec request) map[string]any {
 // tiny is a small guest.
 func tiny(memoryMiB int64) request { return request{"image": "tiny", "memoryMiB": memoryMiB} }
 
-// stopped is a machine that is only records. Without a card it needs no address.
-func stopped(cards bool) request {
+// stopped is a VM that is only records. Without a NIC it needs no address.
+func stopped(nics bool) request {
 	in := request{"memoryMiB": 128, "power": "stopped", "disks": []compute.DiskInput{{SizeMiB: 64}}}
-	if !cards {
+	if !nics {
 		in["nics"] = []compute.NICInput{} // none said would be one
 	}
 	return in
@@ -104,22 +104,22 @@ func stopped(cards bool) request {
 
 func (c *cloud) create(name string, in request) {
 	c.Helper()
-	c.ask("POST", machinesPath, draft(name, in), nil)
+	c.ask("POST", vmsPath, draft(name, in), nil)
 }
 
 func (c *cloud) ready(name string) *compute.VM {
 	c.Helper()
 	vm := &compute.VM{}
-	c.ask("GET", machinesPath+"/"+name+"?wait=ready&timeout=3m", nil, vm)
+	c.ask("GET", vmsPath+"/"+name+"?wait=ready&timeout=3m", nil, vm)
 	return vm
 }
 
-// remove deletes a machine and waits until nothing of it is left on the host.
+// remove deletes a VM and waits until nothing of it is left on the host.
 func (c *cloud) remove(name string) {
 	c.Helper()
-	c.ask("DELETE", machinesPath+"/"+name, nil, nil)
-	c.until(slow, "machine "+name+" is gone", func() bool {
-		_, err := ask(c.api, "GET", machinesPath+"/"+name, nil, nil)
+	c.ask("DELETE", vmsPath+"/"+name, nil, nil)
+	c.until(slow, "VM "+name+" is gone", func() bool {
+		_, err := ask(c.api, "GET", vmsPath+"/"+name, nil, nil)
 		return client.IsKind(err, "not-found")
 	})
 }
@@ -150,7 +150,7 @@ func commandLine(pid int64) []string {
 	return strings.Split(strings.TrimSuffix(read(fmt.Sprintf("/proc/%d/cmdline", pid)), "\x00"), "\x00")
 }
 
-// startedAt is when a process began, since the machine's start; the kernel counts hundredths of a second.
+// startedAt is when a process began, since the host's start; the kernel counts hundredths of a second.
 func startedAt(pid int64) time.Duration {
 	line := read(fmt.Sprintf("/proc/%d/stat", pid))
 	fields := strings.Fields(line[strings.LastIndexByte(line, ')')+1:])

@@ -10,7 +10,7 @@ import (
 	"github.com/virga-cloud/virga/network"
 )
 
-// create measures a machine from the request to its guest's first words, and the same command
+// create measures a VM from the request to its guest's first words, and the same command
 // line typed by hand with disk and tap there already.
 func create(p *Part) {
 	c := newCloud(p, 1)
@@ -33,11 +33,11 @@ func create(p *Part) {
 		byHand = append(byHand, ms(bare.says("\n").Sub(begun)))
 		bare.stop()
 	}
-	p.Add(Figure{What: "create a machine: request to the guest's first line (it is up, with an address)", Unit: "ms", Ours: Summarize(ours...), Bare: Summarize(byHand...), Target: &Target{Ratio: 1.10}})
-	p.Add(Figure{What: "create a machine: request to QEMU's process", Unit: "ms", Ours: Summarize(own...), Target: &Target{Most: 150}, Note: "the kernel tells when a process began in steps of 10 ms"})
+	p.Add(Figure{What: "create a VM: request to the guest's first line (it is up, with an address)", Unit: "ms", Ours: Summarize(ours...), Bare: Summarize(byHand...), Target: &Target{Ratio: 1.10}})
+	p.Add(Figure{What: "create a VM: request to QEMU's process", Unit: "ms", Ours: Summarize(own...), Target: &Target{Most: 150}, Note: "the kernel tells when a process began in steps of 10 ms"})
 }
 
-// spare makes a port that no machine of ours uses: the one of a machine that is never started.
+// spare makes a port that no VM of ours uses: the one of a VM that is never started.
 func (c *cloud) spare(name string) *network.Port {
 	c.Helper()
 	c.create(name, stopped(true))
@@ -46,10 +46,10 @@ func (c *cloud) spare(name string) *network.Port {
 	return port
 }
 
-// creation is how long it took from the request for a machine.
+// creation is how long it took from the request for a VM.
 type creation struct{ process, first time.Duration }
 
-// timed creates a machine, and deletes it again.
+// timed creates a VM, and deletes it again.
 func (c *cloud) timed(name string) creation {
 	c.Helper()
 	begun, sinceStart := time.Now(), uptime()
@@ -65,7 +65,7 @@ func (c *cloud) timed(name string) creation {
 	return t
 }
 
-// uptime is the time since the machine's start, the clock by which the kernel tells when a process began.
+// uptime is the time since the host's start, the clock by which the kernel tells when a process began.
 func uptime() time.Duration {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t)

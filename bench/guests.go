@@ -32,8 +32,8 @@ func manyGuests(p *Part) {
 	p.Logf("%d guests are up after %v", n, time.Since(begun))
 	time.Sleep(settle)
 	after := c.rest()
-	p.Add(Figure{What: "each further running machine: daemon's memory", Unit: "KiB", Ours: Summarize((after.memoryKiB - before.memoryKiB) / float64(n)), Note: fmt.Sprintf("of %d", n)})
-	p.Add(Figure{What: "each further running machine: daemon's processor", Unit: "% of one", Ours: Summarize((after.percent - before.percent) / float64(n))})
+	p.Add(Figure{What: "each further running VM: daemon's memory", Unit: "KiB", Ours: Summarize((after.memoryKiB - before.memoryKiB) / float64(n)), Note: fmt.Sprintf("of %d", n)})
+	p.Add(Figure{What: "each further running VM: daemon's processor", Unit: "% of one", Ours: Summarize((after.percent - before.percent) / float64(n))})
 	var took []float64
 	for range min(rounds(), 3) {
 		took = append(took, c.takeOver(pids))
@@ -42,7 +42,7 @@ func manyGuests(p *Part) {
 }
 
 // takeOver kills the daemon, starts it anew, and waits until it can show the screen of each guest:
-// that needs a server that knows where it is, and an agent that talks to its emulator.
+// that needs a server that knows where it is, and an agent that talks to its QEMU.
 func (c *cloud) takeOver(pids map[string]int64) float64 {
 	c.Helper()
 	old := c.first.PID()
@@ -53,7 +53,7 @@ func (c *cloud) takeOver(pids map[string]int64) float64 {
 	c.api = connect(c.Part, c.first)
 	for name := range pids {
 		c.until(slow, "the screen of "+name+" can be seen again", func() bool {
-			_, err := ask(c.api, "GET", machinesPath+"/"+name+"/screenshot", nil, nil)
+			_, err := ask(c.api, "GET", vmsPath+"/"+name+"/screenshot", nil, nil)
 			return err == nil
 		})
 	}
@@ -62,7 +62,7 @@ func (c *cloud) takeOver(pids map[string]int64) float64 {
 	for name, pid := range pids {
 		vm := c.get(name)
 		if now := c.instance(vm).Status.PID; now != pid || vm.Status.Phase != compute.PhaseRunning {
-			c.Errorf("machine %s was process %d, and now it is %s and process %d", name, pid, vm.Status.Phase, now)
+			c.Errorf("VM %s was process %d, and now it is %s and process %d", name, pid, vm.Status.Phase, now)
 		}
 	}
 	if left, _ := filepath.Glob(filepath.Join(c.first.Run, "vm", "*", "vm")); len(left) != len(pids) {

@@ -19,15 +19,15 @@ func idle(p *Part) {
 	c := newCloud(p, 1)
 	time.Sleep(settle)
 	none := c.rest()
-	p.Add(Figure{What: "daemon, 0 machines: anonymous memory", Unit: "MiB", Ours: Summarize(none.memoryKiB / 1024)})
-	p.Add(Figure{What: "daemon, 0 machines: processor", Unit: "% of one", Ours: Summarize(none.percent)})
-	const machines = 500
-	c.fill(machines)
+	p.Add(Figure{What: "daemon, 0 VMs: anonymous memory", Unit: "MiB", Ours: Summarize(none.memoryKiB / 1024)})
+	p.Add(Figure{What: "daemon, 0 VMs: processor", Unit: "% of one", Ours: Summarize(none.percent)})
+	const vms = 500
+	c.fill(vms)
 	time.Sleep(2 * settle)
 	some := c.rest()
-	per := (some.memoryKiB - none.memoryKiB) / machines
-	p.Add(Figure{What: "each further stopped machine: daemon's memory", Unit: "KiB", Ours: Summarize(per), Note: fmt.Sprintf("of %d", machines)})
-	p.Add(Figure{What: fmt.Sprintf("daemon, %d stopped machines: processor", machines), Unit: "% of one", Ours: Summarize(some.percent)})
+	per := (some.memoryKiB - none.memoryKiB) / vms
+	p.Add(Figure{What: "each further stopped VM: daemon's memory", Unit: "KiB", Ours: Summarize(per), Note: fmt.Sprintf("of %d", vms)})
+	p.Add(Figure{What: fmt.Sprintf("daemon, %d stopped VMs: processor", vms), Unit: "% of one", Ours: Summarize(some.percent)})
 }
 
 // rest is a daemon that is looked at for a while.

@@ -14,9 +14,9 @@ import (
 )
 
 // migrate moves a guest of 256 MiB between two hosts that share a datastore, while another guest
-// pings it each 10 ms; and, in turns, a replica of it from one emulator to another by QMP alone.
+// pings it each 10 ms; and, in turns, a replica of it from one QEMU process to another by QMP alone.
 func migrate(p *Part) {
-	p.Setenv("VIRGA_LOG", "debug") // what the emulators say is in the daemons' logs then
+	p.Setenv("VIRGA_LOG", "debug") // what the QEMU processes say is in the daemons' logs then
 	c := newCloud(p, 2)
 	c.shareFolder()
 	c.first.ImportTiny()
@@ -52,9 +52,9 @@ func migrate(p *Part) {
 		c.moveOurs(&m, tap)
 		t := here.moveTo(beside)
 		m.byHand, m.stopped = append(m.byHand, ms(t.total)), append(m.stopped, ms(t.stopped))
-		cable := beside.moveTo(across)
-		m.byCable, m.stoppedByCable = append(m.byCable, ms(cable.total)), append(m.stoppedByCable, ms(cable.stopped))
-		c.Logf("by hand: %v, stopped for %v; over the cable: %v, stopped for %v", t.total, t.stopped, cable.total, cable.stopped)
+		link := beside.moveTo(across)
+		m.byLink, m.stoppedByLink = append(m.byLink, ms(link.total)), append(m.stoppedByLink, ms(link.stopped))
+		c.Logf("by hand: %v, stopped for %v; over the link: %v, stopped for %v", t.total, t.stopped, link.total, link.stopped)
 		across.moveTo(here)
 		console.Must(slow, "killall ping; true")
 	}
@@ -63,22 +63,22 @@ func migrate(p *Part) {
 
 // moves are the samples of all rounds.
 type moves struct {
-	ours, byHand, byCable, ended   []float64
-	stood, stopped, stoppedByCable []float64
-	silence, lost                  []float64
-	steps                          map[string][]float64
-	order                          []string
+	ours, byHand, byLink, ended   []float64
+	stood, stopped, stoppedByLink []float64
+	silence, lost                 []float64
+	steps                         map[string][]float64
+	order                         []string
 }
 
 func (m *moves) report(p *Part) {
-	p.Add(Figure{What: "live migration: request to running on the target", Unit: "ms", Ours: Summarize(m.ours...), Bare: Summarize(m.byCable...), Target: &Target{Ratio: 1.15},
-		Note: "by hand: from the start of the target's emulator to the answer of cont, plain TCP over the hosts' cable; ours is encrypted and packed"})
-	p.Add(Figure{What: "live migration: the guest stands still", Unit: "ms", Ours: Summarize(m.stood...), Bare: Summarize(m.stoppedByCable...), Target: &Target{Difference: 30},
+	p.Add(Figure{What: "live migration: request to running on the target", Unit: "ms", Ours: Summarize(m.ours...), Bare: Summarize(m.byLink...), Target: &Target{Ratio: 1.15},
+		Note: "by hand: from the start of the target's QEMU to the answer of cont, plain TCP over the hosts' link; ours is encrypted and packed"})
+	p.Add(Figure{What: "live migration: the guest stands still", Unit: "ms", Ours: Summarize(m.stood...), Bare: Summarize(m.stoppedByLink...), Target: &Target{Difference: 30},
 		Note: "from QEMU's word STOP on the source to its word RESUME on the target"})
 	p.Add(Figure{What: "live migration: pings lost, one each 10 ms", Unit: "pings", Ours: Summarize(m.lost...), Target: &Target{Most: 1}})
 	p.Add(Figure{What: "live migration: the longest silence between two answers to pings", Unit: "ms", Ours: Summarize(m.silence...)})
 	p.Add(Figure{What: "beside QMP alone on one host, over a unix socket", Unit: "ms", Ours: Summarize(m.ours...), Bare: Summarize(m.byHand...),
-		Note: "no cable at all; that of the lab goes through the user-space switch"})
+		Note: "no link at all; that of the lab goes through the user-space switch"})
 	p.Add(Figure{What: "standing still, beside QMP alone on one host", Unit: "ms", Ours: Summarize(m.stood...), Bare: Summarize(m.stopped...)})
 	p.Add(Figure{What: "live migration: request to all cleaned up", Unit: "ms", Ours: Summarize(m.ended...)})
 	for _, step := range m.order {
@@ -86,7 +86,7 @@ func (m *moves) report(p *Part) {
 	}
 }
 
-// moveOurs moves the machine to the other host under ping.
+// moveOurs moves the VM to the other host under ping.
 func (c *cloud) moveOurs(m *moves, tap string) {
 	c.Helper()
 	source := c.instance(c.get("moving"))
@@ -95,7 +95,7 @@ func (c *cloud) moveOurs(m *moves, tap string) {
 	listener := c.listen(c.Hosts[1], tap)
 	op := &operation.Operation{}
 	begun := time.Now()
-	c.ask("POST", machinesPath+"/moving/migrate", map[string]string{"host": to.Name}, op)
+	c.ask("POST", vmsPath+"/moving/migrate", map[string]string{"host": to.Name}, op)
 	c.ask("GET", "/v1/projects/default/operations/"+string(op.ID)+"?wait=ready&timeout=2m", nil, op)
 	time.Sleep(time.Second)
 	pings := listener.stop()
@@ -129,13 +129,13 @@ func since(begun time.Time, at []time.Time) (out []time.Duration) {
 	return out
 }
 
-// said is when the emulator of an instance said a word for the last time, by its own clock.
+// said is when QEMU of an instance said a word for the last time, by its own clock.
 func (c *cloud) said(h *lab.Host, i *compute.Instance, word string) time.Time {
 	c.Helper()
-	pattern := regexp.MustCompile(`the emulator says" instance=` + string(i.ID) + ` event=` + word + ` at=(\S+)`)
+	pattern := regexp.MustCompile(`QEMU says" instance=` + string(i.ID) + ` event=` + word + ` at=(\S+)`)
 	all := pattern.FindAllStringSubmatch(read(filepath.Join(h.State, "virga.log")), -1)
 	if len(all) == 0 {
-		c.Fatalf("the emulator of %s on %s has not said %s", i.Spec.VMName, h.Name, word)
+		c.Fatalf("QEMU of %s on %s has not said %s", i.Spec.VMName, h.Name, word)
 	}
 	at, err := time.Parse(time.RFC3339Nano, all[len(all)-1][1])
 	c.must(err)

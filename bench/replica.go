@@ -14,7 +14,7 @@ import (
 	"github.com/virga-cloud/virga/network"
 )
 
-// replica is a machine as a person would start it by hand: the very command line of a guest of
+// replica is a VM as a person would start it by hand: the very command line of a guest of
 // ours, with a disk, a seed and a tap of its own.
 type replica struct {
 	*Part
@@ -32,7 +32,7 @@ var (
 
 // replicate prepares everything that a replica of a guest on one host needs on another, or the same; nothing is started. Disk
 // is shared with another replica, or empty. Port, if given, is one of the virtual network that no
-// machine of ours uses now.
+// VM of ours uses now.
 func (c *cloud) replicate(h, to *lab.Host, i *compute.Instance, name, disk string, port *network.Port) *replica {
 	c.Helper()
 	r := &replica{Part: c.Part, host: to, dir: filepath.Join(to.Run, name)}

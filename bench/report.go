@@ -103,7 +103,7 @@ type Outcome struct {
 
 // Report is what bench.json holds.
 type Report struct {
-	Machine Machine   `json:"machine"`
+	Host    Host      `json:"host"`
 	Commit  string    `json:"commit"`
 	Begun   string    `json:"begun"`
 	Parts   []Outcome `json:"parts"`
@@ -121,7 +121,7 @@ func (r *Report) Write(path string) error {
 
 // Print writes the report as a table.
 func (r *Report) Print(w io.Writer) {
-	m := r.Machine
+	m := r.Host
 	fmt.Fprintf(w, "\n%s, %d processors (%s), %d MiB, Linux %s, %s, %s, commit %s\n\n", r.Begun, m.Processors, m.Processor, m.MemoryMiB, m.Kernel, m.QEMU, m.Go, r.Commit)
 	t := table.NewWriter()
 	t.SetOutputMirror(w)

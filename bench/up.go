@@ -22,14 +22,14 @@ func up(p *Part) {
 	p.Add(Figure{What: "virga up, new state folder, to API ready", Unit: "s", Ours: Summarize(fresh...), Target: &Target{Most: 3}})
 
 	c := newCloud(p, 1)
-	const machines = 1000
-	c.fill(machines)
+	const vms = 1000
+	c.fill(vms)
 	var again []float64
 	for range min(rounds(), 3) {
 		c.first.Must("down", "--state", c.first.State)
 		again = append(again, startUp(p, c.first))
 	}
-	p.Add(Figure{What: fmt.Sprintf("virga up, %d stopped machines in the store", machines), Unit: "s", Ours: Summarize(again...), Target: &Target{Most: 5}})
+	p.Add(Figure{What: fmt.Sprintf("virga up, %d stopped VMs in the store", vms), Unit: "s", Ours: Summarize(again...), Target: &Target{Most: 5}})
 }
 
 // startUp is the seconds from the command to the first answer of the API.
@@ -37,7 +37,7 @@ func startUp(p *Part, h *lab.Host) float64 {
 	p.Helper()
 	begun := time.Now()
 	h.Up()
-	if _, err := ask(connect(p, h), "GET", machinesPath+"?limit=1", nil, nil); err != nil {
+	if _, err := ask(connect(p, h), "GET", vmsPath+"?limit=1", nil, nil); err != nil {
 		p.Fatalf("ask the API after virga up: %v", err)
 	}
 	return time.Since(begun).Seconds()
@@ -53,23 +53,23 @@ func (p *Part) within(name string, do func(*Part)) {
 	}
 }
 
-// fill makes stopped machines until there are so many.
+// fill makes stopped VMs until there are so many.
 func (c *cloud) fill(n int) {
 	c.Helper()
 	had := c.total()
 	begun := time.Now()
 	c.creates("fill", n-had, 16, stopped(false))
-	c.Logf("%d machines by the API in %v", n-had, time.Since(begun))
+	c.Logf("%d VMs by the API in %v", n-had, time.Since(begun))
 }
 
 func (c *cloud) total() int {
 	c.Helper()
 	var page struct{ Total int }
-	c.ask("GET", machinesPath+"?limit=1", nil, &page)
+	c.ask("GET", vmsPath+"?limit=1", nil, &page)
 	return page.Total
 }
 
-// creates makes n machines by so many clients at once, and gives how long each request took, in ms,
+// creates makes n VMs by so many clients at once, and gives how long each request took, in ms,
 // and how many were made a second.
 func (c *cloud) creates(prefix string, n, clients int, in request) (each []float64, perSecond float64) {
 	c.Helper()
@@ -83,7 +83,7 @@ func (c *cloud) creates(prefix string, n, clients int, in request) (each []float
 			api := connect(c.Part, c.first)
 			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
 				sent := time.Now()
-				_, err := ask(api, "POST", machinesPath, draft(fmt.Sprintf("%s-%d", prefix, i), in), nil)
+				_, err := ask(api, "POST", vmsPath, draft(fmt.Sprintf("%s-%d", prefix, i), in), nil)
 				took := ms(time.Since(sent))
 				mu.Lock()
 				each = append(each, took)
@@ -96,7 +96,7 @@ func (c *cloud) creates(prefix string, n, clients int, in request) (each []float
 	}
 	wg.Wait()
 	if failed != nil {
-		c.Fatalf("create machines: %v", failed)
+		c.Fatalf("create VMs: %v", failed)
 	}
 	return each, float64(n) / time.Since(begun).Seconds()
 }

@@ -21,7 +21,7 @@ type heard struct {
 	bytes      int
 }
 
-// watch lets n watchers, each with a connection of its own, listen to machines, changes one, and
+// watch lets n watchers, each with a connection of its own, listen to VMs, changes one, and
 // measures when each was told.
 func (c *cloud) watch(n int) {
 	c.Helper()
@@ -35,7 +35,7 @@ func (c *cloud) watch(n int) {
 	vm := c.get(name)
 	// One connection opens the past for all: each begins after what is there.
 	var page struct{ Revision int64 }
-	c.ask("GET", machinesPath+"?limit=1", nil, &page)
+	c.ask("GET", vmsPath+"?limit=1", nil, &page)
 	for who := range n {
 		api := connect(c.Part, c.first)
 		wg.Go(func() {
@@ -61,14 +61,14 @@ func (c *cloud) watch(n int) {
 	c.tell(vm, n, told)
 }
 
-// tell changes the machine some times and waits until every watcher knows.
+// tell changes the VM some times and waits until every watcher knows.
 func (c *cloud) tell(vm *compute.VM, n int, told <-chan heard) {
 	c.Helper()
 	var took []float64
 	bytes := 0
 	for i := range min(rounds(), 5) {
 		begun := time.Now()
-		c.ask(http.MethodPatch, machinesPath+"/"+vm.Name, map[string]any{"spec": map[string]string{"description": fmt.Sprint("change ", i)}}, vm)
+		c.ask(http.MethodPatch, vmsPath+"/"+vm.Name, map[string]any{"spec": map[string]string{"description": fmt.Sprint("change ", i)}}, vm)
 		// The change of the spec is followed by one of the status: only the first counts.
 		knows := map[int]bool{}
 		for len(knows) < n {
@@ -90,6 +90,6 @@ func (c *cloud) tell(vm *compute.VM, n int, told <-chan heard) {
 func (c *cloud) get(name string) *compute.VM {
 	c.Helper()
 	vm := &compute.VM{}
-	c.ask("GET", machinesPath+"/"+name, nil, vm)
+	c.ask("GET", vmsPath+"/"+name, nil, vm)
 	return vm
 }

@@ -17,11 +17,11 @@ const (
 type column struct {
 	title string
 	when  int
-	value func(*scene, *record) string
+	value func(*lookup, *record) string
 }
 
-// scene is what a column may ask beside the record.
-type scene struct {
+// lookup is what a column may ask beside the record.
+type lookup struct {
 	*session
 	ctx context.Context
 }
@@ -31,25 +31,25 @@ func (c column) inTable() column { c.when = inTable; return c }
 func (c column) only() column    { c.when = inShow; return c }
 
 func field(title, path string) column {
-	return column{title: title, value: func(_ *scene, r *record) string { return r.text(path) }}
+	return column{title: title, value: func(_ *lookup, r *record) string { return r.text(path) }}
 }
 
 func sized(title, path string) column {
-	return column{title: title, value: func(_ *scene, r *record) string { return size(r.number(path)) }}
+	return column{title: title, value: func(_ *lookup, r *record) string { return size(r.number(path)) }}
 }
 
 func state(title string) column {
-	return column{title: title, value: func(_ *scene, r *record) string { return r.state() }}
+	return column{title: title, value: func(_ *lookup, r *record) string { return r.state() }}
 }
 
 // since is how long ago the moment at a path was.
 func since(title, path string) column {
-	return column{title: title, value: func(s *scene, r *record) string { return age(r.time(path), s.now()) }}
+	return column{title: title, value: func(s *lookup, r *record) string { return age(r.time(path), s.now()) }}
 }
 
 // name resolves an id, or several, to the names of records of a kind.
 func name(title, kind string, paths ...string) column {
-	return column{title: title, value: func(s *scene, r *record) string {
+	return column{title: title, value: func(s *lookup, r *record) string {
 		var out []string
 		for _, path := range paths {
 			v := r.at(path)
@@ -70,13 +70,13 @@ func name(title, kind string, paths ...string) column {
 }
 
 // computed is a column with a function of its own.
-func computed(title string, value func(*scene, *record) string) column {
+func computed(title string, value func(*lookup, *record) string) column {
 	return column{title: title, value: value}
 }
 
 // trouble is the first problem, cut short.
 func trouble() column {
-	return column{title: "Problem", when: inTable, value: func(_ *scene, r *record) string {
+	return column{title: "Problem", when: inTable, value: func(_ *lookup, r *record) string {
 		problems := r.problems()
 		if len(problems) == 0 {
 			return ""

@@ -109,7 +109,7 @@ func (s *session) request(ctx context.Context, r call) (*http.Request, error) {
 	return req, nil
 }
 
-// absent says it better when there is no server on this machine at all, or the cloud's authority
+// absent says it better when there is no server on this host at all, or the cloud's authority
 // was not named.
 func (s *session) absent(err error) error {
 	if client.IsKind(err, "unauthenticated") && s.token == "" {

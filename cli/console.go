@@ -19,8 +19,8 @@ const leave = 0x1d
 
 func (s *session) vmConsole(n *noun) *cobra.Command {
 	var idle time.Duration
-	c := &cobra.Command{Use: "console NAME", Short: "Use a machine's serial console", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
-		Long:    "Connect the terminal to the serial console of a machine. Ctrl-] leaves.\nWhere the input is no terminal, the command ends when the input has ended and the guest has said nothing for a while (--idle).",
+	c := &cobra.Command{Use: "console NAME", Short: "Use a VM's serial console", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Long:    "Connect the terminal to the serial console of a VM. Ctrl-] leaves.\nWhere the input is no terminal, the command ends when the input has ended and the guest has said nothing for a while (--idle).",
 		Example: "  virga vm console web\n  echo uptime | virga vm console web --idle 2s"}
 	c.Flags().DurationVar(&idle, "idle", time.Second, "how long the guest must be silent after the end of an input that is no terminal")
 	c.RunE = func(cmd *cobra.Command, args []string) error {

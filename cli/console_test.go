@@ -17,7 +17,7 @@ import (
 	"github.com/virga-cloud/virga/client"
 )
 
-// guest is a server whose only machine answers on its console by play.
+// guest is a server whose only VM answers on its console by play.
 func guest(t *testing.T, play func(context.Context, *websocket.Conn)) (run string) {
 	t.Helper()
 	run = t.TempDir()
@@ -29,7 +29,7 @@ func guest(t *testing.T, play func(context.Context, *websocket.Conn)) (run strin
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v1/projects/default/vms/web/console" {
 			w.WriteHeader(http.StatusPreconditionRequired)
-			_, _ = io.WriteString(w, `{"kind":"precondition","detail":"machine off does not run; virga vm start off"}`)
+			_, _ = io.WriteString(w, `{"kind":"precondition","detail":"VM off does not run; virga vm start off"}`)
 			return
 		}
 		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"binary"}})
@@ -110,11 +110,11 @@ func TestTheKeyThatLeavesEndsTheConsole(t *testing.T) {
 
 func TestWhyAConsoleEndsIsSaid(t *testing.T) {
 	run := guest(t, func(_ context.Context, ws *websocket.Conn) {
-		_ = ws.Close(websocket.StatusInternalError, "the machine was moved")
+		_ = ws.Close(websocket.StatusInternalError, "the VM was moved")
 	})
 	typed, keyboard := io.Pipe()
 	defer keyboard.Close()
-	if _, err := console(t, run, typed, "web"); err == nil || !strings.Contains(err.Error(), "the machine was moved") {
+	if _, err := console(t, run, typed, "web"); err == nil || !strings.Contains(err.Error(), "the VM was moved") {
 		t.Errorf("said: %v", err)
 	}
 	quiet := guest(t, func(_ context.Context, ws *websocket.Conn) { _ = ws.Close(websocket.StatusNormalClosure, "") })

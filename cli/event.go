@@ -18,7 +18,7 @@ func events() *noun {
 			field("By", "spec.by"), name("Seen by", "host", "spec.hostID").only(), field("Message", "spec.message")}}
 }
 
-func aboutText(_ *scene, r *record) string {
+func aboutText(_ *lookup, r *record) string {
 	return r.text("spec.about.kind") + "/" + r.text("spec.subject")
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 func (s *session) explainCommand() *cobra.Command {
-	c := &cobra.Command{Use: "explain NOUN NAME", Short: "Say in words why something is not as wished", GroupID: groupCloud,
+	c := &cobra.Command{Use: "explain NOUN NAME", Short: "Say in words why something is not as specified", GroupID: groupCloud,
 		Long:    "Walk over everything that a record waits for, what is wrong with it and who still holds it, and say\nit in words, the most important first.",
 		Example: "  virga explain vm web\n  virga explain host h1"}
 	f := addFormat(c)

@@ -10,7 +10,7 @@ import (
 )
 
 func hosts() *noun {
-	return &noun{kind: "host", plural: "hosts", group: groupCloud, cloud: true, sample: "h1", short: "Machines that run the cloud's work",
+	return &noun{kind: "host", plural: "hosts", group: groupCloud, cloud: true, sample: "h1", short: "Hardware that runs the cloud's work",
 		long: "A host joins with a token (`virga host token` here, `virga join` there). In maintenance it takes\nno new work.", verbs: everyVerb, commands: hostCommands, removal: declareDead,
 		columns: []column{computed("State", lifeText), field("Mode", "spec.mode"), computed("CPUs", promisedCPUs), computed("Memory", promisedMemory),
 			field("Accelerator", "status.profile.accelerator"), field("Address", "status.address"), field("Version", "status.version").wide(),
@@ -21,8 +21,8 @@ func hosts() *noun {
 			field("CPU overcommit %", "spec.cpuOvercommitPercent").only(), field("Memory overcommit %", "spec.memoryOvercommitPercent").only(), trouble()}}
 }
 
-// lifeText says whether a host is heard.
-func lifeText(s *scene, r *record) string {
+// lifeText says whether a host is reachable.
+func lifeText(s *lookup, r *record) string {
 	if r.Deleting != nil {
 		return "deleting"
 	}
@@ -38,8 +38,8 @@ func lifeText(s *scene, r *record) string {
 	return "unknown"
 }
 
-// promised sums what machines were promised of a host.
-func promised(s *scene, r *record, path string) int64 {
+// promised sums what VMs were promised of a host.
+func promised(s *lookup, r *record, path string) int64 {
 	all, _ := s.remembered(s.ctx, "claim")
 	var sum int64
 	for _, c := range all {
@@ -51,7 +51,7 @@ func promised(s *scene, r *record, path string) int64 {
 }
 
 // promisedCPUs says how much is promised of what may be promised, as placement counts it.
-func promisedCPUs(s *scene, r *record) string {
+func promisedCPUs(s *lookup, r *record) string {
 	threads := r.number("status.inventory.threads")
 	if threads == 0 {
 		return "-"
@@ -59,7 +59,7 @@ func promisedCPUs(s *scene, r *record) string {
 	return fmt.Sprintf("%d of %d", promised(s, r, "spec.cpus"), threads*percent(r, "spec.cpuOvercommitPercent")/100)
 }
 
-func promisedMemory(s *scene, r *record) string {
+func promisedMemory(s *lookup, r *record) string {
 	used := promised(s, r, "spec.memoryMiB")
 	total := size((r.number("status.inventory.memoryMiB") - r.number("status.inventory.reservedMemoryMiB")) * percent(r, "spec.memoryOvercommitPercent") / 100)
 	if total == "-" {
@@ -80,7 +80,7 @@ func percent(r *record, path string) int64 {
 }
 
 // layoutText says how the processors of a host are made up: vCPUs = sockets x cores x threads.
-func layoutText(_ *scene, r *record) string {
+func layoutText(_ *lookup, r *record) string {
 	n := func(part string) int64 { return r.number("status.inventory." + part) }
 	if n("sockets") == 0 {
 		return ""
@@ -88,7 +88,7 @@ func layoutText(_ *scene, r *record) string {
 	return fmt.Sprintf("%s x %s x %s = %s", several(n("sockets"), "socket"), several(n("coresPerSocket"), "core"), several(n("threadsPerCore"), "thread"), several(n("threads"), "vCPU"))
 }
 
-func clockText(_ *scene, r *record) string {
+func clockText(_ *lookup, r *record) string {
 	mhz := r.number("status.inventory.mhz")
 	if mhz == 0 {
 		return ""
@@ -96,7 +96,7 @@ func clockText(_ *scene, r *record) string {
 	return fmt.Sprintf("%d MHz, %d MHz in all", mhz, mhz*r.number("status.inventory.threads"))
 }
 
-func hostMemoryText(_ *scene, r *record) string {
+func hostMemoryText(_ *lookup, r *record) string {
 	text := size(r.number("status.inventory.memoryMiB"))
 	if kept := r.number("status.inventory.reservedMemoryMiB"); kept > 0 {
 		text += ", of which " + size(kept) + " are kept for the host itself"
@@ -105,7 +105,7 @@ func hostMemoryText(_ *scene, r *record) string {
 }
 
 // numaText is a line for each node: its processors, and the memory near to them.
-func numaText(_ *scene, r *record) string {
+func numaText(_ *lookup, r *record) string {
 	var out []string
 	for _, node := range r.list("status.inventory.numa") {
 		m, _ := node.(map[string]any)
@@ -194,13 +194,13 @@ func (s *session) hostToken() *cobra.Command {
 func declareDead(s *session, c *cobra.Command) func(context.Context, *record) (bool, error) {
 	var dead, switchedOff bool
 	c.Long = "Delete a host that nothing of a project is on any more; its daemon ends.\n\n" +
-		"A host whose machine is gone for good cannot let go of what it has. With --dead that is done in its place: its\n" +
-		"machines start elsewhere by their own policy, what lay on its own disks is given up, and its certificate is\n" +
+		"A host that is gone for good cannot let go of what it has. With --dead that is done in its place: its\n" +
+		"VMs start elsewhere by their own policy, what lay on its own disks is given up, and its certificate is\n" +
 		"refused from then on. The host must be silent, and --switched-off vouches that its guests run no more: a\n" +
-		"machine that ran twice would destroy its disks."
+		"VM that ran twice would destroy its disks."
 	c.Example += "\n  virga host delete h2 --dead --switched-off --wait"
 	c.Flags().BoolVar(&dead, "dead", false, "the host is lost and will not come back; give up what it has")
-	c.Flags().BoolVar(&switchedOff, "switched-off", false, "with --dead: I have seen to it that the machine is switched off")
+	c.Flags().BoolVar(&switchedOff, "switched-off", false, "with --dead: I have seen to it that the host is switched off")
 	return func(ctx context.Context, r *record) (bool, error) {
 		switch {
 		case switchedOff && !dead:

@@ -15,8 +15,8 @@ import (
 )
 
 func images() *noun {
-	return &noun{kind: "image", plural: "images", group: groupMachines, sample: "tiny", short: "Images that machines start from",
-		long:  "An image is a disk that new machines start from: imported from a file or a URL, or built from\npackages. debian/12 and debian-12 name the same image. One that another project has published or shared\nis found by its name, or by PROJECT/NAME where several have that name.",
+	return &noun{kind: "image", plural: "images", group: groupVMs, sample: "tiny", short: "Images that VMs start from",
+		long:  "An image is a disk that new VMs start from: imported from a file or a URL, or built from\npackages. debian/12 and debian-12 name the same image. One that another project has published or shared\nis found by its name, or by PROJECT/NAME where several have that name.",
 		verbs: everyVerb, commands: imageCommands, spell: spellImage,
 		columns: []column{
 			state("State"), sized("Size", "status.sizeMiB"), sized("Disk", "status.virtualMiB"), computed("Source", sourceText),
@@ -31,7 +31,7 @@ var recipeName = regexp.MustCompile(`^(debian)/([0-9]+)$`)
 
 func spellImage(name string) string { return recipeName.ReplaceAllString(name, "$1-$2") }
 
-func sourceText(_ *scene, r *record) string {
+func sourceText(_ *lookup, r *record) string {
 	switch kind := r.text("spec.source.type"); kind {
 	case "build":
 		return "built: " + r.text("spec.source.recipe")
@@ -141,7 +141,7 @@ func (s *session) imageImport(n *noun) *cobra.Command {
 		Long:              "The content may be qcow2, raw, vmdk, vhdx or ova; it is checked and converted. An upload that was\ninterrupted is begun anew by the same command.",
 		Example:           "  virga image import web --file web.qcow2 --wait\n  virga image import cirros --url https://example.org/cirros.img --checksum sha256:… --wait",
 		ValidArgsFunction: cobra.NoFileCompletions}
-	c.Flags().StringVar(&file, "file", "", "a file on this machine")
+	c.Flags().StringVar(&file, "file", "", "a file on this host")
 	c.Flags().StringVar(&url, "url", "", "where the server fetches it, http or https")
 	c.Flags().StringVar(&checksum, "checksum", "", "what the content must have: sha256: and 64 hex digits")
 	f := s.addImageFlags(c)

@@ -9,13 +9,13 @@ import (
 
 func networks() *noun {
 	return &noun{kind: "network", plural: "networks", group: groupNetwork, sample: "lan", short: "Virtual networks",
-		long:  "A network belongs to one project and reaches over all hosts. Its subnets say which addresses its\nmachines get.",
+		long:  "A network belongs to one project and reaches over all hosts. Its subnets say which addresses its\nVMs get.",
 		verbs: everyVerb, commands: networkCommands,
 		columns: []column{state("State"), computed("Subnets", subnetsText), field("Outside", "spec.outside"), field("Domain", "spec.domain").wide(),
 			field("MTU", "spec.mtu").wide(), field("Outside address", "status.outsideAddress").wide(), field("Description", "spec.description").only(), trouble()}}
 }
 
-func subnetsText(s *scene, r *record) string {
+func subnetsText(s *lookup, r *record) string {
 	var out string
 	all, _ := s.list(s.ctx, subnets(), r.Project, nil)
 	for _, x := range all {
@@ -38,7 +38,7 @@ func networkCommands(s *session, n *noun) []*cobra.Command {
 	f := c.Flags()
 	f.StringVar(&cidr, "cidr", "", "range of a subnet of the same name, for example 10.1.0.0/24")
 	f.StringVar(&outside, "outside", "", "how it reaches the world: nat or none (default nat)")
-	f.StringVar(&domain, "domain", "", "DNS domain of its machines")
+	f.StringVar(&domain, "domain", "", "DNS domain of its VMs")
 	f.StringVar(&description, "description", "", "for people")
 	f.Int64Var(&mtu, "mtu", 0, "largest packet, in bytes (default: what fits)")
 	fixed(c, "outside", "nat", "none")
@@ -115,7 +115,7 @@ func subnetCommands(s *session, n *noun) []*cobra.Command {
 
 func ports() *noun {
 	return &noun{kind: "port", plural: "ports", group: groupNetwork, sample: "web-nic0", short: "Places in networks, with addresses",
-		long: "A port has a MAC and an IP address. The ports of a machine's network cards are made and go with it;\none that was made by itself keeps its addresses for the next machine.", verbs: everyVerb, commands: portCommands,
+		long: "A port has a MAC and an IP address. The ports of a VM's NICs are made and go with it;\none that was made by itself keeps its addresses for the next VM.", verbs: everyVerb, commands: portCommands,
 		columns: []column{state("State"), name("Network", "network", "spec.networkID"), field("Address", "spec.address"), field("MAC", "spec.mac"),
 			name("VM", "vm", "spec.vmID"), name("Hosts", "host", "status.hostIDs").wide(), name("Subnet", "subnet", "spec.subnetID").wide(), field("Hostname", "spec.hostname").wide(), trouble()}}
 }
@@ -126,7 +126,7 @@ func portCommands(s *session, n *noun) []*cobra.Command {
 		Example: "  virga port create web --network lan --address 10.1.0.10\n  virga vm create web --image tiny --network port=web"}
 	f := c.Flags()
 	f.StringVar(&network, "network", "default", "the network")
-	f.StringVar(&subnet, "subnet", "", "the subnet (default: the network's first with room)")
+	f.StringVar(&subnet, "subnet", "", "the subnet (default: the network's first with free addresses)")
 	f.StringVar(&address, "address", "", "its address (default: the lowest that is free)")
 	f.StringVar(&mac, "mac", "", "its hardware address (default: made up)")
 	f.StringVar(&hostname, "hostname", "", "the name that DNS gives it")

@@ -33,11 +33,11 @@ type noun struct {
 
 // The groups of the help.
 const (
-	groupMachines = "machines"
-	groupNetwork  = "network"
-	groupStorage  = "storage"
-	groupCloud    = "cloud"
-	groupHelp     = "help"
+	groupVMs     = "vms"
+	groupNetwork = "network"
+	groupStorage = "storage"
+	groupCloud   = "cloud"
+	groupHelp    = "help"
 	// RunGroup is the group of the commands that start and end the daemon.
 	RunGroup = "run"
 )

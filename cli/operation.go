@@ -17,20 +17,20 @@ func operations() *noun {
 }
 
 // targetText says what an operation works on.
-func targetText(s *scene, r *record) string {
+func targetText(s *lookup, r *record) string {
 	kind := r.text("spec.target.kind")
 	return kind + "/" + s.nameOf(s.ctx, kind, r.text("spec.target.project"), r.text("spec.target.id"))
 }
 
 // whyText is why an operation failed or was cancelled, or what it cannot get past, cut short.
-func whyText(s *scene, r *record) string {
+func whyText(s *lookup, r *record) string {
 	if why := r.text("status.why"); why != "" {
 		return cut(why, 60)
 	}
 	return trouble().value(s, r)
 }
 
-func stepText(_ *scene, r *record) string {
+func stepText(_ *lookup, r *record) string {
 	journal := r.list("status.journal")
 	if len(journal) == 0 {
 		return "-"
@@ -39,7 +39,7 @@ func stepText(_ *scene, r *record) string {
 	return member(last, "step") + " " + member(last, "state")
 }
 
-func journalText(s *scene, r *record) string {
+func journalText(s *lookup, r *record) string {
 	var out []string
 	for _, e := range r.list("status.journal") {
 		out = append(out, fmt.Sprintf("%s %s", member(e, "step"), member(e, "state")))
@@ -47,7 +47,7 @@ func journalText(s *scene, r *record) string {
 	return strings.Join(out, "\n")
 }
 
-func tookText(s *scene, r *record) string {
+func tookText(s *lookup, r *record) string {
 	begin, end := r.time("status.startedAt"), r.time("status.endedAt")
 	if end.IsZero() {
 		end = s.now()

@@ -30,7 +30,7 @@ func (f *format) Set(text string) error {
 
 func addFormat(cmd *cobra.Command) *format {
 	f := format("table")
-	cmd.Flags().VarP(&f, "output", "o", "how to say it: "+strings.Join(formats, ", "))
+	cmd.Flags().VarP(&f, "output", "o", "output format: "+strings.Join(formats, ", "))
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	return &f
 }
@@ -70,7 +70,7 @@ func (f format) value(w io.Writer, v any) error {
 }
 
 // table writes records as a table without lines, as programs of this kind do.
-func writeTable(w io.Writer, s *scene, n *noun, records []*record, wide, projects bool) {
+func writeTable(w io.Writer, s *lookup, n *noun, records []*record, wide, projects bool) {
 	columns := slices.DeleteFunc(slices.Clone(n.columns), func(c column) bool {
 		return c.when == inShow || c.when == inWide && !wide
 	})
@@ -124,7 +124,7 @@ func printRows(w io.Writer, header []string, rows [][]string) {
 }
 
 // describe writes one record with everything that people want to know of it.
-func describe(w io.Writer, s *scene, n *noun, r *record) {
+func describe(w io.Writer, s *lookup, n *noun, r *record) {
 	type pair struct{ key, value string }
 	pairs := []pair{{"Name", r.Name}, {"ID", r.ID}}
 	if !n.cloud {

@@ -9,7 +9,7 @@ import (
 
 func projects() *noun {
 	return &noun{kind: "project", plural: "projects", group: groupCloud, cloud: true, sample: "shop", short: "Tenants, and what they may use",
-		long: "A project owns machines, disks, networks and images, and sees nothing of other projects. It is deleted when\nnothing is in it but the network default, which was made with it and goes with it.", verbs: everyVerb, commands: projectCommands,
+		long: "A project owns VMs, disks, networks and images, and sees nothing of other projects. It is deleted when\nnothing is in it but the network default, which was made with it and goes with it.", verbs: everyVerb, commands: projectCommands,
 		columns: []column{limit("VMs", "vms", false), limit("CPUs", "cpus", false), limit("Memory", "memoryMiB", true), limit("Disk", "diskMiB", true),
 			field("Description", "spec.description"), trouble()}}
 }
@@ -22,7 +22,7 @@ func limit(title, part string, isSize bool) column {
 		}
 		return strconv.FormatInt(n, 10)
 	}
-	return computed(title, func(s *scene, r *record) string {
+	return computed(title, func(s *lookup, r *record) string {
 		most := "no limit"
 		if n := r.number("spec.quota." + part); n > 0 {
 			most = say(n)
@@ -35,7 +35,7 @@ func limit(title, part string, isSize bool) column {
 }
 
 // usageOf is what a project uses, asked once for all; nil where nobody says it.
-func (s *scene) usageOf(project string) *record {
+func (s *lookup) usageOf(project string) *record {
 	if s.usage == nil {
 		var answer struct{ Items []*record }
 		_ = s.do(s.ctx, call{method: "GET", path: "/v1/usage", out: &answer}) // an older server has no such route
@@ -55,7 +55,7 @@ type quota struct {
 
 func addQuota(c *cobra.Command) *quota {
 	q := &quota{}
-	c.Flags().StringVar(&q.vms, "quota-vms", "", "how many machines; none: no limit")
+	c.Flags().StringVar(&q.vms, "quota-vms", "", "how many VMs; none: no limit")
 	c.Flags().StringVar(&q.cpus, "quota-cpus", "", "how many virtual CPUs; none: no limit")
 	c.Flags().StringVar(&q.memory, "quota-memory", "", "how much memory, for example 16GiB; none: no limit")
 	c.Flags().StringVar(&q.disk, "quota-disk", "", "how much disk, for example 1TiB; none: no limit")

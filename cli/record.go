@@ -94,7 +94,7 @@ func (r *record) time(path string) time.Time {
 	return t
 }
 
-// problem is one reason why a record is not as wished.
+// problem is one reason why a record is not as specified.
 type problem struct {
 	Kind, Message string
 	Since         time.Time

@@ -13,15 +13,15 @@ import (
 	"github.com/spf13/pflag"
 )
 
-const overview = `Virga runs virtual machines, networks and disks on one machine or on many.
+const overview = `Virga runs virtual machines, networks and disks on one host or on many.
 
-  virga up                                        start a cloud on this machine
+  virga up                                        start a cloud on this host
   virga image build tiny --wait                   a Linux that boots in seconds
-  virga vm create web --image tiny --wait         a machine
+  virga vm create web --image tiny --wait         a VM
   virga vm console web                            its console; leave with Ctrl-]
   virga explain vm web                            why it is as it is
 
-Sizes have a unit: 512MiB, 10GiB. Exit codes: 0 done, 2 invalid, 3 who are you, 4 denied,
+Sizes have a unit: 512MiB, 10GiB. Exit codes: 0 done, 2 invalid, 3 unauthenticated, 4 denied,
 5 not found, 6 exists, 7 changed meanwhile, 8 not in the needed state, 9 no capacity,
 10 unavailable, 11 too late, 1 anything else, 130 interrupted.`
 
@@ -73,7 +73,7 @@ func assemble(s *session, version string) *cobra.Command {
 	s.addFlags(root)
 	s.completeFlag(root, "project", "project")
 	root.SetFlagErrorFunc(flagError)
-	for _, g := range []cobra.Group{{ID: RunGroup, Title: "This machine:"}, {ID: groupMachines, Title: "Machines:"}, {ID: groupNetwork, Title: "Networks:"},
+	for _, g := range []cobra.Group{{ID: RunGroup, Title: "This host:"}, {ID: groupVMs, Title: "VMs:"}, {ID: groupNetwork, Title: "Networks:"},
 		{ID: groupStorage, Title: "Disks and storage:"}, {ID: groupCloud, Title: "The cloud:"}, {ID: groupHelp, Title: "This program:"}} {
 		root.AddGroup(&g)
 	}

@@ -29,10 +29,10 @@ type session struct {
 
 func (s *session) addFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&s.server, "server", "", "the server, https://host:port; none: the one on this machine ($VIRGA_SERVER)")
+	f.StringVar(&s.server, "server", "", "the server, https://host:port; none: the one on this host ($VIRGA_SERVER)")
 	f.StringVar(&s.token, "token", "", "the secret of a token; better kept in $VIRGA_TOKEN")
 	f.StringVar(&s.ca, "ca", "", "file with the certificate of the cloud's authority ($VIRGA_CA)")
-	f.StringVar(&s.run, "run", "/run/virga", "run folder of the server on this machine ($VIRGA_RUN)")
+	f.StringVar(&s.run, "run", "/run/virga", "run folder of the server on this host ($VIRGA_RUN)")
 	f.StringVarP(&s.project, "project", "p", "default", "the project ($VIRGA_PROJECT)")
 	// Not as defaults of the flags: help must not show a secret, and be the same everywhere.
 	for name, value := range map[string]*string{"VIRGA_SERVER": &s.server, "VIRGA_TOKEN": &s.token, "VIRGA_CA": &s.ca, "VIRGA_RUN": &s.run, "VIRGA_PROJECT": &s.project} {

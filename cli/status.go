@@ -15,7 +15,7 @@ import (
 type overviewOf struct {
 	Server   map[string]any    `json:"server"`
 	Hosts    []hostState       `json:"hosts,omitempty"`
-	Machines map[string]int    `json:"machines"`
+	VMs      map[string]int    `json:"vms"`
 	Problems []overviewProblem `json:"problems"`
 }
 
@@ -36,10 +36,10 @@ type overviewProblem struct {
 
 func (s *session) statusCommand() *cobra.Command {
 	c := &cobra.Command{Use: "status", Short: "Show how the cloud is", GroupID: groupCloud, Args: exactly(),
-		Long: "Show the server, the hosts, the machines by state, and what is not as wished.", Example: "  virga status\n  virga status -o json"}
+		Long: "Show the server, the hosts, the VMs by state, and what is not as specified.", Example: "  virga status\n  virga status -o json"}
 	f := addFormat(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		o := overviewOf{Machines: map[string]int{}, Problems: []overviewProblem{}}
+		o := overviewOf{VMs: map[string]int{}, Problems: []overviewProblem{}}
 		if err := s.do(cmd.Context(), call{method: "GET", path: "/v1/status", out: &o.Server}); err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func (s *session) statusCommand() *cobra.Command {
 
 // look fills in what the caller may see; the rest is left out.
 func (s *session) look(ctx context.Context, o *overviewOf) {
-	view := &scene{s, ctx}
+	view := &lookup{s, ctx}
 	for _, kind := range []string{"host", "datastore", "image", "network", "volume", "port", "vm"} {
 		all, err := s.remembered(ctx, kind)
 		if err != nil && !nounOf(kind).cloud {
@@ -67,11 +67,11 @@ func (s *session) look(ctx context.Context, o *overviewOf) {
 			}
 			switch kind {
 			case "vm":
-				o.Machines[r.state()]++
+				o.VMs[r.state()]++
 			case "host":
 				h := hostState{Name: r.Name, State: lifeText(view, r), Mode: r.text("spec.mode"), CPUs: promisedCPUs(view, r), Memory: promisedMemory(view, r), Version: r.text("status.version")}
 				if h.State == "lost" {
-					o.Problems = append(o.Problems, overviewProblem{"host/" + r.Name, "", "is not heard any more"})
+					o.Problems = append(o.Problems, overviewProblem{"host/" + r.Name, "", "is unreachable"})
 				}
 				o.Hosts = append(o.Hosts, h)
 			}
@@ -85,15 +85,15 @@ func (o *overviewOf) print(w io.Writer) {
 		ready = "not ready: " + why
 	}
 	fmt.Fprintf(w, "Server    virga %s, %s\n", plain(o.Server["version"]), ready)
-	var machines []string
-	for state, n := range o.Machines {
-		machines = append(machines, fmt.Sprintf("%d %s", n, state))
+	var vms []string
+	for state, n := range o.VMs {
+		vms = append(vms, fmt.Sprintf("%d %s", n, state))
 	}
-	slices.Sort(machines)
-	if len(machines) == 0 {
-		machines = []string{"none"}
+	slices.Sort(vms)
+	if len(vms) == 0 {
+		vms = []string{"none"}
 	}
-	fmt.Fprintf(w, "Machines  %s\n", strings.Join(machines, ", "))
+	fmt.Fprintf(w, "VMs       %s\n", strings.Join(vms, ", "))
 	if len(o.Hosts) > 0 {
 		fmt.Fprintln(w)
 		var rows [][]string

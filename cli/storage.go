@@ -8,11 +8,11 @@ import (
 )
 
 func storages() *noun {
-	return &noun{kind: "storage", plural: "storages", group: groupStorage, cloud: true, sample: "local", short: "Ways to reach storage",
+	return &noun{kind: "storagebackend", plural: "storagebackends", group: groupStorage, cloud: true, sample: "local", short: "Ways to reach storage",
 		long:  "Storage says how something is reached, and from which hosts; a datastore is made on it.",
 		verbs: everyVerb, commands: storageCommands,
 		columns: []column{field("Type", "spec.type"), field("Path", "spec.path"), name("Hosts", "host", "spec.hostIDs"),
-			computed("Devices", func(_ *scene, r *record) string { return count(r.list("status.deviceIDs")) }), trouble()}}
+			computed("Devices", func(_ *lookup, r *record) string { return count(r.list("status.deviceIDs")) }), trouble()}}
 }
 
 func storageCommands(s *session, n *noun) []*cobra.Command {
@@ -42,11 +42,11 @@ func storageCommands(s *session, n *noun) []*cobra.Command {
 	return []*cobra.Command{c}
 }
 
-// pathOnHosts makes a path absolute, as the API wants it. Who asks the server of this machine means
+// pathOnHosts makes a path absolute, as the API wants it. Who asks the server of this host means
 // the folder that they are in; seen from elsewhere that folder says nothing.
 func (s *session) pathOnHosts(folder string) (string, error) {
 	if !filepath.IsAbs(folder) && s.server != "" {
-		return "", refuse("the folder %s is one of this machine, not of %s: say an absolute path", folder, s.server)
+		return "", refuse("the folder %s is one of this host, not of %s: say an absolute path", folder, s.server)
 	}
 	return filepath.Abs(folder)
 }
@@ -54,7 +54,7 @@ func (s *session) pathOnHosts(folder string) (string, error) {
 func datastores() *noun {
 	return &noun{kind: "datastore", plural: "datastores", group: groupStorage, cloud: true, sample: "fast", short: "Places where volumes live",
 		long: "A datastore is made on storage; volumes and copies of images live on it.", verbs: everyVerb, commands: datastoreCommands,
-		columns: []column{state("State"), name("Storage", "storage", "spec.resourceID"), sized("Capacity", "status.capacityMiB"),
+		columns: []column{state("State"), name("Storage", "storagebackend", "spec.backendID"), sized("Capacity", "status.capacityMiB"),
 			sized("Free", "status.freeMiB"), sized("Promised", "status.promisedMiB"), name("Hosts", "host", "status.hostIDs"),
 			field("Identity", "status.identity").only(), trouble()}}
 }
@@ -64,17 +64,17 @@ func datastoreCommands(s *session, n *noun) []*cobra.Command {
 	c := &cobra.Command{Use: "create NAME --storage STORAGE", Short: "Make a datastore on storage", Args: exactly("NAME"), ValidArgsFunction: cobra.NoFileCompletions,
 		Example: "  virga datastore create fast --storage nas --wait"}
 	c.Flags().StringVar(&on, "storage", "", "the storage that it is made on")
-	s.completeFlag(c, "storage", "storage")
+	s.completeFlag(c, "storage", "storagebackend")
 	m := addMaking(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if on == "" {
 			return refuse("%s: say --storage; `virga storage list` shows what there is", called(cmd))
 		}
-		id, err := s.idOf(cmd.Context(), "storage", on)
+		id, err := s.idOf(cmd.Context(), "storagebackend", on)
 		if err != nil {
 			return err
 		}
-		return s.create(cmd, n, args[0], map[string]any{"resourceID": id}, m)
+		return s.create(cmd, n, args[0], map[string]any{"backendID": id}, m)
 	}
 	return []*cobra.Command{c}
 }
@@ -82,6 +82,6 @@ func datastoreCommands(s *session, n *noun) []*cobra.Command {
 func devices() *noun {
 	return &noun{kind: "device", plural: "devices", group: groupStorage, cloud: true, sample: "nas-h1", short: "Disks and folders that hosts found",
 		long: "A device is what one host found behind storage. Two devices of the same identity are the same.", verbs: []string{"list", "show"},
-		columns: []column{name("Storage", "storage", "spec.resourceID"), name("Host", "host", "spec.hostID"), field("Path", "spec.path"),
+		columns: []column{name("Storage", "storagebackend", "spec.backendID"), name("Host", "host", "spec.hostID"), field("Path", "spec.path"),
 			sized("Capacity", "status.capacityMiB"), sized("Free", "status.freeMiB"), field("Identity", "spec.identity").wide(), trouble()}}
 }

@@ -13,7 +13,7 @@ func tokens() *noun {
 		columns: []column{field("User", "spec.user"), field("Role", "spec.role"), field("Project", "spec.project"), computed("Expires", expiry)}}
 }
 
-func expiry(s *scene, r *record) string {
+func expiry(s *lookup, r *record) string {
 	end := r.time("spec.expires")
 	switch {
 	case end.IsZero():

@@ -51,7 +51,7 @@ func (n *noun) listCommand(s *session) *cobra.Command {
 			fmt.Fprintf(cmd.ErrOrStderr(), "no %s%s\n", n.plural, where)
 			return nil
 		}
-		writeTable(cmd.OutOrStdout(), &scene{s, cmd.Context()}, n, records, *f == "wide", all)
+		writeTable(cmd.OutOrStdout(), &lookup{s, cmd.Context()}, n, records, *f == "wide", all)
 		return nil
 	}
 	return c
@@ -69,7 +69,7 @@ func (n *noun) showCommand(s *session) *cobra.Command {
 		Example:           fmt.Sprintf("  virga %s show %s\n  virga %s show %s -o yaml", n.kind, n.sample, n.kind, n.sample),
 		ValidArgsFunction: s.completeNames(n, 1)}
 	f := addFormat(c)
-	p := addPatience(c, "it is as wished, or cannot become so")
+	p := addPatience(c, "it is ready, or cannot become ready")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		r, err := s.get(cmd.Context(), n, s.project, args[0])
 		if err == nil && p.wait {
@@ -81,7 +81,7 @@ func (n *noun) showCommand(s *session) *cobra.Command {
 		if !f.forPeople() {
 			return f.data(cmd.OutOrStdout(), []*record{r}, false)
 		}
-		describe(cmd.OutOrStdout(), &scene{s, cmd.Context()}, n, r)
+		describe(cmd.OutOrStdout(), &lookup{s, cmd.Context()}, n, r)
 		return nil
 	}
 	return c
@@ -190,7 +190,7 @@ type making struct {
 }
 
 func addMaking(c *cobra.Command) *making {
-	m := &making{format: addFormat(c), patience: addPatience(c, "it is as wished, or cannot become so")}
+	m := &making{format: addFormat(c), patience: addPatience(c, "it is ready, or cannot become ready")}
 	c.Flags().StringArrayVarP(&m.labels, "label", "l", nil, "a label, k=v; may be repeated")
 	return m
 }

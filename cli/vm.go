@@ -12,8 +12,8 @@ import (
 )
 
 func vms() *noun {
-	return &noun{kind: "vm", plural: "vms", group: groupMachines, sample: "web", short: "Virtual machines",
-		long: "A machine has a wish for its power (start, stop, pause) that the cloud keeps true: a guest that\n" +
+	return &noun{kind: "vm", plural: "vms", group: groupVMs, sample: "web", short: "Virtual machines",
+		long: "A VM has a desired power (start, stop, pause) that the cloud keeps true: a guest that\n" +
 			"crashes is started again, one that powers itself off stays off until the next start.",
 		verbs: everyVerb, commands: vmCommands,
 		columns: []column{
@@ -22,12 +22,12 @@ func vms() *noun {
 			computed("Disks", disksText).only(), computed("Networks", nicsText).only(),
 			field("Power", "spec.power").wide(), field("Restart", "spec.restartPolicy").wide(), field("Accelerator", "status.accelerator").wide(),
 			since("Running", "status.startedAt").wide(), field("Crashes", "status.crashes").only(), field("Ended", "status.endedWhy").only(),
-			field("Hostname", "spec.hostname").only(), name("Confined to", "host", "spec.hostID").only(),
+			field("Hostname", "spec.hostname").only(), name("Pinned to", "host", "spec.hostID").only(),
 			name("Operation", "operation", "status.operationID").only(), field("Description", "spec.description").only(), trouble(),
 		}}
 }
 
-func disksText(s *scene, r *record) string {
+func disksText(s *lookup, r *record) string {
 	var out []string
 	volumes := map[string]*record{}
 	if all, err := s.list(s.ctx, nounOf("volume"), r.Project, nil); err == nil {
@@ -46,7 +46,7 @@ func disksText(s *scene, r *record) string {
 	return strings.Join(out, "\n")
 }
 
-func nicsText(s *scene, r *record) string {
+func nicsText(s *lookup, r *record) string {
 	var out []string
 	ports := map[string]*record{}
 	if all, err := s.list(s.ctx, nounOf("port"), r.Project, nil); err == nil {
@@ -70,16 +70,16 @@ func vmCommands(s *session, n *noun) []*cobra.Command {
 	forced := "do not wait for the guest"
 	return []*cobra.Command{
 		s.vmCreate(n),
-		s.powerCommand(n, "start", "Start machines", "", "is started"),
+		s.powerCommand(n, "start", "Start VMs", "", "is started"),
 		s.powerCommand(n, "stop", "Ask the guests to power off, and stop them", forced, "is asked to stop"),
-		s.powerCommand(n, "restart", "Stop and start machines", forced, "is restarted"),
-		s.powerCommand(n, "pause", "Hold machines in memory", "", "is paused"),
-		s.powerCommand(n, "resume", "Let paused machines go on", "", "is resumed"),
+		s.powerCommand(n, "restart", "Stop and start VMs", forced, "is restarted"),
+		s.powerCommand(n, "pause", "Hold VMs in memory", "", "is paused"),
+		s.powerCommand(n, "resume", "Let paused VMs go on", "", "is resumed"),
 		s.vmMigrate(n), s.vmResize(n), s.vmConsole(n), s.vmScreenshot(n), s.vmLog(n),
 	}
 }
 
-// powerCommand is a verb that changes what is wished of a machine's power.
+// powerCommand is a verb that changes the desired power of a VM.
 func (s *session) powerCommand(n *noun, verb, summary, forced, done string) *cobra.Command {
 	var force bool
 	c := &cobra.Command{Use: verb + " NAME...", Short: summary, Args: atLeast("NAME"), ValidArgsFunction: s.completeNames(n, -1),
@@ -114,7 +114,7 @@ func (s *session) powerCommand(n *noun, verb, summary, forced, done string) *cob
 
 func (s *session) vmMigrate(n *noun) *cobra.Command {
 	var to string
-	c := &cobra.Command{Use: "migrate NAME [--to HOST]", Short: "Move a running machine to another host", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+	c := &cobra.Command{Use: "migrate NAME [--to HOST]", Short: "Move a running VM to another host", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
 		Long:    "The guest goes on running while its memory is copied, and stands still only for the last part.\nWithout --to the cloud chooses the host.",
 		Example: "  virga vm migrate web --to h2 --wait\n  virga vm migrate web"}
 	c.Flags().StringVar(&to, "to", "", "the host to move to")
@@ -154,7 +154,7 @@ func (s *session) said(cmd *cobra.Command, op *record, p *patience, f format, do
 func (s *session) vmResize(n *noun) *cobra.Command {
 	var cpus int64
 	var memory sizeFlag
-	c := &cobra.Command{Use: "resize NAME [--cpus N] [--memory SIZE]", Short: "Change the size of a stopped machine", Args: exactly("NAME"),
+	c := &cobra.Command{Use: "resize NAME [--cpus N] [--memory SIZE]", Short: "Change the size of a stopped VM", Args: exactly("NAME"),
 		Example: "  virga vm resize web --cpus 4 --memory 2GiB", ValidArgsFunction: s.completeNames(n, 1)}
 	c.Flags().Int64Var(&cpus, "cpus", 0, "number of virtual CPUs")
 	c.Flags().Var(&memory, "memory", "memory, for example 512MiB")
@@ -176,7 +176,7 @@ func (s *session) vmResize(n *noun) *cobra.Command {
 
 func (s *session) vmScreenshot(n *noun) *cobra.Command {
 	var file string
-	c := &cobra.Command{Use: "screenshot NAME", Short: "Save a picture of a machine's screen", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+	c := &cobra.Command{Use: "screenshot NAME", Short: "Save a picture of a VM's screen", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
 		Example: "  virga vm screenshot web -f web.png\n  virga vm screenshot web -f - | display"}
 	c.Flags().StringVarP(&file, "file", "f", "", "where to save it; - is standard output (default NAME.png)")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -203,11 +203,11 @@ func (s *session) vmScreenshot(n *noun) *cobra.Command {
 func (s *session) vmLog(n *noun) *cobra.Command {
 	var follow, previous bool
 	var tail int64
-	c := &cobra.Command{Use: "log NAME", Short: "Print what a machine has written to its serial console", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
-		Long: "The host keeps what a machine said since its last start, also when it does not run any more, and the run\nbefore that (--previous). " +
-			"Of much, the end is kept. With --follow it goes on until the machine ends, or Ctrl-C.",
+	c := &cobra.Command{Use: "log NAME", Short: "Print what a VM has written to its serial console", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Long: "The host keeps what a VM said since its last start, also when it does not run any more, and the run\nbefore that (--previous). " +
+			"Of much, the end is kept. With --follow it goes on until the VM ends, or Ctrl-C.",
 		Example: "  virga vm log web --tail 20\n  virga vm log web --follow\n  virga vm log web --previous"}
-	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what the machine writes")
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what the VM writes")
 	c.Flags().Int64Var(&tail, "tail", 0, "begin so many lines before the end (default all)")
 	c.Flags().BoolVar(&previous, "previous", false, "the run before the last start, which may have ended in a crash")
 	c.RunE = func(cmd *cobra.Command, args []string) error {

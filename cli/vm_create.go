@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// wishes are the flags of vm create.
-type wishes struct {
+// createFlags are the flags of vm create.
+type createFlags struct {
 	image, host, hostname, restart, userData, description string
 	cpus, stopTimeout                                     int64
 	memory                                                sizeFlag
@@ -20,7 +20,7 @@ type wishes struct {
 	stopped, noNetwork                                    bool
 }
 
-const vmCreateLong = `Create a machine with its disks and network cards, and start it.
+const vmCreateLong = `Create a VM with its disks and NICs, and start it.
 
 A disk is a size, with more words after commas: 10GiB or 10GiB,datastore=fast; or a volume that is
 there: volume=data. The first disk starts from the image. A network is a name, with more words
@@ -28,8 +28,8 @@ after commas: default,address=10.20.0.5 or default,mac=52:54:00:00:00:01; or a p
 port=web.`
 
 func (s *session) vmCreate(n *noun) *cobra.Command {
-	w := &wishes{}
-	c := &cobra.Command{Use: "create NAME --image IMAGE", Short: "Create a machine", Long: vmCreateLong, Args: exactly("NAME"),
+	w := &createFlags{}
+	c := &cobra.Command{Use: "create NAME --image IMAGE", Short: "Create a VM", Long: vmCreateLong, Args: exactly("NAME"),
 		Example: "  virga vm create web --image tiny --wait\n" +
 			"  virga vm create db --image debian/12 --cpus 2 --memory 2GiB --disk 20GiB --disk volume=data \\\n" +
 			"    --network default,address=10.20.0.5 --ssh-key ~/.ssh/id_ed25519.pub --user-data init.yaml",
@@ -41,7 +41,7 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 	f.StringArrayVar(&w.disks, "disk", nil, "a disk, for example 10GiB; may be repeated (default: as large as the image)")
 	f.StringArrayVar(&w.networks, "network", nil, "a network to be in; may be repeated (default: default)")
 	f.StringArrayVar(&w.addresses, "address", nil, "its address in the network; repeated: one for each network in order")
-	f.BoolVar(&w.noNetwork, "no-network", false, "without any network card")
+	f.BoolVar(&w.noNetwork, "no-network", false, "without any NIC")
 	f.StringArrayVar(&w.keys, "ssh-key", nil, "a public key that may log in: a file, or the key itself; may be repeated")
 	f.StringVar(&w.userData, "user-data", "", "file for cloud-init; - is standard input")
 	f.StringVar(&w.host, "host", "", "the one host that it may run on")
@@ -66,7 +66,7 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 }
 
 // spec makes the request of the flags. What was not said is left to the server.
-func (w *wishes) spec(cmd *cobra.Command) (map[string]any, error) {
+func (w *createFlags) spec(cmd *cobra.Command) (map[string]any, error) {
 	if w.cpus < 1 && cmd.Flags().Changed("cpus") {
 		return nil, refuse("--cpus: %d is no number of CPUs; 1 is the least", w.cpus)
 	}
@@ -160,7 +160,7 @@ func parseDisk(text string) (map[string]any, error) {
 	return out, nil
 }
 
-func (w *wishes) nics() ([]any, error) {
+func (w *createFlags) nics() ([]any, error) {
 	if w.noNetwork && len(w.networks)+len(w.addresses) > 0 {
 		return nil, refuse("--no-network and --network or --address cannot both be")
 	}

@@ -4,7 +4,7 @@ import "github.com/spf13/cobra"
 
 func volumes() *noun {
 	return &noun{kind: "volume", plural: "volumes", aliases: []string{"disk", "disks"}, group: groupStorage, sample: "data", short: "Virtual disks",
-		long:  "A volume lives on a datastore; one that names none is placed where it is first needed. The disks\nof a machine are volumes too and go with it.",
+		long:  "A volume lives on a datastore; one that names none is placed where it is first needed. The disks\nof a VM are volumes too and go with it.",
 		verbs: everyVerb, commands: volumeCommands,
 		columns: []column{
 			state("State"), sized("Size", "spec.sizeMiB"), sized("Used", "status.usedMiB"), name("Datastore", "datastore", "status.datastoreID", "spec.datastoreID"),
@@ -12,8 +12,8 @@ func volumes() *noun {
 		}}
 }
 
-// userText is the machine that has a volume among its disks, also one that was made by itself.
-func userText(s *scene, r *record) string {
+// userText is the VM that has a volume among its disks, also one that was made by itself.
+func userText(s *lookup, r *record) string {
 	all, _ := s.listOnce(s.ctx, "vm", r.Project)
 	for _, vm := range all {
 		for _, d := range vm.list("spec.disks") {
@@ -57,11 +57,11 @@ func (s *session) volumeCreate(n *noun) *cobra.Command {
 
 func (s *session) volumeResize(n *noun) *cobra.Command {
 	var wanted sizeFlag
-	c := &cobra.Command{Use: "resize NAME --size SIZE", Short: "Make a disk larger, also while its machine runs", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
-		Long: "Make a disk larger. A machine that runs sees it at once; its partitions and file systems are the guest's to grow.\n" +
+	c := &cobra.Command{Use: "resize NAME --size SIZE", Short: "Make a disk larger, also while its VM runs", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Long: "Make a disk larger. A VM that runs sees it at once; its partitions and file systems are the guest's to grow.\n" +
 			"A disk does not shrink.", Example: "  virga volume resize data --size 20GiB\n  virga volume resize web-disk0 --size 20GiB --wait"}
 	c.Flags().Var(&wanted, "size", "how large, for example 20GiB")
-	p := addPatience(c, "it is as large as wished")
+	p := addPatience(c, "it is as large as specified")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if wanted.mib == 0 {
 			return refuse("%s: say --size, for example --size 20GiB", called(cmd))

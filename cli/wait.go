@@ -23,7 +23,7 @@ type patience struct {
 
 func addPatience(cmd *cobra.Command, what string) *patience {
 	p := &patience{}
-	cmd.Flags().BoolVar(&p.wait, "wait", false, "return when "+what)
+	cmd.Flags().BoolVar(&p.wait, "wait", false, "wait until "+what)
 	cmd.Flags().DurationVar(&p.limit, "timeout", 10*time.Minute, "how long --wait waits at most")
 	return p
 }
@@ -120,7 +120,7 @@ func doing(r *record, far string) string {
 	return text
 }
 
-// ready waits until a record is as wished, also while its server is started anew.
+// ready waits until a record is as specified, also while its server is started anew.
 func (s *session) ready(cmd *cobra.Command, n *noun, r *record, limit time.Duration) (*record, error) {
 	defer s.follow(cmd, n, r)()
 	err := s.patiently(cmd.Context(), limit, func(step time.Duration) error {

@@ -19,10 +19,10 @@ const Holder = "compute"
 
 // Writers are the halves that compute writes.
 type Writers struct {
-	VMStatuses  *store.StatusWriter[VMSpec, VMStatus]
-	Instances   *store.SpecWriter[InstanceSpec, InstanceStatus]
-	Attachments *store.SpecWriter[storage.AttachmentSpec, storage.AttachmentStatus]
-	Plugs       *store.SpecWriter[network.PlugSpec, network.PlugStatus]
+	VMStatuses   *store.StatusWriter[VMSpec, VMStatus]
+	Instances    *store.SpecWriter[InstanceSpec, InstanceStatus]
+	Attachments  *store.SpecWriter[storage.AttachmentSpec, storage.AttachmentStatus]
+	PortBindings *store.SpecWriter[network.PortBindingSpec, network.PortBindingStatus]
 }
 
 // Recorder tells people what happened, in the same commit.
@@ -52,7 +52,7 @@ func crashPause(n int64) time.Duration {
 	return min(time.Second<<max(0, n-1), 5*time.Minute)
 }
 
-// newInstance puts an instance of the machine on a host into the batch, with its attachments and plugs.
+// newInstance puts an instance of the VM on a host into the batch, with its attachments and port bindings.
 func (c *Controller) newInstance(b *store.Batch, snap *store.Snapshot, vm *VM, hostID resource.ID, epoch int64, name string, adjust func(*InstanceSpec)) (*Instance, error) {
 	h, err := store.Need(snap, host.Hosts, hostID)
 	if err != nil {
@@ -75,14 +75,14 @@ func (c *Controller) newInstance(b *store.Batch, snap *store.Snapshot, vm *VM, h
 		i.Spec.Disks = append(i.Spec.Disks, InstanceDisk{AttachmentID: a.ID, VolumeID: d.VolumeID, Model: d.Model, SizeMiB: diskSize(snap, d.VolumeID)})
 	}
 	for n, nic := range vm.Spec.NICs {
-		p, err := newPlug(snap, vm, nic, i.ID, hostID, epoch)
+		p, err := newPortBinding(snap, vm, nic, i.ID, hostID, epoch)
 		if err != nil {
 			return nil, err
 		}
 		p.Name = fmt.Sprintf("%s-nic%d", i.ID, n)
-		c.w.Plugs.Create(b, p, AgentHolder)
+		c.w.PortBindings.Create(b, p, AgentHolder)
 		i.Spec.NICs = append(i.Spec.NICs, InstanceNIC{
-			PlugID: p.ID, PortID: nic.PortID, MAC: p.Spec.MAC, MTU: p.Spec.MTU, Model: nic.Model,
+			PortBindingID: p.ID, PortID: nic.PortID, MAC: p.Spec.MAC, MTU: p.Spec.MTU, Model: nic.Model,
 		})
 	}
 	c.w.Instances.Create(b, i, AgentHolder)
@@ -107,20 +107,20 @@ func cpuModel(a host.Accelerator) string {
 	return "max"
 }
 
-func newPlug(snap *store.Snapshot, vm *VM, nic NIC, instanceID, hostID resource.ID, epoch int64) (*network.Plug, error) {
+func newPortBinding(snap *store.Snapshot, vm *VM, nic NIC, instanceID, hostID resource.ID, epoch int64) (*network.PortBinding, error) {
 	port, err := store.Need(snap, network.Ports, nic.PortID)
 	if err != nil {
-		return nil, fault.Wrap(err, "plug a network card of machine %s", vm.Name)
+		return nil, fault.Wrap(err, "bind a NIC of VM %s", vm.Name)
 	}
 	net, err := store.Need(snap, network.Networks, port.Spec.NetworkID)
 	if err != nil {
-		return nil, fault.Wrap(err, "plug port %s", port.Name)
+		return nil, fault.Wrap(err, "bind port %s", port.Name)
 	}
 	subnet, err := store.Need(snap, network.Subnets, port.Spec.SubnetID)
 	if err != nil {
-		return nil, fault.Wrap(err, "plug port %s", port.Name)
+		return nil, fault.Wrap(err, "bind port %s", port.Name)
 	}
-	p := &network.Plug{Spec: network.PlugSpec{
+	p := &network.PortBinding{Spec: network.PortBindingSpec{
 		PortID: port.ID, NetworkID: net.ID, VMID: vm.ID, InstanceID: instanceID, HostID: hostID, Epoch: epoch, UID: vm.Spec.UID,
 		MAC: port.Spec.MAC, Address: port.Spec.Address, PrefixLength: prefixLength(subnet.Spec.CIDR),
 		Gateway: subnet.Spec.Gateway, Service: subnet.Spec.Service, MTU: net.Spec.MTU,
@@ -135,31 +135,31 @@ func (c *Controller) endInstance(b *store.Batch, snap *store.Snapshot, i *Instan
 	for _, a := range store.Referring(snap, storage.Attachments, i.ID) {
 		c.w.Attachments.Delete(b, a)
 	}
-	for _, p := range store.Referring(snap, network.Plugs, i.ID) {
-		c.w.Plugs.Delete(b, p)
+	for _, p := range store.Referring(snap, network.PortBindings, i.ID) {
+		c.w.PortBindings.Delete(b, p)
 	}
 }
 
-// leftovers are records of a machine that belong to no instance any more.
+// leftovers are records of a VM that belong to no instance any more.
 func (c *Controller) deleteLeftovers(b *store.Batch, snap *store.Snapshot, vm *VM) {
 	for _, a := range store.Referring(snap, storage.Attachments, vm.ID) {
 		if a.Deleting == nil && store.Find(snap, Instances, a.Spec.InstanceID) == nil {
 			c.w.Attachments.Delete(b, a)
 		}
 	}
-	for _, p := range store.Referring(snap, network.Plugs, vm.ID) {
+	for _, p := range store.Referring(snap, network.PortBindings, vm.ID) {
 		if p.Deleting == nil && store.Find(snap, Instances, p.Spec.InstanceID) == nil {
-			c.w.Plugs.Delete(b, p)
+			c.w.PortBindings.Delete(b, p)
 		}
 	}
 }
 
-// released reports whether no attachment and no plug of the machine is left.
+// released reports whether no attachment and no port binding of the VM is left.
 func released(snap *store.Snapshot, vm *VM) bool {
-	return len(store.Referring(snap, storage.Attachments, vm.ID)) == 0 && len(store.Referring(snap, network.Plugs, vm.ID)) == 0
+	return len(store.Referring(snap, storage.Attachments, vm.ID)) == 0 && len(store.Referring(snap, network.PortBindings, vm.ID)) == 0
 }
 
-// hands gives the operation that has the machine in its hands; nil if none has.
+// hands gives the operation that has the VM in its hands; nil if none has.
 func hands(snap *store.Snapshot, vm *VM) *operation.Operation {
 	op := store.Find(snap, operation.Operations, vm.Status.OperationID)
 	if op == nil || operation.Ended(op) {

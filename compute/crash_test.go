@@ -19,34 +19,34 @@ func TestACrashIsToldAsWhatItIs(t *testing.T) {
 		compute.Never:     {fault.Precondition, "by its restart policy (never) it is not started again: virga vm start web"},
 	} {
 		w, _ := newWorld(t)
-		specs := store.Specs(store.NewLedger(), compute.VMs, "test")
+		specs := store.Specs(store.NewRegistry(), compute.VMs, "test")
 		change := func(f func(*compute.VMSpec)) {
 			b := w.db.Begin()
-			specs.Set(b, w.machine(), f)
+			specs.Set(b, w.record(), f)
 			if err := w.db.Commit(t.Context(), b); err != nil {
 				t.Fatal(err)
 			}
 		}
-		// The first boot is ended by us, and the machine is stopped: that is how it ended.
+		// The first boot is ended by us, and the VM is stopped: that is how it ended.
 		change(func(s *compute.VMSpec) { s.Power, s.Force, s.RestartPolicy = compute.Stopped, 1, policy })
 		for range 20 {
 			w.settle()
 		}
-		if vm := w.machine(); vm.Status.Phase != compute.PhaseStopped || vm.Status.EndedWhy != string(compute.ExitForced) {
+		if vm := w.record(); vm.Status.Phase != compute.PhaseStopped || vm.Status.EndedWhy != string(compute.ExitForced) {
 			t.Fatalf("stopped: %+v", vm.Status)
 		}
 		change(func(s *compute.VMSpec) { s.Power, s.Boot = compute.Running, 2 })
 		for range 20 {
 			w.settle()
 		}
-		vm := w.machine()
+		vm := w.record()
 		if vm.Status.Phase != compute.PhaseRunning || vm.Status.EndedWhy != "" {
 			t.Fatalf("started again: %+v", vm.Status)
 		}
 		// The second is killed from outside.
 		b := w.db.Begin()
 		w.instances.Set(b, store.Find(w.db.Snapshot(), compute.Instances, vm.Status.InstanceID), func(s *compute.InstanceStatus) {
-			s.Phase, s.Exit, s.ExitMessage = compute.InstanceStopped, compute.ExitCrashed, "the emulator was killed by signal 9 (killed)"
+			s.Phase, s.Exit, s.ExitMessage = compute.InstanceStopped, compute.ExitCrashed, "QEMU was killed by signal 9 (killed)"
 		})
 		if err := w.db.Commit(t.Context(), b); err != nil {
 			t.Fatal(err)
@@ -54,7 +54,7 @@ func TestACrashIsToldAsWhatItIs(t *testing.T) {
 		if err := w.loop(t.Context(), w.vm); err != nil {
 			t.Fatal(err)
 		}
-		vm = w.machine()
+		vm = w.record()
 		if vm.Status.Phase != compute.PhaseCrashed || len(vm.Status.Problems) != 1 || vm.Status.Problems[0].Kind != string(want.kind) {
 			t.Errorf("crashed with policy %s: %+v", policy, vm.Status)
 		}
@@ -62,7 +62,7 @@ func TestACrashIsToldAsWhatItIs(t *testing.T) {
 		for _, l := range observe.Explain(w.db.Snapshot(), w.db.Catalog(), vm, w.db.Now(), compute.Remarks()) {
 			text += l.Text + "\n"
 		}
-		if !strings.Contains(text, "the emulator was killed by signal 9") || !strings.Contains(text, want.text) ||
+		if !strings.Contains(text, "QEMU was killed by signal 9") || !strings.Contains(text, want.text) ||
 			strings.Contains(text, "forced") || strings.Contains(text, "bug") {
 			t.Errorf("explained:\n%s", text)
 		}

@@ -23,7 +23,7 @@ type Front struct {
 	Placer     Placer
 }
 
-// Create adds a machine with its disks and ports to the batch. What is wrong is said before
+// Create adds a VM with its disks and ports to the batch. What is wrong is said before
 // anything is written.
 func (f *Front) Create(snap *store.Snapshot, b *store.Batch, project, name string, labels map[string]string, in VMInput) (*VM, error) {
 	// Before the host name, which is the name unless another was given.
@@ -31,11 +31,11 @@ func (f *Front) Create(snap *store.Snapshot, b *store.Batch, project, name strin
 		return nil, err
 	}
 	in.Default(name)
-	if err := fault.Fields("create machine "+name, in.Check()); err != nil {
+	if err := fault.Fields("create VM "+name, in.Check()); err != nil {
 		return nil, err
 	}
 	if store.Named(snap, VMs, project, name) != nil {
-		return nil, fault.New(fault.Exists, "create machine %s: there is one of this name in project %s already; pick another name", name, project)
+		return nil, fault.New(fault.Exists, "create VM %s: there is one of this name in project %s already; pick another name", name, project)
 	}
 	image, err := findImage(snap, project, in)
 	if err != nil {
@@ -54,7 +54,7 @@ func (f *Front) Create(snap *store.Snapshot, b *store.Batch, project, name strin
 	if in.Host != "" {
 		h := store.Named(snap, host.Hosts, "", in.Host)
 		if h == nil {
-			return nil, fault.New(fault.NotFound, "create machine %s: no host %q; see virga host list", name, in.Host)
+			return nil, fault.New(fault.NotFound, "create VM %s: no host %q; see virga host list", name, in.Host)
 		}
 		vm.Spec.HostID = h.ID
 	}
@@ -67,7 +67,7 @@ func (f *Front) Create(snap *store.Snapshot, b *store.Batch, project, name strin
 		return nil, err
 	}
 	if vm.Spec.Power != Stopped {
-		if err := f.roomFor(vm); err != nil {
+		if err := f.capacityFor(vm); err != nil {
 			return nil, err
 		}
 	}
@@ -83,9 +83,9 @@ func (f *Front) Create(snap *store.Snapshot, b *store.Batch, project, name strin
 	return vm, nil
 }
 
-// roomFor refuses a machine for which no host has room now. A host that is not heard yet, or in
-// maintenance, is no reason to refuse: the machine waits.
-func (f *Front) roomFor(vm *VM) error {
+// capacityFor refuses a VM for which no host has capacity now. A host without a heartbeat yet, or in
+// maintenance, is no reason to refuse: the VM waits.
+func (f *Front) capacityFor(vm *VM) error {
 	if err := f.Placer.Check(PlaceRequest{VM: vm}); fault.Is(err, fault.Exhausted) {
 		return err
 	}
@@ -155,7 +155,7 @@ func freeVolume(snap *store.Snapshot, vm *VM, name string) (*storage.Volume, err
 		return nil, fault.New(fault.Precondition, "volume %s is being deleted", v.Name)
 	}
 	for _, other := range store.Referring(snap, VMs, v.ID) {
-		return nil, fault.New(fault.Precondition, "volume %s is a disk of machine %s; delete that machine, or make another volume", v.Name, other.Name)
+		return nil, fault.New(fault.Precondition, "volume %s is a disk of VM %s; delete that VM, or make another volume", v.Name, other.Name)
 	}
 	if slices.ContainsFunc(vm.Spec.Disks, func(d Disk) bool { return d.VolumeID == v.ID }) {
 		return nil, fault.New(fault.Invalid, "volume %s is named twice", v.Name)
@@ -198,7 +198,7 @@ func freePort(snap *store.Snapshot, vm *VM, name string) (*network.Port, error) 
 		return nil, fault.New(fault.Precondition, "port %s is being deleted", p.Name)
 	}
 	for _, other := range store.Referring(snap, VMs, p.ID) {
-		return nil, fault.New(fault.Precondition, "port %s is a network card of machine %s", p.Name, other.Name)
+		return nil, fault.New(fault.Precondition, "port %s is a NIC of VM %s", p.Name, other.Name)
 	}
 	if slices.ContainsFunc(vm.Spec.NICs, func(n NIC) bool { return n.PortID == p.ID }) {
 		return nil, fault.New(fault.Invalid, "port %s is named twice", p.Name)
@@ -223,8 +223,8 @@ func newPort(snap *store.Snapshot, vm *VM, in NICInput, beside []*network.Port) 
 	var err error
 	for _, s := range subnets {
 		p.Spec.SubnetID = s.ID
-		wish := network.Wish{PortID: p.ID, MAC: in.MAC, Address: in.Address, Beside: beside}
-		if p.Spec.MAC, p.Spec.Address, err = network.AllocatePort(snap, net, s, wish); err == nil {
+		request := network.AddressRequest{PortID: p.ID, MAC: in.MAC, Address: in.Address, Beside: beside}
+		if p.Spec.MAC, p.Spec.Address, err = network.AllocatePort(snap, net, s, request); err == nil {
 			return p, nil
 		}
 	}

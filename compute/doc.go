@@ -7,10 +7,10 @@
 //
 // A VM is what the user wants. An Instance is one QEMU process on one host. A Migration is one
 // attempt to move a VM, kept as an operation. While a VM moves there are two Instances, and nobody
-// has to guess which one is the machine: VM.Status.InstanceID names it, and only the one commit
+// has to guess which one is the VM: VM.Status.InstanceID names it, and only the one commit
 // of a migration changes it.
 //
-// The wish for power: Spec.Power says running, paused or stopped. Spec.Boot counts the boots that
+// The desired power: Spec.Power says running, paused or stopped. Spec.Boot counts the boots that
 // were asked for: start and restart raise it. An instance belongs to one boot; a guest that powers
 // itself off has used its boot up and stays stopped until somebody asks for the next one. A guest
 // that crashes is started again within the same boot by Spec.RestartPolicy, with growing pauses.

@@ -31,7 +31,7 @@ const (
 	ToCloud   = "cloud"   // every project
 )
 
-// ImageSpec is the wish for an image.
+// ImageSpec is the desired state for an image.
 type ImageSpec struct {
 	// Description is for people.
 	Description string `json:"description,omitempty"`
@@ -69,12 +69,12 @@ type ImageStatus struct {
 	OperationID resource.ID `json:"operationID,omitempty"`
 }
 
-// Image is what a machine's disk starts from.
+// Image is what a VM's disk starts from.
 type Image = resource.Record[ImageSpec, ImageStatus]
 
 // Images is the kind.
 var Images = resource.Define("image", "images", resource.Options[ImageSpec, ImageStatus]{
-	Doc: "What a machine's disk starts from.", Scope: resource.InProject,
+	Doc: "What a VM's disk starts from.", Scope: resource.InProject,
 	Refs: func(i *Image) []resource.Ref {
 		return []resource.Ref{{Kind: "operation", Project: i.Project, ID: i.Status.OperationID}}
 	},

@@ -15,7 +15,7 @@ func TestImageNamesAreNeverGuessed(t *testing.T) {
 	db := store.NewDB(memory.New(), resource.NewCatalog(Images, identity.Projects))
 	done := make(chan struct{})
 	go func() { defer close(done); _ = db.Run(t.Context()) }()
-	l := store.NewLedger()
+	l := store.NewRegistry()
 	images, statuses := store.Specs(l, Images, "api"), store.Statuses(l, Images, "image")
 	projects := store.Specs(l, identity.Projects, "api")
 	b := db.Begin()

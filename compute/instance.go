@@ -10,10 +10,10 @@ import (
 // AgentHolder holds what an agent has made on its host until the agent has undone it.
 const AgentHolder = "agent"
 
-// Run is the wish for an instance.
+// Run is the desired state for an instance.
 type Run string
 
-// The wishes.
+// The desired powers.
 const (
 	RunRunning  Run = "running"
 	RunPaused   Run = "paused"
@@ -33,11 +33,11 @@ type InstanceDisk struct {
 	SizeMiB int64 `json:"sizeMiB,omitempty"`
 }
 
-// InstanceNIC is a network card of an instance.
+// InstanceNIC is a NIC of an instance.
 type InstanceNIC struct {
-	// PlugID and PortID are the port.
-	PlugID resource.ID `json:"plugID"`
-	PortID resource.ID `json:"portID"`
+	// PortBindingID and PortID are the port.
+	PortBindingID resource.ID `json:"portBindingID"`
+	PortID        resource.ID `json:"portID"`
 	// MAC is its hardware address.
 	MAC string `json:"mac"`
 	// MTU in bytes.
@@ -59,21 +59,21 @@ type Outgoing struct {
 
 // InstanceSpec is one QEMU on one host.
 type InstanceSpec struct {
-	// VMID is the machine that it runs; VMName and Hostname are its names.
+	// VMID is the VM that it runs; VMName and Hostname are its names.
 	VMID     resource.ID `json:"vmID"`
 	VMName   string      `json:"vmName"`
 	Hostname string      `json:"hostname"`
 	// HostID is where it runs.
 	HostID resource.ID `json:"hostID"`
-	// Boot is the machine's boot that it belongs to.
+	// Boot is the VM's boot that it belongs to.
 	Boot int64 `json:"boot"`
 	// Epoch is the ownership's; an agent refuses one that is lower than it has seen.
 	Epoch int64 `json:"epoch"`
-	// Run is the wish.
+	// Run is the desired state.
 	Run Run `json:"run" enum:"running,paused,incoming,stopped,killed"`
 	// StopTimeoutSeconds is how long the guest may take to stop.
 	StopTimeoutSeconds int64 `json:"stopTimeoutSeconds"`
-	// CPUs, MemoryMiB are the machine's size.
+	// CPUs, MemoryMiB are the VM's size.
 	CPUs      int64 `json:"cpus"`
 	MemoryMiB int64 `json:"memoryMiB"`
 	// MachineType and CPUModel are fixed for the life of the instance and its successors in a migration.
@@ -81,7 +81,7 @@ type InstanceSpec struct {
 	CPUModel    string `json:"cpuModel"`
 	// Accelerator is how the guest's instructions are run.
 	Accelerator host.Accelerator `json:"accelerator"`
-	// UID is the user that the emulator runs as.
+	// UID is the user that QEMU runs as.
 	UID int64 `json:"uid"`
 	// Disks and NICs in order.
 	Disks []InstanceDisk `json:"disks,omitempty"`
@@ -96,7 +96,7 @@ type InstanceSpec struct {
 // The phases of an instance, as its agent sees them.
 const (
 	InstanceWaiting  = "waiting"  // for disks and ports
-	InstanceStarting = "starting" // the emulator is being started
+	InstanceStarting = "starting" // QEMU is being started
 	InstanceRunning  = "running"
 	InstancePaused   = "paused"
 	InstanceIncoming = "incoming" // ready to receive
@@ -104,18 +104,18 @@ const (
 	InstanceSending  = "sending"  // memory is on its way; the guest runs
 	InstanceSent     = "sent"     // all memory is sent; the guest is stopped here
 	InstanceStopping = "stopping"
-	InstanceStopped  = "stopped" // the emulator has ended; Exit says how
+	InstanceStopped  = "stopped" // QEMU has ended; Exit says how
 	InstanceUnknown  = "unknown" // the agent has not looked yet
 )
 
-// Exit is how an emulator ended.
+// Exit is how a QEMU process ended.
 type Exit string
 
 // The ends.
 const (
 	ExitPoweredOff Exit = "powered-off" // the guest did it, asked or not
 	ExitForced     Exit = "forced"      // we did it
-	ExitCrashed    Exit = "crashed"     // the emulator died, or the guest panicked
+	ExitCrashed    Exit = "crashed"     // QEMU died, or the guest panicked
 	ExitFailed     Exit = "failed"      // it could not be started
 	ExitLost       Exit = "lost"        // it was gone when the agent looked, and nobody saw how
 )
@@ -128,10 +128,10 @@ type InstanceStatus struct {
 	// Exit and ExitMessage say how it ended.
 	Exit        Exit   `json:"exit,omitempty"`
 	ExitMessage string `json:"exitMessage,omitempty"`
-	// StartedAt is when the emulator was started, EndedAt when it ended.
+	// StartedAt is when QEMU was started, EndedAt when it ended.
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	EndedAt   time.Time `json:"endedAt,omitzero"`
-	// PID is the emulator's process.
+	// PID is QEMU's process.
 	PID int64 `json:"pid,omitempty"`
 	// OutgoingID is the migration that Phase sending or sent speaks of; OutgoingError why it failed.
 	OutgoingID    resource.ID `json:"outgoingID,omitempty"`
@@ -149,7 +149,7 @@ type Instance = resource.Record[InstanceSpec, InstanceStatus]
 
 // Instances is the kind.
 var Instances = resource.Define("instance", "instances", resource.Options[InstanceSpec, InstanceStatus]{
-	Doc: "One run of a machine: a QEMU process on one host.", Scope: resource.InProject, Reach: resource.NamedHost,
+	Doc: "One run of a VM: a QEMU process on one host.", Scope: resource.InProject, Reach: resource.NamedHost,
 	Refs: func(i *Instance) []resource.Ref {
 		out := []resource.Ref{{Kind: "vm", Project: i.Project, ID: i.Spec.VMID}, host.Ref(i.Spec.HostID)}
 		if i.Spec.Outgoing != nil {

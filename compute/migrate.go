@@ -17,16 +17,16 @@ import (
 //
 //	step      effect                                        after a crash
 //	reserve   claim, instance (incoming), attachments,      again: the instance is found by its name;
-//	          plugs on the target, in one commit            or undone: all of it goes, source's epoch rises
+//	          port bindings on the target, in one commit            or undone: all of it goes, source's epoch rises
 //	receive   wait: the target is started paused and        again; or undone with reserve
 //	          listens
 //	transfer  the source sends its memory and stops;        again; or undone: the source goes on.
 //	          the target has it all and is paused           The target never runs without the commit
-//	switch    COMMIT: the machine is the target instance,   the transaction happened, or it did not
+//	switch    COMMIT: the VM is the target instance,   the transaction happened, or it did not
 //	          epoch + 1; target: run, source: end; its
 //	          ports live on the target
 //	resume    wait: the target runs                         again
-//	clean     source instance, its attachments, plugs and   again
+//	clean     source instance, its attachments, port bindings and   again
 //	          claim go
 //
 // Two running copies are impossible: the source's guest is stopped before the switch, and the
@@ -44,13 +44,13 @@ type MigrateInput struct {
 // lookAgain is how often a step that waits for records looks by itself.
 const lookAgain = 500 * time.Millisecond
 
-// receiveLimit is how long a target may take to open its disks, plug its ports and listen.
+// receiveLimit is how long a target may take to open its disks, bind its ports and listen.
 const receiveLimit = 5 * time.Minute
 
-// Movable refuses a machine that cannot be moved now.
+// Movable refuses a VM that cannot be moved now.
 func Movable(vm *VM, target resource.ID) error {
 	refuse := func(kind fault.Kind, why string) error {
-		return fault.New(kind, "migrate machine %s: %s", vm.Name, why)
+		return fault.New(kind, "migrate VM %s: %s", vm.Name, why)
 	}
 	switch {
 	case vm.Deleting != nil:
@@ -58,11 +58,11 @@ func Movable(vm *VM, target resource.ID) error {
 	case vm.Status.Phase == PhaseMoving:
 		return refuse(fault.Precondition, "it is being moved already; wait for that operation, or cancel it")
 	case vm.Status.Phase != PhaseRunning:
-		return refuse(fault.Precondition, "it is "+vm.Status.Phase+", and only a running machine can be moved live; start it first")
+		return refuse(fault.Precondition, "it is "+vm.Status.Phase+", and only a running VM can be moved live; start it first")
 	case target != "" && target == vm.Status.HostID:
 		return refuse(fault.Precondition, "it is on that host already")
 	case vm.Spec.HostID != "" && target != vm.Spec.HostID:
-		return refuse(fault.Precondition, "it is confined to its host")
+		return refuse(fault.Precondition, "it is pinned to its host")
 	}
 	return nil
 }
@@ -73,17 +73,17 @@ func moveRequest(vm *VM, target resource.ID, why, machineType string) PlaceReque
 	}
 }
 
-// Migration is the operation that moves a machine.
+// Migration is the operation that moves a VM.
 func (c *Controller) Migration() operation.Definition {
 	return operation.Definition{
-		Type: MigrateType, Doc: "Move a running machine to another host, without stopping it for longer than a blink.",
-		Wakes: []resource.Kind{Instances.Kind, storage.Attachments.Kind, network.Plugs.Kind},
+		Type: MigrateType, Doc: "Move a running VM to another host, without stopping it for longer than a blink.",
+		Wakes: []resource.Kind{Instances.Kind, storage.Attachments.Kind, network.PortBindings.Kind},
 		Steps: []operation.Step{
-			{Name: "reserve", Doc: "claim room on the target and prepare disks and ports there", Do: c.reserve, Undo: c.unreserve},
+			{Name: "reserve", Doc: "claim capacity on the target and prepare disks and ports there", Do: c.reserve, Undo: c.unreserve},
 			{Name: "receive", Doc: "start the target, paused, ready to receive", Do: c.receive},
-			{Name: "transfer", Doc: "send the memory; the machine stands still at the end", Do: c.transfer, Undo: c.goOn},
-			{Name: "switch", Doc: "the machine is now the one on the target", Commit: true, Do: c.switchOver},
-			{Name: "resume", Doc: "the machine runs on the target", Do: c.resumed},
+			{Name: "transfer", Doc: "send the memory; the VM stands still at the end", Do: c.transfer, Undo: c.goOn},
+			{Name: "switch", Doc: "the VM is now the one on the target", Commit: true, Do: c.switchOver},
+			{Name: "resume", Doc: "the VM runs on the target", Do: c.resumed},
 			{Name: "clean", Doc: "free what is left on the source", Do: c.clean},
 		},
 	}
@@ -98,7 +98,7 @@ type move struct {
 
 func targetName(op resource.ID) string { return "move-" + string(op) }
 
-// look finds the two instances. Before the switch the machine is the source, after it the target.
+// look finds the two instances. Before the switch the VM is the source, after it the target.
 func (c *Controller) look(r *operation.Run) (move, error) {
 	m := move{snap: c.db.Snapshot()}
 	var err error
@@ -128,14 +128,14 @@ func (c *Controller) reserve(ctx context.Context, r *operation.Run) error {
 	}
 	if m.source == nil || m.source.ID != m.vm.Status.InstanceID {
 		if why := c.stuck(m.snap, m.vm); why != nil {
-			return fault.New(fault.Precondition, "migrate machine %s: an earlier instance of it is still there: %w", m.vm.Name, why)
+			return fault.New(fault.Precondition, "migrate VM %s: an earlier instance of it is still there: %w", m.vm.Name, why)
 		}
-		return fault.New(fault.Precondition, "migrate machine %s: an earlier instance of it is still being cleaned up; try again soon", m.vm.Name)
+		return fault.New(fault.Precondition, "migrate VM %s: an earlier instance of it is still being cleaned up; try again soon", m.vm.Name)
 	}
 	request := moveRequest(m.vm, in.HostID, "migration asked for by "+r.Operation.Spec.By, m.source.Spec.MachineType)
 	return c.placer.Place(ctx, request, func(b *store.Batch, hostID resource.ID) error {
 		if h := store.Find(m.snap, host.Hosts, hostID); h == nil || h.Status.Profile.Accelerator != m.source.Spec.Accelerator {
-			return fault.New(fault.Precondition, "migrate machine %s: it runs with %s, and host %s does not", m.vm.Name, m.source.Spec.Accelerator, host.NameOf(m.snap, hostID))
+			return fault.New(fault.Precondition, "migrate VM %s: it runs with %s, and host %s does not", m.vm.Name, m.source.Spec.Accelerator, host.NameOf(m.snap, hostID))
 		}
 		_, err := c.newInstance(b, m.snap, m.vm, hostID, m.vm.Status.Epoch+1, targetName(r.Operation.ID), func(s *InstanceSpec) {
 			s.Run, s.Boot, s.MachineType, s.CPUModel = RunIncoming, m.source.Spec.Boot, m.source.Spec.MachineType, m.source.Spec.CPUModel
@@ -183,7 +183,7 @@ func leftOver(snap *store.Snapshot, vm *VM) bool {
 			return true
 		}
 	}
-	for _, p := range store.Referring(snap, network.Plugs, vm.ID) {
+	for _, p := range store.Referring(snap, network.PortBindings, vm.ID) {
 		if store.Find(snap, Instances, p.Spec.InstanceID) == nil && host.StateOf(snap, p.Spec.HostID) != host.Lost {
 			return true
 		}
@@ -191,7 +191,7 @@ func leftOver(snap *store.Snapshot, vm *VM) bool {
 	return false
 }
 
-// raise gives the machine that stays where it is an epoch above the one of the attempt.
+// raise gives the VM that stays where it is an epoch above the one of the attempt.
 func (c *Controller) raise(b *store.Batch, m move) {
 	epoch := m.vm.Status.Epoch + 2
 	c.w.VMStatuses.Set(b, m.vm, func(s *VMStatus) { s.Epoch, s.OperationID = epoch, "" })
@@ -203,14 +203,14 @@ func (c *Controller) raise(b *store.Batch, m move) {
 	for _, a := range store.Referring(m.snap, storage.Attachments, i.ID) {
 		c.w.Attachments.Set(b, a, func(s *storage.AttachmentSpec) { s.Epoch = epoch })
 	}
-	for _, p := range store.Referring(m.snap, network.Plugs, i.ID) {
-		c.w.Plugs.Set(b, p, func(s *network.PlugSpec) { s.Epoch = epoch })
+	for _, p := range store.Referring(m.snap, network.PortBindings, i.ID) {
+		c.w.PortBindings.Set(b, p, func(s *network.PortBindingSpec) { s.Epoch = epoch })
 	}
 }
 
 // healthy says why an attempt has become hopeless; nil while there is hope.
 func (m move) healthy() error {
-	refuse := func(why string) error { return fault.New(fault.Precondition, "migrate machine %s: %s", m.vm.Name, why) }
+	refuse := func(why string) error { return fault.New(fault.Precondition, "migrate VM %s: %s", m.vm.Name, why) }
 	switch {
 	case m.target == nil || m.target.Deleting != nil:
 		return refuse("its instance on the target is gone")
@@ -223,11 +223,11 @@ func (m move) healthy() error {
 	case m.target.Status.Phase == InstanceStopped:
 		return refuse("the target ended: " + m.target.Status.ExitMessage)
 	case m.source.Status.Phase == InstanceStopped:
-		return refuse("the machine ended meanwhile")
+		return refuse("the VM ended meanwhile")
 	case host.StateOf(m.snap, m.target.Spec.HostID) == host.Lost:
-		return refuse("target host " + host.NameOf(m.snap, m.target.Spec.HostID) + " is not heard any more")
+		return refuse("target host " + host.NameOf(m.snap, m.target.Spec.HostID) + " is unreachable")
 	case host.StateOf(m.snap, m.source.Spec.HostID) == host.Lost:
-		return refuse("source host " + host.NameOf(m.snap, m.source.Spec.HostID) + " is not heard any more")
+		return refuse("source host " + host.NameOf(m.snap, m.source.Spec.HostID) + " is unreachable")
 	}
 	return nil
 }
@@ -247,9 +247,9 @@ func (c *Controller) receive(_ context.Context, r *operation.Run) error {
 	if len(m.target.Status.Problems) > 0 {
 		why = ": " + m.target.Status.Problems[0].Message
 	}
-	// The machine is in our hands: whatever else is wished of it waits, so this must end.
+	// The VM is in our hands: whatever else is specified of it waits, so this must end.
 	if c.db.Now().Sub(r.Operation.Status.StartedAt) > receiveLimit {
-		return fault.New(fault.Precondition, "migrate machine %s: the target was not ready to receive within %s%s", m.vm.Name, receiveLimit, why)
+		return fault.New(fault.Precondition, "migrate VM %s: the target was not ready to receive within %s%s", m.vm.Name, receiveLimit, why)
 	}
 	return operation.NotYet(lookAgain, "the target does not listen yet%s", why)
 }
@@ -265,7 +265,7 @@ func (c *Controller) transfer(ctx context.Context, r *operation.Run) error {
 	s := m.source.Status
 	switch {
 	case s.OutgoingID == r.Operation.ID && s.OutgoingError != "":
-		return fault.New(fault.Precondition, "migrate machine %s: sending its memory failed: %s", m.vm.Name, s.OutgoingError)
+		return fault.New(fault.Precondition, "migrate VM %s: sending its memory failed: %s", m.vm.Name, s.OutgoingError)
 	case s.OutgoingID == r.Operation.ID && s.Phase == InstanceSent && m.target.Status.Phase == InstanceReceived:
 		return nil
 	}
@@ -311,17 +311,17 @@ func (c *Controller) switchOver(_ context.Context, r *operation.Run) error {
 		return err
 	}
 	if m.vm.Status.InstanceID != m.source.ID || m.source.Status.Phase != InstanceSent || m.target.Status.Phase != InstanceReceived {
-		return fault.New(fault.Precondition, "migrate machine %s: it is not ready to be switched over", m.vm.Name)
+		return fault.New(fault.Precondition, "migrate VM %s: it is not ready to be switched over", m.vm.Name)
 	}
 	c.w.VMStatuses.Set(r.Batch, m.vm, func(s *VMStatus) {
 		s.InstanceID, s.HostID, s.Epoch = m.target.ID, m.target.Spec.HostID, m.target.Spec.Epoch
 	})
 	c.w.Instances.Set(r.Batch, m.target, func(s *InstanceSpec) { s.Run = RunRunning })
 	c.w.Instances.Set(r.Batch, m.source, func(s *InstanceSpec) { s.Run = RunKilled })
-	for _, p := range store.Referring(m.snap, network.Plugs, m.source.ID) {
-		c.w.Plugs.Set(r.Batch, p, func(s *network.PlugSpec) { s.Left = true })
+	for _, p := range store.Referring(m.snap, network.PortBindings, m.source.ID) {
+		c.w.PortBindings.Set(r.Batch, p, func(s *network.PortBindingSpec) { s.Left = true })
 	}
-	c.events.Record(r.Batch, m.vm.Ref(), m.vm.Name, "info", "migrated", "the machine moved from host "+host.NameOf(m.snap, m.source.Spec.HostID)+" to host "+
+	c.events.Record(r.Batch, m.vm.Ref(), m.vm.Name, "info", "migrated", "the VM moved from host "+host.NameOf(m.snap, m.source.Spec.HostID)+" to host "+
 		host.NameOf(m.snap, m.target.Spec.HostID), r.Operation.Spec.By)
 	return nil
 }
@@ -340,7 +340,7 @@ func (c *Controller) resumed(_ context.Context, r *operation.Run) error {
 	return operation.NotYet(lookAgain, "the target does not run yet")
 }
 
-// clean frees what the machine had on the source. A source host that is lost is not waited for.
+// clean frees what the VM had on the source. A source host that is lost is not waited for.
 func (c *Controller) clean(ctx context.Context, r *operation.Run) error {
 	m, err := c.look(r)
 	if fault.Is(err, fault.NotFound) {

@@ -20,7 +20,7 @@ import (
 	"github.com/virga-cloud/virga/storage"
 )
 
-// world is two hosts whose agents obey at once, and one machine that runs on the first.
+// world is two hosts whose agents obey at once, and one VM that runs on the first.
 type world struct {
 	t          testing.TB
 	db         *store.DB
@@ -29,7 +29,7 @@ type world struct {
 	vm         resource.ID
 	instances  *store.StatusWriter[compute.InstanceSpec, compute.InstanceStatus]
 	volumes    *store.StatusWriter[storage.AttachmentSpec, storage.AttachmentStatus]
-	plugs      *store.StatusWriter[network.PlugSpec, network.PlugStatus]
+	bindings   *store.StatusWriter[network.PortBindingSpec, network.PortBindingStatus]
 	guests     map[resource.ID]string // what really happens on the hosts
 }
 
@@ -39,18 +39,18 @@ func (silent) Record(*store.Batch, resource.Ref, string, string, string, string,
 
 func newWorld(t testing.TB) (*world, *operationtest.World) {
 	catalog := resource.NewCatalog(compute.VMs, compute.Instances, compute.Images, storage.Attachments, storage.Volumes, storage.Datastores,
-		network.Plugs, network.Ports, network.Networks, network.Subnets, host.Hosts, host.Livenesses, placement.Claims, operation.Operations)
+		network.PortBindings, network.Ports, network.Networks, network.Subnets, host.Hosts, host.Livenesses, placement.Claims, operation.Operations)
 	db := store.NewDB(memory.New(), catalog)
 	db.Inline = true
-	l := store.NewLedger()
+	l := store.NewRegistry()
 	w := &world{
 		t: t, db: db, guests: map[resource.ID]string{}, instances: store.Statuses(l, compute.Instances, "agent"),
-		volumes: store.Statuses(l, storage.Attachments, "agent"), plugs: store.Statuses(l, network.Plugs, "agent"),
+		volumes: store.Statuses(l, storage.Attachments, "agent"), bindings: store.Statuses(l, network.PortBindings, "agent"),
 	}
 	gate := placement.NewGate(db, store.Specs(l, placement.Claims, "placement"))
 	w.controller = compute.NewController(db, compute.Writers{
 		VMStatuses: store.Statuses(l, compute.VMs, "compute"), Instances: store.Specs(l, compute.Instances, "compute"),
-		Attachments: store.Specs(l, storage.Attachments, "compute"), Plugs: store.Specs(l, network.Plugs, "compute"),
+		Attachments: store.Specs(l, storage.Attachments, "compute"), PortBindings: store.Specs(l, network.PortBindings, "compute"),
 	}, gate, silent{})
 	step := w.controller.Loop().Step
 	w.loop = func(ctx context.Context, id resource.ID) error {
@@ -61,18 +61,18 @@ func newWorld(t testing.TB) (*world, *operationtest.World) {
 	for range 20 {
 		w.settle()
 	}
-	if vm := w.machine(); vm.Status.Phase != compute.PhaseRunning {
-		t.Fatalf("the machine is %s (%v)", vm.Status.Phase, vm.Status.Problems)
+	if vm := w.record(); vm.Status.Phase != compute.PhaseRunning {
+		t.Fatalf("the VM is %s (%v)", vm.Status.Phase, vm.Status.Problems)
 	}
 	return w, &operationtest.World{
 		DB: db, Specs: store.Specs(l, operation.Operations, "api"), Statuses: store.Statuses(l, operation.Operations, "operation"),
-		Definition: w.controller.Migration(), Target: w.machine().Ref(), Input: compute.MigrateInput{},
+		Definition: w.controller.Migration(), Target: w.record().Ref(), Input: compute.MigrateInput{},
 		Facts: w.facts, Reached: w.reached, Invariant: w.invariant, Settle: w.settle,
 	}
 }
 
-// seed makes two hosts with a shared datastore, and a machine with a disk and a port.
-func (w *world) seed(l *store.Ledger) {
+// seed makes two hosts with a shared datastore, and a VM with a disk and a port.
+func (w *world) seed(l *store.Registry) {
 	hosts, lives := store.Specs(l, host.Hosts, "api"), store.Specs(l, host.Livenesses, "server")
 	b := w.db.Begin()
 	var ids []resource.ID
@@ -107,7 +107,7 @@ func (w *world) seed(l *store.Ledger) {
 	}
 }
 
-func (w *world) machine() *compute.VM { return store.Find(w.db.Snapshot(), compute.VMs, w.vm) }
+func (w *world) record() *compute.VM { return store.Find(w.db.Snapshot(), compute.VMs, w.vm) }
 
 // settle lets the VM loop and both agents act once.
 func (w *world) settle() {
@@ -122,11 +122,11 @@ func (w *world) settle() {
 			w.volumes.Set(b, a, func(s *storage.AttachmentStatus) { s.Phase = storage.AttachmentReady })
 		}
 	}
-	for _, p := range store.Every(snap, network.Plugs) {
+	for _, p := range store.Every(snap, network.PortBindings) {
 		if p.Deleting != nil {
 			store.Release(b, p, compute.AgentHolder)
 		} else {
-			w.plugs.Set(b, p, func(s *network.PlugStatus) { s.Phase = network.PlugReady })
+			w.bindings.Set(b, p, func(s *network.PortBindingStatus) { s.Phase = network.PortBindingReady })
 		}
 	}
 	for _, i := range store.Every(snap, compute.Instances) {
@@ -185,14 +185,14 @@ func (w *world) facts() string {
 	for _, a := range store.Every(snap, storage.Attachments) {
 		out = append(out, fmt.Sprintf("attachment on %s", a.Spec.HostID))
 	}
-	for _, p := range store.Every(snap, network.Plugs) {
-		out = append(out, fmt.Sprintf("plug on %s", p.Spec.HostID))
+	for _, p := range store.Every(snap, network.PortBindings) {
+		out = append(out, fmt.Sprintf("port binding on %s", p.Spec.HostID))
 	}
 	for _, c := range store.Every(snap, placement.Claims) {
 		out = append(out, fmt.Sprintf("claim on %s", c.Spec.HostID))
 	}
-	vm := w.machine()
-	out = append(out, fmt.Sprintf("machine %s on %s, in hands of %q", vm.Status.Phase, vm.Status.HostID, vm.Status.OperationID))
+	vm := w.record()
+	out = append(out, fmt.Sprintf("vm %s on %s, in hands of %q", vm.Status.Phase, vm.Status.HostID, vm.Status.OperationID))
 	sort.Strings(out)
 	return strings.Join(out, "\n")
 }
@@ -201,7 +201,7 @@ func (w *world) reached() error {
 	for range 3 {
 		w.settle()
 	}
-	want := "attachment on h2\nclaim on h2\ninstance on h2 run=running outgoing=false guest=running deleting=false\nmachine running on h2, in hands of \"\"\nplug on h2"
+	want := "attachment on h2\nclaim on h2\ninstance on h2 run=running outgoing=false guest=running deleting=false\nport binding on h2\nvm running on h2, in hands of \"\""
 	if got := w.facts(); got != want {
 		return fmt.Errorf("the world is\n%s\nwant\n%s", got, want)
 	}
@@ -216,7 +216,7 @@ func (w *world) invariant() error {
 		}
 	}
 	if running > 1 {
-		return fmt.Errorf("%d copies of the machine run at once: %v", running, w.guests)
+		return fmt.Errorf("%d copies of the VM run at once: %v", running, w.guests)
 	}
 	epochs := map[int64]bool{}
 	for _, i := range store.Every(w.db.Snapshot(), compute.Instances) {

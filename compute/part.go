@@ -17,18 +17,18 @@ import (
 // Nouns are the kinds of this domain.
 var Nouns = []resource.Noun{Images, VMs, Instances}
 
-// NewAPIRight takes the right to write the specs of VMs out of the ledger.
-func NewAPIRight(l *store.Ledger) *store.SpecWriter[VMSpec, VMStatus] {
+// NewAPIRight takes the right to write the specs of VMs out of the registry.
+func NewAPIRight(l *store.Registry) *store.SpecWriter[VMSpec, VMStatus] {
 	return store.Specs(l, VMs, "api")
 }
 
-// NewWriters takes the rights of compute's loops out of the ledger. Images are written by image.Rights.
-func NewWriters(l *store.Ledger) Writers {
+// NewWriters takes the rights of compute's loops out of the registry. Images are written by image.Rights.
+func NewWriters(l *store.Registry) Writers {
 	return Writers{
-		VMStatuses:  store.Statuses(l, VMs, "compute"),
-		Instances:   store.Specs(l, Instances, "compute"),
-		Attachments: store.Specs(l, storage.Attachments, "compute"),
-		Plugs:       store.Specs(l, network.Plugs, "compute"),
+		VMStatuses:   store.Statuses(l, VMs, "compute"),
+		Instances:    store.Specs(l, Instances, "compute"),
+		Attachments:  store.Specs(l, storage.Attachments, "compute"),
+		PortBindings: store.Specs(l, network.PortBindings, "compute"),
 	}
 }
 

@@ -8,14 +8,14 @@ import (
 	"github.com/virga-cloud/virga/storage"
 )
 
-// Start asks for the machine to run: for the next boot if this one is used up. Starting what runs
+// Start asks for the VM to run: for the next boot if this one is used up. Starting what runs
 // is no error.
 func (f *Front) Start(b *store.Batch, vm *VM) error {
 	if err := usable(vm, "start"); err != nil {
 		return err
 	}
 	if vm.Status.InstanceID == "" {
-		if err := f.roomFor(vm); err != nil {
+		if err := f.capacityFor(vm); err != nil {
 			return err
 		}
 	}
@@ -30,7 +30,7 @@ func (f *Front) Start(b *store.Batch, vm *VM) error {
 	return nil
 }
 
-// Stop asks for the machine to be stopped: the guest is asked and gets its time, unless force.
+// Stop asks for the VM to be stopped: the guest is asked and gets its time, unless force.
 func (f *Front) Stop(b *store.Batch, vm *VM, force bool) error {
 	if err := usable(vm, "stop"); err != nil {
 		return err
@@ -59,25 +59,25 @@ func (f *Front) Restart(b *store.Batch, vm *VM, force bool) error {
 	return nil
 }
 
-// Pause asks for the machine to stand still in memory.
+// Pause asks for the VM to stand still in memory.
 func (f *Front) Pause(b *store.Batch, vm *VM) error {
 	if err := usable(vm, "pause"); err != nil {
 		return err
 	}
 	if vm.Spec.Power == Stopped || vm.Status.EndedBoot >= vm.Spec.Boot {
-		return fault.New(fault.Precondition, "pause machine %s: it does not run; start it first", vm.Name)
+		return fault.New(fault.Precondition, "pause VM %s: it does not run; start it first", vm.Name)
 	}
 	f.VMs.Set(b, vm, func(s *VMSpec) { s.Power = Paused })
 	return nil
 }
 
-// Resume lets a paused machine go on.
+// Resume lets a paused VM go on.
 func (f *Front) Resume(b *store.Batch, vm *VM) error {
 	if err := usable(vm, "resume"); err != nil {
 		return err
 	}
 	if vm.Spec.Power == Stopped || vm.Status.EndedBoot >= vm.Spec.Boot {
-		return fault.New(fault.Precondition, "resume machine %s: it does not run; virga vm start %s", vm.Name, vm.Name)
+		return fault.New(fault.Precondition, "resume VM %s: it does not run; virga vm start %s", vm.Name, vm.Name)
 	}
 	f.VMs.Set(b, vm, func(s *VMSpec) { s.Power = Running })
 	return nil
@@ -85,12 +85,12 @@ func (f *Front) Resume(b *store.Batch, vm *VM) error {
 
 func usable(vm *VM, verb string) error {
 	if vm.Deleting != nil {
-		return fault.New(fault.Precondition, "%s machine %s: it is being deleted", verb, vm.Name)
+		return fault.New(fault.Precondition, "%s VM %s: it is being deleted", verb, vm.Name)
 	}
 	return nil
 }
 
-// Delete marks the machine, and the disks and ports that were made with it, for deletion in one
+// Delete marks the VM, and the disks and ports that were made with it, for deletion in one
 // commit. A migration that can still be undone is asked to be.
 func (f *Front) Delete(snap *store.Snapshot, b *store.Batch, vm *VM) error {
 	if op := hands(snap, vm); op != nil && op.Spec.Cancel == "" && op.Status.Committed == "" {

@@ -11,7 +11,7 @@ import (
 	"github.com/virga-cloud/virga/storage"
 )
 
-// Remarks say what is no problem and still worth knowing, of nouns that machines use.
+// Remarks say what is no problem and still worth knowing, of nouns that VMs use.
 func Remarks() observe.Remarks {
 	return observe.Remarks{host.Hosts.Kind: remarkHost, storage.Volumes.Kind: remarkVolume}
 }
@@ -32,14 +32,14 @@ func remarkHost(s *store.Snapshot, x resource.Object) []string {
 	if newest != nil {
 		since = fmt.Sprintf(" since %s, by %s", newest.Spec.At.UTC().Format("2006-01-02 15:04 MST"), newest.Spec.By)
 	}
-	out := []string{fmt.Sprintf("it is in maintenance%s, and takes no new machines; to end it: virga host activate %s", since, h.Name)}
+	out := []string{fmt.Sprintf("it is in maintenance%s, and takes no new VMs; to end it: virga host activate %s", since, h.Name)}
 	switch n := len(store.Referring(s, Instances, h.ID)); n {
 	case 0:
-		return append(out, "no machine runs on it")
+		return append(out, "no VM runs on it")
 	case 1:
-		return append(out, "1 machine still runs on it; to move it away: virga vm migrate NAME")
+		return append(out, "1 VM still runs on it; to move it away: virga vm migrate NAME")
 	default:
-		return append(out, fmt.Sprintf("%d machines still run on it; to move one away: virga vm migrate NAME", n))
+		return append(out, fmt.Sprintf("%d VMs still run on it; to move one away: virga vm migrate NAME", n))
 	}
 }
 
@@ -54,7 +54,7 @@ func remarkVolume(s *store.Snapshot, x resource.Object) []string {
 		users = append(users, vm.Name)
 	}
 	if len(users) > 0 {
-		return []string{"it takes no space yet: it gets its place when machine " + strings.Join(users, " or ") + " first starts, where that runs"}
+		return []string{"it takes no space yet: it gets its place when VM " + strings.Join(users, " or ") + " first starts, where that runs"}
 	}
-	return []string{"it takes no space yet: it gets its place when the first machine that has it among its disks starts, where that runs (virga vm create NAME --disk volume=" + v.Name + ")"}
+	return []string{"it takes no space yet: it gets its place when the first VM that has it among its disks starts, where that runs (virga vm create NAME --disk volume=" + v.Name + ")"}
 }

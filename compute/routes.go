@@ -12,7 +12,7 @@ import (
 	"github.com/virga-cloud/virga/host"
 )
 
-// VMCreate is the request for a new machine.
+// VMCreate is the request for a new VM.
 type VMCreate struct {
 	// Name is unique in the project.
 	Name string `json:"name"`
@@ -22,7 +22,7 @@ type VMCreate struct {
 	Spec VMInput `json:"spec"`
 }
 
-// Register offers machines and instances.
+// Register offers VMs and instances.
 func (f *Front) Register(a *httpapi.API) {
 	httpapi.Register(a, VMs, httpapi.Routes[VMSpec, VMStatus]{
 		Specs: f.VMs, Verbs: []httpapi.Verb{httpapi.Create, httpapi.Update, httpapi.Delete}, Ready: vmReady,
@@ -37,11 +37,11 @@ func (f *Front) Register(a *httpapi.API) {
 		name, summary string
 		do            func(b *store.Batch, vm *VM, force bool) error
 	}{
-		{"start", "Start a machine", func(b *store.Batch, vm *VM, _ bool) error { return f.Start(b, vm) }},
-		{"stop", "Stop a machine: the guest is asked, and gets its time", f.Stop},
-		{"restart", "Restart a machine", f.Restart},
-		{"pause", "Hold a machine in memory", func(b *store.Batch, vm *VM, _ bool) error { return f.Pause(b, vm) }},
-		{"resume", "Let a paused machine go on", func(b *store.Batch, vm *VM, _ bool) error { return f.Resume(b, vm) }},
+		{"start", "Start a VM", func(b *store.Batch, vm *VM, _ bool) error { return f.Start(b, vm) }},
+		{"stop", "Stop a VM: the guest is asked, and gets its time", f.Stop},
+		{"restart", "Restart a VM", f.Restart},
+		{"pause", "Hold a VM in memory", func(b *store.Batch, vm *VM, _ bool) error { return f.Pause(b, vm) }},
+		{"resume", "Let a paused VM go on", func(b *store.Batch, vm *VM, _ bool) error { return f.Resume(b, vm) }},
 	} {
 		httpapi.Action(a, VMs, httpapi.Act{Name: verb.name, Summary: verb.summary},
 			func(_ context.Context, c *httpapi.Call, vm *VM, in *PowerRequest) (*VM, error) {
@@ -49,7 +49,7 @@ func (f *Front) Register(a *httpapi.API) {
 			})
 	}
 	httpapi.Action(a, VMs, httpapi.Act{
-		Name: "migrate", Summary: "Move a running machine to another host", Doc: "Gives the operation that does it.", Status: 202,
+		Name: "migrate", Summary: "Move a running VM to another host", Doc: "Gives the operation that does it.", Status: 202,
 	}, f.migrate)
 }
 
@@ -66,7 +66,7 @@ func findVM(snap *store.Snapshot, project, name string) (*VM, error) {
 	return nil, fault.New(fault.NotFound, "no vm %q in project %s; see virga vm list", name, project)
 }
 
-// changing refuses what cannot be changed after a machine was made.
+// changing refuses what cannot be changed after a VM was made.
 func changing(old *VM, spec *VMSpec) error {
 	kept := *spec
 	kept.Description, kept.Power, kept.RestartPolicy = old.Spec.Description, old.Spec.Power, old.Spec.RestartPolicy
@@ -75,20 +75,20 @@ func changing(old *VM, spec *VMSpec) error {
 	before, _ := json.Marshal(old.Spec)
 	after, _ := json.Marshal(kept)
 	if string(before) != string(after) {
-		return fault.New(fault.Invalid, "change machine %s: only description, cpus, memoryMiB, restartPolicy, stopTimeoutSeconds, sshKeys, userData and power can be changed; start, stop and restart have routes of their own", old.Name)
+		return fault.New(fault.Invalid, "change VM %s: only description, cpus, memoryMiB, restartPolicy, stopTimeoutSeconds, sshKeys, userData and power can be changed; start, stop and restart have routes of their own", old.Name)
 	}
 	in := VMInput{CPUs: spec.CPUs, MemoryMiB: spec.MemoryMiB, Hostname: spec.Hostname, StopTimeoutSeconds: spec.StopTimeoutSeconds,
 		SSHKeys: spec.SSHKeys, UserData: spec.UserData}
-	if err := fault.Fields("change machine "+old.Name, in.Check()); err != nil {
+	if err := fault.Fields("change VM "+old.Name, in.Check()); err != nil {
 		return err
 	}
 	if (spec.CPUs != old.Spec.CPUs || spec.MemoryMiB != old.Spec.MemoryMiB) && old.Status.InstanceID != "" {
-		return fault.New(fault.Precondition, "change the size of machine %s: it runs; stop it first", old.Name)
+		return fault.New(fault.Precondition, "change the size of VM %s: it runs; stop it first", old.Name)
 	}
 	return nil
 }
 
-// vmReady says whether the machine is as wished, for those who wait. A machine that no host can
+// vmReady says whether the VM is as specified, for those who wait. A VM that no host can
 // take, or that crashed and must not be started again, will not become ready by waiting.
 func vmReady(vm *VM) (bool, error) {
 	if vm.Status.SeenGeneration < vm.Generation {

@@ -18,7 +18,7 @@ import (
 	"github.com/virga-cloud/virga/host"
 )
 
-// Screens passes consoles, screens, pictures and logs of machines from their hosts' agents on to
+// Screens passes consoles, screens, pictures and logs of VMs from their hosts' agents on to
 // those who ask the API.
 type Screens struct {
 	DB *store.DB
@@ -43,7 +43,7 @@ func (s *Screens) Register(a *httpapi.API) {
 		{"console", "The serial console, as a websocket of binary messages", httpapi.Write, s.socket("console"), nil},
 		{"vnc", "The screen in VNC, as a websocket of binary messages (subprotocol binary)", httpapi.Write, s.socket("display"), nil},
 		{"screenshot", "A picture of the screen, PNG", httpapi.Read, s.screenshot, nil},
-		{"log", "What the serial console said, also of a machine that does not run", httpapi.Read, s.log, logQuery},
+		{"log", "What the serial console said, also of a VM that does not run", httpapi.Read, s.log, logQuery},
 	} {
 		a.Raw(httpapi.Op{
 			ID: route.verb + "-vm", Method: "GET", Path: "/v1/projects/{project}/vms/{name}/" + route.verb,
@@ -52,7 +52,7 @@ func (s *Screens) Register(a *httpapi.API) {
 	}
 }
 
-// find gives the instance that is the machine of a request.
+// find gives the instance that is the VM of a request.
 func (s *Screens) find(r *http.Request) (*Instance, error) {
 	snap := s.DB.Snapshot()
 	vm, err := findVM(snap, r.PathValue("project"), r.PathValue("name"))
@@ -62,10 +62,10 @@ func (s *Screens) find(r *http.Request) (*Instance, error) {
 	if i := Find(snap, vm); i != nil {
 		return i, nil
 	}
-	return nil, fault.New(fault.Precondition, "machine %s does not run; virga vm start %s", vm.Name, vm.Name)
+	return nil, fault.New(fault.Precondition, "VM %s does not run; virga vm start %s", vm.Name, vm.Name)
 }
 
-// Find gives the instance that is the machine; nil if it does not run.
+// Find gives the instance that is the VM; nil if it does not run.
 func Find(snap *store.Snapshot, vm *VM) *Instance {
 	return store.Find(snap, Instances, vm.Status.InstanceID)
 }
@@ -87,7 +87,7 @@ func (s *Screens) socket(what string) http.HandlerFunc {
 		}
 		far, err := stream.Open(r.Context(), s.dialer(i.Spec.HostID), "/instances/"+string(i.ID)+"/"+what)
 		if err != nil {
-			httpapi.Fail(w, r, fault.Wrap(err, "open the %s of machine %s", what, i.Spec.VMName))
+			httpapi.Fail(w, r, fault.Wrap(err, "open the %s of VM %s", what, i.Spec.VMName))
 			return
 		}
 		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"binary"}})
@@ -107,24 +107,24 @@ func (s *Screens) screenshot(w http.ResponseWriter, r *http.Request) {
 		answer, err = s.get(r.Context(), i.Spec.HostID, "/instances/"+string(i.ID)+"/screenshot")
 	}
 	if err != nil {
-		httpapi.Fail(w, r, fault.Wrap(err, "take a picture of machine %s", r.PathValue("name")))
+		httpapi.Fail(w, r, fault.Wrap(err, "take a picture of VM %s", r.PathValue("name")))
 		return
 	}
 	defer answer.Body.Close()
 	pass(w, answer)
 }
 
-// log passes on what a machine said on the host where it is, or was when it last ran. One that is
+// log passes on what a VM said on the host where it is, or was when it last ran. One that is
 // followed and moves is followed to its next host, which has kept what it said there from the start.
 func (s *Screens) log(w http.ResponseWriter, r *http.Request) {
-	wish, err := ParseLogWish(r.URL.Query())
+	options, err := ParseLogOptions(r.URL.Query())
 	var vm *VM
 	if err == nil {
 		vm, err = findVM(s.DB.Snapshot(), r.PathValue("project"), r.PathValue("name"))
 	}
 	var answer *http.Response
 	if err == nil {
-		answer, err = s.said(r.Context(), vm, wish)
+		answer, err = s.said(r.Context(), vm, options)
 	}
 	if err != nil {
 		httpapi.Fail(w, r, err)
@@ -134,27 +134,27 @@ func (s *Screens) log(w http.ResponseWriter, r *http.Request) {
 		pass(w, answer)
 		answer.Body.Close()
 		now := store.Find(s.DB.Snapshot(), VMs, vm.ID)
-		if !wish.Follow || now == nil || now.Status.InstanceID == "" || now.Status.HostID == vm.Status.HostID {
+		if !options.Follow || now == nil || now.Status.InstanceID == "" || now.Status.HostID == vm.Status.HostID {
 			return
 		}
-		vm, wish.Tail = now, -1
-		if answer, err = s.said(r.Context(), vm, wish); err != nil {
-			panic(http.ErrAbortHandler) // the machine says more than can be told
+		vm, options.Tail = now, -1
+		if answer, err = s.said(r.Context(), vm, options); err != nil {
+			panic(http.ErrAbortHandler) // the VM says more than can be told
 		}
 	}
 }
 
-// said asks a machine's host for its serial log.
-func (s *Screens) said(ctx context.Context, vm *VM, wish LogWish) (*http.Response, error) {
+// said asks a VM's host for its serial log.
+func (s *Screens) said(ctx context.Context, vm *VM, options LogOptions) (*http.Response, error) {
 	if vm.Status.HostID == "" {
-		return nil, fault.New(fault.Precondition, "machine %s has not run yet, and has said nothing; virga vm start %s", vm.Name, vm.Name)
+		return nil, fault.New(fault.Precondition, "VM %s has not run yet, and has said nothing; virga vm start %s", vm.Name, vm.Name)
 	}
 	snap := s.DB.Snapshot()
 	if host.Removed(snap, vm.Status.HostID) {
-		return nil, fault.New(fault.NotFound, "the serial log of machine %s went with %s", vm.Name, host.Fate(snap, vm.Status.HostID))
+		return nil, fault.New(fault.NotFound, "the serial log of VM %s went with %s", vm.Name, host.Fate(snap, vm.Status.HostID))
 	}
-	answer, err := s.get(ctx, vm.Status.HostID, "/machines/"+string(vm.ID)+"/log?"+wish.Query())
-	return answer, fault.Wrap(err, "read the serial log of machine %s, which host %s keeps", vm.Name, host.NameOf(snap, vm.Status.HostID))
+	answer, err := s.get(ctx, vm.Status.HostID, "/vms/"+string(vm.ID)+"/log?"+options.Query())
+	return answer, fault.Wrap(err, "read the serial log of VM %s, which host %s keeps", vm.Name, host.NameOf(snap, vm.Status.HostID))
 }
 
 // get asks the agent of a host for a file.

@@ -17,7 +17,7 @@ import (
 	"github.com/virga-cloud/virga/host"
 )
 
-// hall is a server with machines, and the agents of its hosts.
+// hall is a server with VMs, and the agents of its hosts.
 type hall struct {
 	*testing.T
 	db     *store.DB
@@ -32,7 +32,7 @@ func newHall(t *testing.T) *hall {
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = h.db.Run(ctx) })
 	t.Cleanup(func() { cancel(); wg.Wait() })
-	l := store.NewLedger()
+	l := store.NewRegistry()
 	vms, hosts := store.Specs(l, VMs, "test"), store.Specs(l, host.Hosts, "test")
 	h.status = store.Statuses(l, VMs, "test")
 	h.commit(func(b *store.Batch) {
@@ -56,7 +56,7 @@ func (h *hall) commit(change func(*store.Batch)) {
 	}
 }
 
-// on is where the machine "web" is.
+// on is where the host "web" is.
 func (h *hall) on(hostID, instanceID resource.ID) {
 	h.commit(func(b *store.Batch) {
 		h.status.Set(b, store.Find(h.db.Snapshot(), VMs, "web-id"), func(s *VMStatus) { s.HostID, s.InstanceID = hostID, instanceID })
@@ -107,20 +107,20 @@ func (h *hall) wants(status int, words, vm, query string) {
 	}
 }
 
-func TestTheLogOfAMachineIsReadWhereItLastRan(t *testing.T) {
+func TestTheLogOfAVMIsReadWhereItLastRan(t *testing.T) {
 	h := newHall(t)
 	h.wants(428, "has not run yet", "new", "")
 	h.wants(503, "which host h1 keeps: its agent is not reached: no route to host; bring the host back", "web", "")
 	h.agent("h1-id", func(w http.ResponseWriter, asked string) { _, _ = io.WriteString(w, asked) })
-	h.wants(200, "/machines/web-id/log?follow=false&previous=false", "web", "")
+	h.wants(200, "/vms/web-id/log?follow=false&previous=false", "web", "")
 	h.on("h1-id", "") // stopped
-	h.wants(200, "/machines/web-id/log?follow=false&previous=true&tail=7", "web", "previous=true&tail=7")
+	h.wants(200, "/vms/web-id/log?follow=false&previous=true&tail=7", "web", "previous=true&tail=7")
 	h.wants(422, "tail is", "web", "tail=-1")
 	h.wants(422, "follow is", "web", "follow=perhaps")
 	h.wants(422, "ask for previous or for follow", "web", "follow=true&previous=true")
 }
 
-func TestAMachineThatMovesIsFollowed(t *testing.T) {
+func TestAVMThatMovesIsFollowed(t *testing.T) {
 	h := newHall(t)
 	h.agent("h1-id", func(w http.ResponseWriter, asked string) {
 		_, _ = io.WriteString(w, "one "+asked[strings.Index(asked, "?"):]+" ")

@@ -13,27 +13,27 @@ import (
 	"github.com/virga-cloud/virga/host"
 )
 
-// LogWish is which part of a machine's serial log is wanted. A log has two runs of the emulator: the
+// LogOptions is which part of a VM's serial log is wanted. A log has two runs of QEMU: the
 // latest, and the one before it.
-type LogWish struct {
+type LogOptions struct {
 	// Previous is the run before the latest; it has ended, and cannot be followed.
 	Previous bool
-	// Follow goes on with what the guest says, until its emulator ends.
+	// Follow goes on with what the guest says, until its QEMU ends.
 	Follow bool
 	// Tail begins so many lines before the end; below 0: with all that is kept.
 	Tail int64
 }
 
-// logQuery are the parameters by which a wish is asked for.
+// logQuery are the parameters by which they are asked for.
 var logQuery = []httpapi.Query{
-	{Name: "follow", Type: "boolean", Doc: "Go on with what the machine says, until it ends; a machine that moves is followed."},
+	{Name: "follow", Type: "boolean", Doc: "Go on with what the VM says, until it ends; a VM that moves is followed."},
 	{Name: "tail", Type: "integer", Doc: "Begin so many lines before the end; none: with all that is kept."},
 	{Name: "previous", Type: "boolean", Doc: "The run before the latest, which may have ended in a crash."},
 }
 
-// ParseLogWish reads the parameters of a request.
-func ParseLogWish(q url.Values) (LogWish, error) {
-	w := LogWish{Tail: -1}
+// ParseLogOptions reads the parameters of a request.
+func ParseLogOptions(q url.Values) (LogOptions, error) {
+	w := LogOptions{Tail: -1}
 	for name, to := range map[string]*bool{"follow": &w.Follow, "previous": &w.Previous} {
 		if text := q.Get(name); text != "" {
 			yes, err := strconv.ParseBool(text)
@@ -57,7 +57,7 @@ func ParseLogWish(q url.Values) (LogWish, error) {
 }
 
 // Query writes the parameters of a request.
-func (w LogWish) Query() string {
+func (w LogOptions) Query() string {
 	q := url.Values{"follow": {strconv.FormatBool(w.Follow)}, "previous": {strconv.FormatBool(w.Previous)}}
 	if w.Tail >= 0 {
 		q.Set("tail", strconv.FormatInt(w.Tail, 10))
@@ -65,10 +65,10 @@ func (w LogWish) Query() string {
 	return q.Encode()
 }
 
-// GoneRequest names machines of which a host keeps something.
+// GoneRequest names VMs of which a host keeps something.
 type GoneRequest struct {
-	// MachineIDs are the machines.
-	MachineIDs []resource.ID `json:"machineIDs" maxItems:"1000"`
+	// VMIDs are the VMs.
+	VMIDs []resource.ID `json:"vmIDs" maxItems:"1000"`
 }
 
 // GoneAnswer says which of them were deleted.
@@ -77,19 +77,19 @@ type GoneAnswer struct {
 	GoneIDs []resource.ID `json:"goneIDs"`
 }
 
-// RegisterGone offers agents the route by which they learn that a machine was deleted. They see only
+// RegisterGone offers agents the route by which they learn that a VM was deleted. They see only
 // the records that speak of their host, and one that does not run speaks of none.
 func RegisterGone(a *httpapi.API) {
 	type request struct{ Body GoneRequest }
 	type answer struct{ Body GoneAnswer }
-	httpapi.Handle(a, httpapi.Op{ID: "find-gone-machines", Method: http.MethodPost, Path: "/v1/agent/gone-machines", Right: httpapi.AsHost,
-		Tag: "agent", Summary: "Say which machines were deleted"},
+	httpapi.Handle(a, httpapi.Op{ID: "find-gone-vms", Method: http.MethodPost, Path: "/v1/agent/gone-vms", Right: httpapi.AsHost,
+		Tag: "agent", Summary: "Say which VMs were deleted"},
 		func(_ context.Context, c *httpapi.Call, in *request) (*answer, error) {
 			out := &answer{Body: GoneAnswer{GoneIDs: []resource.ID{}}}
-			if host.Find(c.Snapshot, c.Host) == nil { // a view that lacks the host that asks may lack its machines too
+			if host.Find(c.Snapshot, c.Host) == nil { // a view that lacks the host that asks may lack its VMs too
 				return nil, fault.New(fault.NotFound, "no host with id %q", c.Host)
 			}
-			for _, id := range in.Body.MachineIDs {
+			for _, id := range in.Body.VMIDs {
 				if store.Find(c.Snapshot, VMs, id) == nil {
 					out.Body.GoneIDs = append(out.Body.GoneIDs, id)
 				}

@@ -7,11 +7,11 @@ import (
 	"github.com/virga-cloud/virga/storage"
 )
 
-// UserOfHost says which machine or volume a record belongs to that speaks of a host: people have made
-// those, and can move or delete them. Empty: it follows the machines of the host.
+// UserOfHost says which VM or volume a record belongs to that speaks of a host: people have made
+// those, and can move or delete them. Empty: it follows the VMs of the host.
 func UserOfHost(c *resource.Catalog) func(*store.Snapshot, resource.Object) string {
 	return func(s *store.Snapshot, x resource.Object) string {
-		if x.Head().Kind == network.Zones.Kind {
+		if x.Head().Kind == network.DNSZones.Kind {
 			return ""
 		}
 		if user := named(s, x.Head().Ref()); user != "" {
@@ -27,17 +27,17 @@ func UserOfHost(c *resource.Catalog) func(*store.Snapshot, resource.Object) stri
 	}
 }
 
-// named names a machine, or a volume by the machine that has it among its disks.
+// named names a VM, or a volume by the VM that has it among its disks.
 func named(s *store.Snapshot, ref resource.Ref) string {
 	if vm := store.Find(s, VMs, ref.ID); vm != nil {
-		return "machine " + vm.Name
+		return "VM " + vm.Name
 	}
 	v := store.Find(s, storage.Volumes, ref.ID)
 	if v == nil {
 		return ""
 	}
 	for _, vm := range store.Referring(s, VMs, v.ID) {
-		return "machine " + vm.Name
+		return "VM " + vm.Name
 	}
 	return "volume " + v.Name
 }

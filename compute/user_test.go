@@ -17,16 +17,16 @@ import (
 	"github.com/virga-cloud/virga/storage"
 )
 
-func TestAHostInUseNamesTheMachinesAndVolumes(t *testing.T) {
+func TestAHostInUseNamesTheVMsAndVolumes(t *testing.T) {
 	catalog := resource.NewCatalog(compute.VMs, compute.Instances, storage.Attachments, storage.Volumes, storage.Allocations,
-		network.Plugs, network.Zones, host.Hosts, host.Livenesses, host.Removals, placement.Claims, operation.Operations)
+		network.PortBindings, network.DNSZones, host.Hosts, host.Livenesses, host.Removals, placement.Claims, operation.Operations)
 	db := store.NewDB(memory.New(), catalog)
 	db.Inline = true
-	l := store.NewLedger()
+	l := store.NewRegistry()
 	hosts, removals := store.Specs(l, host.Hosts, "api"), store.Specs(l, host.Removals, "api")
 	vms, volumes, allocations := store.Specs(l, compute.VMs, "api"), store.Specs(l, storage.Volumes, "api"), store.Specs(l, storage.Allocations, "s")
 	instances, claims, attachments := store.Specs(l, compute.Instances, "c"), store.Specs(l, placement.Claims, "p"), store.Specs(l, storage.Attachments, "c")
-	zones := store.Specs(l, network.Zones, "n")
+	zones := store.Specs(l, network.DNSZones, "n")
 	b := db.Begin()
 	h := host.New("h1", "h1")
 	hosts.Create(b, h)
@@ -36,9 +36,9 @@ func TestAHostInUseNamesTheMachinesAndVolumes(t *testing.T) {
 	allocate := func(volume string) {
 		volumes.Create(b, &storage.Volume{Meta: in(volume)})
 		a := in("a-" + volume)
-		allocations.Create(b, &storage.Allocation{Meta: a, Spec: storage.AllocationSpec{VolumeID: resource.ID(volume), CaretakerID: h.ID}})
+		allocations.Create(b, &storage.Allocation{Meta: a, Spec: storage.AllocationSpec{VolumeID: resource.ID(volume), OwnerHostID: h.ID}})
 	}
-	zone := &network.Zone{Meta: in("z"), Spec: network.ZoneSpec{HostIDs: []resource.ID{h.ID}}}
+	zone := &network.DNSZone{Meta: in("z"), Spec: network.DNSZoneSpec{HostIDs: []resource.ID{h.ID}}}
 	zones.Create(b, zone)
 	for n := range 5 {
 		vm := fmt.Sprintf("vm%d", n)
@@ -63,7 +63,7 @@ func TestAHostInUseNamesTheMachinesAndVolumes(t *testing.T) {
 		}
 		return err.Error()
 	}
-	want := "machine vm0 of project blue, machine vm1 of project blue, machine vm2 of project blue and 3 more; migrate"
+	want := "VM vm0 of project blue, VM vm1 of project blue, VM vm2 of project blue and 3 more; migrate"
 	if got := refused(fault.Precondition); !strings.Contains(got, want) {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -93,7 +93,7 @@ func TestAHostInUseNamesTheMachinesAndVolumes(t *testing.T) {
 	if err := db.Commit(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
-	if got := refused(fault.Unavailable); !strings.Contains(got, "zone z of project blue, which goes by itself; wait and retry") {
+	if got := refused(fault.Unavailable); !strings.Contains(got, "dnszone z of project blue, which goes by itself; wait and retry") {
 		t.Error(got)
 	}
 }

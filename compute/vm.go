@@ -7,10 +7,10 @@ import (
 	"github.com/virga-cloud/virga/host"
 )
 
-// Power is the wish for a machine's power.
+// Power is the desired power of a VM.
 type Power string
 
-// The wishes.
+// The desired powers.
 const (
 	Running Power = "running"
 	Paused  Power = "paused"
@@ -33,7 +33,7 @@ const (
 	VirtioNet = "virtio-net"
 )
 
-// Disk is a volume in a machine; the first is booted from.
+// Disk is a volume in a VM; the first is booted from.
 type Disk struct {
 	// VolumeID is the volume.
 	VolumeID resource.ID `json:"volumeID"`
@@ -41,7 +41,7 @@ type Disk struct {
 	Model string `json:"model" enum:"virtio-blk"`
 }
 
-// NIC is a port in a machine.
+// NIC is a port in a VM.
 type NIC struct {
 	// PortID is the port.
 	PortID resource.ID `json:"portID"`
@@ -63,7 +63,7 @@ type VMSpec struct {
 	NICs []NIC `json:"nics"`
 	// ImageID is the image that the first disk was made from.
 	ImageID resource.ID `json:"imageID,omitempty"`
-	// Power is the wish: running, paused, stopped.
+	// Power is the desired power: running, paused, stopped.
 	Power Power `json:"power" enum:"running,paused,stopped"`
 	// Boot counts the boots that were asked for.
 	Boot int64 `json:"boot"`
@@ -79,38 +79,38 @@ type VMSpec struct {
 	SSHKeys []string `json:"sshKeys,omitempty"`
 	// UserData is handed to cloud-init byte for byte, whatever it is; base64 in JSON.
 	UserData []byte `json:"userData,omitempty"`
-	// HostID confines the machine to one host.
+	// HostID pins the VM to one host.
 	HostID resource.ID `json:"hostID,omitempty"`
-	// UID is the user that its emulator runs as, on every host; unique in the cloud.
+	// UID is the user that its QEMU runs as, on every host; unique in the cloud.
 	UID int64 `json:"uid"`
 }
 
-// The phases of a machine, as people see them.
+// The phases of a VM, as people see them.
 const (
 	PhasePending  = "pending"  // waits for disks, addresses or a host
-	PhaseStarting = "starting" // has a host, the emulator is being started
+	PhaseStarting = "starting" // has a host, QEMU is being started
 	PhaseRunning  = "running"
 	PhasePaused   = "paused"
 	PhaseMoving   = "migrating"
 	PhaseStopping = "stopping"
 	PhaseStopped  = "stopped"
 	PhaseCrashed  = "crashed" // and waits to be started again, or must not be
-	PhaseUnknown  = "unknown" // its host is not heard
+	PhaseUnknown  = "unknown" // its host is unreachable
 	PhaseDeleting = "deleting"
 )
 
 // VMStatus is what was last seen.
 type VMStatus struct {
 	resource.Observed
-	// Phase is the machine's state in one word.
+	// Phase is the VM's state in one word.
 	Phase string `json:"phase,omitempty" enum:"pending,starting,running,paused,migrating,stopping,stopped,crashed,unknown,deleting"`
-	// InstanceID is the instance that is the machine.
+	// InstanceID is the instance that is the VM.
 	InstanceID resource.ID `json:"instanceID,omitempty"`
 	// HostID is where it is, or was when it last ran.
 	HostID resource.ID `json:"hostID,omitempty"`
 	// Epoch is the ownership's; it only rises.
 	Epoch int64 `json:"epoch"`
-	// EndedBoot is the last boot that is used up, and EndedWhy how it ended, until the next one is wished.
+	// EndedBoot is the last boot that is used up, and EndedWhy how it ended, until the next one is requested.
 	EndedBoot int64  `json:"endedBoot,omitempty"`
 	EndedWhy  string `json:"endedWhy,omitempty"`
 	// Crashes counts the crashes in boot CrashBoot; RetryAt is when the next start is due.
@@ -125,14 +125,14 @@ type VMStatus struct {
 	Accelerator host.Accelerator `json:"accelerator,omitempty"`
 	// StartedAt is when the running instance was started.
 	StartedAt time.Time `json:"startedAt,omitzero"`
-	// OperationID is the operation that has the machine in its hands.
+	// OperationID is the operation that has the VM in its hands.
 	OperationID resource.ID `json:"operationID,omitempty"`
 }
 
 // VM is a virtual machine, as the user wants it.
 type VM = resource.Record[VMSpec, VMStatus]
 
-// What machines count of their project.
+// What VMs count of their project.
 const (
 	CountVMs       = "vms"
 	CountCPUs      = "cpus"

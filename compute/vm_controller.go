@@ -33,7 +33,7 @@ func (c *Controller) Loop() *reconcile.Loop {
 	}
 }
 
-// onHost lists the machines of a host whose life has changed, or ended.
+// onHost lists the VMs of a host whose life has changed, or ended.
 func (c *Controller) onHost(id resource.ID) []resource.ID {
 	var out []resource.ID
 	for _, vm := range store.Referring(c.db.Snapshot(), VMs, id) {
@@ -42,7 +42,7 @@ func (c *Controller) onHost(id resource.ID) []resource.ID {
 	return out
 }
 
-// withDisk lists the machines whose disk has been given a place, or another size.
+// withDisk lists the VMs whose disk has been given a place, or another size.
 func (c *Controller) withDisk(x resource.Object) []resource.ID {
 	var out []resource.ID
 	for _, vm := range store.Referring(c.db.Snapshot(), VMs, x.(*storage.Allocation).Spec.VolumeID) {
@@ -90,7 +90,7 @@ func (c *Controller) step(ctx context.Context, id resource.ID) (reconcile.Result
 	return result, c.report(ctx, snap, vm, p.phase, restProblem(vm, p.phase))
 }
 
-// restProblem goes on saying why a machine that crashed does not run, as long as it does not.
+// restProblem goes on saying why a VM that crashed does not run, as long as it does not.
 func restProblem(vm *VM, phase string) error {
 	if phase != PhaseCrashed {
 		return nil
@@ -107,7 +107,7 @@ func (c *Controller) report(ctx context.Context, snap *store.Snapshot, vm *VM, p
 
 func (c *Controller) put(b *store.Batch, snap *store.Snapshot, vm *VM, phase string, problem error, more func(*VMStatus)) {
 	if problem == nil && phase == PhaseUnknown {
-		problem = fault.New(fault.Unavailable, "host %s is not heard, so nobody knows whether the machine runs; %s",
+		problem = fault.New(fault.Unavailable, "host %s is unreachable, so nobody knows whether the VM runs; %s",
 			host.NameOf(snap, vm.Status.HostID), host.WayOut(snap, vm.Status.HostID))
 	}
 	c.w.VMStatuses.Set(b, vm, func(s *VMStatus) {
@@ -146,14 +146,14 @@ func (c *Controller) place(ctx context.Context, snap *store.Snapshot, vm *VM) (r
 	case "":
 		return reconcile.Result{}, nil
 	case fault.Exhausted, fault.Precondition, fault.Unavailable, fault.NotFound:
-		// No host now. Room, hosts and datastores change without telling this machine: look again.
+		// No host now. Capacity, hosts and datastores change without telling this VM: look again.
 		return reconcile.Result{After: 5 * time.Second}, c.report(ctx, snap, vm, PhasePending, err)
 	}
-	return reconcile.Result{}, fault.Wrap(err, "place machine %s", vm.Name)
+	return reconcile.Result{}, fault.Wrap(err, "place VM %s", vm.Name)
 }
 
-// nextEpoch is higher than any that this machine has had, and any that another has had before it: a
-// disk remembers the highest that opened it, and may have been another machine's. An epoch is
+// nextEpoch is higher than any that this VM has had, and any that another has had before it: a
+// disk remembers the highest that opened it, and may have been another VM's. An epoch is
 // written by a commit, so it is always below the revision of that commit, and a revision that was
 // seen is above all epochs that were seen.
 func (c *Controller) nextEpoch(vm *VM) int64 { return max(vm.Status.Epoch+1, c.db.Revision()) }
@@ -171,16 +171,16 @@ func (c *Controller) notReady(snap *store.Snapshot, vm *VM) (phase string, why e
 		v := store.Find(snap, storage.Volumes, d.VolumeID)
 		switch {
 		case v == nil:
-			return PhasePending, fault.New(fault.Precondition, "disk %s of machine %s is gone; delete the machine, or take the disk out", d.VolumeID, vm.Name)
+			return PhasePending, fault.New(fault.Precondition, "disk %s of VM %s is gone; delete the VM, or take the disk out", d.VolumeID, vm.Name)
 		case v.Status.Phase == storage.VolumeLost:
-			return PhaseStopped, fault.New(fault.Precondition, "disk %s is lost: it %s; delete the machine, or make it anew from an image or a backup",
+			return PhaseStopped, fault.New(fault.Precondition, "disk %s is lost: it %s; delete the VM, or make it anew from an image or a backup",
 				v.Name, storage.LostWith(snap, v))
 		case v.Status.Phase == storage.VolumeFailed && len(v.Status.Problems) > 0:
 			return PhasePending, fault.New(fault.Precondition, "disk %s: %s", v.Name, v.Status.Problems[0].Message)
 		}
 	}
 	if host.Removed(snap, vm.Spec.HostID) {
-		return PhaseStopped, fault.New(fault.Precondition, "machine %s is confined to %s; delete the machine, or make it anew", vm.Name, host.Fate(snap, vm.Spec.HostID))
+		return PhaseStopped, fault.New(fault.Precondition, "VM %s is pinned to %s; delete the VM, or make it anew", vm.Name, host.Fate(snap, vm.Spec.HostID))
 	}
 	return "", nil
 }
@@ -212,7 +212,7 @@ func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p
 		problem = fault.New(fault.Kind(i.Status.Problems[0].Kind), "%s", i.Status.Problems[0].Message)
 	}
 	if vm.Status.Phase != PhaseRunning && p.phase == PhaseRunning {
-		c.events.Record(b, vm.Ref(), vm.Name, "info", "running", "the machine runs on host "+host.NameOf(snap, i.Spec.HostID), "compute")
+		c.events.Record(b, vm.Ref(), vm.Name, "info", "running", "the VM runs on host "+host.NameOf(snap, i.Spec.HostID), "compute")
 	}
 	calm := i.Status.Phase == InstanceRunning && f.now.Sub(i.Status.StartedAt) > steady
 	c.put(b, snap, vm, p.phase, problem, func(s *VMStatus) {
@@ -244,7 +244,7 @@ func (c *Controller) reap(ctx context.Context, snap *store.Snapshot, vm *VM, i *
 	b := c.db.Begin()
 	c.endInstance(b, snap, i)
 	c.placer.Release(b, vm, "")
-	message := "the machine stopped: " + string(exit)
+	message := "the VM stopped: " + string(exit)
 	if why != "" {
 		message += ": " + why
 	}
@@ -279,7 +279,7 @@ func (c *Controller) reap(ctx context.Context, snap *store.Snapshot, vm *VM, i *
 	return c.db.Commit(ctx, b)
 }
 
-// crashProblem says that a guest or its emulator died, which is no bug of the cloud's: who waits
+// crashProblem says that a guest or its QEMU died, which is no bug of the cloud's: who waits
 // waits on, or acts.
 func crashProblem(vm *VM, end ending, message string) error {
 	if !end.crashed {
@@ -299,7 +299,7 @@ func (c *Controller) await(ctx context.Context, snap *store.Snapshot, vm *VM, ph
 	return c.db.Commit(ctx, b)
 }
 
-// endOthers ends what is not the machine (any more), and what such instances left behind: a
+// endOthers ends what is not the VM (any more), and what such instances left behind: a
 // migration does not wait for a host that is lost, and what it had there is found here.
 func (c *Controller) endOthers(b *store.Batch, snap *store.Snapshot, vm *VM) {
 	c.deleteLeftovers(b, snap, vm)
@@ -311,7 +311,7 @@ func (c *Controller) endOthers(b *store.Batch, snap *store.Snapshot, vm *VM) {
 	}
 }
 
-// stuck says that what is to go is in the hands of a host that is not heard.
+// stuck says that what is to go is in the hands of a host that is unreachable.
 func (c *Controller) stuck(snap *store.Snapshot, vm *VM) error {
 	var hosts []resource.ID
 	for _, i := range store.Referring(snap, Instances, vm.ID) {
@@ -320,19 +320,19 @@ func (c *Controller) stuck(snap *store.Snapshot, vm *VM) error {
 	for _, a := range store.Referring(snap, storage.Attachments, vm.ID) {
 		hosts = append(hosts, a.Spec.HostID)
 	}
-	for _, p := range store.Referring(snap, network.Plugs, vm.ID) {
+	for _, p := range store.Referring(snap, network.PortBindings, vm.ID) {
 		hosts = append(hosts, p.Spec.HostID)
 	}
 	for _, id := range hosts {
 		if host.StateOf(snap, id) == host.Lost && !host.Removed(snap, id) {
-			return fault.New(fault.Unavailable, "waits for host %s, which is not heard, to let go of the machine; %s",
+			return fault.New(fault.Unavailable, "waits for host %s, which is unreachable, to let go of the VM; %s",
 				host.NameOf(snap, id), host.WayOut(snap, id))
 		}
 	}
 	return nil
 }
 
-// delete ends all instances, then frees what they used, then lets the machine go.
+// delete ends all instances, then frees what they used, then lets the VM go.
 func (c *Controller) delete(ctx context.Context, snap *store.Snapshot, vm *VM, f facts) error {
 	b := c.db.Begin()
 	instances := store.Referring(snap, Instances, vm.ID)

@@ -14,23 +14,23 @@ type DiskInput struct {
 	SizeMiB int64 `json:"sizeMiB,omitempty"`
 	// Volume is the name or id of a volume that is there, instead of a new one.
 	Volume string `json:"volume,omitempty"`
-	// Datastore is the name or id of where a new disk must live; empty: where the machine is.
+	// Datastore is the name or id of where a new disk must live; empty: where the VM is.
 	Datastore string `json:"datastore,omitempty"`
 }
 
-// NICInput is a network card to be made.
+// NICInput is a NIC to be made.
 type NICInput struct {
 	// Network is the name or id of the network.
 	Network string `json:"network,omitempty"`
-	// Address is the IPv4 address that is wished for; empty: the next free one.
+	// Address is the IPv4 address that is asked for; empty: the next free one.
 	Address string `json:"address,omitempty"`
-	// MAC is the hardware address that is wished for; empty: one is made.
+	// MAC is the hardware address that is asked for; empty: one is made.
 	MAC string `json:"mac,omitempty"`
 	// Port is the name or id of a port that is there, instead of a new one.
 	Port string `json:"port,omitempty"`
 }
 
-// VMInput is what a machine is created from.
+// VMInput is what a VM is created from.
 type VMInput struct {
 	// Description is for people.
 	Description string `json:"description,omitempty"`
@@ -50,17 +50,17 @@ type VMInput struct {
 	RestartPolicy RestartPolicy `json:"restartPolicy,omitempty" enum:"on-failure,always,never"`
 	// StopTimeoutSeconds is how long a guest that is asked to stop may take; 60 unless said otherwise.
 	StopTimeoutSeconds int64 `json:"stopTimeoutSeconds,omitempty"`
-	// Hostname is what the guest is told to be called; the machine's name unless said otherwise.
+	// Hostname is what the guest is told to be called; the VM's name unless said otherwise.
 	Hostname string `json:"hostname,omitempty"`
 	// SSHKeys are put into the guest by cloud-init, one line each.
 	SSHKeys []string `json:"sshKeys,omitempty"`
 	// UserData is handed to cloud-init byte for byte, whatever it is; base64 in JSON, at most 16 KiB of bytes.
 	UserData []byte `json:"userData,omitempty"`
-	// Host is the name or id of the one host that the machine may run on; empty: any.
+	// Host is the name or id of the one host that the VM may run on; empty: any.
 	Host string `json:"host,omitempty"`
 }
 
-// The limits of a machine.
+// The limits of a VM.
 const (
 	MaxCPUs      = 255
 	MinMemoryMiB = 64
@@ -120,7 +120,7 @@ func (in *VMInput) Check() []fault.Detail {
 		wrong("spec.disks", "%d disks are more than the %d that fit", len(in.Disks), MaxDisks)
 	}
 	if len(in.NICs) > MaxNICs {
-		wrong("spec.nics", "%d network cards are more than the %d that fit", len(in.NICs), MaxNICs)
+		wrong("spec.nics", "%d NICs are more than the %d that fit", len(in.NICs), MaxNICs)
 	}
 	if in.StopTimeoutSeconds < 1 || in.StopTimeoutSeconds > 3600 {
 		wrong("spec.stopTimeoutSeconds", "%d s is not between 1 and 3600", in.StopTimeoutSeconds)

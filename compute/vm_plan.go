@@ -6,7 +6,7 @@ import (
 	"github.com/virga-cloud/virga/host"
 )
 
-// What the VM loop may do next with a machine.
+// What the VM loop may do next with a VM.
 type act string
 
 const (
@@ -15,16 +15,16 @@ const (
 	actSteer  act = "steer"  // tell the instance what to do
 	actReap   act = "reap"   // the instance has ended: write down how, and clean up
 	actAwait  act = "await"  // an instance is going away
-	actDelete act = "delete" // the machine goes
+	actDelete act = "delete" // the VM goes
 )
 
-// facts are all that the decision about a machine depends on.
+// facts are all that the decision about a VM depends on.
 type facts struct {
 	vm       *VM
 	instance *Instance // that Status.InstanceID names; nil if there is none
-	others   int       // further instances of the machine
-	free     bool      // no attachment or plug of an earlier instance is left
-	inHands  bool      // an operation has the machine
+	others   int       // further instances of the VM
+	free     bool      // no attachment or port binding of an earlier instance is left
+	inHands  bool      // an operation has the VM
 	hostLife host.LifeState
 	removed  bool // the instance's host was removed: nothing of it runs any more
 	now      time.Time
@@ -38,7 +38,7 @@ type plan struct {
 	after time.Duration // look again
 }
 
-// decide is the whole life of a machine: from facts to the next act. It changes nothing.
+// decide is the whole life of a VM: from facts to the next act. It changes nothing.
 func decide(f facts) plan {
 	vm, i := f.vm, f.instance
 	switch {
@@ -75,7 +75,7 @@ func decideIdle(f facts) plan {
 	return plan{act: actPlace, phase: PhasePending}
 }
 
-// pauseLeft is how long a machine that crashed still waits. A wait that is longer than its pause ever
+// pauseLeft is how long a VM that crashed still waits. A wait that is longer than its pause ever
 // was comes from a clock that was set back, and is over.
 func pauseLeft(f facts) time.Duration {
 	left := f.vm.Status.RetryAt.Sub(f.now)
@@ -92,7 +92,7 @@ func idlePhase(vm *VM, ended bool) string {
 	return PhaseStopped
 }
 
-// wantedRun is what the instance should do, from the machine's wish.
+// wantedRun is what the instance should do, from the VM's desired state.
 func wantedRun(vm *VM, i *Instance) Run {
 	over := vm.Spec.Power == Stopped || i.Spec.Boot < vm.Spec.Boot || vm.Status.EndedBoot >= i.Spec.Boot
 	switch {
@@ -126,13 +126,13 @@ func phaseOf(i *Instance, wanted Run) string {
 	return PhaseStarting
 }
 
-// ending is what the end of an instance means for its machine.
+// ending is what the end of an instance means for its VM.
 type ending struct {
 	bootOver bool // this boot is used up
 	crashed  bool
 }
 
-// judge reads an instance that ended in some way by the machine's wish and policy.
+// judge reads an instance that ended in some way by the VM's desired power and policy.
 func judge(vm *VM, i *Instance, exit Exit) ending {
 	wanted := vm.Spec.Power == Stopped || i.Spec.Boot < vm.Spec.Boot || i.Spec.Run == RunStopped || i.Spec.Run == RunKilled
 	switch {

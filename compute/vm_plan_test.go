@@ -30,29 +30,29 @@ func TestDecide(t *testing.T) {
 		run   Run
 		phase string
 	}{
-		"a new machine is placed":                    {facts{vm: vm(nil), free: true}, actPlace, "", PhasePending},
-		"a stopped machine rests":                    {facts{vm: vm(func(v *VM) { v.Spec.Power = Stopped }), free: true}, actRest, "", PhaseStopped},
-		"a used-up boot rests":                       {facts{vm: vm(func(v *VM) { v.Status.EndedBoot = 1 }), free: true}, actRest, "", PhaseStopped},
-		"a next boot is placed":                      {facts{vm: vm(func(v *VM) { v.Status.EndedBoot, v.Spec.Boot = 1, 2 }), free: true}, actPlace, "", PhasePending},
-		"nothing is placed over leftovers":           {facts{vm: vm(nil), free: false}, actAwait, "", PhaseStopping},
-		"nothing is placed beside an old instance":   {facts{vm: vm(nil), free: true, others: 1}, actAwait, "", PhaseStopping},
-		"a crashed machine pauses before its retry":  {facts{vm: vm(func(v *VM) { v.Status.Crashes, v.Status.CrashBoot, v.Status.RetryAt = 1, 1, now.Add(time.Second) }), free: true}, actRest, "", PhaseCrashed},
-		"a clock that was set back ends a pause":     {facts{vm: vm(func(v *VM) { v.Status.Crashes, v.Status.CrashBoot, v.Status.RetryAt = 1, 1, now.Add(time.Hour) }), free: true}, actPlace, "", PhasePending},
-		"a running instance is left running":         {facts{vm: vm(nil), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunRunning, PhaseRunning},
-		"a pause is passed on":                       {facts{vm: vm(func(v *VM) { v.Spec.Power = Paused }), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunPaused, PhaseRunning},
-		"a stop is passed on":                        {facts{vm: vm(func(v *VM) { v.Spec.Power = Stopped }), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunStopped, PhaseStopping},
-		"a forced stop does not ask":                 {facts{vm: vm(func(v *VM) { v.Spec.Power, v.Spec.Force = Stopped, 1 }), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunKilled, PhaseStopping},
-		"a restart ends the old boot first":          {facts{vm: vm(func(v *VM) { v.Spec.Boot = 2 }), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunStopped, PhaseStopping},
-		"an ended instance is reaped":                {facts{vm: vm(nil), instance: instance(InstanceStopped), hostLife: host.Alive}, actReap, "", PhaseStopping},
-		"an ended instance is reaped though lost":    {facts{vm: vm(nil), instance: instance(InstanceStopped), hostLife: host.Lost}, actReap, "", PhaseStopping},
-		"a machine on a lost host is not restarted":  {facts{vm: vm(nil), instance: instance(InstanceRunning), hostLife: host.Lost}, actRest, "", PhaseUnknown},
-		"a machine on a removed host is given up":    {facts{vm: vm(nil), instance: instance(InstanceRunning), hostLife: host.Lost, removed: true}, actReap, "", PhaseStopping},
-		"what an agent is removing is not given up":  {facts{vm: vm(nil), instance: deleting(instance(InstanceRunning)), hostLife: host.Lost, removed: true}, actAwait, "", PhaseStopping},
-		"an operation first gives up a removed host": {facts{vm: vm(nil), instance: instance(InstanceRunning), inHands: true, removed: true}, actRest, "", PhaseMoving},
-		"an operation has the machine for itself":    {facts{vm: vm(func(v *VM) { v.Spec.Power = Stopped }), instance: instance(InstanceRunning), inHands: true}, actRest, "", PhaseMoving},
-		"a deleted machine goes whatever its wish":   {facts{vm: vm(func(v *VM) { v.Deleting = &now }), instance: instance(InstanceRunning)}, actDelete, "", PhaseDeleting},
-		"not being heard yet is not being lost":      {facts{vm: vm(nil), instance: instance(InstanceRunning), hostLife: host.Unknown}, actSteer, RunRunning, PhaseRunning},
-		"an agent that has not looked is not obeyed": {facts{vm: vm(nil), instance: instance(InstanceUnknown), hostLife: host.Alive}, actSteer, RunRunning, PhaseUnknown},
+		"a new VM is placed":                           {facts{vm: vm(nil), free: true}, actPlace, "", PhasePending},
+		"a stopped VM rests":                           {facts{vm: vm(func(v *VM) { v.Spec.Power = Stopped }), free: true}, actRest, "", PhaseStopped},
+		"a used-up boot rests":                         {facts{vm: vm(func(v *VM) { v.Status.EndedBoot = 1 }), free: true}, actRest, "", PhaseStopped},
+		"a next boot is placed":                        {facts{vm: vm(func(v *VM) { v.Status.EndedBoot, v.Spec.Boot = 1, 2 }), free: true}, actPlace, "", PhasePending},
+		"nothing is placed over leftovers":             {facts{vm: vm(nil), free: false}, actAwait, "", PhaseStopping},
+		"nothing is placed beside an old instance":     {facts{vm: vm(nil), free: true, others: 1}, actAwait, "", PhaseStopping},
+		"a crashed VM pauses before its retry":         {facts{vm: vm(func(v *VM) { v.Status.Crashes, v.Status.CrashBoot, v.Status.RetryAt = 1, 1, now.Add(time.Second) }), free: true}, actRest, "", PhaseCrashed},
+		"a clock that was set back ends a pause":       {facts{vm: vm(func(v *VM) { v.Status.Crashes, v.Status.CrashBoot, v.Status.RetryAt = 1, 1, now.Add(time.Hour) }), free: true}, actPlace, "", PhasePending},
+		"a running instance is left running":           {facts{vm: vm(nil), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunRunning, PhaseRunning},
+		"a pause is passed on":                         {facts{vm: vm(func(v *VM) { v.Spec.Power = Paused }), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunPaused, PhaseRunning},
+		"a stop is passed on":                          {facts{vm: vm(func(v *VM) { v.Spec.Power = Stopped }), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunStopped, PhaseStopping},
+		"a forced stop does not ask":                   {facts{vm: vm(func(v *VM) { v.Spec.Power, v.Spec.Force = Stopped, 1 }), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunKilled, PhaseStopping},
+		"a restart ends the old boot first":            {facts{vm: vm(func(v *VM) { v.Spec.Boot = 2 }), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunStopped, PhaseStopping},
+		"an ended instance is reaped":                  {facts{vm: vm(nil), instance: instance(InstanceStopped), hostLife: host.Alive}, actReap, "", PhaseStopping},
+		"an ended instance is reaped though lost":      {facts{vm: vm(nil), instance: instance(InstanceStopped), hostLife: host.Lost}, actReap, "", PhaseStopping},
+		"a VM on a lost host is not restarted":         {facts{vm: vm(nil), instance: instance(InstanceRunning), hostLife: host.Lost}, actRest, "", PhaseUnknown},
+		"a VM on a removed host is given up":           {facts{vm: vm(nil), instance: instance(InstanceRunning), hostLife: host.Lost, removed: true}, actReap, "", PhaseStopping},
+		"what an agent is removing is not given up":    {facts{vm: vm(nil), instance: deleting(instance(InstanceRunning)), hostLife: host.Lost, removed: true}, actAwait, "", PhaseStopping},
+		"an operation first gives up a removed host":   {facts{vm: vm(nil), instance: instance(InstanceRunning), inHands: true, removed: true}, actRest, "", PhaseMoving},
+		"an operation has the VM for itself":           {facts{vm: vm(func(v *VM) { v.Spec.Power = Stopped }), instance: instance(InstanceRunning), inHands: true}, actRest, "", PhaseMoving},
+		"a deleted VM goes whatever its desired power": {facts{vm: vm(func(v *VM) { v.Deleting = &now }), instance: instance(InstanceRunning)}, actDelete, "", PhaseDeleting},
+		"no heartbeat yet is not being lost":           {facts{vm: vm(nil), instance: instance(InstanceRunning), hostLife: host.Unknown}, actSteer, RunRunning, PhaseRunning},
+		"an agent that has not looked is not obeyed":   {facts{vm: vm(nil), instance: instance(InstanceUnknown), hostLife: host.Alive}, actSteer, RunRunning, PhaseUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.facts.now = now
@@ -64,7 +64,7 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-func TestAnEndIsJudgedByWishAndPolicy(t *testing.T) {
+func TestAnEndIsJudgedByDesiredPowerAndPolicy(t *testing.T) {
 	for name, c := range map[string]struct {
 		policy RestartPolicy
 		exit   Exit
@@ -74,7 +74,7 @@ func TestAnEndIsJudgedByWishAndPolicy(t *testing.T) {
 		"a guest that powers itself off has used its boot":  {OnFailure, ExitPoweredOff, Running, ending{bootOver: true}},
 		"always starts it again":                            {Always, ExitPoweredOff, Running, ending{}},
 		"a crash is started again":                          {OnFailure, ExitCrashed, Running, ending{crashed: true}},
-		"a lost emulator is a crash":                        {OnFailure, ExitLost, Running, ending{crashed: true}},
+		"a lost QEMU is a crash":                            {OnFailure, ExitLost, Running, ending{crashed: true}},
 		"never means never":                                 {Never, ExitCrashed, Running, ending{bootOver: true, crashed: true}},
 		"a wanted stop is no crash, however the guest ends": {OnFailure, ExitCrashed, Stopped, ending{bootOver: true}},
 		"always does not undo a wanted stop":                {Always, ExitPoweredOff, Stopped, ending{bootOver: true}},

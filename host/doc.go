@@ -1,4 +1,4 @@
-// Package host knows the machines that run workloads.
+// Package host knows the hosts, the hardware that runs workloads.
 //
 // Nouns: Host (spec by the API, status by the host's own agent: what was probed) and Liveness
 // (status by the server's liveness loop, from heartbeats that are no records).

@@ -41,7 +41,7 @@ const (
 	NetdevDatapath Datapath = "netdev" // in user space
 )
 
-// Profile is what was probed of the machine's abilities; drivers choose by it.
+// Profile is what was probed of the host's abilities; drivers choose by it.
 type Profile struct {
 	// Accelerator is what really works: kvm only if a guest really ran with it.
 	Accelerator Accelerator `json:"accelerator,omitempty"`
@@ -51,9 +51,9 @@ type Profile struct {
 	CgroupVersion int `json:"cgroupVersion"`
 	// Datapath is what the virtual switch uses.
 	Datapath Datapath `json:"datapath,omitempty"`
-	// QEMUVersion is the version of the emulator, for example "7.2.22".
+	// QEMUVersion is the version of QEMU, for example "7.2.22".
 	QEMUVersion string `json:"qemuVersion,omitempty"`
-	// MachineType is the newest q35 machine that the emulator offers, for example "pc-q35-7.2".
+	// MachineType is the newest q35 machine that QEMU offers, for example "pc-q35-7.2".
 	MachineType string `json:"machineType,omitempty"`
 	// HugePages2MiB is the number of huge pages of 2 MiB that are set aside.
 	HugePages2MiB int64 `json:"hugePages2MiB"`
@@ -76,7 +76,7 @@ type NUMANode struct {
 	CPUs []int `json:"cpus"`
 }
 
-// Inventory is what the machine has.
+// Inventory is what the host has.
 type Inventory struct {
 	// CPUModel as the processor names itself.
 	CPUModel string `json:"cpuModel,omitempty"`

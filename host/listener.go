@@ -14,12 +14,12 @@ const DefaultGrace = 10 * time.Second
 // unknown that was alive: two heartbeats and some.
 const firstWords = 2500 * time.Millisecond
 
-// Listener remembers when each host was heard last. Heartbeats are no records: it lives in memory
+// Listener remembers when the last heartbeat of each host came. Heartbeats are no records: it lives in memory
 // and begins anew with the server.
 //
 // It measures silence in time during which it really listened. Somebody looks several times
 // within a grace; a longer pause between two looks means that the clock jumped, or that this
-// process stood still (SIGSTOP, a paused machine, a busy disk) and could hear nobody. Such a
+// process stood still (SIGSTOP, a paused host, a busy disk) and could hear nobody. Such a
 // pause counts as one look's worth, so a server that wakes up does not declare everybody lost.
 type Listener struct {
 	grace time.Duration
@@ -38,8 +38,8 @@ func NewListener(grace time.Duration, now time.Time) *Listener {
 	return &Listener{grace: grace, last: now, heard: map[resource.ID]time.Duration{}}
 }
 
-// Heard takes a heartbeat.
-func (l *Listener) Heard(id resource.ID, at time.Time) {
+// Heartbeat takes a heartbeat.
+func (l *Listener) Heartbeat(id resource.ID, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pass(at)
@@ -53,7 +53,7 @@ func (l *Listener) Forget(id resource.ID) {
 	delete(l.heard, id)
 }
 
-// State says what is known of a host, and when that may change if nothing is heard.
+// State says what is known of a host, and when that may change if no heartbeat comes.
 func (l *Listener) State(id resource.ID, now time.Time) (LifeState, time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -62,7 +62,7 @@ func (l *Listener) State(id resource.ID, now time.Time) (LifeState, time.Duratio
 	return judge(l.grace, l.listened, at, ever)
 }
 
-// settled reports whether every host that lives has had the time to be heard twice.
+// settled reports whether every host that lives has had the time to send two heartbeats.
 func (l *Listener) settled() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

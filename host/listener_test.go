@@ -27,25 +27,25 @@ func TestAHostIsNotLostBeforeAFullGraceOfListening(t *testing.T) {
 	}
 }
 
-func TestAHostThatIsHeardIsAliveUntilItIsSilentForAGrace(t *testing.T) {
+func TestAHostWithHeartbeatsIsAliveUntilTheyCeaseForAGrace(t *testing.T) {
 	l := NewListener(10*time.Second, noon)
-	l.Heard("h", noon.Add(time.Second))
+	l.Heartbeat("h", noon.Add(time.Second))
 	if got := walk(l, noon.Add(time.Second), noon.Add(10*time.Second)); got != Alive {
 		t.Errorf("after 9 s of silence: %s", got)
 	}
 	if got := walk(l, noon.Add(10*time.Second), noon.Add(11*time.Second)); got != Lost {
 		t.Errorf("after 10 s of silence: %s", got)
 	}
-	l.Heard("h", noon.Add(12*time.Second))
+	l.Heartbeat("h", noon.Add(12*time.Second))
 	if got, again := l.State("h", noon.Add(12*time.Second)); got != Alive || again != 10*time.Second {
-		t.Errorf("heard again: %s, %v", got, again)
+		t.Errorf("after a heartbeat: %s, %v", got, again)
 	}
 }
 
 func TestAJumpOfTheClockLosesNobody(t *testing.T) {
 	for name, jump := range map[string]time.Duration{"forward": time.Hour, "backward": -time.Hour} {
 		l := NewListener(10*time.Second, noon)
-		l.Heard("h", noon)
+		l.Heartbeat("h", noon)
 		walk(l, noon, noon.Add(3*time.Second))
 		after := noon.Add(3*time.Second + jump)
 		if got, _ := l.State("h", after); got != Alive {
@@ -62,13 +62,13 @@ func TestAJumpOfTheClockLosesNobody(t *testing.T) {
 
 func TestAServerThatStoodStillHearsItsHostsBeforeItJudges(t *testing.T) {
 	l := NewListener(2*time.Second, noon)
-	l.Heard("h", noon)
+	l.Heartbeat("h", noon)
 	if got, _ := l.State("h", noon.Add(time.Minute)); got != Alive {
 		t.Errorf("right after a minute of standing still: %s", got)
 	}
 }
 
-func TestNobodyIsLostWhoWasHeardWithinAGraceOfTheRealClock(t *testing.T) {
+func TestNobodyIsLostWhoseHeartbeatCameWithinAGraceOfTheRealClock(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const grace = 10 * time.Second
 		now := noon
@@ -77,7 +77,7 @@ func TestNobodyIsLostWhoWasHeardWithinAGraceOfTheRealClock(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			now = now.Add(time.Duration(rapid.Int64Range(0, int64(15*time.Second)).Draw(t, "pause")))
 			if rapid.Bool().Draw(t, "heard") {
-				l.Heard("h", now)
+				l.Heartbeat("h", now)
 				heard = now
 			}
 			if state, _ := l.State("h", now); state == Lost && now.Sub(heard) < grace {

@@ -11,7 +11,7 @@ type LifeState string
 
 // The states.
 const (
-	Unknown LifeState = "unknown" // not heard yet, and not long enough listened
+	Unknown LifeState = "unknown" // no heartbeat yet, and not long enough listened
 	Alive   LifeState = "alive"
 	Lost    LifeState = "lost"
 )

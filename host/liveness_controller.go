@@ -54,7 +54,7 @@ func (l *LivenessLoop) step(ctx context.Context, id resource.ID) (reconcile.Resu
 	}
 	state, _ := l.Listener.State(id, l.DB.Now())
 	if state == Unknown && lives[0].Status.State == Alive && !l.Listener.settled() {
-		state = Alive // a server that was upgraded does not make every host and machine flicker
+		state = Alive // a server that was upgraded does not make every host and VM flicker
 	}
 	l.report(b, h, lives[0], state)
 	return reconcile.Result{After: l.Listener.Every()}, l.commit(ctx, b, h)
@@ -80,9 +80,9 @@ func (l *LivenessLoop) report(b *store.Batch, h *Host, life *Liveness, state Lif
 	}
 	switch {
 	case state == Lost:
-		l.Note(b, h, "error", "lost", fmt.Sprintf("nothing was heard of host %s for %s", h.Name, l.Listener.grace))
+		l.Note(b, h, "error", "lost", fmt.Sprintf("heartbeat of host %s lost: none came for %s", h.Name, l.Listener.grace))
 	case state == Alive && old == Lost:
-		l.Note(b, h, "info", "heard-again", fmt.Sprintf("host %s is heard again", h.Name))
+		l.Note(b, h, "info", "heartbeat-restored", fmt.Sprintf("heartbeat of host %s restored", h.Name))
 	}
 }
 

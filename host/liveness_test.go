@@ -34,17 +34,17 @@ func newWorld(t *testing.T) *world {
 
 func newWorldWith(t *testing.T, kinds *resource.Catalog, s store.Store) *world {
 	t.Helper()
-	ledger := store.NewLedger()
-	w := &world{T: t, now: noon, specs: store.Specs(ledger, Hosts, "api"), removals: store.Specs(ledger, Removals, "api")}
+	registry := store.NewRegistry()
+	w := &world{T: t, now: noon, specs: store.Specs(registry, Hosts, "api"), removals: store.Specs(registry, Removals, "api")}
 	w.db = store.NewDB(s, kinds)
 	w.db.Now = func() time.Time { return w.now }
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = w.db.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })
-	w.life = &LivenessLoop{DB: w.db, Specs: store.Specs(ledger, Livenesses, "liveness"), Statuses: store.Statuses(ledger, Livenesses, "liveness"),
+	w.life = &LivenessLoop{DB: w.db, Specs: store.Specs(registry, Livenesses, "liveness"), Statuses: store.Statuses(registry, Livenesses, "liveness"),
 		Note: func(_ *store.Batch, _ *Host, _, reason, _ string) { w.told = append(w.told, reason) }}
-	w.removal = &RemovalLoop{DB: w.db, Statuses: store.Statuses(ledger, Removals, "removal")}
+	w.removal = &RemovalLoop{DB: w.db, Statuses: store.Statuses(registry, Removals, "removal")}
 	w.restart()
 	b := w.db.Begin()
 	w.specs.Create(b, New("h", "one"))
@@ -52,7 +52,7 @@ func newWorldWith(t *testing.T, kinds *resource.Catalog, s store.Store) *world {
 	return w
 }
 
-// restart makes a server that has heard nobody yet.
+// restart makes a server that has had no heartbeat yet.
 func (w *world) restart() {
 	w.life.Listener = NewListener(0, w.now)
 	w.loop = w.life.Loop()
@@ -80,7 +80,7 @@ func (w *world) pass(d time.Duration, lives bool) LifeState {
 	for range int(d / time.Second) {
 		w.now = w.now.Add(time.Second)
 		if lives {
-			w.life.Listener.Heard("h", w.now)
+			w.life.Listener.Heartbeat("h", w.now)
 		}
 		w.step()
 	}
@@ -117,9 +117,9 @@ func TestTheLifeOfAHostIsUnknownThenAliveThenLostThenAlive(t *testing.T) {
 		t.Errorf("silent for 10 s: %s", got)
 	}
 	if got := w.pass(time.Second, true); got != Alive {
-		t.Errorf("heard again: %s", got)
+		t.Errorf("after a heartbeat: %s", got)
 	}
-	if want := []string{"lost", "heard-again"}; !slices.Equal(w.told, want) {
+	if want := []string{"lost", "heartbeat-restored"}; !slices.Equal(w.told, want) {
 		t.Errorf("told %v, want %v", w.told, want)
 	}
 	w.resync()

@@ -20,8 +20,8 @@ type Rights struct {
 	Removing   *store.StatusWriter[RemovalSpec, RemovalStatus]
 }
 
-// NewRights takes them out of the ledger.
-func NewRights(l *store.Ledger) Rights {
+// NewRights takes them out of the registry.
+func NewRights(l *store.Registry) Rights {
 	return Rights{
 		Hosts:      store.Specs(l, Hosts, "api"),
 		Livenesses: store.Specs(l, Livenesses, "liveness loop"),

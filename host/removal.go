@@ -84,14 +84,14 @@ func Fate(s *store.Snapshot, id resource.ID) string {
 	return "host " + NameOf(s, id) + ", which was removed"
 }
 
-// WayOut says what an operator can do about a host that is not heard.
+// WayOut says what an operator can do about a host that is unreachable.
 func WayOut(s *store.Snapshot, id resource.ID) string {
 	return fmt.Sprintf("bring the host back; or, if it is switched off and gone for good: virga host delete %s --dead", NameOf(s, id))
 }
 
 // DeadRequest asks for the removal of a host that cannot be asked.
 type DeadRequest struct {
-	// SwitchedOff vouches that the machine is switched off and will not come back with its guests running.
+	// SwitchedOff vouches that the host is switched off and will not come back with its guests running.
 	SwitchedOff bool `json:"switchedOff,omitempty"`
 }
 
@@ -101,7 +101,7 @@ type Remover struct {
 	Removals *store.SpecWriter[RemovalSpec, RemovalStatus]
 	// Home is the host that the server runs on, which cannot be removed.
 	Home func() resource.ID
-	// User says in words who uses a host by a record that speaks of it, as people know it: a machine and
+	// User says in words who uses a host by a record that speaks of it, as people know it: a VM and
 	// not its instance; empty where that follows from others. Nil: the record's own kind and name.
 	User func(s *store.Snapshot, x resource.Object) string
 	// Leaving takes the host out of what names it, in the same commit; it may be nil.
@@ -120,12 +120,12 @@ func (m *Remover) Unused(b *store.Batch, s *store.Snapshot, h *Host, by string) 
 func (m *Remover) Dead(b *store.Batch, s *store.Snapshot, h *Host, in *DeadRequest, by string) error {
 	switch state := StateOf(s, h.ID); {
 	case state == Alive:
-		return fault.New(fault.Precondition, "declare host %s dead: it was heard within the last seconds; move its machines away and delete it, or switch it off and try again", h.Name)
+		return fault.New(fault.Precondition, "declare host %s dead: its heartbeat came within the last seconds; move its VMs away and delete it, or switch it off and try again", h.Name)
 	case state != Lost:
 		return fault.New(fault.Unavailable, "declare host %s dead: the servers have not listened long enough to know that it is silent; try again in some seconds", h.Name)
 	case !in.SwitchedOff:
-		return fault.New(fault.Precondition, "declare host %s dead: vouch by --switched-off (switchedOff in the request) that the machine is switched off and will not come back with its guests running. "+
-			"Its machines start elsewhere at once; one that still ran there would run twice, and both would write. What lies on its own disks is given up", h.Name)
+		return fault.New(fault.Precondition, "declare host %s dead: vouch by --switched-off (switchedOff in the request) that the host is switched off and will not come back with its guests running. "+
+			"Its VMs start elsewhere at once; one that still ran there would run twice, and both would write. What lies on its own disks is given up", h.Name)
 	}
 	if err := m.remove(b, s, h, Dead, by); err != nil {
 		return err
@@ -166,7 +166,7 @@ func (m *Remover) unused(s *store.Snapshot, h *Host) error {
 		}
 		users = append(users, name+" of project "+head.Project)
 	}
-	kind, what := fault.Precondition, "migrate the machines to another host (virga vm migrate NAME) or delete them; delete the volumes"
+	kind, what := fault.Precondition, "migrate the VMs to another host (virga vm migrate NAME) or delete them; delete the volumes"
 	if len(users) == 0 {
 		users, kind, what = followers, fault.Unavailable, "wait and retry"
 	}
@@ -174,7 +174,7 @@ func (m *Remover) unused(s *store.Snapshot, h *Host) error {
 		return nil
 	}
 	slices.Sort(users)
-	users = slices.Compact(users) // one machine has many records
+	users = slices.Compact(users) // one VM has many records
 	shown := strings.Join(users[:min(3, len(users))], ", ")
 	if more := len(users) - 3; more > 0 {
 		shown += fmt.Sprintf(" and %d more", more)

@@ -53,7 +53,7 @@ func MadeBy[S, T any](t *resource.Type[S, T]) Held {
 }
 
 // RemovalLoop lets a removed host go when nothing is left that its agent made real. Whoever wanted
-// those things gives them up first: a machine its instance, a migration its target.
+// those things gives them up first: a VM its instance, a migration its target.
 type RemovalLoop struct {
 	DB       *store.DB
 	Statuses *store.StatusWriter[RemovalSpec, RemovalStatus]

@@ -28,7 +28,7 @@ func (w *world) finishRemoval() {
 	}
 }
 
-// silent lets a host be heard, and then not any more.
+// silent lets a host send a heartbeat, and then none any more.
 func (w *world) silent() {
 	w.step()
 	w.pass(3*time.Second, true)
@@ -40,10 +40,10 @@ func TestAHostIsDeclaredDeadOnlyWhenItIsSilentAndSomebodyVouches(t *testing.T) {
 	const path = "/v1/hosts/one/declare-dead"
 	w.step()
 	if got := call("POST", path, `{"switchedOff":true}`); got.Code != 503 || !strings.Contains(got.Body.String(), "not listened long enough") {
-		t.Errorf("not heard yet: %d %s", got.Code, got.Body)
+		t.Errorf("no heartbeat yet: %d %s", got.Code, got.Body)
 	}
 	w.pass(3*time.Second, true)
-	if got := call("POST", path, `{"switchedOff":true}`); got.Code != 428 || !strings.Contains(got.Body.String(), "it was heard") {
+	if got := call("POST", path, `{"switchedOff":true}`); got.Code != 428 || !strings.Contains(got.Body.String(), "its heartbeat came") {
 		t.Errorf("alive: %d %s", got.Code, got.Body)
 	}
 	w.pass(15*time.Second, false)
@@ -113,8 +113,8 @@ func TestARemovedHostGoesWhenNothingOfItsAgentIsLeft(t *testing.T) {
 	w := newWorldWith(t, resource.NewCatalog(Hosts, Livenesses, Removals, lodgers, made), memory.New())
 	w.removal.Held = []Held{HeldOf(lodgers), MadeBy(made)}
 	w.silent()
-	ledger := store.NewLedger()
-	instances, devices := store.Specs(ledger, lodgers, "test"), store.Specs(ledger, made, "test")
+	registry := store.NewRegistry()
+	instances, devices := store.Specs(registry, lodgers, "test"), store.Specs(registry, made, "test")
 	b := w.db.Begin()
 	for _, name := range []string{"kept", "given-up"} {
 		r := &resource.Record[lodgerSpec, lodgerStatus]{Meta: resource.Meta{Name: name, Project: "blue", ID: resource.ID(name)}, Spec: lodgerSpec{HostID: "h"}}

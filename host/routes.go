@@ -32,7 +32,7 @@ func Register(a *httpapi.API, m *Remover, e Events) {
 	})
 	httpapi.Action(a, Hosts, httpapi.Act{
 		Name: "declare-dead", Summary: "Remove a host that is silent and switched off for good",
-		Doc: "Its certificate is refused from then on. Its machines start elsewhere by their own policy; what lay on its own disks is given up.", Status: http.StatusAccepted,
+		Doc: "Its certificate is refused from then on. Its VMs start elsewhere by their own policy; what lay on its own disks is given up.", Status: http.StatusAccepted,
 	}, func(_ context.Context, c *httpapi.Call, h *Host, in *DeadRequest) (*Host, error) {
 		return h, m.Dead(c.Batch, c.Snapshot, h, in, c.User)
 	})
@@ -40,7 +40,7 @@ func Register(a *httpapi.API, m *Remover, e Events) {
 	httpapi.Register(a, Livenesses, httpapi.Routes[LivenessSpec, LivenessStatus]{})
 }
 
-// RegisterHeartbeat offers agents the route by which they are heard.
+// RegisterHeartbeat offers agents the route by which they send heartbeats.
 func RegisterHeartbeat(a *httpapi.API, l *Listener) {
 	httpapi.Handle(a, httpapi.Op{ID: "send-heartbeat", Method: http.MethodPost, Path: "/v1/agent/heartbeat", Right: httpapi.AsHost,
 		Tag: "agent", Status: http.StatusNoContent, Summary: "Say that a host lives"},
@@ -51,7 +51,7 @@ func RegisterHeartbeat(a *httpapi.API, l *Listener) {
 			if Find(c.Snapshot, c.Host) == nil {
 				return nil, fault.New(fault.NotFound, "no host with id %q: it was removed from the cloud, or has not joined; join again", c.Host)
 			}
-			l.Heard(c.Host, c.DB.Now())
+			l.Heartbeat(c.Host, c.DB.Now())
 			return nil, nil
 		})
 }

@@ -68,7 +68,7 @@ func TestAHostIsListedChangedAndChecked(t *testing.T) {
 
 func TestAHostThatIsUsedIsNotRemoved(t *testing.T) {
 	w, call := serve(t, admin)
-	writer := store.Specs(store.NewLedger(), lodgers, "test")
+	writer := store.Specs(store.NewRegistry(), lodgers, "test")
 	b := w.db.Begin()
 	tenant := &resource.Record[lodgerSpec, lodgerStatus]{Meta: resource.Meta{Name: "web-1", Project: "blue"}, Spec: lodgerSpec{HostID: "h"}}
 	writer.Create(b, tenant)
@@ -90,16 +90,16 @@ func TestAHostThatIsUsedIsNotRemoved(t *testing.T) {
 
 func TestOnlyAHostSaysThatItLives(t *testing.T) {
 	if _, call := serve(t, admin); call("POST", "/v1/agent/heartbeat", "").Code != 403 {
-		t.Error("an administrator is heard as a host")
+		t.Error("an administrator's heartbeat is taken as a host's")
 	}
 	w, call := serve(t, httpapi.Caller{Host: "h"})
 	if got := call("POST", "/v1/agent/heartbeat", ""); got.Code != 204 {
 		t.Fatalf("got %d %s", got.Code, got.Body)
 	}
 	if state, _ := w.life.Listener.State("h", w.now); state != Alive {
-		t.Errorf("a host that was heard is %s", state)
+		t.Errorf("a host that sent a heartbeat is %s", state)
 	}
 	if _, call := serve(t, httpapi.Caller{Host: "stranger"}); call("POST", "/v1/agent/heartbeat", "").Code != 404 {
-		t.Error("a host that is not of the cloud is heard")
+		t.Error("a host that is not of the cloud may send heartbeats")
 	}
 }

@@ -25,7 +25,7 @@ var forbidden = []struct {
 	why   string
 }{
 	{regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME|X` + `XX|HA` + `CK)\b`), "do it now, or write down in docs/requirements.md what is missing"},
-	{regexp.MustCompile(`(^|[^a-zA-Z0-9.])/(wo` + `rk|tmp/v` + `w|home|Users)/`), "a path of somebody's machine; take it as a parameter"},
+	{regexp.MustCompile(`(^|[^a-zA-Z0-9.])/(wo` + `rk|tmp/v` + `w|home|Users)/`), "a path of somebody's computer; take it as a parameter"},
 	{regexp.MustCompile(`(?i)lorem` + ` ipsum`), "say something"},
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // Writers are handed out in the part.go of each domain, which therefore reads as the list of who
-// writes what, by functions that are given the ledger: a domain cannot have one of its own.
+// writes what, by functions that are given the registry: a domain cannot have one of its own.
 func TestOnlyTheWiringHandsOutWriters(t *testing.T) {
 	tree := ours(t)
 	for _, f := range tree.gos {
@@ -19,11 +19,11 @@ func TestOnlyTheWiringHandsOutWriters(t *testing.T) {
 		}
 		calls(f, func(called string, at ast.Node) {
 			switch {
-			case called == "store.NewLedger":
-				t.Errorf("%s:%d: a ledger is made here; take the one of cmd/virga as a parameter", f.path, tree.line(at.Pos()))
+			case called == "store.NewRegistry":
+				t.Errorf("%s:%d: a registry is made here; take the one of cmd/virga as a parameter", f.path, tree.line(at.Pos()))
 			case called == "store.Specs" || called == "store.Statuses":
-				if !givenLedger(f, at) || !handsOut(f.path) {
-					t.Errorf("%s:%d: %s is called outside part.go, or in a function that is not given the ledger; take the writer as a parameter", f.path, tree.line(at.Pos()), called)
+				if !givenRegistry(f, at) || !handsOut(f.path) {
+					t.Errorf("%s:%d: %s is called outside part.go, or in a function that is not given the registry; take the writer as a parameter", f.path, tree.line(at.Pos()), called)
 				}
 			}
 		})
@@ -35,8 +35,8 @@ func handsOut(file string) bool {
 	return path.Base(file) == "part.go" || within(path.Dir(file), "wiring")
 }
 
-// givenLedger reports whether the function around a node has a parameter of type *store.Ledger.
-func givenLedger(f *goFile, at ast.Node) bool {
+// givenRegistry reports whether the function around a node has a parameter of type *store.Registry.
+func givenRegistry(f *goFile, at ast.Node) bool {
 	for _, d := range f.ast.Decls {
 		fn, ok := d.(*ast.FuncDecl)
 		if !ok || at.Pos() < fn.Pos() || at.Pos() > fn.End() {
@@ -44,7 +44,7 @@ func givenLedger(f *goFile, at ast.Node) bool {
 		}
 		for _, p := range fn.Type.Params.List {
 			if star, ok := p.Type.(*ast.StarExpr); ok {
-				if s, ok := star.X.(*ast.SelectorExpr); ok && s.Sel.Name == "Ledger" {
+				if s, ok := star.X.(*ast.SelectorExpr); ok && s.Sel.Name == "Registry" {
 					return true
 				}
 			}
@@ -53,7 +53,7 @@ func givenLedger(f *goFile, at ast.Node) bool {
 	return false
 }
 
-// The simulator replaces the clock of the DB; a decision that asks the machine's clock escapes it.
+// The simulator replaces the clock of the DB; a decision that asks the host's clock escapes it.
 func TestDecisionsAskTheClockThatTheyAreGiven(t *testing.T) {
 	tree := ours(t)
 	for _, f := range tree.gos {

@@ -82,7 +82,7 @@ func CallerOf(t *TokenSpec) httpapi.Caller {
 	switch {
 	case t.Role == Admin:
 		c.Right, c.Project = httpapi.Admin, ""
-	case t.Project == "": // confined to nothing: a record that the checks would not have let in
+	case t.Project == "": // limited to nothing: a record that the checks would not have let in
 	case t.Role == Member:
 		c.Right = httpapi.Write
 	case t.Role == Viewer:

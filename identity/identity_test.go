@@ -61,7 +61,7 @@ type cloud struct {
 func newCloud(t *testing.T) *cloud {
 	t.Helper()
 	db := store.NewDB(memory.New(), resource.NewCatalog(Projects, Tokens, JoinTokens, things, hosts))
-	y := &cloud{t: t, db: db, writers: NewWriters(store.NewLedger())}
+	y := &cloud{t: t, db: db, writers: NewWriters(store.NewRegistry())}
 	db.Now = func() time.Time { return time.Now().Add(y.ahead) }
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -76,12 +76,12 @@ func newCloud(t *testing.T) *cloud {
 	}
 	api := httpapi.New(db, httpapi.Options{Version: "test", Authenticate: NewAuthenticator(db, func(*store.Snapshot, resource.ID) error { return nil }).Authenticate, Project: ProjectOf})
 	y.api = api
-	ledger := store.NewLedger()
-	thingSpecs := store.Specs(ledger, things, "api")
+	registry := store.NewRegistry()
+	thingSpecs := store.Specs(registry, things, "api")
 	Register(api, y.writers, gift{thingSpecs}, func(_ *store.Snapshot, project string) Usage {
 		return Usage{VMs: int64(len(project)), DiskMiB: 7}
 	})
-	hostSpecs := store.Specs(ledger, hosts, "api")
+	hostSpecs := store.Specs(registry, hosts, "api")
 	RegisterGate(api, y.writers, Gate{Authority: y.authority, Addresses: func() []string { return []string{y.address} },
 		NewHost: func(c *httpapi.Call, name string) (resource.ID, error) {
 			h := &resource.Record[thingSpec, thingStatus]{}
@@ -95,11 +95,11 @@ func newCloud(t *testing.T) *cloud {
 		func(_ context.Context, c *httpapi.Call, _ *struct{}) (*struct{ Body httpapi.Caller }, error) {
 			return &struct{ Body httpapi.Caller }{c.Caller}, nil
 		})
-	keeper, err := ca.NewKeeper(filepath.Join(dir, "server"), db.Now, func(_ context.Context, key crypto) ([]byte, error) {
+	rotator, err := ca.NewRotator(filepath.Join(dir, "server"), db.Now, func(_ context.Context, key crypto) ([]byte, error) {
 		return y.authority.IssueServer(key.Public(), "127.0.0.1", "localhost")
 	}, nil)
 	if err == nil {
-		err = keeper.Ensure(ctx)
+		err = rotator.Ensure(ctx)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +109,7 @@ func newCloud(t *testing.T) *cloud {
 		t.Fatal(err)
 	}
 	server := httpapi.NewServer(api)
-	server.TLSConfig = ca.ServerTLS(keeper, y.authority.Pool())
+	server.TLSConfig = ca.ServerTLS(rotator, y.authority.Pool())
 	go func() { _ = server.ServeTLS(listener, "", "") }()
 	y.address = listener.Addr().String()
 	y.socket = filepath.Join(dir, "api.sock")

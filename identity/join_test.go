@@ -47,7 +47,7 @@ func TestAHostJoinsOnceAndRenewsItsCertificate(t *testing.T) {
 	}
 	var client *http.Client
 	now := time.Now()
-	k, err := ca.NewKeeper(ca.HostFiles(dir), func() time.Time { return now }, func(ctx context.Context, key crypto) ([]byte, error) {
+	k, err := ca.NewRotator(ca.HostFiles(dir), func() time.Time { return now }, func(ctx context.Context, key crypto) ([]byte, error) {
 		return ca.RenewBy(client, func() string { return y.address })(ctx, key)
 	}, nil)
 	if err != nil {
@@ -127,7 +127,7 @@ func TestAQuotaRefusesWithNumbers(t *testing.T) {
 		want       string
 	}{
 		{Usage{VMs: 1}, Usage{VMs: 1}, ""},
-		{Usage{VMs: 2}, Usage{VMs: 1}, "2 machines are used, 1 more are wanted, the quota is 2"},
+		{Usage{VMs: 2}, Usage{VMs: 1}, "2 VMs are used, 1 more are wanted, the quota is 2"},
 		{Usage{CPUs: 900}, Usage{CPUs: 900}, ""},
 		{Usage{MemoryMiB: 800}, Usage{MemoryMiB: 201}, "800 MiB of memory are used, 201 more are wanted, the quota is 1000"},
 		{Usage{MemoryMiB: 2000}, Usage{MemoryMiB: -1}, ""},

@@ -18,8 +18,8 @@ type Writers struct {
 	JoinTokens *store.SpecWriter[JoinTokenSpec, JoinTokenStatus]
 }
 
-// NewWriters takes them out of the ledger.
-func NewWriters(l *store.Ledger) Writers {
+// NewWriters takes them out of the registry.
+func NewWriters(l *store.Registry) Writers {
 	return Writers{
 		Projects:   store.Specs(l, Projects, "api"),
 		Tokens:     store.Specs(l, Tokens, "api"),

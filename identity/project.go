@@ -17,9 +17,9 @@ type ProjectSpec struct {
 type Quota struct {
 	// VMs is the number of virtual machines.
 	VMs int64 `json:"vms,omitempty"`
-	// CPUs is the sum of the virtual CPUs of all machines.
+	// CPUs is the sum of the virtual CPUs of all VMs.
 	CPUs int64 `json:"cpus,omitempty"`
-	// MemoryMiB is the sum of the memory of all machines, in MiB.
+	// MemoryMiB is the sum of the memory of all VMs, in MiB.
 	MemoryMiB int64 `json:"memoryMiB,omitempty"`
 	// DiskMiB is the sum of the sizes of all volumes, in MiB.
 	DiskMiB int64 `json:"diskMiB,omitempty"`
@@ -33,5 +33,5 @@ type Project = resource.Record[ProjectSpec, ProjectStatus]
 
 // Projects is the kind.
 var Projects = resource.Define("project", "projects", resource.Options[ProjectSpec, ProjectStatus]{
-	Doc: "A tenant: it owns machines, disks, networks and images.", Scope: resource.InCloud,
+	Doc: "A tenant: it owns VMs, disks, networks and images.", Scope: resource.InCloud,
 })

@@ -92,7 +92,7 @@ func empty(db *store.DB, s *store.Snapshot, p *Project, along func(*store.Snapsh
 }
 
 // deletingProject takes along what was made with the project, in the same commit, and the tokens
-// that are confined to it: they must not open a later project of the same name. Whoever puts
+// that are limited to it: they must not open a later project of the same name. Whoever puts
 // something into the project at this moment makes it fail, or fails.
 func deletingProject(w Writers, own Contents) func(context.Context, *httpapi.Call, *Project) error {
 	return func(_ context.Context, c *httpapi.Call, p *Project) error {

@@ -17,9 +17,9 @@ import (
 type Usage struct {
 	// VMs is the number of virtual machines.
 	VMs int64 `json:"vms"`
-	// CPUs is the sum of the virtual CPUs of all machines.
+	// CPUs is the sum of the virtual CPUs of all VMs.
 	CPUs int64 `json:"cpus"`
-	// MemoryMiB is the sum of the memory of all machines, in MiB.
+	// MemoryMiB is the sum of the memory of all VMs, in MiB.
 	MemoryMiB int64 `json:"memoryMiB"`
 	// DiskMiB is the sum of the sizes of all volumes, in MiB.
 	DiskMiB int64 `json:"diskMiB"`
@@ -42,7 +42,7 @@ type usageOut struct{ Body usageList }
 // registerUsage offers the totals, which the view keeps: it counts nothing.
 func registerUsage(a *httpapi.API, used func(*store.Snapshot, string) Usage) {
 	op := httpapi.Op{ID: "list-usage", Method: http.MethodGet, Path: "/v1/usage", Right: httpapi.Known, Tag: "projects",
-		Summary: "Say what each project uses of what its quota limits", Doc: "Who is confined to a project sees that one."}
+		Summary: "Say what each project uses of what its quota limits", Doc: "Who is limited to a project sees that one."}
 	httpapi.Handle(a, op, func(_ context.Context, c *httpapi.Call, _ *struct{}) (*usageOut, error) {
 		out := &usageOut{}
 		out.Body.Items = []ProjectUsage{}
@@ -64,7 +64,7 @@ func Check(q Quota, used, more Usage) error {
 		what              string
 		quota, used, more int64
 	}{
-		{"machines", q.VMs, used.VMs, more.VMs},
+		{"VMs", q.VMs, used.VMs, more.VMs},
 		{"virtual CPUs", q.CPUs, used.CPUs, more.CPUs},
 		{"MiB of memory", q.MemoryMiB, used.MemoryMiB, more.MemoryMiB},
 		{"MiB of disk", q.DiskMiB, used.DiskMiB, more.DiskMiB},

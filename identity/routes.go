@@ -60,7 +60,7 @@ type TokenRequest struct {
 	Name    string     `json:"name,omitempty" doc:"Unique; none: the user's."`
 	User    string     `json:"user" minLength:"1" maxLength:"128" doc:"The person or program that the token stands for."`
 	Role    Role       `json:"role" enum:"admin,member,viewer" doc:"What it may do."`
-	Project string     `json:"project,omitempty" doc:"Confines a member or viewer."`
+	Project string     `json:"project,omitempty" doc:"Limits a member or viewer."`
 	Expires *time.Time `json:"expires,omitempty" doc:"Ends it; none: never."`
 }
 
@@ -104,7 +104,7 @@ func checkToken(c *httpapi.Call, r *TokenRequest) error {
 	var wrong []fault.Detail
 	switch {
 	case r.Role == Admin && r.Project != "":
-		wrong = append(wrong, fault.Detail{Field: "project", Message: "an admin is not confined to a project; leave it out"})
+		wrong = append(wrong, fault.Detail{Field: "project", Message: "an admin is not limited to a project; leave it out"})
 	case r.Role != Admin && r.Project == "":
 		wrong = append(wrong, fault.Detail{Field: "project", Message: "a " + string(r.Role) + " needs a project"})
 	}
@@ -140,7 +140,7 @@ func newToken(name string, spec TokenSpec) (*Token, string) {
 type WhoAmI struct {
 	User    string `json:"user" doc:"The person or program."`
 	Right   string `json:"right" enum:"read,write,admin" doc:"The highest right."`
-	Project string `json:"project,omitempty" doc:"Confines the right; none: everywhere."`
+	Project string `json:"project,omitempty" doc:"Limits the right; none: everywhere."`
 }
 
 func registerWhoAmI(a *httpapi.API) {

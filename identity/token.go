@@ -22,7 +22,7 @@ type TokenSpec struct {
 	User string `json:"user"`
 	// Role is what it may do.
 	Role Role `json:"role" enum:"admin,member,viewer"`
-	// Project confines a member or viewer.
+	// Project limits a member or viewer.
 	Project string `json:"project,omitempty"`
 	// Hash is the SHA-256 of the secret, in hex.
 	Hash string `json:"hash,omitempty"`

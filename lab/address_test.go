@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// become gives the host's card another address.
+// become gives the host's NIC another address.
 func (h *Host) become(address string) {
 	h.cloud.t.Helper()
 	for _, words := range [][]string{{"ip", "address", "flush", "dev", "ul0"}, {"ip", "address", "add", address + "/24", "dev", "ul0"}} {

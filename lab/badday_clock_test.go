@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// dates gives when a new machine was made, by the clock of the server.
+// dates gives when a new VM was made, by the clock of the server.
 func (h *Host) dates(name string) time.Time {
 	h.cloud.t.Helper()
 	h.Must("vm", "create", name, "--image", "tiny", "--memory", "128MiB", "--stopped")
@@ -27,7 +27,7 @@ func (h *Host) lives() string {
 	return out
 }
 
-func TestAJumpOfTheMachinesClockHarmsNobody(t *testing.T) {
+func TestAJumpOfTheHostsClockHarmsNobody(t *testing.T) {
 	c := New(t, 2)
 	c.Start()
 	h, other := c.Hosts[0], c.Hosts[1]
@@ -50,7 +50,7 @@ func TestAJumpOfTheMachinesClockHarmsNobody(t *testing.T) {
 		h.Must("vm", "delete", name, "--wait")
 	}
 	if h.phase("web") != "running" {
-		t.Errorf("the machine is %s", h.phase("web"))
+		t.Errorf("the VM is %s", h.phase("web"))
 	}
 	if now := [2]int{h.PID(), other.PID()}; now != pids || !alive(now[0]) || !alive(now[1]) {
 		t.Errorf("the daemons were %v and are %v", pids, now)

@@ -17,11 +17,11 @@ import (
 	"github.com/virga-cloud/virga/engine/store/etcd"
 )
 
-// effects counts what machines have made on a host: emulators, taps, volumes' folders.
-func (h *Host) effects() (emulators, taps, volumes int) {
+// effects counts what VMs have made on a host: QEMU processes, taps, volumes' folders.
+func (h *Host) effects() (processes, taps, volumes int) {
 	for _, line := range describe(pids(h.NS)) {
 		if strings.Contains(line, "qemu-system") {
-			emulators++
+			processes++
 		}
 	}
 	links, _ := h.Exec("ip", "-br", "link")
@@ -31,20 +31,20 @@ func (h *Host) effects() (emulators, taps, volumes int) {
 		}
 	}
 	folders, _ := os.ReadDir(filepath.Join(h.State, "datastore", "volumes"))
-	return emulators, taps, len(folders)
+	return processes, taps, len(folders)
 }
 
-func (h *Host) expectEffects(emulators, taps, volumes int) {
+func (h *Host) expectEffects(processes, taps, volumes int) {
 	h.cloud.t.Helper()
 	told := ""
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		e, p, v := h.effects()
-		if e == emulators && p == taps && v == volumes {
+		if e == processes && p == taps && v == volumes {
 			return
 		}
-		told = fmt.Sprintf("%d emulators, %d taps, %d volumes", e, p, v)
+		told = fmt.Sprintf("%d QEMU processes, %d taps, %d volumes", e, p, v)
 	}
-	h.cloud.t.Fatalf("on %s there are %s; wanted are %d, %d, %d\n%s", h.Name, told, emulators, taps, volumes, h.tail())
+	h.cloud.t.Fatalf("on %s there are %s; wanted are %d, %d, %d\n%s", h.Name, told, processes, taps, volumes, h.tail())
 }
 
 // TestADaemonKilledInTheMiddleOfACreateOrADeleteFinishesIt kills the daemon at a random moment
@@ -126,7 +126,7 @@ func TestAFullDatastoreIsSaidInWordsAndLeavesNothingHalfMade(t *testing.T) {
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-	h.Eventually(90*time.Second, "the machine runs after the disk was freed", func() bool { return h.phase("web") == "running" })
+	h.Eventually(90*time.Second, "the VM runs after the disk was freed", func() bool { return h.phase("web") == "running" })
 	h.Must("vm", "delete", "web", "--wait")
 }
 
@@ -165,7 +165,7 @@ func TestSwitchDaemonsThatAreKilledComeBackUnderAGuest(t *testing.T) {
 		t.Error("the guest was started again")
 	}
 	if h.phase("web") != "running" {
-		t.Errorf("the machine is %s", h.phase("web"))
+		t.Errorf("the VM is %s", h.phase("web"))
 	}
 }
 
@@ -209,7 +209,7 @@ func TestARecordThatNobodyUnderstandsIsToldAndLeftAlone(t *testing.T) {
 	h.Up()
 }
 
-// TestAHostFindsItsWayBackThroughASwitchThatHasDied: the host's card lies in the switch, and so does
+// TestAHostFindsItsWayBackThroughASwitchThatHasDied: the host's NIC lies in the switch, and so does
 // its way to the servers. With the daemon and all of the switch dead, nothing can be asked of them.
 func TestAHostFindsItsWayBackThroughASwitchThatHasDied(t *testing.T) {
 	c := New(t, 2)
@@ -218,7 +218,7 @@ func TestAHostFindsItsWayBackThroughASwitchThatHasDied(t *testing.T) {
 	for _, pid := range pids(other.NS) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	h.Eventually(time.Minute, "h2 is not heard", func() bool { return strings.Count(h.lives(), "alive") == 1 })
+	h.Eventually(time.Minute, "h2 is unreachable", func() bool { return strings.Count(h.lives(), "alive") == 1 })
 	other.Up()
 	h.Eventually(time.Minute, "h2 is back", func() bool { return strings.Count(h.lives(), "alive") == 2 })
 }

@@ -81,7 +81,7 @@ func TestBadInputIsRefusedWithWhatToDo(t *testing.T) {
 		t.Errorf("what was refused is there: %s", out)
 	}
 
-	// This machine's processor may have a KVM that is there and does not work.
+	// This host's processor may have a KVM that is there and does not work.
 	if _, err := os.Stat("/dev/kvm"); err == nil {
 		if out := h.Must("host", "show", "h1"); !strings.Contains(out, "tcg") {
 			t.Log("KVM works here")
@@ -174,7 +174,7 @@ func (h *Host) squat(port string) (leave func()) {
 	return leave
 }
 
-func TestAMachineWaitsForAnEmulatorAndStartsWhenItIsThere(t *testing.T) {
+func TestAVMWaitsForQEMUAndStartsWhenItIsThere(t *testing.T) {
 	c := New(t, 1)
 	h := c.Hosts[0]
 	real, err := exec.LookPath("qemu-system-x86_64")
@@ -185,27 +185,27 @@ func TestAMachineWaitsForAnEmulatorAndStartsWhenItIsThere(t *testing.T) {
 	h.Must("up", "--state", h.State, "--name", h.Name, "--address", h.Address, "--listen", h.Address+":7443", "--uplink", "ul0", "--qemu", qemu)
 	h.Eventually(30*time.Second, "the host says what is missing", func() bool {
 		out, _ := h.Virga("host", "show", "h1")
-		return strings.Contains(out, qemu+" is not on this machine; install QEMU 7.2 or newer")
+		return strings.Contains(out, qemu+" is not on this host; install QEMU 7.2 or newer")
 	})
 	h.ImportTiny()
-	h.refuses(10, []string{"is not on this machine", "install QEMU"}, "vm", "create", "web", "--image", "tiny", "--memory", "128MiB", "--wait", "--timeout", "8s")
+	h.refuses(10, []string{"is not on this host", "install QEMU"}, "vm", "create", "web", "--image", "tiny", "--memory", "128MiB", "--wait", "--timeout", "8s")
 
 	mark(t, qemu, "#!/bin/sh\necho QEMU emulator version 5.2.0\n")
 	if err := os.Chmod(qemu, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	h.Eventually(45*time.Second, "explain says that the emulator is too old", func() bool {
+	h.Eventually(45*time.Second, "explain says that QEMU is too old", func() bool {
 		out, _ := h.Virga("explain", "vm", "web")
 		return strings.Contains(out, "version 5.2") && strings.Contains(out, "install QEMU 7.2 or newer")
 	})
 	mark(t, qemu, "#!/bin/sh\nexec "+real+" \"$@\"\n")
-	h.Eventually(90*time.Second, "the machine starts by itself", func() bool {
+	h.Eventually(90*time.Second, "the VM starts by itself", func() bool {
 		out, _ := h.Virga("vm", "show", "web", "-o", "json")
 		return strings.Contains(out, `"phase": "running"`)
 	})
 }
 
-// phase reads the phase of a machine; empty while the API does not answer or it is not there.
+// phase reads the phase of a VM; empty while the API does not answer or it is not there.
 func (h *Host) phase(vm string) string {
 	var r struct{ Status struct{ Phase string } }
 	out, err := h.Virga("vm", "show", vm, "-o", "json")

@@ -32,7 +32,7 @@ func (h *Host) memory() int {
 	return kib >> 10
 }
 
-// watch asks for a watch of all machines; of the answer nothing is read yet.
+// watch asks for a watch of all VMs; of the answer nothing is read yet.
 func (h *Host) watch() net.Conn {
 	h.cloud.t.Helper()
 	conn, err := net.Dial("unix", filepath.Join(h.Run, "api.sock"))
@@ -61,12 +61,12 @@ func hear(conn net.Conn, until int64, told *atomic.Int64) {
 // TestClientsThatNeverReadTheirWatchHarmNobody makes many changes before many clients of whom one
 // reads. What all the others are told would be more than a gigabyte.
 func TestClientsThatNeverReadTheirWatchHarmNobody(t *testing.T) {
-	const deaf, machines, changes, bytes, bound = 120, 8, 100, 12_000, 250
+	const deaf, vms, changes, bytes, bound = 120, 8, 100, 12_000, 250
 	c := New(t, 1)
 	c.Start()
 	h := c.Hosts[0]
 	h.ImportTiny()
-	for i := range machines {
+	for i := range vms {
 		h.Must("vm", "create", fmt.Sprintf("web%d", i), "--image", "tiny", "--memory", "128MiB", "--stopped")
 	}
 	var silent []net.Conn
@@ -79,9 +79,9 @@ func TestClientsThatNeverReadTheirWatchHarmNobody(t *testing.T) {
 
 	var writers sync.WaitGroup
 	var mu sync.Mutex
-	var last int64 // revision that a machine was given
+	var last int64 // revision that a VM was given
 	most := 0
-	for i := range machines {
+	for i := range vms {
 		writers.Go(func() {
 			for n := range changes {
 				data := fmt.Sprintf("#cloud-config\n# %d ", n) + strings.Repeat("x", bytes)
@@ -101,7 +101,7 @@ func TestClientsThatNeverReadTheirWatchHarmNobody(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	t.Logf("the daemon had %d MiB, and at most %d MiB while %d MiB were to be told", before, most, deaf*machines*changes*bytes>>20)
+	t.Logf("the daemon had %d MiB, and at most %d MiB while %d MiB were to be told", before, most, deaf*vms*changes*bytes>>20)
 	if most > before+bound {
 		t.Errorf("the daemon grew from %d to %d MiB for clients that do not read", before, most)
 	}

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Clock is the wall clock of one running daemon. The machine has one for all, and its kernel moves
+// Clock is the wall clock of one running daemon. The host has one for all, and its kernel moves
 // only others apart for a namespace (the monotonic ones). A program reads the time by code that the
 // kernel puts into its memory (the vDSO): there, in this one process, the reading of the wall clock
 // gets a number of seconds added. The binary and all else that it asks of the kernel are untouched.
@@ -83,7 +83,7 @@ func (h *Host) Clock() *Clock {
 	return c
 }
 
-// Set moves the clock this far from the machine's.
+// Set moves the clock this far from the host's.
 func (c *Clock) Set(d time.Duration) {
 	c.t.Helper()
 	if _, err := c.memory.WriteAt(binary.LittleEndian.AppendUint64(nil, uint64(d/time.Second)), c.offset); err != nil {

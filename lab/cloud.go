@@ -35,8 +35,8 @@ type Host struct {
 // Outside is an address of the world.
 const Outside = "203.0.113.1"
 
-// New makes n hosts and the cable between them; the cloud is not started yet. It skips the test,
-// with the reason, where the machine lacks something.
+// New makes n hosts and the link between them; the cloud is not started yet. It skips the test,
+// with the reason, where the host lacks something.
 func New(t testing.TB, n int) *Cloud {
 	t.Helper()
 	need(t)
@@ -134,7 +134,7 @@ func (c *Cloud) addHost(i int) {
 	c.must("ip", "-n", h.NS, "link", "set", "lo", "up")
 	c.must("ip", "-n", h.NS, "addr", "add", h.Address+"/24", "dev", "ul0")
 	c.must("ip", "-n", h.NS, "link", "set", "ul0", "up")
-	// A switch in user space cannot finish the checksums that this card would leave to hardware.
+	// A switch in user space cannot finish the checksums that this NIC would leave to hardware.
 	c.must("nsenter", "--net=/run/netns/"+h.NS, "ethtool", "-K", "ul0", "tx", "off")
 	c.must("ip", "-n", h.NS, "route", "add", "default", "via", "192.168.77.254")
 	c.Hosts = append(c.Hosts, h)
@@ -284,7 +284,7 @@ func (c *Cloud) remove() {
 	removeFolder(c.dir)
 }
 
-// explain tells what the cloud itself says of its machines, for the report of a failure.
+// explain tells what the cloud itself says of its VMs, for the report of a failure.
 func (c *Cloud) explain() {
 	first := c.Hosts[0]
 	names, _ := first.Virga("vm", "list", "-o", "name")

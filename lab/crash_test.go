@@ -15,8 +15,8 @@ import (
 // full reports whether the slow stories are wanted: make lab.
 func full() bool { return os.Getenv("VIRGA_LAB") == "full" }
 
-// emulators lists the processes that run a machine, on all hosts.
-func (c *Cloud) emulators(vmID string) []string {
+// processes lists the processes that run a VM, on all hosts.
+func (c *Cloud) processes(vmID string) []string {
 	var out []string
 	for _, h := range c.Hosts {
 		for _, line := range describe(pids(h.NS)) {
@@ -47,15 +47,15 @@ func TestAMigrationSurvivesKills(t *testing.T) {
 		time.Sleep(delay)
 		victim.Kill9()
 		victim.Up()
-		h.Eventually(2*time.Minute, "the machine runs and no operation has it", func() bool {
+		h.Eventually(2*time.Minute, "the VM runs and no operation has it", func() bool {
 			out, err := h.Virga("vm", "show", "a", "-o", "yaml")
 			return err == nil && strings.Contains(out, "phase: running") && !strings.Contains(out, "operationID: ")
 		})
-		h.Eventually(time.Minute, "exactly one emulator runs the machine", func() bool { return len(c.emulators(id)) == 1 })
+		h.Eventually(time.Minute, "exactly one QEMU process runs the VM", func() bool { return len(c.processes(id)) == 1 })
 		t.Logf("round %d: it is on %s", round, h.on("a"))
 		g := h.Guest("a")
 		if now := g.Must(boot, "cat /proc/sys/kernel/random/boot_id"); now != bootID {
-			t.Fatalf("the machine was restarted in round %d", round)
+			t.Fatalf("the VM was restarted in round %d", round)
 		}
 		if out := g.Must(boot, "cat /data/file"); out != "kept" {
 			t.Fatalf("the disk lost its content: %q", out)

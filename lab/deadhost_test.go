@@ -11,7 +11,7 @@ import (
 )
 
 // TestADeadHostIsRemovedByForce: a host's power is cut, an administrator vouches for it, and its
-// machine runs elsewhere with its disk; what lay on its own disks is lost and says so. Then the host
+// VM runs elsewhere with its disk; what lay on its own disks is lost and says so. Then the host
 // comes back, with a guest that somebody forgot: it learns that it is over, and ends it.
 func TestADeadHostIsRemovedByForce(t *testing.T) {
 	c, a, b, _, _ := twoHosts(t)
@@ -23,7 +23,7 @@ func TestADeadHostIsRemovedByForce(t *testing.T) {
 	guest.Must(boot, "echo kept > /data/file; sync")
 	h.Must("vm", "create", "pet", "--image", "tiny", "--memory", "128MiB", "--disk", "128MiB,datastore=local-h2", "--wait", "--timeout", "60s")
 	pet := strings.TrimSpace(field(h.Must("vm", "show", "pet", "-o", "yaml"), "id:"))
-	if out, err := h.Virga("host", "delete", "h2", "--dead", "--switched-off"); err == nil || !strings.Contains(err.Error(), "it was heard within the last seconds") {
+	if out, err := h.Virga("host", "delete", "h2", "--dead", "--switched-off"); err == nil || !strings.Contains(err.Error(), "its heartbeat came within the last seconds") {
 		t.Errorf("a host that lives: %v %s", err, out)
 	}
 
@@ -41,7 +41,7 @@ func TestADeadHostIsRemovedByForce(t *testing.T) {
 		t.Errorf("nobody vouches: %v %s", err, out)
 	}
 	h.Must("host", "delete", "h2", "--dead", "--switched-off", "--wait", "--timeout", "60s")
-	h.Eventually(boot, "the machine runs on h1", func() bool {
+	h.Eventually(boot, "the VM runs on h1", func() bool {
 		return h.on(name) == "h1" && strings.Contains(h.Must("vm", "show", name, "-o", "yaml"), "phase: running")
 	})
 	guest = h.Guest(name)
@@ -50,7 +50,7 @@ func TestADeadHostIsRemovedByForce(t *testing.T) {
 		t.Errorf("the disk lost its content: %q", out)
 	}
 	if out := h.Must("explain", "vm", "pet"); !strings.Contains(out, "lay on datastore local-h2 of host h2, which was declared dead") {
-		t.Errorf("the lost machine says: %s", out)
+		t.Errorf("the lost VM says: %s", out)
 	}
 	if out, err := h.Exec("ovn-sbctl", "--db=unix:"+filepath.Join(h.Run, "ovn", "sb.sock"), "--no-leader-only", "--bare", "--columns=hostname", "list", "Chassis"); err != nil || strings.Contains(out, "h2") || !strings.Contains(out, "h1") {
 		t.Errorf("OVN knows the hosts %q, %v", out, err)
@@ -69,7 +69,7 @@ func TestADeadHostIsRemovedByForce(t *testing.T) {
 		t.Errorf("it does not say what to do: %s", said)
 	}
 	if out := guest.Must(boot, "cat /data/file"); out != "kept" {
-		t.Errorf("the machine was harmed by the return: %q", out)
+		t.Errorf("the VM was harmed by the return: %q", out)
 	}
 
 	// It joins anew, with its old address.

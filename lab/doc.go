@@ -1,7 +1,7 @@
-// Package lab runs a whole cloud on one machine: the real binary, real switches, real guests.
+// Package lab runs a whole cloud on one host: the real binary, real switches, real guests.
 //
 // Each host is a network namespace with its own state and run folders. An underlay namespace
-// holds the cable between them, and an outside namespace stands for the world:
+// holds the link between them, and an outside namespace stands for the world:
 //
 //	h1 192.168.77.1 ──┐
 //	h2 192.168.77.2 ──┼── underlay bridge ── outside 192.168.77.254, and 203.0.113.1 behind it

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Guest is the serial console of a machine.
+// Guest is the serial console of a VM.
 type Guest struct {
 	t    testing.TB
 	name string
@@ -27,7 +27,7 @@ type Guest struct {
 	text strings.Builder
 }
 
-// Guest opens the console of a machine, as a person would.
+// Guest opens the console of a VM, as a person would.
 func (h *Host) Guest(name string) *Guest {
 	t := h.cloud.t
 	t.Helper()

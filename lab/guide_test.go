@@ -49,7 +49,7 @@ func (h *Host) workplace() string {
 }
 
 // TestTheGuideWorksAsPrinted runs the examples of the guide, page by page, on a cloud like that of
-// make run: image tiny and machine hello are there. Each line must succeed.
+// make run: image tiny and VM hello are there. Each line must succeed.
 func TestTheGuideWorksAsPrinted(t *testing.T) {
 	c := New(t, 1)
 	h := c.Hosts[0]

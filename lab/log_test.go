@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// said reads what a machine has said on its serial line.
+// said reads what a VM has said on its serial line.
 func (h *Host) said(vm, words string, flags ...string) string {
 	h.cloud.t.Helper()
 	out := h.Must(append([]string{"vm", "log", vm}, flags...)...)
@@ -19,7 +19,7 @@ func (h *Host) said(vm, words string, flags ...string) string {
 	return out
 }
 
-// follower is a person who follows a machine's log.
+// follower is a person who follows a VM's log.
 type follower struct {
 	cmd *exec.Cmd
 	t   testing.TB
@@ -82,7 +82,7 @@ func (h *Host) leavesALog(vm string, g *Guest) {
 	f.leave()
 }
 
-// stopsAndIsHeard stops a machine. Who follows it hears its last words and is let go; they are kept past
+// stopsAndIsHeard stops a VM. Who follows it hears its last words and is let go; they are kept past
 // the end of the guest, and past that of the daemon.
 func (h *Host) stopsAndIsHeard(vm string) {
 	t := h.cloud.t

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// twoHosts is a cloud of two hosts that share a datastore, with image tiny and machines a and b on
+// twoHosts is a cloud of two hosts that share a datastore, with image tiny and VMs a and b on
 // different hosts, both up.
 func twoHosts(t *testing.T) (c *Cloud, a, b *Guest, addressA, addressB string) {
 	c = New(t, 2)
@@ -28,7 +28,7 @@ func twoHosts(t *testing.T) (c *Cloud, a, b *Guest, addressA, addressB string) {
 		h.Must("vm", "create", name, "--image", "tiny", "--memory", "128MiB", "--disk", "128MiB,datastore=shared", "--wait", "--timeout", "60s")
 	}
 	if h.on("a") == h.on("b") {
-		t.Fatalf("both machines are on %s; placement spreads them", h.on("a"))
+		t.Fatalf("both VMs are on %s; placement spreads them", h.on("a"))
 	}
 	a, b = h.Guest("a"), h.Guest("b")
 	addressA = a.Wait(boot, `VIRGA-READY a (10\.20\.\d+\.\d+)\n`)[1]
@@ -36,7 +36,7 @@ func twoHosts(t *testing.T) (c *Cloud, a, b *Guest, addressA, addressB string) {
 	return c, a, b, addressA, addressB
 }
 
-// on tells which host a machine is on.
+// on tells which host a VM is on.
 func (h *Host) on(vm string) string {
 	out, _ := h.Virga("vm", "list")
 	for _, line := range strings.Split(out, "\n") {
@@ -76,7 +76,7 @@ func unanswered(out string, sent int) (numbers []int) {
 	return numbers
 }
 
-func TestAMachineMovesUnderPing(t *testing.T) {
+func TestAVMMovesUnderPing(t *testing.T) {
 	c, a, b, addressA, addressB := twoHosts(t)
 	h := c.Hosts[0]
 	a.Must(boot, "ping -c 3 -W 2 "+addressB)
@@ -95,18 +95,18 @@ func TestAMachineMovesUnderPing(t *testing.T) {
 	h.Must("vm", "migrate", "a", "--to", other(from), "--wait")
 	t.Logf("moved after %v", time.Since(begun))
 	if now := h.on("a"); now != other(from) {
-		t.Fatalf("the machine is on %s, not on %s", now, other(from))
+		t.Fatalf("the VM is on %s, not on %s", now, other(from))
 	}
 	time.Sleep(8 * time.Second)
 	out := b.Must(boot, "killall -INT ping; sleep 1; cat /tmp/ping")
 	sent, gone := lost(t, out)
 	t.Logf("%d of %d pings were lost: %v", gone, sent, unanswered(out, sent))
 	if sent < 30 || gone > sent/5 {
-		t.Errorf("%d of %d pings were lost while the machine moved:\n%s", gone, sent, out)
+		t.Errorf("%d of %d pings were lost while the VM moved:\n%s", gone, sent, out)
 	}
 	a = h.Guest("a")
 	if after := a.Must(boot, "cat /proc/sys/kernel/random/boot_id"); after != before {
-		t.Errorf("the machine was restarted: boot %s, then %s", before, after)
+		t.Errorf("the VM was restarted: boot %s, then %s", before, after)
 	}
 	a.Must(boot, "echo MOVED-$((40+2))")
 	followed.until("MOVED-42")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Unpacks the QEMU of bookworm-backports into a folder, beside the installed one, and prints the
-# path of a program that runs it. Nothing is installed. Emulators run as users without rights, so
+# path of a program that runs it. Nothing is installed. QEMU processes run as users without rights, so
 # the folder must be one that everybody may enter.
 set -euo pipefail
 dir=${1:-/var/tmp/virga-qemu-backports}

@@ -24,8 +24,8 @@ const (
 	OutsideGatewayMAC = "02:64:64:40:00:01"
 )
 
-// Wish is what is wanted of a port's addresses; empty parts are chosen.
-type Wish struct {
+// AddressRequest is what is wanted of a port's addresses; empty parts are chosen.
+type AddressRequest struct {
 	// PortID is the port's id, from which its MAC is made.
 	PortID resource.ID
 	// MAC and Address are asked for by the user.
@@ -39,11 +39,11 @@ type Wish struct {
 // easy to read, and many ports that are made at the same moment seldom draw the same.
 const drawnFrom = 64
 
-// AllocatePort chooses the addresses of a port: what is wished if it is free, or else one of the
+// AllocatePort chooses the addresses of a port: what is requested if it is free, or else one of the
 // lowest free addresses and a MAC, both made of the port's id. Whoever creates the port claims
 // them in the same commit (ClaimPort); two at once that draw the same are told fault.Exists and
 // draw again with a new id.
-func AllocatePort(s *store.Snapshot, n *Network, subnet *Subnet, wish Wish) (mac, address string, err error) {
+func AllocatePort(s *store.Snapshot, n *Network, subnet *Subnet, request AddressRequest) (mac, address string, err error) {
 	if subnet.Spec.NetworkID != n.ID {
 		return "", "", fault.New(fault.Invalid, "take an address: subnet %s does not belong to network %s", subnet.Name, n.Name)
 	}
@@ -55,16 +55,16 @@ func AllocatePort(s *store.Snapshot, n *Network, subnet *Subnet, wish Wish) (mac
 		return "", "", fault.New(fault.Internal, "take an address in subnet %s: %w", subnet.Name, err)
 	}
 	macs, addresses := map[string]string{}, map[string]string{}
-	for _, port := range append(store.Referring(s, Ports, n.ID), wish.Beside...) {
+	for _, port := range append(store.Referring(s, Ports, n.ID), request.Beside...) {
 		if port.Spec.NetworkID == n.ID {
 			macs[port.Spec.MAC], addresses[port.Spec.Address] = port.Name, port.Name
 		}
 	}
-	if mac, err = chooseMAC(wish, macs); err != nil {
+	if mac, err = chooseMAC(request, macs); err != nil {
 		return "", "", err
 	}
-	if wish.Address != "" {
-		return mac, wish.Address, checkAddress(subnet, p, wish.Address, addresses)
+	if request.Address != "" {
+		return mac, request.Address, checkAddress(subnet, p, request.Address, addresses)
 	}
 	var free []string
 	for a := p.Masked().Addr().Next(); p.Contains(a) && len(free) < drawnFrom; a = a.Next() {
@@ -73,10 +73,10 @@ func AllocatePort(s *store.Snapshot, n *Network, subnet *Subnet, wish Wish) (mac
 		}
 	}
 	if len(free) > 0 {
-		sum := sha256.Sum256([]byte(wish.PortID))
+		sum := sha256.Sum256([]byte(request.PortID))
 		return mac, free[int(sum[31])%len(free)], nil
 	}
-	return "", "", fault.New(fault.Exhausted, "take an address in subnet %s (%s): all %d addresses for machines are in use; add a subnet to network %s",
+	return "", "", fault.New(fault.Exhausted, "take an address in subnet %s (%s): all %d addresses for VMs are in use; add a subnet to network %s",
 		subnet.Name, subnet.Spec.CIDR, capacity(p), n.Name)
 }
 
@@ -104,15 +104,15 @@ func checkAddress(subnet *Subnet, p netip.Prefix, text string, taken map[string]
 	return nil
 }
 
-func chooseMAC(wish Wish, taken map[string]string) (string, error) {
-	if wish.MAC != "" {
-		if who := taken[wish.MAC]; who != "" {
-			return "", fault.New(fault.Exists, "take MAC %s: port %s has it", wish.MAC, who)
+func chooseMAC(request AddressRequest, taken map[string]string) (string, error) {
+	if request.MAC != "" {
+		if who := taken[request.MAC]; who != "" {
+			return "", fault.New(fault.Exists, "take MAC %s: port %s has it", request.MAC, who)
 		}
-		return wish.MAC, nil
+		return request.MAC, nil
 	}
 	for try := 0; ; try++ {
-		sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", wish.PortID, try))
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", request.PortID, try))
 		mac := fmt.Sprintf("52:54:00:%02x:%02x:%02x", sum[0], sum[1], sum[2])
 		if taken[mac] == "" {
 			return mac, nil
@@ -158,7 +158,7 @@ func chooseOutside(s *store.Snapshot) (string, error) {
 	return "", fault.New(fault.Exhausted, "give a network an outside address: all %d of %s are in use", len(taken), OutsideRange)
 }
 
-// capacity is how many machines fit into a range.
+// capacity is how many VMs fit into a range.
 func capacity(p netip.Prefix) int64 { return 1<<(32-p.Bits()) - 4 } // itself, broadcast, gateway, service
 
 func broadcast(p netip.Prefix) netip.Addr {
@@ -170,7 +170,7 @@ func broadcast(p netip.Prefix) netip.Addr {
 // ServiceMAC is the hardware address of a network's service port, the same on every host.
 func ServiceMAC(networkID resource.ID) string { return DerivedMAC("service/" + string(networkID)) }
 
-// DerivedMAC makes a locally administered address, never one of a machine's (52:54:00), of a text.
+// DerivedMAC makes a locally administered address, never one of a VM's (52:54:00), of a text.
 func DerivedMAC(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return fmt.Sprintf("02:76:%02x:%02x:%02x:%02x", sum[0], sum[1], sum[2], sum[3])

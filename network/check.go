@@ -11,10 +11,10 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 )
 
-// DefaultMTU leaves room for the overlay's 58 bytes in a packet of 1500.
+// DefaultMTU leaves space for the overlay's 58 bytes in a packet of 1500.
 const DefaultMTU = 1442
 
-// MetadataAddress is where every machine asks for what it is.
+// MetadataAddress is where every VM asks for what it is.
 const MetadataAddress = "169.254.169.254"
 
 var (
@@ -79,12 +79,12 @@ func (s *SubnetSpec) Check() []fault.Detail {
 	}
 	for _, forbidden := range []string{"127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "0.0.0.0/8", OutsideRange} {
 		if p.Overlaps(netip.MustParsePrefix(forbidden)) {
-			out = append(out, fault.Detail{Field: "spec.cidr", Message: fmt.Sprintf("%s overlaps %s, which is not for machines", p, forbidden)})
+			out = append(out, fault.Detail{Field: "spec.cidr", Message: fmt.Sprintf("%s overlaps %s, which is not for VMs", p, forbidden)})
 		}
 	}
 	for field, text := range map[string]string{"spec.gateway": s.Gateway, "spec.service": s.Service} {
 		if a, err := netip.ParseAddr(text); err != nil || !p.Contains(a) || a == p.Masked().Addr() || a == broadcast(p) {
-			out = append(out, fault.Detail{Field: field, Message: fmt.Sprintf("%q is no address of a machine in %s", text, p)})
+			out = append(out, fault.Detail{Field: field, Message: fmt.Sprintf("%q is no address of a VM in %s", text, p)})
 		}
 	}
 	if s.Gateway == s.Service {
@@ -123,7 +123,7 @@ func CheckSubnet(s *store.Snapshot, subnet *Subnet) error {
 func (s *PortSpec) Check() []fault.Detail {
 	var out []fault.Detail
 	if m, err := net.ParseMAC(s.MAC); s.MAC != "" && (err != nil || len(m) != 6 || m[0]&1 != 0 || s.MAC != strings.ToLower(m.String())) {
-		out = append(out, fault.Detail{Field: "spec.mac", Message: fmt.Sprintf("%q is no address of one machine like 52:54:00:12:34:56", s.MAC)})
+		out = append(out, fault.Detail{Field: "spec.mac", Message: fmt.Sprintf("%q is no address of one VM like 52:54:00:12:34:56", s.MAC)})
 	}
 	if a, err := netip.ParseAddr(s.Address); s.Address != "" && (err != nil || !a.Is4()) {
 		out = append(out, fault.Detail{Field: "spec.address", Message: fmt.Sprintf("%q is no IPv4 address", s.Address)})

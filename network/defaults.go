@@ -35,7 +35,7 @@ func (Seeder) Has(s *store.Snapshot, x resource.Object) bool {
 		return r.ID == n.ID
 	case *Subnet:
 		return r.Spec.NetworkID == n.ID && r.Name == DefaultNetwork
-	case *Zone:
+	case *DNSZone:
 		return r.Spec.NetworkID == n.ID
 	}
 	return false

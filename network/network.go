@@ -31,7 +31,7 @@ type Spec struct {
 	MTU int64 `json:"mtu"`
 	// Outside says how it reaches the world.
 	Outside Outside `json:"outside" enum:"nat,none"`
-	// Domain is the DNS domain of its machines: web.DOMAIN.
+	// Domain is the DNS domain of its VMs: web.DOMAIN.
 	Domain string `json:"domain,omitempty"`
 }
 
@@ -40,7 +40,7 @@ type Status struct {
 	resource.Observed
 	// Phase is pending or ready.
 	Phase string `json:"phase,omitempty" enum:"pending,ready"`
-	// OutsideAddress is the address of its router on the way out, which its machines' packets leave
+	// OutsideAddress is the address of its router on the way out, which its VMs' packets leave
 	// with: an IPv4 address of the range that the hosts translate. Empty without a way out.
 	OutsideAddress string `json:"outsideAddress,omitempty"`
 }
@@ -97,7 +97,7 @@ type PortSpec struct {
 	MAC string `json:"mac"`
 	// Address is its IPv4 address.
 	Address string `json:"address"`
-	// VMID is the machine that it belongs to and is deleted with; empty: it stands alone.
+	// VMID is the VM that it belongs to and is deleted with; empty: it stands alone.
 	VMID resource.ID `json:"vmID,omitempty"`
 	// Hostname is the name that DNS gives it.
 	Hostname string `json:"hostname,omitempty"`
@@ -108,7 +108,7 @@ type PortStatus struct {
 	resource.Observed
 	// Phase is pending or ready: known to the virtual network.
 	Phase string `json:"phase,omitempty" enum:"pending,ready"`
-	// HostIDs are the hosts that it is bound to: two while its machine moves.
+	// HostIDs are the hosts that it is bound to: two while its VM moves.
 	HostIDs []resource.ID `json:"hostIDs,omitempty"`
 }
 
@@ -126,8 +126,8 @@ var Ports = resource.Define("port", "ports", resource.Options[PortSpec, PortStat
 	},
 })
 
-// PlugSpec puts a port onto a host.
-type PlugSpec struct {
+// PortBindingSpec puts a port onto a host.
+type PortBindingSpec struct {
 	// PortID is the port.
 	PortID resource.ID `json:"portID"`
 	// NetworkID is the port's network.
@@ -137,10 +137,10 @@ type PlugSpec struct {
 	InstanceID resource.ID `json:"instanceID"`
 	// HostID is where.
 	HostID resource.ID `json:"hostID"`
-	// Epoch is the owner's: the plug with the highest decides where the port lives.
+	// Epoch is the owner's: the port binding with the highest decides where the port lives.
 	Epoch int64 `json:"epoch"`
-	// Left: the machine has moved on to another host. The port lives there; frames that still come
-	// here are carried on, until this plug goes.
+	// Left: the VM has moved on to another host. The port lives there; frames that still come
+	// here are carried on, until this port binding goes.
 	Left bool `json:"left,omitempty"`
 	// UID is the user that must be able to open the tap.
 	UID int64 `json:"uid"`
@@ -153,15 +153,15 @@ type PlugSpec struct {
 	MTU          int64  `json:"mtu"`
 }
 
-// The phases of a plug.
+// The phases of a port binding.
 const (
-	PlugWaiting = "waiting"
-	PlugReady   = "ready"
-	PlugClosed  = "closed"
+	PortBindingWaiting = "waiting"
+	PortBindingReady   = "ready"
+	PortBindingClosed  = "closed"
 )
 
-// PlugStatus is what the agent did.
-type PlugStatus struct {
+// PortBindingStatus is what the agent did.
+type PortBindingStatus struct {
 	resource.Observed
 	// Phase is waiting, ready or closed.
 	Phase string `json:"phase,omitempty" enum:"waiting,ready,closed"`
@@ -169,13 +169,13 @@ type PlugStatus struct {
 	Device string `json:"device,omitempty"`
 }
 
-// Plug is a port on a host.
-type Plug = resource.Record[PlugSpec, PlugStatus]
+// PortBinding is a port on a host.
+type PortBinding = resource.Record[PortBindingSpec, PortBindingStatus]
 
-// Plugs is the kind.
-var Plugs = resource.Define("plug", "plugs", resource.Options[PlugSpec, PlugStatus]{
+// PortBindings is the kind.
+var PortBindings = resource.Define("portbinding", "portbindings", resource.Options[PortBindingSpec, PortBindingStatus]{
 	Doc: "A port on a host: a tap on the virtual switch.", Scope: resource.InProject, Reach: resource.NamedHost,
-	Refs: func(p *Plug) []resource.Ref {
+	Refs: func(p *PortBinding) []resource.Ref {
 		return []resource.Ref{
 			{Kind: "port", Project: p.Project, ID: p.Spec.PortID}, {Kind: "network", Project: p.Project, ID: p.Spec.NetworkID},
 			{Kind: "vm", Project: p.Project, ID: p.Spec.VMID}, {Kind: "instance", Project: p.Project, ID: p.Spec.InstanceID},
@@ -184,35 +184,35 @@ var Plugs = resource.Define("plug", "plugs", resource.Options[PlugSpec, PlugStat
 	},
 })
 
-// ZoneSpec is the names of one network.
-type ZoneSpec struct {
+// DNSZoneSpec is the names of one network.
+type DNSZoneSpec struct {
 	// NetworkID is the network.
 	NetworkID resource.ID `json:"networkID"`
-	// HostIDs are the hosts that have plugs in it.
+	// HostIDs are the hosts that have port bindings in it.
 	HostIDs []resource.ID `json:"hostIDs,omitempty"`
 	// Domain is the DNS domain.
 	Domain string `json:"domain"`
 	// Hosts are the names of the ports, the oldest port first. Of equal names the first has the
 	// address record; each address has its own reverse record.
-	Hosts []ZoneHost `json:"hosts,omitempty"`
+	Hosts []DNSZoneHost `json:"hosts,omitempty"`
 	// ServiceMAC is the hardware address of the service port on every host.
 	ServiceMAC string `json:"serviceMAC"`
 	// ServicePortID names the service port in the virtual network.
 	ServicePortID resource.ID `json:"servicePortID"`
 	// Subnets are the ranges of the network, by service address.
-	Subnets []ZoneSubnet `json:"subnets,omitempty"`
+	Subnets []DNSZoneSubnet `json:"subnets,omitempty"`
 }
 
-// ZoneHost is a name with its address.
-type ZoneHost struct {
+// DNSZoneHost is a name with its address.
+type DNSZoneHost struct {
 	// Name is a host name without the domain.
 	Name string `json:"name"`
 	// Address is an IPv4 address.
 	Address string `json:"address"`
 }
 
-// ZoneSubnet is what DNS and metadata know of one subnet.
-type ZoneSubnet struct {
+// DNSZoneSubnet is what DNS and metadata know of one subnet.
+type DNSZoneSubnet struct {
 	// Service is the address of DNS and metadata with the length of the range: 10.0.0.2/24.
 	Service string `json:"service"`
 	// DNS are the resolvers for its VMs' questions about the world, the preferred one first; empty:
@@ -220,16 +220,16 @@ type ZoneSubnet struct {
 	DNS []string `json:"dns,omitempty"`
 }
 
-// ZoneStatus has nothing to observe.
-type ZoneStatus struct{ resource.Observed }
+// DNSZoneStatus has nothing to observe.
+type DNSZoneStatus struct{ resource.Observed }
 
-// Zone is the names and services of one network, for the hosts that need them.
-type Zone = resource.Record[ZoneSpec, ZoneStatus]
+// DNSZone is the names and services of one network, for the hosts that need them.
+type DNSZone = resource.Record[DNSZoneSpec, DNSZoneStatus]
 
-// Zones is the kind.
-var Zones = resource.Define("zone", "zones", resource.Options[ZoneSpec, ZoneStatus]{
+// DNSZones is the kind.
+var DNSZones = resource.Define("dnszone", "dnszones", resource.Options[DNSZoneSpec, DNSZoneStatus]{
 	Doc: "The names and services of one network, for the hosts that need them.", Scope: resource.InProject, Reach: resource.NamedHost,
-	Refs: func(z *Zone) []resource.Ref {
+	Refs: func(z *DNSZone) []resource.Ref {
 		out := []resource.Ref{{Kind: "network", Project: z.Project, ID: z.Spec.NetworkID}}
 		for _, id := range z.Spec.HostIDs {
 			out = append(out, host.Ref(id))

@@ -12,7 +12,7 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 )
 
-// NewNetworkLoop gives every network its outside address and keeps its zone; it removes both
+// NewNetworkLoop gives every network its outside address and keeps its DNS zone; it removes both
 // when the network is deleted and its last subnet is gone.
 func NewNetworkLoop(db *store.DB, w *Writers) *reconcile.Loop {
 	return &reconcile.Loop{
@@ -37,9 +37,9 @@ func NewNetworkLoop(db *store.DB, w *Writers) *reconcile.Loop {
 func keepNetwork(b *store.Batch, s *store.Snapshot, w *Writers, n *Network) error {
 	want := zoneOf(s, n)
 	if z := zoneIn(s, n.ID); z == nil {
-		w.Zones.Create(b, &Zone{Meta: resource.Meta{Name: string(n.ID), Project: n.Project}, Spec: want})
+		w.DNSZones.Create(b, &DNSZone{Meta: resource.Meta{Name: string(n.ID), Project: n.Project}, Spec: want})
 	} else {
-		w.Zones.Set(b, z, func(spec *ZoneSpec) { *spec = want })
+		w.DNSZones.Set(b, z, func(spec *DNSZoneSpec) { *spec = want })
 	}
 	switch {
 	case n.Spec.Outside == NAT && n.Status.OutsideAddress == "":
@@ -61,7 +61,7 @@ func removeNetwork(b *store.Batch, s *store.Snapshot, w *Writers, n *Network) {
 		return // the last subnet's going calls us again
 	}
 	if z := zoneIn(s, n.ID); z != nil {
-		w.Zones.Delete(b, z)
+		w.DNSZones.Delete(b, z)
 	}
 	if n.Status.OutsideAddress != "" {
 		b.Unclaim(outsideKey(n.Status.OutsideAddress))
@@ -69,8 +69,8 @@ func removeNetwork(b *store.Batch, s *store.Snapshot, w *Writers, n *Network) {
 	store.Release(b, n, Holder)
 }
 
-func zoneIn(s *store.Snapshot, networkID resource.ID) *Zone {
-	for _, z := range store.Referring(s, Zones, networkID) {
+func zoneIn(s *store.Snapshot, networkID resource.ID) *DNSZone {
+	for _, z := range store.Referring(s, DNSZones, networkID) {
 		if z.Deleting == nil {
 			return z
 		}
@@ -79,27 +79,27 @@ func zoneIn(s *store.Snapshot, networkID resource.ID) *Zone {
 }
 
 // zoneOf says what the hosts need to know of a network.
-func zoneOf(s *store.Snapshot, n *Network) ZoneSpec {
-	z := ZoneSpec{
+func zoneOf(s *store.Snapshot, n *Network) DNSZoneSpec {
+	z := DNSZoneSpec{
 		NetworkID: n.ID, Domain: n.Spec.Domain,
 		ServiceMAC: ServiceMAC(n.ID), ServicePortID: ServicePortID(n.ID),
 	}
 	hosts := map[resource.ID]bool{}
-	for _, plug := range store.Referring(s, Plugs, n.ID) {
-		hosts[plug.Spec.HostID] = true
+	for _, binding := range store.Referring(s, PortBindings, n.ID) {
+		hosts[binding.Spec.HostID] = true
 	}
 	z.HostIDs = sorted(hosts)
 	for _, port := range store.Referring(s, Ports, n.ID) {
 		if port.Spec.Hostname != "" && port.Deleting == nil {
-			z.Hosts = append(z.Hosts, ZoneHost{Name: port.Spec.Hostname, Address: port.Spec.Address})
+			z.Hosts = append(z.Hosts, DNSZoneHost{Name: port.Spec.Hostname, Address: port.Spec.Address})
 		}
 	}
 	for _, subnet := range store.Referring(s, Subnets, n.ID) {
 		if cidr := withBits(subnet.Spec.Service, subnet.Spec.CIDR); cidr != "" {
-			z.Subnets = append(z.Subnets, ZoneSubnet{Service: cidr, DNS: subnet.Spec.DNS})
+			z.Subnets = append(z.Subnets, DNSZoneSubnet{Service: cidr, DNS: subnet.Spec.DNS})
 		}
 	}
-	slices.SortFunc(z.Subnets, func(a, b ZoneSubnet) int { return cmp.Compare(a.Service, b.Service) })
+	slices.SortFunc(z.Subnets, func(a, b DNSZoneSubnet) int { return cmp.Compare(a.Service, b.Service) })
 	return z
 }
 

@@ -19,27 +19,27 @@ import (
 )
 
 type world struct {
-	t     testing.TB
-	db    *store.DB
-	loops []*reconcile.Loop
-	seed  network.Seeder
-	ports *store.SpecWriter[network.PortSpec, network.PortStatus]
-	plugs *store.SpecWriter[network.PlugSpec, network.PlugStatus]
+	t        testing.TB
+	db       *store.DB
+	loops    []*reconcile.Loop
+	seed     network.Seeder
+	ports    *store.SpecWriter[network.PortSpec, network.PortStatus]
+	bindings *store.SpecWriter[network.PortBindingSpec, network.PortBindingStatus]
 }
 
 func newWorld(t testing.TB) *world {
-	ledger := store.NewLedger()
-	catalog := resource.NewCatalog(network.Networks, network.Subnets, network.Ports, network.Plugs, network.Zones, host.Hosts)
+	registry := store.NewRegistry()
+	catalog := resource.NewCatalog(network.Networks, network.Subnets, network.Ports, network.PortBindings, network.DNSZones, host.Hosts)
 	db := store.NewDB(memory.New(), catalog)
-	w := network.NewWriters(ledger)
-	out := &world{t: t, db: db, seed: network.Seeder{Networks: store.Specs(ledger, network.Networks, "api"), Subnets: store.Specs(ledger, network.Subnets, "api")},
-		ports: store.Specs(ledger, network.Ports, "api"), plugs: store.Specs(ledger, network.Plugs, "compute"),
+	w := network.NewWriters(registry)
+	out := &world{t: t, db: db, seed: network.Seeder{Networks: store.Specs(registry, network.Networks, "api"), Subnets: store.Specs(registry, network.Subnets, "api")},
+		ports: store.Specs(registry, network.Ports, "api"), bindings: store.Specs(registry, network.PortBindings, "compute"),
 		loops: []*reconcile.Loop{network.NewNetworkLoop(db, w), network.NewSubnetLoop(db, w), network.NewPortLoop(db, w)}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = db.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	if err := ledger.Err(); err != nil {
+	if err := registry.Err(); err != nil {
 		t.Fatal(err)
 	}
 	return out
@@ -84,7 +84,7 @@ func (w *world) port(n *network.Network, s *network.Subnet, name string) *networ
 	w.t.Helper()
 	p := &network.Port{Meta: resource.Meta{ID: resource.NewID(), Name: name, Project: n.Project}, Spec: network.PortSpec{NetworkID: n.ID, SubnetID: s.ID, Hostname: name}}
 	var err error
-	if p.Spec.MAC, p.Spec.Address, err = network.AllocatePort(w.db.Snapshot(), n, s, network.Wish{PortID: p.ID}); err != nil {
+	if p.Spec.MAC, p.Spec.Address, err = network.AllocatePort(w.db.Snapshot(), n, s, network.AddressRequest{PortID: p.ID}); err != nil {
 		w.t.Fatal(err)
 	}
 	w.commit(func(b *store.Batch) { w.ports.Create(b, p, network.Holder); network.ClaimPort(b, p) })
@@ -100,7 +100,7 @@ func TestTheDefaultNetworkGoesWithItsProject(t *testing.T) {
 	w.settle()
 	there := func(project string) (along, other int) {
 		s := w.db.Snapshot()
-		for _, kind := range []resource.Kind{network.Networks.Kind, network.Subnets.Kind, network.Zones.Kind} {
+		for _, kind := range []resource.Kind{network.Networks.Kind, network.Subnets.Kind, network.DNSZones.Kind} {
 			for x := range s.OfKind(kind) {
 				switch {
 				case x.Head().Project != project:
@@ -113,7 +113,7 @@ func TestTheDefaultNetworkGoesWithItsProject(t *testing.T) {
 		}
 		return along, other
 	}
-	if along, other := there("a"); along != 3 || other != 1 { // a network, its subnet and its zone; what was made later
+	if along, other := there("a"); along != 3 || other != 1 { // a network, its subnet and its DNS zone; what was made later
 		t.Errorf("%d records go along, %d do not", along, other)
 	}
 	w.commit(func(b *store.Batch) { w.seed.Remove(b, w.db.Snapshot(), "a") })
@@ -131,14 +131,14 @@ func TestTheDefaultNetworkGoesWithItsProject(t *testing.T) {
 	}
 }
 
-func TestANetworkGetsAnOutsideAddressAndAZone(t *testing.T) {
+func TestANetworkGetsAnOutsideAddressAndADNSZone(t *testing.T) {
 	w := newWorld(t)
 	n, s := w.defaults("a")
 	other, _ := w.defaults("b")
 	p := w.port(n, s, "web")
 	hostID := resource.NewID()
 	w.commit(func(b *store.Batch) {
-		w.plugs.Create(b, &network.Plug{Meta: resource.Meta{Project: "a"}, Spec: network.PlugSpec{PortID: p.ID, NetworkID: n.ID, HostID: hostID}}, network.AgentHolder)
+		w.bindings.Create(b, &network.PortBinding{Meta: resource.Meta{Project: "a"}, Spec: network.PortBindingSpec{PortID: p.ID, NetworkID: n.ID, HostID: hostID}}, network.AgentHolder)
 	})
 	w.settle()
 	snap := w.db.Snapshot()
@@ -146,13 +146,13 @@ func TestANetworkGetsAnOutsideAddressAndAZone(t *testing.T) {
 	if a == "" || b == "" || a == b || a == network.OutsideGateway || b == network.OutsideGateway {
 		t.Errorf("outside addresses %q and %q", a, b)
 	}
-	zones := store.Referring(snap, network.Zones, n.ID)
+	zones := store.Referring(snap, network.DNSZones, n.ID)
 	if len(zones) != 1 {
-		t.Fatalf("%d zones, not 1", len(zones))
+		t.Fatalf("%d DNS zones, not 1", len(zones))
 	}
 	z := zones[0].Spec
-	if !slices.Equal(z.Hosts, []network.ZoneHost{{Name: "web", Address: p.Spec.Address}}) || !slices.Equal(z.HostIDs, []resource.ID{hostID}) || len(z.Subnets) != 1 || z.Subnets[0].Service != "10.20.0.2/20" || z.Domain != "internal" {
-		t.Errorf("the zone is %+v", z)
+	if !slices.Equal(z.Hosts, []network.DNSZoneHost{{Name: "web", Address: p.Spec.Address}}) || !slices.Equal(z.HostIDs, []resource.ID{hostID}) || len(z.Subnets) != 1 || z.Subnets[0].Service != "10.20.0.2/20" || z.Domain != "internal" {
+		t.Errorf("the DNS zone is %+v", z)
 	}
 	if free := store.Find(snap, network.Subnets, s.ID).Status.FreeAddresses; free != 4096-4-1 {
 		t.Errorf("%d addresses are free, not %d", free, 4096-4-1)
@@ -164,8 +164,8 @@ func TestADeletedNetworkGoesFromTheInsideOut(t *testing.T) {
 	n, s := w.defaults("a")
 	p := w.port(n, s, "web")
 	w.settle()
-	plug := &network.Plug{Meta: resource.Meta{Project: "a"}, Spec: network.PlugSpec{PortID: p.ID, NetworkID: n.ID, HostID: "h"}}
-	w.commit(func(b *store.Batch) { w.plugs.Create(b, plug, network.AgentHolder) })
+	binding := &network.PortBinding{Meta: resource.Meta{Project: "a"}, Spec: network.PortBindingSpec{PortID: p.ID, NetworkID: n.ID, HostID: "h"}}
+	w.commit(func(b *store.Batch) { w.bindings.Create(b, binding, network.AgentHolder) })
 	snap := w.db.Snapshot()
 	w.commit(func(b *store.Batch) {
 		w.ports.Delete(b, store.Find(snap, network.Ports, p.ID))
@@ -174,12 +174,12 @@ func TestADeletedNetworkGoesFromTheInsideOut(t *testing.T) {
 	})
 	w.settle()
 	if snap = w.db.Snapshot(); store.Find(snap, network.Ports, p.ID) == nil || store.Find(snap, network.Networks, n.ID) == nil {
-		t.Fatal("a port with a plug went, or its network")
+		t.Fatal("a port with a port binding went, or its network")
 	}
 	w.commit(func(b *store.Batch) { // the agent lets go
-		x := store.Find(w.db.Snapshot(), network.Plugs, plug.ID)
+		x := store.Find(w.db.Snapshot(), network.PortBindings, binding.ID)
 		store.Release(b, x, network.AgentHolder)
-		w.plugs.Delete(b, x)
+		w.bindings.Delete(b, x)
 	})
 	w.settle()
 	entries, _, err := w.db.Store().List(context.Background())
@@ -202,22 +202,22 @@ func TestAnAddressIsNeverGivenTwice(t *testing.T) {
 			w.seed.Networks.Create(b, n, network.Holder)
 			w.seed.Subnets.Create(b, s, network.Holder)
 		})
-		taken, room := map[string]bool{}, map[string]int{"10.1.0.0/29": 4, "10.1.0.0/28": 12}[s.Spec.CIDR]
-		for range room {
+		taken, free := map[string]bool{}, map[string]int{"10.1.0.0/29": 4, "10.1.0.0/28": 12}[s.Spec.CIDR]
+		for range free {
 			p := w.port(n, s, fmt.Sprintf("p%d", len(taken)))
 			if taken[p.Spec.Address] || p.Spec.Address == s.Spec.Gateway || p.Spec.Address == s.Spec.Service {
 				r.Fatalf("%s is given twice", p.Spec.Address)
 			}
 			taken[p.Spec.Address] = true
 		}
-		_, _, err := network.AllocatePort(w.db.Snapshot(), n, s, network.Wish{PortID: resource.NewID()})
-		if !fault.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), fmt.Sprintf("all %d", room)) {
+		_, _, err := network.AllocatePort(w.db.Snapshot(), n, s, network.AddressRequest{PortID: resource.NewID()})
+		if !fault.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), fmt.Sprintf("all %d", free)) {
 			r.Fatalf("a full subnet says %v", err)
 		}
 	})
 }
 
-func TestAWishedAddressIsRefusedWithTheReason(t *testing.T) {
+func TestARequestedAddressIsRefusedWithTheReason(t *testing.T) {
 	w := newWorld(t)
 	n, s := w.defaults("a")
 	p := w.port(n, s, "web")
@@ -233,12 +233,12 @@ func TestAWishedAddressIsRefusedWithTheReason(t *testing.T) {
 		"fe80::1":      {fault.Invalid, "IPv4"},
 		p.Spec.Address: {fault.Exists, "port web has it"},
 	} {
-		_, _, err := network.AllocatePort(w.db.Snapshot(), n, s, network.Wish{PortID: "x", Address: address})
+		_, _, err := network.AllocatePort(w.db.Snapshot(), n, s, network.AddressRequest{PortID: "x", Address: address})
 		if !fault.Is(err, want.kind) || !strings.Contains(err.Error(), want.word) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	if _, _, err := network.AllocatePort(w.db.Snapshot(), n, s, network.Wish{PortID: "x", MAC: p.Spec.MAC}); !fault.Is(err, fault.Exists) {
+	if _, _, err := network.AllocatePort(w.db.Snapshot(), n, s, network.AddressRequest{PortID: "x", MAC: p.Spec.MAC}); !fault.Is(err, fault.Exists) {
 		t.Errorf("a MAC that is taken: %v", err)
 	}
 	// Two that did not see each other: the second commit fails as a whole.

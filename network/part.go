@@ -9,11 +9,11 @@ import (
 )
 
 // Nouns are the kinds of this domain.
-var Nouns = []resource.Noun{Networks, Subnets, Ports, Plugs, Zones}
+var Nouns = []resource.Noun{Networks, Subnets, Ports, PortBindings, DNSZones}
 
-// NewAPIRights takes the rights of the API out of the ledger. The specs of plugs are
+// NewAPIRights takes the rights of the API out of the registry. The specs of port bindings are
 // compute's.
-func NewAPIRights(l *store.Ledger) APIRights {
+func NewAPIRights(l *store.Registry) APIRights {
 	return APIRights{
 		Networks: store.Specs(l, Networks, "api"),
 		Subnets:  store.Specs(l, Subnets, "api"),
@@ -26,16 +26,16 @@ type Writers struct {
 	Networks *store.StatusWriter[Spec, Status]
 	Subnets  *store.StatusWriter[SubnetSpec, SubnetStatus]
 	Ports    *store.StatusWriter[PortSpec, PortStatus]
-	Zones    *store.SpecWriter[ZoneSpec, ZoneStatus]
+	DNSZones *store.SpecWriter[DNSZoneSpec, DNSZoneStatus]
 }
 
-// NewWriters takes the rights from the ledger.
-func NewWriters(l *store.Ledger) *Writers {
+// NewWriters takes the rights from the registry.
+func NewWriters(l *store.Registry) *Writers {
 	return &Writers{
 		Networks: store.Statuses(l, Networks, Holder),
 		Subnets:  store.Statuses(l, Subnets, Holder),
 		Ports:    store.Statuses(l, Ports, Holder),
-		Zones:    store.Specs(l, Zones, Holder),
+		DNSZones: store.Specs(l, DNSZones, Holder),
 	}
 }
 

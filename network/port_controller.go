@@ -9,7 +9,7 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 )
 
-// NewPortLoop lets a deleted port go when no plug refers to it, and frees its addresses in the
+// NewPortLoop lets a deleted port go when no port binding refers to it, and frees its addresses in the
 // same commit: they are never free while a tap may still answer to them.
 func NewPortLoop(db *store.DB, _ *Writers) *reconcile.Loop {
 	return &reconcile.Loop{
@@ -17,7 +17,7 @@ func NewPortLoop(db *store.DB, _ *Writers) *reconcile.Loop {
 		Step: func(ctx context.Context, id resource.ID) (reconcile.Result, error) {
 			s := db.Snapshot()
 			port := store.Find(s, Ports, id)
-			if port == nil || port.Deleting == nil || !port.HeldBy(Holder) || len(store.Referring(s, Plugs, id)) > 0 {
+			if port == nil || port.Deleting == nil || !port.HeldBy(Holder) || len(store.Referring(s, PortBindings, id)) > 0 {
 				return reconcile.Result{}, nil
 			}
 			b := db.Begin()

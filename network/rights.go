@@ -4,5 +4,5 @@ package network
 // it on every one that it creates.
 const Holder = "network"
 
-// AgentHolder lets go of plugs: the tap is gone. Whoever creates a plug puts it on.
+// AgentHolder lets go of port bindings: the tap is gone. Whoever creates a port binding puts it on.
 const AgentHolder = "agent"

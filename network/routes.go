@@ -19,7 +19,7 @@ type APIRights struct {
 	Ports    *store.SpecWriter[PortSpec, PortStatus]
 }
 
-// Register offers networks, subnets and ports, and shows plugs and zones.
+// Register offers networks, subnets and ports, and shows port bindings and DNS zones.
 func Register(a *httpapi.API, w APIRights) {
 	httpapi.Register(a, Networks, httpapi.Routes[Spec, Status]{
 		Specs: w.Networks, Holders: []string{Holder}, Default: (*Spec).Default, Check: (*Spec).Check, Deleting: w.deleteNetwork,
@@ -35,8 +35,8 @@ func Register(a *httpapi.API, w APIRights) {
 		Specs: w.Ports, Holders: []string{Holder}, Check: (*PortSpec).Check,
 		Input: httpapi.Creating(w.createPort), Changing: changePort, Deleting: deletePort,
 	})
-	httpapi.Register(a, Plugs, httpapi.Routes[PlugSpec, PlugStatus]{})
-	httpapi.Register(a, Zones, httpapi.Routes[ZoneSpec, ZoneStatus]{})
+	httpapi.Register(a, PortBindings, httpapi.Routes[PortBindingSpec, PortBindingStatus]{})
+	httpapi.Register(a, DNSZones, httpapi.Routes[DNSZoneSpec, DNSZoneStatus]{})
 }
 
 // deleteNetwork takes the empty subnets along: they are a part of it. Ports are not.
@@ -88,7 +88,7 @@ func (w APIRights) createPort(_ context.Context, c *httpapi.Call, in *httpapi.Dr
 		return nil, err
 	}
 	if p.Spec.VMID != "" {
-		return nil, fault.New(fault.Invalid, "create port %s: spec.vmID: a port that is made by itself stands alone; name it when the machine is made", in.Name)
+		return nil, fault.New(fault.Invalid, "create port %s: spec.vmID: a port that is made by itself stands alone; name it when the VM is made", in.Name)
 	}
 	n := store.Find(c.Snapshot, Networks, p.Spec.NetworkID)
 	if n == nil || n.Project != c.Project {
@@ -103,9 +103,9 @@ func (w APIRights) createPort(_ context.Context, c *httpapi.Call, in *httpapi.Dr
 	return p, nil
 }
 
-// allocateIn gives a port addresses of the subnet that it names, or else of the first with room.
+// allocateIn gives a port addresses of the subnet that it names, or else of the first with free addresses.
 func allocateIn(s *store.Snapshot, n *Network, p *Port) error {
-	wish := Wish{PortID: p.ID, MAC: p.Spec.MAC, Address: p.Spec.Address}
+	request := AddressRequest{PortID: p.ID, MAC: p.Spec.MAC, Address: p.Spec.Address}
 	err := error(fault.New(fault.Precondition, "network %s has no subnet; make one first", n.Name))
 	if p.Spec.SubnetID != "" {
 		err = fault.New(fault.NotFound, "network %s has no subnet with id %q", n.Name, p.Spec.SubnetID)
@@ -115,7 +115,7 @@ func allocateIn(s *store.Snapshot, n *Network, p *Port) error {
 			continue
 		}
 		var mac, address string
-		if mac, address, err = AllocatePort(s, n, subnet, wish); err == nil {
+		if mac, address, err = AllocatePort(s, n, subnet, request); err == nil {
 			p.Spec.SubnetID, p.Spec.MAC, p.Spec.Address = subnet.ID, mac, address
 			return nil
 		}
@@ -134,12 +134,12 @@ func changePort(_ context.Context, _ *httpapi.Call, old *Port, spec *PortSpec) e
 
 func deletePort(_ context.Context, c *httpapi.Call, p *Port) error {
 	for x := range c.Snapshot.Mentioning(p.ID) {
-		if head := x.Head(); slices.Contains([]resource.Kind{"vm", "instance", "plug"}, head.Kind) {
+		if head := x.Head(); slices.Contains([]resource.Kind{"vm", "instance", "portbinding"}, head.Kind) {
 			return fault.New(fault.Precondition, "delete port %s: %s %s uses it; delete that first", p.Name, head.Kind, head.Name)
 		}
 	}
 	if x := c.Snapshot.Lookup(p.Spec.VMID); p.Spec.VMID != "" && x != nil {
-		return fault.New(fault.Precondition, "delete port %s: it belongs to machine %s and goes with it", p.Name, x.Head().Name)
+		return fault.New(fault.Precondition, "delete port %s: it belongs to VM %s and goes with it", p.Name, x.Head().Name)
 	}
 	return nil
 }
@@ -158,5 +158,5 @@ func portsIn(s *store.Snapshot, id resource.ID) string {
 	if more := len(names) - 3; more > 0 {
 		shown += fmt.Sprintf(" and %d more", more)
 	}
-	return fmt.Sprintf("its addresses are in use by %s; delete those, or the machines that they belong to, first", shown)
+	return fmt.Sprintf("its addresses are in use by %s; delete those, or the VMs that they belong to, first", shown)
 }

@@ -24,7 +24,7 @@ type Line struct {
 	Text string `json:"text"`
 }
 
-// Remarks say, for a kind, what follows from how a record is wished or used: what it waits for though
+// Remarks say, for a kind, what follows from how a record is specified or used: what it waits for though
 // nothing is wrong with it.
 type Remarks map[resource.Kind]func(*store.Snapshot, resource.Object) []string
 
@@ -57,7 +57,7 @@ func Explain(snap *store.Snapshot, c *resource.Catalog, object resource.Object, 
 	quiet := len(e.lines) == before && look(object).settled()
 	e.operations(object)
 	if quiet {
-		e.say(0, Info, object, "nothing keeps it from being as wished")
+		e.say(0, Info, object, "nothing keeps it from being as specified")
 	}
 	e.events(object)
 	return e.lines

@@ -35,8 +35,8 @@ func newCloud(t *testing.T) *cloud {
 	t.Helper()
 	c := &cloud{T: t, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 	c.db = store.NewDB(memory.New(), resource.NewCatalog(compute.VMs, compute.Instances, compute.Images, storage.Volumes, storage.Allocations,
-		storage.ImageCopies, storage.Attachments, storage.Datastores, storage.Resources, storage.Devices, network.Networks, network.Subnets,
-		network.Ports, network.Plugs, host.Hosts, host.Livenesses, placement.Claims, operation.Operations, observe.Events))
+		storage.ImageCopies, storage.Attachments, storage.Datastores, storage.Backends, storage.Devices, network.Networks, network.Subnets,
+		network.Ports, network.PortBindings, host.Hosts, host.Livenesses, placement.Claims, operation.Operations, observe.Events))
 	c.db.Now, c.db.Inline = func() time.Time { return c.now }, true
 	c.put(host.Hosts, "h1", host.Spec{}, host.Status{})
 	c.put(host.Livenesses, "l1", host.LivenessSpec{HostID: "h1"}, host.LivenessStatus{State: host.Alive})
@@ -45,11 +45,11 @@ func newCloud(t *testing.T) *cloud {
 	return c
 }
 
-// put writes a record with both halves, as no party of the program could. Its name is its id.
+// put writes a record with both halves, as no writer of the program could. Its name is its id.
 func put[S, T any](c *cloud, t *resource.Type[S, T], r *resource.Record[S, T]) {
 	c.Helper()
 	b := c.db.Begin()
-	store.Specs(store.NewLedger(), t, "test").Create(b, r)
+	store.Specs(store.NewRegistry(), t, "test").Create(b, r)
 	if err := c.db.Commit(c.Context(), b); err != nil {
 		c.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func (c *cloud) putHeld(t any, id resource.ID, spec, status any, holders []strin
 	}
 }
 
-// waiting puts a machine that waits for its disk's content, and everything on the way there. The
+// waiting puts a VM that waits for its disk's content, and everything on the way there. The
 // names end in n.
 func (c *cloud) waiting(n, digest string) {
 	id := func(kind string) resource.ID { return resource.ID(kind + n) }
@@ -111,9 +111,9 @@ func (c *cloud) waiting(n, digest string) {
 	c.put(storage.Attachments, id("att"), storage.AttachmentSpec{VolumeID: id("vol"), VMID: id("vm"), InstanceID: id("in"), HostID: "h1"},
 		storage.AttachmentStatus{Phase: storage.AttachmentWaiting})
 	c.put(storage.Volumes, id("vol"), storage.VolumeSpec{VMID: id("vm"), Base: base}, storage.VolumeStatus{Phase: storage.VolumeCreating, DatastoreID: "ds"})
-	c.put(storage.Allocations, id("all"), storage.AllocationSpec{VolumeID: id("vol"), DatastoreID: "ds", CaretakerID: "h1", Base: base},
+	c.put(storage.Allocations, id("all"), storage.AllocationSpec{VolumeID: id("vol"), DatastoreID: "ds", OwnerHostID: "h1", Base: base},
 		storage.AllocationStatus{Phase: storage.Pending})
-	c.put(storage.ImageCopies, id("copy"), storage.ImageCopySpec{Digest: digest, DatastoreID: "ds", CaretakerID: "h1"},
+	c.put(storage.ImageCopies, id("copy"), storage.ImageCopySpec{Digest: digest, DatastoreID: "ds", OwnerHostID: "h1"},
 		storage.ImageCopyStatus{Phase: storage.Fetching, Observed: c.trouble("unavailable", "fetch "+n+": the server closed the connection")})
 	c.put(network.Ports, id("port"), network.PortSpec{NetworkID: "net", VMID: id("vm")}, network.PortStatus{Phase: network.Ready})
 }
@@ -144,7 +144,7 @@ func (c *cloud) says(id resource.ID, want string) {
 	}
 }
 
-func TestAMachineThatWaitsIsFollowedToTheCause(t *testing.T) {
+func TestAVMThatWaitsIsFollowedToTheCause(t *testing.T) {
 	c := newCloud(t)
 	c.waiting("1", "sha256:aaaa")
 	c.says("vm1", `
@@ -207,7 +207,7 @@ func TestADiskThatNobodyNeedsYetIsNoReason(t *testing.T) {
 	c.put(storage.Volumes, "vol", storage.VolumeSpec{VMID: "web"}, storage.VolumeStatus{Phase: storage.VolumeUnbound})
 	c.says("web", `
 		vm web in project blue is stopped
-		nothing keeps it from being as wished`)
+		nothing keeps it from being as specified`)
 }
 
 func TestAHostInMaintenanceSaysWhatItDoesNotDo(t *testing.T) {
@@ -216,8 +216,8 @@ func TestAHostInMaintenanceSaysWhatItDoesNotDo(t *testing.T) {
 	c.put(host.Livenesses, "l2", host.LivenessSpec{HostID: "h2"}, host.LivenessStatus{State: host.Alive})
 	c.says("h2", `
 		host h2 is there
-		  it is in maintenance, and takes no new machines; to end it: virga host activate h2
-		  no machine runs on it`)
+		  it is in maintenance, and takes no new VMs; to end it: virga host activate h2
+		  no VM runs on it`)
 	for n, at := range []time.Duration{-3 * time.Hour, -2 * time.Hour} {
 		c.put(observe.Events, resource.ID(fmt.Sprint("e", n)), observe.EventSpec{About: host.Ref("h2"), Reason: "maintenance", Message: "ann made it maintenance",
 			Severity: "info", At: c.now.Add(at), By: "ann"}, observe.EventStatus{})
@@ -227,7 +227,7 @@ func TestAHostInMaintenanceSaysWhatItDoesNotDo(t *testing.T) {
 		c.put(compute.Instances, id, compute.InstanceSpec{VMID: "vm" + id, HostID: "h2"}, compute.InstanceStatus{Phase: compute.InstanceRunning})
 	}
 	got := c.explain("h2")
-	for _, want := range []string{"it is in maintenance since 2026-03-01 10:00 UTC, by ann, and takes no new machines", "2 machines still run on it"} {
+	for _, want := range []string{"it is in maintenance since 2026-03-01 10:00 UTC, by ann, and takes no new VMs", "2 VMs still run on it"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s\nwanted: %s", got, want)
 		}
@@ -242,11 +242,11 @@ func TestAVolumeWithoutAPlaceSaysWhatItWaitsFor(t *testing.T) {
 	c.put(storage.Volumes, "data", storage.VolumeSpec{}, storage.VolumeStatus{Phase: storage.VolumeUnbound})
 	c.says("data", `
 		volume data in project blue is unbound
-		  it takes no space yet: it gets its place when the first machine that has it among its disks starts, where that runs (virga vm create NAME --disk volume=data)`)
+		  it takes no space yet: it gets its place when the first VM that has it among its disks starts, where that runs (virga vm create NAME --disk volume=data)`)
 	c.put(compute.VMs, "web", compute.VMSpec{Disks: []compute.Disk{{VolumeID: "data"}}}, compute.VMStatus{Phase: compute.PhaseStopped})
 	c.says("data", `
 		volume data in project blue is unbound
-		  it takes no space yet: it gets its place when machine web first starts, where that runs`)
+		  it takes no space yet: it gets its place when VM web first starts, where that runs`)
 }
 
 func TestOperationsAndTheLastEventsAreTold(t *testing.T) {
@@ -263,7 +263,7 @@ func TestOperationsAndTheLastEventsAreTold(t *testing.T) {
 			Message: fmt.Sprintf("start %d", i), Severity: "info", By: "agent", At: c.now.Add(-time.Duration(i) * time.Minute)}, observe.EventStatus{})
 	}
 	got := c.explain("web")
-	for _, want := range []string{"nothing keeps it from being as wished\n", "operation vm.migrate is running for 10m, step transfer started 20s ago\n  problem for 1m: the mirror does not answer (unavailable: wait and retry)\n",
+	for _, want := range []string{"nothing keeps it from being as specified\n", "operation vm.migrate is running for 10m, step transfer started 20s ago\n  problem for 1m: the mirror does not answer (unavailable: wait and retry)\n",
 		"operation vm.migrate failed 1h ago: host h2 was lost\n", "  0s ago: start 0 (started, agent)\n", "  4m ago: start 4 "} {
 		if !strings.Contains(got, want) {
 			t.Errorf("not said: %q in\n%s", want, got)

@@ -96,7 +96,7 @@ func (s sight) words(head *resource.Meta) string {
 }
 
 // neighbours lists what a record may wait for: first what it refers to, then what was made for it.
-// The hard part is to leave out what only shares something with it, like all the other machines on
+// The hard part is to leave out what only shares something with it, like all the other VMs on
 // the same host.
 func (e *explanation) neighbours(x resource.Object, path []resource.Object) []resource.Object {
 	var out []resource.Object

@@ -22,7 +22,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{T: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), specs: store.Specs(store.NewLedger(), Events, "test")}
+	w := &world{T: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), specs: store.Specs(store.NewRegistry(), Events, "test")}
 	w.db = store.NewDB(memory.New(), resource.NewCatalog(Events))
 	w.db.Now = func() time.Time { return w.now }
 	ctx, cancel := context.WithCancel(t.Context())

@@ -11,8 +11,8 @@ import (
 // Nouns are the kinds of this domain.
 var Nouns = []resource.Noun{Events}
 
-// NewRight takes the right to write events out of the ledger: the recorder's, and retention's.
-func NewRight(l *store.Ledger) *store.SpecWriter[EventSpec, EventStatus] {
+// NewRight takes the right to write events out of the registry: the recorder's, and retention's.
+func NewRight(l *store.Registry) *store.SpecWriter[EventSpec, EventStatus] {
 	return store.Specs(l, Events, "recorder")
 }
 

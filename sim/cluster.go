@@ -17,20 +17,20 @@ import (
 type Cluster struct {
 	Seed uint64
 
-	rng    *rand.Rand
-	now    time.Time     // what queues wait for
-	jumped time.Duration // what the clock on the wall is ahead
-	truth  *truth
-	all    *store.DB // sees everything at once; for invariants and conditions
-	server *server
-	hosts  []*Host
-	disks  *fake.World
-	plans  []appointment // what the script has planned
-	trace  *trace
-	laws   laws
+	rng        *rand.Rand
+	now        time.Time     // what queues wait for
+	jumped     time.Duration // what the clock on the wall is ahead
+	truth      *truth
+	all        *store.DB // sees everything at once; for invariants and conditions
+	server     *server
+	hosts      []*Host
+	disks      *fake.World
+	plans      []appointment // what the script has planned
+	trace      *trace
+	invariants invariants
 
 	interrupts []*interruption
-	manners    map[resource.ID]string // how a machine's guest answers when it is asked to power off
+	manners    map[resource.ID]string // how a VM's guest answers when it is asked to power off
 	orphans    map[resource.ID]bool   // guests that a script made by hand
 	images     map[string][]byte      // content by digest
 	folders    []folder               // of the datastores
@@ -75,7 +75,7 @@ func New(seed uint64) *Cluster {
 	c.truth = newTruth(c)
 	c.all = store.NewDB(c.truth.memory, kinds)
 	c.all.Inline, c.all.Now = true, c.Now
-	c.laws = newLaws()
+	c.invariants = newInvariants()
 	c.see()
 	c.server = newServer(c)
 	c.server.start()
@@ -129,11 +129,11 @@ func (c *Cluster) later(after time.Duration, do func()) {
 	c.plans = append(c.plans, appointment{c.now.Add(after), do})
 }
 
-// parties are the server and all agents, up or down, in a fixed order.
-func (c *Cluster) parties() []*party {
-	out := []*party{&c.server.party}
+// daemons are the server and all agents, up or down, in a fixed order.
+func (c *Cluster) daemons() []*daemon {
+	out := []*daemon{&c.server.daemon}
 	for _, h := range c.hosts {
-		out = append(out, &h.agent.party)
+		out = append(out, &h.agent.daemon)
 	}
 	return out
 }

@@ -90,7 +90,7 @@ func (c *Cluster) holds(words []string) (bool, string) {
 			}
 		}
 		return strconv.Itoa(alive) == a.word(2), strconv.Itoa(alive)
-	case "count": // count running 1: machines in that phase
+	case "count": // count running 1: VMs in that phase
 		n := 0
 		for _, vm := range store.Every(c.all.Snapshot(), compute.VMs) {
 			if vm.Status.Phase == a.word(1) {
@@ -130,7 +130,7 @@ func (c *Cluster) holdsGuest(a args) (bool, string) {
 	vm := c.vm(a.word(1))
 	saw := "nowhere"
 	for _, g := range c.guests() {
-		if vm == nil || g.machine.VMID != vm.ID || !g.State.Alive() {
+		if vm == nil || g.vm.VMID != vm.ID || !g.State.Alive() {
 			continue
 		}
 		saw = string(g.State) + " on " + g.h.Name
@@ -141,13 +141,13 @@ func (c *Cluster) holdsGuest(a args) (bool, string) {
 	return strings.Join(a.words[2:], " ") == saw, saw
 }
 
-// holdsGuests counts the emulators of a machine that ever ran: guests of web 2
+// holdsGuests counts the QEMU processes of a VM that ever ran: guests of web 2
 func (c *Cluster) holdsGuests(a args) (bool, string) {
 	vm := c.vm(a.word(2))
 	if vm == nil {
-		return false, "no such machine"
+		return false, "no such VM"
 	}
-	n := strconv.Itoa(len(c.laws.starts[vm.ID]))
+	n := strconv.Itoa(len(c.invariants.starts[vm.ID]))
 	return n == a.word(3), n
 }
 

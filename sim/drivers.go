@@ -53,10 +53,10 @@ var (
 )
 
 // Ensure implements computeon.Hypervisor.
-func (d *guestDriver) Ensure(ctx context.Context, m computeon.Machine) error {
+func (d *guestDriver) Ensure(ctx context.Context, m computeon.VMConfig) error {
 	if err := d.h.fails("Start"); err != nil {
-		if _, there := d.h.guests.Machine(m.ID); !there {
-			d.h.guests.FailNextStart(err) // the emulator ends at once, and that can be seen
+		if _, there := d.h.guests.VM(m.ID); !there {
+			d.h.guests.FailNextStart(err) // QEMU ends at once, and that can be seen
 		}
 	}
 	return d.h.does("Ensure", func() error { return d.h.guests.Ensure(ctx, m) })
@@ -93,7 +93,7 @@ func (d *guestDriver) Resume(ctx context.Context, id resource.ID) error {
 // Ask implements computeon.Hypervisor. A guest with manners powers itself off soon.
 func (d *guestDriver) Ask(ctx context.Context, id resource.ID) error {
 	return d.h.does("Ask", func() error {
-		m, _ := d.h.guests.Machine(id)
+		m, _ := d.h.guests.VM(id)
 		if d.h.c.manners[m.VMID] != "ignores" {
 			d.h.c.later(d.h.c.between(time.Second, 5*time.Second), func() { d.h.guests.PowerOff(id) })
 		}
@@ -232,7 +232,7 @@ func (d *switchDriver) ListPorts(context.Context) ([]networkon.Attached, error) 
 // EnsureService implements networkon.Switch.
 func (d *switchDriver) EnsureService(_ context.Context, s networkon.Service) (networkon.Place, error) {
 	return nil, d.h.does("EnsureService", func() error {
-		d.h.wires.services[s.ZoneID] = true
+		d.h.wires.services[s.DNSZoneID] = true
 		return nil
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/virga-cloud/virga/engine/store/remote"
 )
 
-// truth is the store of the cloud. It tells every party's feed of each commit.
+// truth is the store of the cloud. It tells every daemon's feed of each commit.
 type truth struct {
 	c      *Cluster
 	memory *memory.Store
@@ -38,7 +38,7 @@ func (t *truth) commit(ctx context.Context, changes ...store.Change) (int64, err
 			for _, e := range told.Events {
 				t.c.trace.add("      %s %s %s", verbOf(e), e.Key.Kind, t.c.trace.key(e.Key))
 			}
-			for _, p := range t.c.parties() {
+			for _, p := range t.c.daemons() {
 				p.feed.add(told)
 			}
 		default:
@@ -55,13 +55,13 @@ func verbOf(e store.Event) string {
 	return "put"
 }
 
-const mostBehind = 2000 // revisions that a party may lag behind before it must list again
+const mostBehind = 2000 // revisions that a daemon may lag behind before it must list again
 
-// feed is the store as one party sees it: late, narrowed, and sometimes not at all.
+// feed is the store as one daemon sees it: late, narrowed, and sometimes not at all.
 type feed struct {
 	c *Cluster
-	p *party
-	// scope narrows what the party may see and do; nil: everything.
+	p *daemon
+	// scope narrows what the daemon may see and do; nil: everything.
 	scope   remote.Scope
 	lag     func() time.Duration
 	up      bool
@@ -134,7 +134,7 @@ func (f *feed) Commit(ctx context.Context, changes ...store.Change) (int64, erro
 
 func (f *feed) sees(e store.Entry) bool { return f.scope == nil || f.scope.Sees(e) }
 
-// permitted asks whether the party may write that. What it may not is a bug of its loops.
+// permitted asks whether the daemon may write that. What it may not is a bug of its loops.
 func (f *feed) permitted(ctx context.Context, changes []store.Change) error {
 	if f.scope == nil {
 		return nil
@@ -201,7 +201,7 @@ func (f *feed) release(ready func(told) bool) {
 	}
 }
 
-// cutOff ends the watch: the party lists again.
+// cutOff ends the watch: the daemon lists again.
 func (f *feed) cutOff() {
 	if f.watch != nil {
 		f.watch.err = fault.New(fault.TooLate, "watch: too far behind; list again")

@@ -20,7 +20,7 @@ import (
 	"github.com/virga-cloud/virga/wiring"
 )
 
-// Host is a machine: what runs on it outlives its agent, but not the host's own death.
+// Host is the hardware: what runs on it outlives its agent, but not the host's own death.
 type Host struct {
 	ID   resource.ID
 	Name string
@@ -36,7 +36,7 @@ type Host struct {
 }
 
 type agent struct {
-	party
+	daemon
 	h *Host
 }
 
@@ -53,7 +53,7 @@ func (c *Cluster) AddHost(name string, threads, memoryMiB int64) *Host {
 		c.disks.Grow(resource.ID(d.Serial), mib)
 		return nil
 	}
-	h.agent = &agent{party: party{c: c, name: "agent " + name}, h: h}
+	h.agent = &agent{daemon: daemon{c: c, name: "agent " + name}, h: h}
 	h.agent.unreachable = func() string {
 		switch {
 		case h.cut:
@@ -89,12 +89,12 @@ func (h *Host) reach(to compute.Outgoing) *hypervisor.Hypervisor {
 	return nil
 }
 
-// Inventory implements hoston.Machine.
+// Inventory implements hoston.Hardware.
 func (h *Host) Inventory() (host.Inventory, error) {
 	return host.Inventory{Threads: h.threads, MemoryMiB: h.mib + 512, ReservedMemoryMiB: 512}, nil
 }
 
-// Profile implements hoston.Machine.
+// Profile implements hoston.Hardware.
 func (h *Host) Profile(context.Context) (host.Profile, error) { return h.profile(), nil }
 
 func (h *Host) profile() host.Profile {
@@ -111,9 +111,9 @@ func (a *agent) start() {
 		}
 		return c.between(time.Millisecond, 30*time.Millisecond)
 	})
-	l := store.NewLedger()
+	l := store.NewRegistry()
 	parts := wiring.NewHost(wiring.HostDeps{
-		DB: a.db, Ledger: l, Machine: h, Self: hoston.Self{HostID: h.ID, Address: h.address(), Version: "sim"},
+		DB: a.db, Registry: l, Hardware: h, Self: hoston.Self{HostID: h.ID, Address: h.address(), Version: "sim"},
 		Hypervisor: &guestDriver{h: h}, Switch: &switchDriver{h: h}, Storage: storageon.Options{Driver: &diskDriver{h: h}, Fetch: a.fetch},
 		Hearing: func() bool { return a.feed.reachable() == nil && a.feed.watch != nil },
 	})
@@ -127,7 +127,7 @@ func (a *agent) start() {
 			return time.Second
 		}
 		if a.feed.reachable() == nil {
-			c.server.listener.Heard(h.ID, c.Now())
+			c.server.listener.Heartbeat(h.ID, c.Now())
 		}
 		return c.between(900*time.Millisecond, 1100*time.Millisecond)
 	})
@@ -185,12 +185,12 @@ func (h *Host) Boot() {
 }
 
 // crashed ends a daemon in the middle of a step.
-func (c *Cluster) crashed(p *party) {
+func (c *Cluster) crashed(p *daemon) {
 	c.trace.add("  %s crashes in a step", p.name)
 	p.end()
 }
 
 var (
-	_ hoston.Machine   = (*Host)(nil)
+	_ hoston.Hardware  = (*Host)(nil)
 	_ storageon.Driver = (*diskDriver)(nil)
 )

@@ -1,11 +1,11 @@
 package sim
 
-// interruption strikes when a party has done so many effects since the interruption was set.
+// interruption strikes when a daemon has done so many effects since the interruption was set.
 type interruption struct {
-	party string
-	at    int // the effect at which it strikes; 0: never, only count
-	crash bool
-	lines []line // what happens then, after the crash if there is one
+	daemon string
+	at     int // the effect at which it strikes; 0: never, only count
+	crash  bool
+	lines  []line // what happens then, after the crash if there is one
 
 	counted       int
 	struck, ready bool
@@ -13,9 +13,9 @@ type interruption struct {
 	teller        *teller
 }
 
-// effect is called at each effect of each party.
-func (i *interruption) effect(p *party) {
-	if i.over || p.name != i.party {
+// effect is called at each effect of each daemon.
+func (i *interruption) effect(p *daemon) {
+	if i.over || p.name != i.daemon {
 		return
 	}
 	i.counted++
@@ -41,6 +41,6 @@ func (i *interruption) strike() {
 }
 
 // answerLost says whether the answer to a commit that has happened gets lost on its way.
-func (c *Cluster) answerLost(p *party) bool {
-	return c.loss > 0 && p != &c.server.party && c.rng.IntN(c.loss) == 0
+func (c *Cluster) answerLost(p *daemon) bool {
+	return c.loss > 0 && p != &c.server.daemon && c.rng.IntN(c.loss) == 0
 }

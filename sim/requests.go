@@ -16,7 +16,7 @@ import (
 	"github.com/virga-cloud/virga/storage"
 )
 
-// project is where all machines of a story live.
+// project is where all VMs of a story live.
 const project = "default"
 
 const tries = 5 // of a request that lost a race, as the API's
@@ -54,7 +54,7 @@ func (c *Cluster) request(fill func(*store.Snapshot, *store.Batch) error) error 
 }
 
 // arriveAll lets everything arrive that is on its way.
-func (p *party) arriveAll() {
+func (p *daemon) arriveAll() {
 	p.feed.release(func(told) bool { return true })
 	_ = p.db.CatchUp(context.Background())
 }
@@ -83,17 +83,17 @@ func (c *Cluster) createVolume(name string) error {
 	})
 }
 
-// addDatastore makes a storage resource and a datastore of one name, on a folder that the hosts share.
+// addDatastore makes a storage backend and a datastore of one name, on a folder that the hosts share.
 func (c *Cluster) addDatastore(name string, capacityMiB int64, hosts ...*Host) {
-	r := &storage.Resource{Spec: storage.ResourceSpec{Type: storage.Folder, Path: "/srv/" + name}}
+	r := &storage.Backend{Spec: storage.BackendSpec{Type: storage.Folder, Path: "/srv/" + name}}
 	r.ID, r.Name = resource.NewID(), name
 	for _, h := range hosts {
 		r.Spec.HostIDs = append(r.Spec.HostIDs, h.ID)
 		h.disks.Mount(r.Spec.Path, name, capacityMiB)
 	}
 	c.must(c.request(func(_ *store.Snapshot, b *store.Batch) error {
-		c.server.Storage.Resources.Create(b, r, storage.Holder)
-		d := &storage.Datastore{Spec: storage.DatastoreSpec{ResourceID: r.ID}}
+		c.server.Storage.Backends.Create(b, r, storage.Holder)
+		d := &storage.Datastore{Spec: storage.DatastoreSpec{BackendID: r.ID}}
 		d.Name = name
 		c.server.Storage.Datastores.Create(b, d, storage.Holder)
 		return nil
@@ -122,7 +122,7 @@ func (c *Cluster) vm(name string) *compute.VM {
 	return store.Named(c.all.Snapshot(), compute.VMs, project, name)
 }
 
-// withVM makes a request about a machine.
+// withVM makes a request about a VM.
 func (c *Cluster) withVM(name string, do func(*store.Snapshot, *store.Batch, *compute.VM) error) error {
 	return c.request(func(s *store.Snapshot, b *store.Batch) error {
 		vm := store.Named(s, compute.VMs, project, name)
@@ -158,7 +158,7 @@ func (c *Cluster) migrate(name, target string) error {
 	})
 }
 
-// cancel cancels what works on a machine.
+// cancel cancels what works on a VM.
 func (c *Cluster) cancel(name string) error {
 	return c.withVM(name, func(s *store.Snapshot, b *store.Batch, vm *compute.VM) error {
 		op := operation.InTheWay(s, vm.ID)
@@ -192,24 +192,24 @@ func (c *Cluster) declareDead(name string, switchedOff bool) error {
 	})
 }
 
-// resize wishes a volume larger.
+// resize asks for a larger volume.
 func (c *Cluster) resize(name string, mib int64) error {
 	return c.request(func(s *store.Snapshot, b *store.Batch) error {
 		v := store.Named(s, storage.Volumes, project, name)
 		if v == nil {
 			return fault.New(fault.NotFound, "no volume %q", name)
 		}
-		wish := v.Spec
-		wish.SizeMiB = mib
-		if err := storage.Growable(s, v, &wish); err != nil {
+		desired := v.Spec
+		desired.SizeMiB = mib
+		if err := storage.Growable(s, v, &desired); err != nil {
 			return err
 		}
-		c.server.Front.Volumes.Set(b, v, func(spec *storage.VolumeSpec) { *spec = wish })
+		c.server.Front.Volumes.Set(b, v, func(spec *storage.VolumeSpec) { *spec = desired })
 		return nil
 	})
 }
 
-// deleteVMs deletes every machine.
+// deleteVMs deletes every VM.
 func (c *Cluster) deleteVMs() {
 	for _, vm := range store.Every(c.all.Snapshot(), compute.VMs) {
 		c.must(c.withVM(vm.Name, func(s *store.Snapshot, b *store.Batch, vm *compute.VM) error {
@@ -218,7 +218,7 @@ func (c *Cluster) deleteVMs() {
 	}
 }
 
-// lastMove is the newest migration of a machine.
+// lastMove is the newest migration of a VM.
 func (c *Cluster) lastMove(vmID resource.ID) *operation.Operation {
 	ops := store.Every(c.all.Snapshot(), operation.Operations)
 	for _, op := range slices.Backward(ops) {

@@ -15,13 +15,13 @@ var kinds = wiring.Catalog()
 
 // server is the server's daemon: its parts, and the functions that the API calls.
 type server struct {
-	party
+	daemon
 	*wiring.Server
 	listener *host.Listener
 }
 
 func newServer(c *Cluster) *server {
-	s := &server{party: party{c: c, name: "server"}}
+	s := &server{daemon: daemon{c: c, name: "server"}}
 	s.unreachable = func() string { return "" }
 	return s
 }
@@ -29,9 +29,9 @@ func newServer(c *Cluster) *server {
 // start wires a server as cmd/virga does, with simulated drivers. Images are there, with their content.
 func (s *server) start() {
 	s.begin(nil, func() time.Duration { return s.c.between(0, 10*time.Millisecond) })
-	l := store.NewLedger()
+	l := store.NewRegistry()
 	s.listener = host.NewListener(0, s.c.Now())
-	s.Server = wiring.NewServer(wiring.ServerDeps{API: s.db, Leader: s.db, Ledger: l, Listener: s.listener, North: nowhere{}, South: nowhere{}})
+	s.Server = wiring.NewServer(wiring.ServerDeps{API: s.db, Leader: s.db, Registry: l, Listener: s.listener, North: nowhere{}, South: nowhere{}})
 	if err := l.Err(); err != nil {
 		s.c.fail("the server's rights: %v", err)
 	}

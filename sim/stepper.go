@@ -58,7 +58,7 @@ func (c *Cluster) agenda() (due []candidate, next time.Time) {
 			p.do()
 		})
 	}
-	for _, p := range c.parties() {
+	for _, p := range c.daemons() {
 		if !p.up() {
 			continue
 		}
@@ -89,7 +89,7 @@ func (w *work) due() (time.Time, bool) {
 }
 
 // arrive hands over what has come to the daemon.
-func (p *party) arrive() {
+func (p *daemon) arrive() {
 	p.feed.release(func(t told) bool { return !t.at.After(p.c.now) })
 	_ = p.guarded(func() error {
 		if err := p.db.CatchUp(context.Background()); err != nil {
@@ -99,7 +99,7 @@ func (p *party) arrive() {
 	})
 }
 
-func (p *party) run(ch *chore) {
+func (p *daemon) run(ch *chore) {
 	ch.at = p.c.now.Add(1000 * time.Hour)
 	_ = p.guarded(func() error {
 		again := ch.do(context.Background())

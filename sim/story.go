@@ -99,7 +99,7 @@ func (s Story) Run(seed uint64, most int) (runs int, err error) {
 		for at := 1 + int(seed)%max(1, stride); at <= i.counted; at += stride {
 			runs++
 			if _, err := s.once(seed, choice+1, at); err != nil {
-				return runs, fmt.Errorf("%s: interrupt %d (%s) at effect %d: %w", s.Name, choice+1, i.party, at, err)
+				return runs, fmt.Errorf("%s: interrupt %d (%s) at effect %d: %w", s.Name, choice+1, i.daemon, at, err)
 			}
 		}
 	}

@@ -61,7 +61,7 @@ func makeImage(t *teller, a args) error {
 	return nil
 }
 
-// makeVolume: volume data, which is of no machine.
+// makeVolume: volume data, which is of no VM.
 func makeVolume(t *teller, a args) error { return t.c.createVolume(a.word(0)) }
 
 func vmVerb(t *teller, a args) error {
@@ -85,7 +85,7 @@ func vmVerb(t *teller, a args) error {
 	case "delete":
 		return t.c.withVM(name, front.Delete)
 	}
-	return fmt.Errorf("a machine cannot %q", a.word(0))
+	return fmt.Errorf("a VM cannot %q", a.word(0))
 }
 
 func (t *teller) createVM(name string, a args) error {
@@ -105,11 +105,11 @@ func (t *teller) createVM(name string, a args) error {
 	return t.c.createVM(name, in)
 }
 
-// runningGuest finds where a machine's guest lives.
+// runningGuest finds where a VM's guest lives.
 func (c *Cluster) livingGuest(name string) (seenGuest, bool) {
 	vm := c.vm(name)
 	for _, g := range c.guests() {
-		if vm != nil && g.machine.VMID == vm.ID && g.State.Alive() && (g.ID == vm.Status.InstanceID || g.State == computeon.Running) {
+		if vm != nil && g.vm.VMID == vm.ID && g.State.Alive() && (g.ID == vm.Status.InstanceID || g.State == computeon.Running) {
 			return g, true
 		}
 	}
@@ -183,7 +183,7 @@ func serverVerb(t *teller, a args) error {
 
 // makeOrphan starts a guest by hand that no record knows.
 func makeOrphan(t *teller, a args) error {
-	m := computeon.Machine{ID: resource.NewID(), VMID: resource.NewID(), Epoch: 1, Name: "stranger"}
+	m := computeon.VMConfig{ID: resource.NewID(), VMID: resource.NewID(), Epoch: 1, Name: "stranger"}
 	t.c.orphans[m.ID] = true
 	h := t.c.Host(a.after("on")[0])
 	return errors.Join(h.guests.Ensure(context.Background(), m), h.guests.Resume(context.Background(), m.ID))
@@ -301,7 +301,7 @@ func after(t *teller, a args) error {
 func interrupt(t *teller, a args) error {
 	head, rest, _ := strings.Cut(strings.Join(a.words, " "), ":")
 	i := &interruption{teller: t}
-	i.party, i.crash = strings.CutSuffix(strings.TrimSpace(head), " crash")
+	i.daemon, i.crash = strings.CutSuffix(strings.TrimSpace(head), " crash")
 	for _, raw := range strings.Split(rest, ";") {
 		l, err := parseLine(0, raw)
 		if err != nil {

@@ -14,8 +14,8 @@ type walk struct {
 	names int
 }
 
-// Walk lives so many events; then all is healed, the cloud must come to rest with every machine as
-// wished, and when all machines are deleted nothing may be left. It gives the hash of its trace.
+// Walk lives so many events; then all is healed, the cloud must come to rest with every VM as
+// specified, and when all VMs are deleted nothing may be left. It gives the hash of its trace.
 func Walk(seed uint64, events int) (string, error) {
 	w := &walk{teller: teller{c: New(seed)}}
 	err := w.c.Try(func() {
@@ -40,7 +40,7 @@ func Walk(seed uint64, events int) (string, error) {
 		w.heal()
 		w.c.Advance(11 * time.Minute) // longer than any pause after a crash, and any time limit
 		w.c.Settle()
-		w.asWished()
+		w.asSpecified()
 		w.c.deleteVMs()
 		w.c.Settle()
 		w.c.emptyHanded()
@@ -58,7 +58,7 @@ func (w *walk) line(format string, values ...any) {
 
 func (w *walk) pick(from ...string) string { return from[w.c.rng.IntN(len(from))] }
 
-// some gives the name of a machine; empty if there is none.
+// some gives the name of a VM; empty if there is none.
 func (w *walk) some() string {
 	vms := store.Every(w.c.all.Snapshot(), compute.VMs)
 	if len(vms) == 0 {
@@ -131,13 +131,13 @@ func (w *walk) accident(h string) {
 
 // dieSoon lets a daemon die in the middle of a step.
 func (w *walk) dieSoon(h string, soon time.Duration) {
-	party, again := "agent "+h, fmt.Sprintf("after %s agent %s starts", soon/2, h)
+	daemon, again := "agent "+h, fmt.Sprintf("after %s agent %s starts", soon/2, h)
 	if w.c.rng.IntN(3) == 0 {
-		party, again = "server", fmt.Sprintf("after %s server starts", soon/5)
+		daemon, again = "server", fmt.Sprintf("after %s server starts", soon/5)
 	}
 	l, err := parseLine(0, again)
 	w.c.must(err)
-	w.c.interrupts = append(w.c.interrupts, &interruption{party: party, at: 1 + w.c.rng.IntN(12), crash: true, lines: []line{l}, teller: &w.teller})
+	w.c.interrupts = append(w.c.interrupts, &interruption{daemon: daemon, at: 1 + w.c.rng.IntN(12), crash: true, lines: []line{l}, teller: &w.teller})
 }
 
 // heal ends all accidents, the planned ones too.
@@ -155,8 +155,8 @@ func (w *walk) heal() {
 	}
 }
 
-// asWished checks that every machine is what its owner wants, or says why not.
-func (w *walk) asWished() {
+// asSpecified checks that every VM is what its owner wants, or says why not.
+func (w *walk) asSpecified() {
 	for _, vm := range store.Every(w.c.all.Snapshot(), compute.VMs) {
 		over := vm.Status.EndedBoot >= vm.Spec.Boot || vm.Spec.Power == compute.Stopped
 		wanted := map[compute.Power]string{compute.Running: compute.PhaseRunning, compute.Paused: compute.PhasePaused}[vm.Spec.Power]
@@ -164,11 +164,11 @@ func (w *walk) asWished() {
 		case over && (vm.Status.Phase == compute.PhaseStopped || vm.Status.Phase == compute.PhaseCrashed):
 		case !over && vm.Status.Phase == wanted:
 			if len(vm.Status.Problems) > 0 {
-				w.c.fail("machine %s is as wished and has problems: %v", vm.Name, vm.Status.Problems)
+				w.c.fail("VM %s is as specified and has problems: %v", vm.Name, vm.Status.Problems)
 			}
 		case !over && len(vm.Status.Problems) > 0 && (vm.Status.Phase == compute.PhasePending || vm.Status.Phase == compute.PhaseStarting):
 		default:
-			w.c.fail("machine %s: power %s, boot %d (ended %d); it is %s: %v\n  %s", vm.Name, vm.Spec.Power, vm.Spec.Boot, vm.Status.EndedBoot,
+			w.c.fail("VM %s: power %s, boot %d (ended %d); it is %s: %v\n  %s", vm.Name, vm.Spec.Power, vm.Spec.Boot, vm.Status.EndedBoot,
 				vm.Status.Phase, vm.Status.Problems, w.c.about(vm.ID))
 		}
 	}

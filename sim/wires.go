@@ -33,12 +33,12 @@ func newWires(c *Cluster) *wires {
 func (w *wires) lose() { w.ports, w.services = map[resource.ID]*wire{}, map[resource.ID]bool{} }
 
 func (w *wires) ensure(p networkon.Port) networkon.Attached {
-	there := w.ports[p.PlugID]
+	there := w.ports[p.PortBindingID]
 	if there == nil {
 		w.made++
-		there = &wire{Attached: networkon.Attached{PlugID: p.PlugID, PortID: p.PortID, Device: fmt.Sprintf("tap%d", w.made)},
+		there = &wire{Attached: networkon.Attached{PortBindingID: p.PortBindingID, PortID: p.PortID, Device: fmt.Sprintf("tap%d", w.made)},
 			forwards: w.c.now.Add(w.c.between(0, 300*time.Millisecond))}
-		w.ports[p.PlugID] = there
+		w.ports[p.PortBindingID] = there
 	}
 	there.Ready = !w.c.now.Before(there.forwards)
 	there.Why = ""

@@ -16,7 +16,7 @@ type AttachmentSpec struct {
 	HostID resource.ID `json:"hostID"`
 	// Epoch is the owner's; the volume is opened for writing only with the highest.
 	Epoch int64 `json:"epoch"`
-	// UID is the user that the emulator runs as and that must be able to read and write.
+	// UID is the user that QEMU runs as and that must be able to read and write.
 	UID int64 `json:"uid"`
 }
 

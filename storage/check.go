@@ -24,17 +24,17 @@ func CheckDigest(digest string) error {
 	return nil
 }
 
-// checkNewResource lists what is wrong with what somebody asks for. Only the cloud itself makes a
+// checkNewBackend lists what is wrong with what somebody asks for. Only the cloud itself makes a
 // folder below the hosts' state folders.
-func checkNewResource(s *ResourceSpec) []fault.Detail {
+func checkNewBackend(s *BackendSpec) []fault.Detail {
 	if s.Type == Folder && !path.IsAbs(s.Path) {
 		return []fault.Detail{{Field: "spec.path", Message: "must be absolute, like /mnt/nas: it is the folder's path on each of the hosts"}}
 	}
-	return CheckResource(s)
+	return CheckBackend(s)
 }
 
-// CheckResource lists what is wrong with a storage resource.
-func CheckResource(s *ResourceSpec) []fault.Detail {
+// CheckBackend lists what is wrong with a storage backend.
+func CheckBackend(s *BackendSpec) []fault.Detail {
 	var out []fault.Detail
 	if s.Type != Folder {
 		out = append(out, fault.Detail{Field: "spec.type", Message: "must be folder"})
@@ -51,8 +51,8 @@ func CheckResource(s *ResourceSpec) []fault.Detail {
 	return out
 }
 
-// DefaultResource fills what was left out.
-func DefaultResource(s *ResourceSpec) {
+// DefaultBackend fills what was left out.
+func DefaultBackend(s *BackendSpec) {
 	if s.Type == "" {
 		s.Type = Folder
 	}
@@ -61,8 +61,8 @@ func DefaultResource(s *ResourceSpec) {
 
 // CheckDatastore lists what is wrong with a datastore.
 func CheckDatastore(s *DatastoreSpec) []fault.Detail {
-	if s.ResourceID == "" {
-		return []fault.Detail{{Field: "spec.resourceID", Message: "name the storage resource that it is made on"}}
+	if s.BackendID == "" {
+		return []fault.Detail{{Field: "spec.backendID", Message: "name the storage backend that it is made on"}}
 	}
 	return nil
 }

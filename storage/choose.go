@@ -47,8 +47,8 @@ func (p Policy) Admit(d *Datastore, promised, more int64) error {
 // Question is what is asked when a volume needs a place.
 type Question struct {
 	SizeMiB int64
-	// Wish is the datastore that it must lie on; empty: any.
-	Wish resource.ID
+	// DatastoreID is the datastore that it must lie on; empty: any.
+	DatastoreID resource.ID
 	// HostIDs are the hosts from which it must be reached; none: any.
 	HostIDs    []resource.ID
 	Datastores []*Datastore
@@ -57,14 +57,14 @@ type Question struct {
 	Policy      Policy
 }
 
-// Choose picks the datastore for a volume: the wish, else of the fitting ones a shared one, else the
+// Choose picks the datastore for a volume: the requested one, else of the fitting ones a shared one, else the
 // one with most free space. It fails with the reason for each that was refused.
 func Choose(q Question) (*Datastore, error) {
 	var fitting []*Datastore
 	var reasons []string
 	kind := fault.Unavailable
 	for _, d := range q.Datastores {
-		if q.Wish != "" && d.ID != q.Wish {
+		if q.DatastoreID != "" && d.ID != q.DatastoreID {
 			continue
 		}
 		err := q.fits(d)
@@ -79,15 +79,15 @@ func Choose(q Question) (*Datastore, error) {
 	}
 	if len(fitting) > 0 {
 		return slices.MaxFunc(fitting, func(a, b *Datastore) int {
-			// A machine whose disks several hosts reach can be moved and survives its host; then the most
+			// A VM whose disks several hosts reach can be moved and survives its host; then the most
 			// free space; then the older of equals, so that the answer can be repeated.
 			return cmp.Or(cmp.Compare(min(len(a.Status.HostIDs), 2), min(len(b.Status.HostIDs), 2)),
 				cmp.Compare(a.Status.FreeMiB, b.Status.FreeMiB), cmp.Compare(b.ID, a.ID))
 		}), nil
 	}
 	if len(reasons) == 0 {
-		if q.Wish != "" {
-			return nil, fault.New(fault.NotFound, "there is no datastore %s", q.Wish)
+		if q.DatastoreID != "" {
+			return nil, fault.New(fault.NotFound, "there is no datastore %s", q.DatastoreID)
 		}
 		return nil, fault.New(fault.Unavailable, "there is no datastore; make one")
 	}
@@ -110,9 +110,9 @@ func (q Question) fits(d *Datastore) error {
 	return q.Policy.Admit(d, q.PromisedMiB[d.ID], q.SizeMiB)
 }
 
-// Caretaker picks the host that looks after something on a datastore. The present one stays while
+// OwnerHost picks the host that looks after something on a datastore. The present one stays while
 // it may live and reaches it; then one that uses the volume, then any that is alive.
-func Caretaker(present resource.ID, using, reaching []resource.ID, life func(resource.ID) host.LifeState) resource.ID {
+func OwnerHost(present resource.ID, using, reaching []resource.ID, life func(resource.ID) host.LifeState) resource.ID {
 	if present != "" && slices.Contains(reaching, present) && life(present) != host.Lost {
 		return present
 	}

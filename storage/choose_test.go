@@ -31,18 +31,18 @@ func TestChooseTakesTheFittingDatastoreWithMostFreeSpace(t *testing.T) {
 		kind fault.Kind
 		says string
 	}{
-		"most free":              {Question{SizeMiB: 10, HostIDs: []resource.ID{"h4"}}, "g", "", ""},
-		"shared before free":     {Question{SizeMiB: 10, HostIDs: []resource.ID{"h2"}}, "a", "", ""},
-		"the older of equals":    {Question{SizeMiB: 10, HostIDs: []resource.ID{"h1"}}, "a", "", ""},
-		"reached by both":        {Question{SizeMiB: 10, HostIDs: []resource.ID{"h1", "h2"}}, "a", "", ""},
-		"the wish":               {Question{SizeMiB: 10, Wish: "c"}, "c", "", ""},
-		"the wish out of reach":  {Question{SizeMiB: 10, Wish: "c", HostIDs: []resource.ID{"h2"}}, "", fault.Unavailable, "not reached by host h2"},
-		"the wish is not ready":  {Question{SizeMiB: 10, Wish: "d"}, "", fault.Unavailable, "not ready"},
-		"no such wish":           {Question{SizeMiB: 10, Wish: "x"}, "", fault.NotFound, "no datastore x"},
-		"thin, to twice":         {Question{SizeMiB: 2000, Wish: "c"}, "c", "", ""},
-		"promised too much":      {Question{SizeMiB: 2000, Wish: "c", PromisedMiB: map[resource.ID]int64{"c": 1}}, "", fault.Exhausted, "has promised 1 MiB of 2000"},
-		"nearly nothing is free": {Question{SizeMiB: 1, Wish: "e"}, "", fault.Exhausted, "49 MiB free of 1000"},
-		"too large for all":      {Question{SizeMiB: 3000}, "", fault.Exhausted, "cannot promise 3000 more"},
+		"most free":                      {Question{SizeMiB: 10, HostIDs: []resource.ID{"h4"}}, "g", "", ""},
+		"shared before free":             {Question{SizeMiB: 10, HostIDs: []resource.ID{"h2"}}, "a", "", ""},
+		"the older of equals":            {Question{SizeMiB: 10, HostIDs: []resource.ID{"h1"}}, "a", "", ""},
+		"reached by both":                {Question{SizeMiB: 10, HostIDs: []resource.ID{"h1", "h2"}}, "a", "", ""},
+		"the requested one":              {Question{SizeMiB: 10, DatastoreID: "c"}, "c", "", ""},
+		"the requested one out of reach": {Question{SizeMiB: 10, DatastoreID: "c", HostIDs: []resource.ID{"h2"}}, "", fault.Unavailable, "not reached by host h2"},
+		"the requested one is not ready": {Question{SizeMiB: 10, DatastoreID: "d"}, "", fault.Unavailable, "not ready"},
+		"no such datastore":              {Question{SizeMiB: 10, DatastoreID: "x"}, "", fault.NotFound, "no datastore x"},
+		"thin, to twice":                 {Question{SizeMiB: 2000, DatastoreID: "c"}, "c", "", ""},
+		"promised too much":              {Question{SizeMiB: 2000, DatastoreID: "c", PromisedMiB: map[resource.ID]int64{"c": 1}}, "", fault.Exhausted, "has promised 1 MiB of 2000"},
+		"nearly nothing is free":         {Question{SizeMiB: 1, DatastoreID: "e"}, "", fault.Exhausted, "49 MiB free of 1000"},
+		"too large for all":              {Question{SizeMiB: 3000}, "", fault.Exhausted, "cannot promise 3000 more"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.q.Datastores, test.q.Policy = all, Policy{}.orDefault()
@@ -57,7 +57,7 @@ func TestChooseTakesTheFittingDatastoreWithMostFreeSpace(t *testing.T) {
 	}
 }
 
-func TestACaretakerStaysUntilItIsLost(t *testing.T) {
+func TestAnOwnerHostStaysUntilItIsLost(t *testing.T) {
 	life := func(id resource.ID) host.LifeState {
 		return map[resource.ID]host.LifeState{"alive1": host.Alive, "alive2": host.Alive, "lost": host.Lost, "unknown": host.Unknown}[id]
 	}
@@ -77,7 +77,7 @@ func TestACaretakerStaysUntilItIsLost(t *testing.T) {
 		"it moves out of no reach":    {"alive1", nil, []resource.ID{"alive2"}, "alive2"},
 		"it stays if all are lost":    {"lost", nil, []resource.ID{"lost", "unknown"}, "lost"},
 	} {
-		if got := Caretaker(test.present, test.using, test.reaching, life); got != test.want {
+		if got := OwnerHost(test.present, test.using, test.reaching, life); got != test.want {
 			t.Errorf("%s: %s, want %s", name, got, test.want)
 		}
 	}
@@ -103,8 +103,8 @@ func TestAFolderHasAPlainPath(t *testing.T) {
 	for path, ok := range map[string]bool{
 		"/mnt/nas": true, "datastore": true, "/": false, "": false, ".": false, "../x": false, "/mnt/../etc": false, "/mnt//x": false, "/a,b": false,
 	} {
-		s := ResourceSpec{Type: Folder, Path: path, HostIDs: []resource.ID{"h"}}
-		if wrong := CheckResource(&s); (len(wrong) == 0) != ok {
+		s := BackendSpec{Type: Folder, Path: path, HostIDs: []resource.ID{"h"}}
+		if wrong := CheckBackend(&s); (len(wrong) == 0) != ok {
 			t.Errorf("path %q: %v", path, wrong)
 		}
 	}
@@ -112,8 +112,8 @@ func TestAFolderHasAPlainPath(t *testing.T) {
 
 func TestOnlyTheCloudItselfMakesAFolderBelowTheHosts(t *testing.T) {
 	for path, ok := range map[string]bool{"/mnt/nas": true, "datastore": false, "": false, "./x": false, "/mnt/../etc": false} {
-		s := ResourceSpec{Type: Folder, Path: path, HostIDs: []resource.ID{"h"}}
-		wrong := checkNewResource(&s)
+		s := BackendSpec{Type: Folder, Path: path, HostIDs: []resource.ID{"h"}}
+		wrong := checkNewBackend(&s)
 		if (len(wrong) == 0) != ok {
 			t.Errorf("path %q: %v", path, wrong)
 		}

@@ -28,7 +28,7 @@ func NewLoops(db *store.DB, w Writers, p Policy) []*reconcile.Loop {
 		return map[resource.Kind]func(resource.Object) []resource.ID{kind: f}
 	}
 	datastore := also(Devices.Kind, func(x resource.Object) []resource.ID {
-		return ids(referring(c.db, Datastores, x.(*Device).Spec.ResourceID))
+		return ids(referring(c.db, Datastores, x.(*Device).Spec.BackendID))
 	})
 	everyDatastore := func(resource.Object) []resource.ID { return ids(store.Every(c.db.Snapshot(), Datastores)) }
 	datastore[host.Livenesses.Kind], datastore[host.Removals.Kind] = everyDatastore, everyDatastore
@@ -50,7 +50,7 @@ func NewLoops(db *store.DB, w Writers, p Policy) []*reconcile.Loop {
 	}
 	// One worker for volumes: admission adds up what is promised, and must see its own last promise.
 	return []*reconcile.Loop{
-		{Name: "storage/resource", Kind: Resources.Kind, Step: c.resource},
+		{Name: "storage/backend", Kind: Backends.Kind, Step: c.backend},
 		{Name: "storage/datastore", Kind: Datastores.Kind, Step: c.datastore, Also: datastore},
 		{Name: "storage/volume", Kind: Volumes.Kind, Step: c.volume, Also: volume, Workers: 1},
 		{Name: "storage/imagecopy", Kind: ImageCopies.Kind, Step: c.imageCopy, Also: imageCopy},
@@ -91,7 +91,7 @@ func ids[S, T any](records []*resource.Record[S, T]) []resource.ID {
 	return out
 }
 
-// observed makes the common part of a status from what keeps a record from being as wished.
+// observed makes the common part of a status from what keeps a record from being as specified.
 func (c *Controller) observed(old resource.Observed, generation int64, kind, message string) resource.Observed {
 	return resource.Observed{SeenGeneration: generation, Problems: resource.SetProblem(old.Problems, kind, message, c.db.Now())}
 }

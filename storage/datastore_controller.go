@@ -14,10 +14,10 @@ import (
 	"github.com/virga-cloud/virga/host"
 )
 
-// resource keeps a storage resource's list of devices, and what is wrong with them.
-func (c *Controller) resource(ctx context.Context, id resource.ID) (reconcile.Result, error) {
+// backend keeps a storage backend's list of devices, and what is wrong with them.
+func (c *Controller) backend(ctx context.Context, id resource.ID) (reconcile.Result, error) {
 	snap := c.db.Snapshot()
-	r := store.Find(snap, Resources, id)
+	r := store.Find(snap, Backends, id)
 	if r == nil {
 		return reconcile.Result{}, nil
 	}
@@ -42,15 +42,15 @@ func (c *Controller) resource(ctx context.Context, id resource.ID) (reconcile.Re
 			kind, message = d.Status.Problems[0].Kind, "host "+host.NameOf(snap, d.Spec.HostID)+": "+d.Status.Problems[0].Message
 		}
 	}
-	c.w.Resources.Set(b, r, func(s *ResourceStatus) {
+	c.w.Backends.Set(b, r, func(s *BackendStatus) {
 		s.Observed = c.observed(s.Observed, r.Generation, kind, message)
 		s.DeviceIDs, s.PendingHostIDs = sorted(devices), pending(r, found)
 	})
 	return reconcile.Result{}, c.db.Commit(ctx, b)
 }
 
-// pending are the wished hosts that have said neither what they found nor why they found nothing.
-func pending(r *Resource, devices []*Device) []resource.ID {
+// pending are the specified hosts that have said neither what they found nor why they found nothing.
+func pending(r *Backend, devices []*Device) []resource.ID {
 	var out []resource.ID
 	for _, id := range r.Spec.HostIDs {
 		if !slices.ContainsFunc(devices, func(d *Device) bool {
@@ -78,7 +78,7 @@ func (c *Controller) datastore(ctx context.Context, id resource.ID) (reconcile.R
 	if d.Deleting == nil {
 		store.Hold(b, d, Holder)
 	}
-	r, devices := store.Find(snap, Resources, d.Spec.ResourceID), store.Referring(snap, Devices, d.Spec.ResourceID)
+	r, devices := store.Find(snap, Backends, d.Spec.BackendID), store.Referring(snap, Devices, d.Spec.BackendID)
 	life := func(id resource.ID) host.LifeState { return host.StateOf(snap, id) }
 	bound := Bind(d.Status.Identity, devices, life)
 	if d.Deleting != nil {
@@ -86,7 +86,7 @@ func (c *Controller) datastore(ctx context.Context, id resource.ID) (reconcile.R
 	} else if gone := lostWith(snap, d); gone != "" {
 		bound.kind, bound.why = fault.Precondition, fmt.Sprintf("only %s reached it, and what lay on it is lost; delete the volumes on it, then virga datastore delete %s", host.Fate(snap, gone), d.Name)
 	} else if r == nil {
-		bound.kind, bound.why = fault.NotFound, fmt.Sprintf("there is no storage resource %s", d.Spec.ResourceID)
+		bound.kind, bound.why = fault.NotFound, fmt.Sprintf("there is no storage backend %s", d.Spec.BackendID)
 	} else if !bound.Ready && slices.ContainsFunc(pending(r, devices), func(id resource.ID) bool { return life(id) != host.Lost }) {
 		bound.phase, bound.kind, bound.why = DatastoreStarting, "", "" // to be young is no problem
 	}
@@ -129,7 +129,7 @@ func Bind(identity string, devices []*Device, life func(resource.ID) host.LifeSt
 			continue
 		}
 		if d.Spec.Identity != out.Identity {
-			out.kind, out.why = fault.Precondition, fmt.Sprintf("host %s has another folder at %s; mount the share there, or take the host from the storage resource", d.Spec.HostID, d.Spec.Path)
+			out.kind, out.why = fault.Precondition, fmt.Sprintf("host %s has another folder at %s; mount the share there, or take the host from the storage backend", d.Spec.HostID, d.Spec.Path)
 			continue
 		}
 		out.HostIDs = append(out.HostIDs, d.Spec.HostID)
@@ -154,7 +154,7 @@ func Bind(identity string, devices []*Device, life func(resource.ID) host.LifeSt
 // unusedFor is how long content that no volume is backed by stays on a datastore.
 const unusedFor = 10 * time.Minute
 
-// imageCopy keeps a copy's caretaker, and deletes a copy that nobody has needed for a while. How
+// imageCopy keeps a copy's owner host, and deletes a copy that nobody has needed for a while. How
 // long is known to this process only; after a restart the time begins anew.
 func (c *Controller) imageCopy(ctx context.Context, id resource.ID) (reconcile.Result, error) {
 	snap := c.db.Snapshot()
@@ -165,13 +165,13 @@ func (c *Controller) imageCopy(ctx context.Context, id resource.ID) (reconcile.R
 	}
 	b := c.db.Begin()
 	d := store.Find(snap, Datastores, copied.Spec.DatastoreID)
-	c.w.ImageCopies.Set(b, copied, func(s *ImageCopySpec) { s.CaretakerID = caretake(snap, d, s.CaretakerID, nil) })
+	c.w.ImageCopies.Set(b, copied, func(s *ImageCopySpec) { s.OwnerHostID = ownerHostOf(snap, d, s.OwnerHostID, nil) })
 	var again time.Duration
 	switch {
 	case lostWith(snap, d) != "":
 		c.forget(id)
 		c.w.ImageCopies.Delete(b, copied)
-		store.Release(b, copied, AgentHolder) // its caretaker was removed, and its file is out of reach for ever
+		store.Release(b, copied, AgentHolder) // its owner host was removed, and its file is out of reach for ever
 	case copied.Deleting != nil:
 	case needed(snap, copied):
 		c.forget(id)

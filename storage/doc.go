@@ -1,27 +1,27 @@
 // Package storage turns folders, shares and disks into volumes.
 //
-// The three-step model: a Resource says how something is reached, a Device is what a host's scan
+// The three-step model: a Backend says how something is reached, a Device is what a host's scan
 // found there, a Datastore is made on it, and Volumes live on datastores.
 //
 //	noun        spec written by        status written by      states
-//	Resource    API                    storage loop           -
+//	Backend    API                    storage loop           -
 //	Device      the finding agent      the finding agent      -
 //	Datastore   API                    storage loop           starting, unreachable, ready
 //	Volume      API                    storage loop           unbound, creating, ready, failed, lost, deleting
-//	Allocation  storage loop           caretaker's agent      pending, ready, failed
-//	ImageCopy   storage loop           caretaker's agent      pending, fetching, ready, failed
+//	Allocation  storage loop           owner host's agent      pending, ready, failed
+//	ImageCopy   storage loop           owner host's agent      pending, fetching, ready, failed
 //	Attachment  compute                the host's agent       waiting, ready, closed
 //
-// A Volume is the wish. An Allocation is its space on one datastore, looked after by one host's
-// agent, the caretaker. An ImageCopy is an immutable content-addressed file on a datastore that
+// A Volume is the desired state. An Allocation is its space on one datastore, looked after by one host's
+// agent, the owner host. An ImageCopy is an immutable content-addressed file on a datastore that
 // allocations are backed by. An Attachment lets one instance on one host use a volume.
 //
-// A volume without a wish for a datastore stays unbound until its first Attachment says from
+// A volume without a requested datastore stays unbound until its first Attachment says from
 // which host it must be reached.
 //
-// Growth: the wish is the volume's, what its datastore admits is the allocation's. While a host uses
-// the file only the emulator there may touch it: compute tells its instance the size, and the
-// caretaker waits until it sees it. A file that nobody uses is grown by the caretaker.
+// Growth: the desired size is the volume's, what its datastore admits is the allocation's. While a host uses
+// the file only the QEMU process there may touch it: compute tells its instance the size, and the
+// owner host waits until it sees it. A file that nobody uses is grown by the owner host.
 //
 // Epochs: an Attachment carries the epoch of its owner; the agent keeps the highest epoch it has
 // seen beside the volume and refuses lower ones. QEMU's image locks stay on as the last wall.

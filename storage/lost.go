@@ -14,7 +14,7 @@ func lostWith(snap *store.Snapshot, d *Datastore) resource.ID {
 	if d == nil || len(d.Status.HostIDs) > 0 {
 		return ""
 	}
-	r := store.Find(snap, Resources, d.Spec.ResourceID)
+	r := store.Find(snap, Backends, d.Spec.BackendID)
 	if r == nil || len(r.Spec.HostIDs) == 0 || slices.ContainsFunc(r.Spec.HostIDs, func(id resource.ID) bool { return !host.Removed(snap, id) }) {
 		return ""
 	}
@@ -31,20 +31,20 @@ func LostWith(snap *store.Snapshot, v *Volume) string {
 	return "lay on datastore " + d.Name + " of " + host.Fate(snap, lostWith(snap, d))
 }
 
-// caretake chooses the host that looks after something on a datastore.
-func caretake(snap *store.Snapshot, d *Datastore, present resource.ID, using []resource.ID) resource.ID {
+// ownerHostOf chooses the host that looks after something on a datastore.
+func ownerHostOf(snap *store.Snapshot, d *Datastore, present resource.ID, using []resource.ID) resource.ID {
 	if d == nil {
 		return present
 	}
-	return Caretaker(present, using, d.Status.HostIDs, func(id resource.ID) host.LifeState { return host.StateOf(snap, id) })
+	return OwnerHost(present, using, d.Status.HostIDs, func(id resource.ID) host.LifeState { return host.StateOf(snap, id) })
 }
 
-// Leave takes a host that is being removed out of the storage resources. One that only this host
+// Leave takes a host that is being removed out of the storage backends. One that only this host
 // reaches goes with its datastore if nothing lives there; else both stay, and say what was lost.
 func (w APIRights) Leave(b *store.Batch, snap *store.Snapshot, id resource.ID) {
-	for _, r := range store.Referring(snap, Resources, id) {
+	for _, r := range store.Referring(snap, Backends, id) {
 		if others := slices.DeleteFunc(slices.Clone(r.Spec.HostIDs), func(h resource.ID) bool { return h == id }); len(others) > 0 {
-			w.Resources.Set(b, r, func(s *ResourceSpec) { s.HostIDs = others })
+			w.Backends.Set(b, r, func(s *BackendSpec) { s.HostIDs = others })
 			continue
 		}
 		lives := func(d *Datastore) bool { return len(store.Referring(snap, Volumes, d.ID)) > 0 }
@@ -55,6 +55,6 @@ func (w APIRights) Leave(b *store.Batch, snap *store.Snapshot, id resource.ID) {
 		for _, d := range on {
 			w.Datastores.Delete(b, d)
 		}
-		w.Resources.Delete(b, r)
+		w.Backends.Delete(b, r)
 	}
 }

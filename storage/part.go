@@ -8,36 +8,36 @@ import (
 )
 
 // Nouns are the kinds of this domain.
-var Nouns = []resource.Noun{Resources, Devices, Datastores, Volumes, Allocations, ImageCopies, Attachments}
+var Nouns = []resource.Noun{Backends, Devices, Datastores, Volumes, Allocations, ImageCopies, Attachments}
 
-// NewAPIRights takes the rights of the API out of the ledger. The specs of attachments are
+// NewAPIRights takes the rights of the API out of the registry. The specs of attachments are
 // compute's.
-func NewAPIRights(l *store.Ledger) APIRights {
+func NewAPIRights(l *store.Registry) APIRights {
 	return APIRights{
-		Resources:  store.Specs(l, Resources, "api"),
+		Backends:   store.Specs(l, Backends, "api"),
 		Datastores: store.Specs(l, Datastores, "api"),
 		Volumes:    store.Specs(l, Volumes, "api"),
 	}
 }
 
-// Writers are the rights of the server's storage loops. The specs of resources, datastores and
+// Writers are the rights of the server's storage loops. The specs of backends, datastores and
 // volumes are the API's.
 type Writers struct {
-	Resources   *store.StatusWriter[ResourceSpec, ResourceStatus]
+	Backends    *store.StatusWriter[BackendSpec, BackendStatus]
 	Datastores  *store.StatusWriter[DatastoreSpec, DatastoreStatus]
 	Volumes     *store.StatusWriter[VolumeSpec, VolumeStatus]
 	Allocations *store.SpecWriter[AllocationSpec, AllocationStatus]
 	ImageCopies *store.SpecWriter[ImageCopySpec, ImageCopyStatus]
 }
 
-// Rights takes the loops' rights out of the ledger.
-func Rights(l *store.Ledger, party string) Writers {
+// Rights takes the loops' rights out of the registry.
+func Rights(l *store.Registry, writer string) Writers {
 	return Writers{
-		Resources:   store.Statuses(l, Resources, party),
-		Datastores:  store.Statuses(l, Datastores, party),
-		Volumes:     store.Statuses(l, Volumes, party),
-		Allocations: store.Specs(l, Allocations, party),
-		ImageCopies: store.Specs(l, ImageCopies, party),
+		Backends:    store.Statuses(l, Backends, writer),
+		Datastores:  store.Statuses(l, Datastores, writer),
+		Volumes:     store.Statuses(l, Volumes, writer),
+		Allocations: store.Specs(l, Allocations, writer),
+		ImageCopies: store.Specs(l, ImageCopies, writer),
 	}
 }
 

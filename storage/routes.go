@@ -12,7 +12,7 @@ import (
 
 // APIRights are the rights of the API.
 type APIRights struct {
-	Resources  *store.SpecWriter[ResourceSpec, ResourceStatus]
+	Backends   *store.SpecWriter[BackendSpec, BackendStatus]
 	Datastores *store.SpecWriter[DatastoreSpec, DatastoreStatus]
 	Volumes    *store.SpecWriter[VolumeSpec, VolumeStatus]
 }
@@ -20,10 +20,10 @@ type APIRights struct {
 // Register offers storages, datastores and volumes, and shows devices and what is made of them.
 func Register(a *httpapi.API, w APIRights) {
 	holders := []string{Holder}
-	httpapi.Register(a, Resources, httpapi.Routes[ResourceSpec, ResourceStatus]{
-		Specs: w.Resources, Holders: holders, Input: httpapi.Creating(w.createResource),
-		Default: DefaultResource, Check: CheckResource, Changing: changeResource, Deleting: deleteResource,
-		Ready: resourceReady,
+	httpapi.Register(a, Backends, httpapi.Routes[BackendSpec, BackendStatus]{
+		Specs: w.Backends, Holders: holders, Input: httpapi.Creating(w.createBackend),
+		Default: DefaultBackend, Check: CheckBackend, Changing: changeBackend, Deleting: deleteBackend,
+		Ready: backendReady,
 	})
 	httpapi.Register(a, Devices, httpapi.Routes[DeviceSpec, DeviceStatus]{})
 	httpapi.Register(a, Datastores, httpapi.Routes[DatastoreSpec, DatastoreStatus]{
@@ -59,13 +59,13 @@ func untroubled(ref resource.Ref, name string, generation int64, o resource.Obse
 	return false, nil
 }
 
-// resourceReady says that each host that is to reach a storage resource has found it.
-func resourceReady(r *Resource) (bool, error) {
+// backendReady says that each host that is to reach a storage backend has found it.
+func backendReady(r *Backend) (bool, error) {
 	well, err := untroubled(r.Ref(), r.Name, r.Generation, r.Status.Observed)
 	return well && len(r.Status.PendingHostIDs) == 0 && len(r.Status.DeviceIDs) > 0, err
 }
 
-// volumeReady says that a volume without a user and without a wish is as ready as it will be.
+// volumeReady says that a volume without a user and without a requested datastore is as ready as it will be.
 func volumeReady(v *Volume) (bool, error) {
 	well, err := untroubled(v.Ref(), v.Name, v.Generation, v.Status.Observed)
 	return well && (v.Status.Phase == VolumeReady || v.Status.Phase == VolumeUnbound), err
@@ -75,14 +75,14 @@ func meta[S any](c *httpapi.Call, in *httpapi.Draft[S]) resource.Meta {
 	return resource.Meta{Name: in.Name, Labels: in.Labels, Project: c.Project, ID: resource.NewID()}
 }
 
-func (w APIRights) createResource(_ context.Context, c *httpapi.Call, in *httpapi.Draft[ResourceSpec]) (*Resource, error) {
-	r := &Resource{Meta: meta(c, in), Spec: in.Spec}
-	DefaultResource(&r.Spec)
-	details := append(checkNewResource(&r.Spec), missingHosts(c.Snapshot, r.Spec.HostIDs)...)
+func (w APIRights) createBackend(_ context.Context, c *httpapi.Call, in *httpapi.Draft[BackendSpec]) (*Backend, error) {
+	r := &Backend{Meta: meta(c, in), Spec: in.Spec}
+	DefaultBackend(&r.Spec)
+	details := append(checkNewBackend(&r.Spec), missingHosts(c.Snapshot, r.Spec.HostIDs)...)
 	if err := fault.Fields("create storage "+in.Name, details); err != nil {
 		return nil, err
 	}
-	w.Resources.Create(c.Batch, r, Holder)
+	w.Backends.Create(c.Batch, r, Holder)
 	return r, nil
 }
 
@@ -95,15 +95,15 @@ func missingHosts(snap *store.Snapshot, ids []resource.ID) []fault.Detail {
 	return nil
 }
 
-func changeResource(_ context.Context, c *httpapi.Call, old *Resource, spec *ResourceSpec) error {
+func changeBackend(_ context.Context, c *httpapi.Call, old *Backend, spec *BackendSpec) error {
 	details := missingHosts(c.Snapshot, spec.HostIDs)
 	if spec.Type != old.Spec.Type || spec.Path != old.Spec.Path {
-		details = append(details, fault.Detail{Field: "spec.path", Message: "cannot be changed; make another storage resource"})
+		details = append(details, fault.Detail{Field: "spec.path", Message: "cannot be changed; make another storage backend"})
 	}
 	return fault.Fields("change storage "+old.Name, details)
 }
 
-func deleteResource(_ context.Context, c *httpapi.Call, r *Resource) error {
+func deleteBackend(_ context.Context, c *httpapi.Call, r *Backend) error {
 	if on := store.Referring(c.Snapshot, Datastores, r.ID); len(on) > 0 {
 		return fault.New(fault.Precondition, "delete storage %s: %s lies on it, %s first; delete it", r.Name, countOf(len(on), "datastore"), on[0].Name)
 	}
@@ -115,14 +115,14 @@ func (w APIRights) createDatastore(_ context.Context, c *httpapi.Call, in *httpa
 	if err := fault.Fields("create datastore "+in.Name, CheckDatastore(&d.Spec)); err != nil {
 		return nil, err
 	}
-	r, err := store.Need(c.Snapshot, Resources, d.Spec.ResourceID)
+	r, err := store.Need(c.Snapshot, Backends, d.Spec.BackendID)
 	if err != nil {
 		return nil, fault.Wrap(err, "create datastore %s", in.Name)
 	}
 	for _, other := range store.Referring(c.Snapshot, Datastores, r.ID) {
 		return nil, fault.New(fault.Exists, "create datastore %s: datastore %s is made on storage %s already; use it", in.Name, other.Name, r.Name)
 	}
-	// whoever deletes the resource at this moment makes this commit fail
+	// whoever deletes the backend at this moment makes this commit fail
 	c.Batch.Check(r.Ref(), r.Revision)
 	w.Datastores.Create(c.Batch, d, Holder)
 	return d, nil
@@ -130,7 +130,7 @@ func (w APIRights) createDatastore(_ context.Context, c *httpapi.Call, in *httpa
 
 func changeDatastore(_ context.Context, _ *httpapi.Call, old *Datastore, spec *DatastoreSpec) error {
 	if *spec != old.Spec {
-		return fault.New(fault.Invalid, "change datastore %s: it stays on its storage resource; make another datastore", old.Name)
+		return fault.New(fault.Invalid, "change datastore %s: it stays on its storage backend; make another datastore", old.Name)
 	}
 	return nil
 }
@@ -147,10 +147,10 @@ func (w APIRights) createVolume(_ context.Context, c *httpapi.Call, in *httpapi.
 	DefaultVolume(&v.Spec)
 	details := CheckVolume(&v.Spec)
 	if v.Spec.VMID != "" {
-		details = append(details, fault.Detail{Field: "spec.vmID", Message: "is set by the machine that the volume is made for"})
+		details = append(details, fault.Detail{Field: "spec.vmID", Message: "is set by the VM that the volume is made for"})
 	}
 	if v.Spec.Base != nil { // a digest alone does not say who may read what it names
-		details = append(details, fault.Detail{Field: "spec.base", Message: "is set by the machine that is made from an image"})
+		details = append(details, fault.Detail{Field: "spec.base", Message: "is set by the VM that is made from an image"})
 	}
 	if id := v.Spec.DatastoreID; id != "" && store.Find(c.Snapshot, Datastores, id) == nil {
 		details = append(details, fault.Detail{Field: "spec.datastoreID", Message: "there is no datastore with id " + string(id)})
@@ -166,7 +166,7 @@ func changeVolume(_ context.Context, c *httpapi.Call, old *Volume, spec *VolumeS
 	return Growable(c.Snapshot, old, spec)
 }
 
-// Growable refuses what cannot be changed of a volume, and growth for which its datastore has no room.
+// Growable refuses what cannot be changed of a volume, and growth for which its datastore has no free space.
 func Growable(snap *store.Snapshot, old *Volume, spec *VolumeSpec) error {
 	details := CheckVolumeChange(&old.Spec, spec)
 	if spec.VMID != old.Spec.VMID {
@@ -183,11 +183,11 @@ func Growable(snap *store.Snapshot, old *Volume, spec *VolumeSpec) error {
 	return nil
 }
 
-// deleteVolume refuses while a machine has the volume among its disks.
+// deleteVolume refuses while a VM has the volume among its disks.
 func deleteVolume(_ context.Context, c *httpapi.Call, v *Volume) error {
 	for x := range c.Snapshot.Mentioning(v.ID) {
 		if head := x.Head(); head.Kind == "vm" && head.Deleting == nil {
-			return fault.New(fault.Precondition, "delete volume %s: it is a disk of machine %s; delete that machine first", v.Name, head.Name)
+			return fault.New(fault.Precondition, "delete volume %s: it is a disk of VM %s; delete that VM first", v.Name, head.Name)
 		}
 	}
 	return nil

@@ -13,7 +13,7 @@ type Base struct {
 	VirtualMiB int64 `json:"virtualMiB"`
 }
 
-// VolumeSpec is the wish for a disk.
+// VolumeSpec is the desired state for a disk.
 type VolumeSpec struct {
 	// SizeMiB is the size that the guest sees.
 	SizeMiB int64 `json:"sizeMiB"`
@@ -21,7 +21,7 @@ type VolumeSpec struct {
 	Base *Base `json:"base,omitempty"`
 	// DatastoreID is where it must live; empty: where it is first needed.
 	DatastoreID resource.ID `json:"datastoreID,omitempty"`
-	// VMID is the machine that it belongs to and is deleted with; empty: it stands alone.
+	// VMID is the VM that it belongs to and is deleted with; empty: it stands alone.
 	VMID resource.ID `json:"vmID,omitempty"`
 }
 
@@ -44,7 +44,7 @@ type VolumeStatus struct {
 	DatastoreID resource.ID `json:"datastoreID,omitempty"`
 	// AllocationID is its space there.
 	AllocationID resource.ID `json:"allocationID,omitempty"`
-	// SizeMiB is the size that it has; less than the wish while it is being grown.
+	// SizeMiB is the size that it has; less than specified while it is being grown.
 	SizeMiB int64 `json:"sizeMiB,omitempty"`
 	// UsedMiB is the space that it takes on the datastore.
 	UsedMiB int64 `json:"usedMiB"`
@@ -72,12 +72,12 @@ var Volumes = resource.Define("volume", "volumes", resource.Options[VolumeSpec, 
 type AllocationSpec struct {
 	// VolumeID is whose space it is.
 	VolumeID resource.ID `json:"volumeID"`
-	// DatastoreID and ResourceID are where it lies.
+	// DatastoreID and BackendID are where it lies.
 	DatastoreID resource.ID `json:"datastoreID"`
-	ResourceID  resource.ID `json:"resourceID"`
-	// CaretakerID is the host whose agent makes, grows and removes it.
-	CaretakerID resource.ID `json:"caretakerID"`
-	// HostIDs are the hosts that use it. While there is one the emulator there grows it, not the caretaker.
+	BackendID   resource.ID `json:"backendID"`
+	// OwnerHostID is the host whose agent makes, grows and removes it.
+	OwnerHostID resource.ID `json:"ownerHostID"`
+	// HostIDs are the hosts that use it. While there is one QEMU there grows it, not the owner host.
 	HostIDs []resource.ID `json:"hostIDs,omitempty"`
 	// SizeMiB is the size that the guest sees.
 	SizeMiB int64 `json:"sizeMiB"`
@@ -93,7 +93,7 @@ const (
 	Failed   = "failed"
 )
 
-// AllocationStatus is what the caretaker did.
+// AllocationStatus is what the owner host did.
 type AllocationStatus struct {
 	resource.Observed
 	// Phase is pending, ready or failed.
@@ -113,7 +113,7 @@ var Allocations = resource.Define("allocation", "allocations", resource.Options[
 	Refs: func(a *Allocation) []resource.Ref {
 		out := []resource.Ref{
 			{Kind: "volume", Project: a.Project, ID: a.Spec.VolumeID}, {Kind: "datastore", ID: a.Spec.DatastoreID},
-			host.Ref(a.Spec.CaretakerID),
+			host.Ref(a.Spec.OwnerHostID),
 		}
 		for _, id := range a.Spec.HostIDs {
 			out = append(out, host.Ref(id))
@@ -126,11 +126,11 @@ var Allocations = resource.Define("allocation", "allocations", resource.Options[
 type ImageCopySpec struct {
 	// Digest names the content.
 	Digest string `json:"digest"`
-	// DatastoreID and ResourceID are where it must be.
+	// DatastoreID and BackendID are where it must be.
 	DatastoreID resource.ID `json:"datastoreID"`
-	ResourceID  resource.ID `json:"resourceID"`
-	// CaretakerID is the host whose agent fetches it.
-	CaretakerID resource.ID `json:"caretakerID"`
+	BackendID   resource.ID `json:"backendID"`
+	// OwnerHostID is the host whose agent fetches it.
+	OwnerHostID resource.ID `json:"ownerHostID"`
 }
 
 // ImageCopyStatus is how far that is.
@@ -149,6 +149,6 @@ type ImageCopy = resource.Record[ImageCopySpec, ImageCopyStatus]
 var ImageCopies = resource.Define("imagecopy", "imagecopies", resource.Options[ImageCopySpec, ImageCopyStatus]{
 	Doc: "An image's content on a datastore, shared by all volumes made from it.", Scope: resource.InCloud, Reach: resource.NamedHost,
 	Refs: func(c *ImageCopy) []resource.Ref {
-		return []resource.Ref{{Kind: "datastore", ID: c.Spec.DatastoreID}, host.Ref(c.Spec.CaretakerID)}
+		return []resource.Ref{{Kind: "datastore", ID: c.Spec.DatastoreID}, host.Ref(c.Spec.OwnerHostID)}
 	},
 })

@@ -54,10 +54,10 @@ func (c *Controller) removeVolume(b *store.Batch, snap *store.Snapshot, v *Volum
 		why = "waits for " + countOf(len(attachments), "attachment") + " to be closed"
 	case allocation != nil:
 		d := store.Find(snap, Datastores, allocation.Spec.DatastoreID)
-		c.w.Allocations.Set(b, allocation, func(s *AllocationSpec) { s.CaretakerID = caretake(snap, d, s.CaretakerID, nil) })
+		c.w.Allocations.Set(b, allocation, func(s *AllocationSpec) { s.OwnerHostID = ownerHostOf(snap, d, s.OwnerHostID, nil) })
 		c.w.Allocations.Delete(b, allocation)
 		if lostWith(snap, d) != "" {
-			store.Release(b, allocation, AgentHolder) // its caretaker was removed, and its file is out of reach for ever
+			store.Release(b, allocation, AgentHolder) // its owner host was removed, and its file is out of reach for ever
 		} else if len(allocation.Status.Problems) > 0 {
 			why = "remove it: " + allocation.Status.Problems[0].Message
 		}
@@ -88,7 +88,7 @@ func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume
 		})
 		return
 	}
-	d, err := Choose(Question{SizeMiB: v.Spec.SizeMiB, Wish: v.Spec.DatastoreID, HostIDs: using,
+	d, err := Choose(Question{SizeMiB: v.Spec.SizeMiB, DatastoreID: v.Spec.DatastoreID, HostIDs: using,
 		Datastores: store.Every(snap, Datastores), PromisedMiB: promise(store.Every(snap, Allocations)), Policy: c.policy})
 	if err != nil {
 		c.w.Volumes.Set(b, v, func(s *VolumeStatus) {
@@ -98,8 +98,8 @@ func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume
 		return
 	}
 	life := func(id resource.ID) host.LifeState { return host.StateOf(snap, id) }
-	a := &Allocation{Spec: AllocationSpec{VolumeID: v.ID, DatastoreID: d.ID, ResourceID: d.Spec.ResourceID,
-		CaretakerID: Caretaker("", using, d.Status.HostIDs, life), HostIDs: using, SizeMiB: v.Spec.SizeMiB, Base: v.Spec.Base}}
+	a := &Allocation{Spec: AllocationSpec{VolumeID: v.ID, DatastoreID: d.ID, BackendID: d.Spec.BackendID,
+		OwnerHostID: OwnerHost("", using, d.Status.HostIDs, life), HostIDs: using, SizeMiB: v.Spec.SizeMiB, Base: v.Spec.Base}}
 	a.ID, a.Project, a.Name = resource.NewID(), v.Project, string(v.ID) // named so: one for each volume
 	c.w.Allocations.Create(b, a, AgentHolder)
 	if v.Spec.Base != nil {
@@ -122,7 +122,7 @@ func (c *Controller) needCopy(b *store.Batch, snap *store.Snapshot, d *Datastore
 			return // one that is being deleted is made again when it is gone
 		}
 	}
-	n := &ImageCopy{Spec: ImageCopySpec{Digest: digest, DatastoreID: d.ID, ResourceID: d.Spec.ResourceID, CaretakerID: a.Spec.CaretakerID}}
+	n := &ImageCopy{Spec: ImageCopySpec{Digest: digest, DatastoreID: d.ID, BackendID: d.Spec.BackendID, OwnerHostID: a.Spec.OwnerHostID}}
 	n.Name = strings.TrimPrefix(digest, "sha256:")[:16] + "-" + string(d.ID)
 	c.w.ImageCopies.Create(b, n, AgentHolder)
 }
@@ -147,7 +147,7 @@ func (c *Controller) keepVolume(b *store.Batch, snap *store.Snapshot, v *Volume,
 		if len(using) == 0 {
 			s.HostIDs = nil
 		}
-		s.CaretakerID = caretake(snap, d, s.CaretakerID, using)
+		s.OwnerHostID = ownerHostOf(snap, d, s.OwnerHostID, using)
 	})
 	c.w.Volumes.Set(b, v, func(s *VolumeStatus) {
 		s.DatastoreID, s.AllocationID, s.SizeMiB, s.UsedMiB = a.Spec.DatastoreID, a.ID, a.Status.SizeMiB, a.Status.UsedMiB
@@ -156,7 +156,7 @@ func (c *Controller) keepVolume(b *store.Batch, snap *store.Snapshot, v *Volume,
 		switch {
 		case lost:
 			s.Phase = VolumeLost
-			kind, message = string(fault.Precondition), "it "+LostWith(snap, v)+"; delete it, or the machine that it belongs to"
+			kind, message = string(fault.Precondition), "it "+LostWith(snap, v)+"; delete it, or the VM that it belongs to"
 		case refused != nil:
 			kind, message = string(fault.KindOf(refused)), "grow it: "+refused.Error()
 		case message == "" && a.Status.Phase == Ready && a.Status.SizeMiB < size:
@@ -166,13 +166,13 @@ func (c *Controller) keepVolume(b *store.Batch, snap *store.Snapshot, v *Volume,
 	})
 }
 
-// growing says who makes a volume as large as is wished.
+// growing says who makes a volume as large as specified.
 func growing(a *Allocation, size int64, inUse bool) string {
 	who := "it grows at once"
 	if inUse {
-		who = "the machine that has it open grows it as soon as it runs and its host is heard"
+		who = "the VM that has it open grows it as soon as it runs and its host is reachable"
 	}
-	return fmt.Sprintf("it has %d MiB, wished are %d: %s", a.Status.SizeMiB, size, who)
+	return fmt.Sprintf("it has %d MiB of %d: %s", a.Status.SizeMiB, size, who)
 }
 
 func hasCopy(snap *store.Snapshot, a *Allocation) bool {
@@ -192,7 +192,7 @@ func phaseOf(a *Allocation) string {
 	return VolumeCreating
 }
 
-// problemOf says what keeps a volume from being as wished: what its caretaker met, what the copy
+// problemOf says what keeps a volume from being as specified: what its owner host met, what the copy
 // of its base met, or a user who cannot reach it.
 func problemOf(snap *store.Snapshot, a *Allocation, d *Datastore, using []resource.ID) (kind, message string) {
 	if a.Spec.Base != nil && a.Status.Phase != Ready {

@@ -2,7 +2,7 @@
 //
 // The daemon (cmd/virga) and the simulator (sim) both run it and differ in what they give it: real or
 // simulated drivers. Each domain says in its part.go what it brings and who writes what (see
-// engine/part); the ledger, which the caller makes, sees to it that no right is handed out twice.
+// engine/part); the registry, which the caller makes, sees to it that no right is handed out twice.
 package wiring
 
 import (

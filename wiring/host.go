@@ -16,9 +16,9 @@ import (
 // HostDeps are what a host's agent is made with: who it is, and its drivers.
 type HostDeps struct {
 	DB         *store.DB
-	Ledger     *store.Ledger
+	Registry   *store.Registry
 	Self       hosthost.Self
-	Machine    hosthost.Machine
+	Hardware   hosthost.Hardware
 	Hypervisor computehost.Hypervisor
 	Switch     networkhost.Switch
 	Responders []networkhost.Responder
@@ -40,16 +40,16 @@ type Host struct {
 // NewHost makes the agent of a host. It reads as the list of what an agent does.
 func NewHost(d HostDeps) *Host {
 	id := d.Self.HostID
-	guests := computehost.Host(d.Ledger, computehost.HostDeps{
+	guests := computehost.Host(d.Registry, computehost.HostDeps{
 		DB: d.DB, HostID: id, Hypervisor: d.Hypervisor, Hearing: d.Hearing, Logs: d.Logs, Gone: d.Gone,
 		Options: computehost.InstanceOptions{Profile: func() host.Profile { return profile(d.DB, id) }},
 	})
-	d.Self.Inventoried, d.Storage.HostID = guests.Keeper.Inventoried, id
+	d.Self.Inventoried, d.Storage.HostID = guests.Supervisor.Inventoried, id
 	return &Host{Sweeper: guests.Sweeper, Parts: []part.Part{
-		hosthost.Host(d.DB, d.Ledger, d.Self, d.Machine),
+		hosthost.Host(d.DB, d.Registry, d.Self, d.Hardware),
 		guests.Part,
-		networkhost.Host(d.DB, d.Ledger, id, d.Switch, d.Responders...),
-		storagehost.Host(d.DB, d.Ledger, d.Storage),
+		networkhost.Host(d.DB, d.Registry, id, d.Switch, d.Responders...),
+		storagehost.Host(d.DB, d.Registry, d.Storage),
 	}}
 }
 

@@ -15,10 +15,10 @@ const LocalFolder = "datastore"
 // NewHost writes a host with a datastore of its own, in a folder below its state folder.
 func (r Rights) NewHost(b *store.Batch, id resource.ID, name string) {
 	r.Host.Hosts.Create(b, host.New(id, name))
-	local := &storage.Resource{Spec: storage.ResourceSpec{Type: storage.Folder, Path: LocalFolder, HostIDs: []resource.ID{id}}}
+	local := &storage.Backend{Spec: storage.BackendSpec{Type: storage.Folder, Path: LocalFolder, HostIDs: []resource.ID{id}}}
 	local.ID, local.Name = resource.NewID(), "local-"+name
-	r.Storage.Resources.Create(b, local)
-	d := &storage.Datastore{Spec: storage.DatastoreSpec{ResourceID: local.ID}}
+	r.Storage.Backends.Create(b, local)
+	d := &storage.Datastore{Spec: storage.DatastoreSpec{BackendID: local.ID}}
 	d.Name = local.Name
 	r.Storage.Datastores.Create(b, d)
 }

@@ -25,7 +25,7 @@ import (
 type ServerDeps struct {
 	API      *store.DB // commits of requests
 	Leader   *store.DB // commits of loops, which carry the leadership
-	Ledger   *store.Ledger
+	Registry *store.Registry
 	Listener *host.Listener
 	North    ovn.Sink
 	South    ovn.ChassisRemover
@@ -57,7 +57,7 @@ type Server struct {
 
 // NewServer makes a server. It reads as the list of what a server does.
 func NewServer(d ServerDeps) *Server {
-	r := newRights(d.Ledger)
+	r := newRights(d.Registry)
 	s := &Server{Rights: r, Events: observe.NewRecorder(d.Leader, r.Events, "")}
 	gate := placement.NewGate(d.Leader, r.Claims)
 	s.Front = &compute.Front{VMs: r.VMs, Volumes: r.Storage.Volumes, Ports: r.Network.Ports, Operations: r.Operations, Placer: gate}
@@ -68,7 +68,7 @@ func NewServer(d ServerDeps) *Server {
 			Authority: d.Authority, Addresses: d.Addresses, Network: d.Overlay, NewHost: r.letIn,
 		}}),
 		host.Server(host.ServerDeps{DB: d.Leader, Rights: r.Host, Listener: d.Listener, Remover: s.Remover, Events: s.Events, Held: []host.Held{
-			host.HeldOf(compute.Instances), host.HeldOf(storage.Attachments), host.HeldOf(network.Plugs), host.MadeBy(storage.Devices),
+			host.HeldOf(compute.Instances), host.HeldOf(storage.Attachments), host.HeldOf(network.PortBindings), host.MadeBy(storage.Devices),
 		}}),
 		compute.Server(compute.ServerDeps{API: d.API, DB: d.Leader, Writers: r.Compute, Front: s.Front, Events: s.Events, Dial: d.Dial}),
 		storage.Server(d.Leader, r.Storage, r.StorageLoops),
@@ -112,7 +112,7 @@ type Rights struct {
 	OperationStatus *store.StatusWriter[operation.Spec, operation.Status]
 }
 
-func newRights(l *store.Ledger) Rights {
+func newRights(l *store.Registry) Rights {
 	return Rights{
 		Identity:     identity.NewWriters(l),
 		Host:         host.NewRights(l),

@@ -18,7 +18,7 @@ type Candidate struct {
 	Name        string
 	Mode        host.Mode
 	State       host.LifeState
-	MachineType string // the newest that its emulator knows; empty: no emulator works there
+	MachineType string // the newest that its QEMU knows; empty: no QEMU works there
 	// Problem is what the host says is wrong with it; empty: nothing.
 	Problem string
 	// CPUs and MemoryMiB are what can be promised in all, overcommit included.
@@ -29,7 +29,7 @@ type Candidate struct {
 	Unreached string
 }
 
-// Need is what a machine asks of a host.
+// Need is what a VM asks of a host.
 type Need struct {
 	CPUs, MemoryMiB int64
 	OnHost          resource.ID
@@ -37,14 +37,14 @@ type Need struct {
 	MachineType     string
 }
 
-// Refusal says why a host was not taken. Full: for lack of room alone.
+// Refusal says why a host was not taken. Full: for lack of capacity alone.
 type Refusal struct {
 	Host, Reason string
 	Full         bool
 }
 
 // Choose picks the host that keeps the largest share of its scarcer resource free (worst fit:
-// machines spread out), or none, with a reason for every host.
+// VMs spread out), or none, with a reason for every host.
 func Choose(candidates []Candidate, n Need) (Candidate, []Refusal, bool) {
 	var fitting []Candidate
 	var refused []Refusal
@@ -76,17 +76,17 @@ func refuse(c Candidate, n Need) (why string, full bool) {
 	case n.OnHost != "" && c.ID != n.OnHost:
 		return "another host was asked for", false
 	case slices.Contains(n.NotOn, c.ID):
-		return "it is excluded: the machine is there already or must not be", false
+		return "it is excluded: the VM is there already or must not be", false
 	case c.State == host.Lost:
-		return "it is not heard any more", false
+		return "it is unreachable", false
 	case c.State != host.Alive:
-		return "it has not been heard yet", false
+		return "it has sent no heartbeat yet", false
 	case c.Mode != host.Active:
 		return "it is in maintenance", false
 	case c.MachineType == "":
-		return cmp.Or(c.Problem, "it has not told what its emulator can yet"), false
+		return cmp.Or(c.Problem, "it has not told what its QEMU can yet"), false
 	case n.MachineType != "" && machineVersion(c.MachineType) < machineVersion(n.MachineType):
-		return fmt.Sprintf("its emulator knows machines up to %s, needed is %s", c.MachineType, n.MachineType), false
+		return fmt.Sprintf("its QEMU knows machine types up to %s, needed is %s", c.MachineType, n.MachineType), false
 	case c.CPUs-c.ClaimedCPUs < n.CPUs:
 		return fmt.Sprintf("%d of %d vCPUs are free, needed are %d", c.CPUs-c.ClaimedCPUs, c.CPUs, n.CPUs), true
 	case c.MemoryMiB-c.ClaimedMemoryMiB < n.MemoryMiB:
@@ -96,15 +96,15 @@ func refuse(c Candidate, n Need) (why string, full bool) {
 }
 
 // machineVersion orders versioned machine types: pc-q35-7.2 is 702, pc-q35-10.0 is 1000.
-func machineVersion(machine string) int {
-	version := machine[strings.LastIndexByte(machine, '-')+1:]
+func machineVersion(machineType string) int {
+	version := machineType[strings.LastIndexByte(machineType, '-')+1:]
 	major, minor, _ := strings.Cut(version, ".")
 	a, _ := strconv.Atoi(major)
 	b, _ := strconv.Atoi(minor)
 	return a*100 + b
 }
 
-// Explain puts the refusals into one error: exhausted if room would help, else a precondition.
+// Explain puts the refusals into one error: exhausted if capacity would help, else a precondition.
 func Explain(vm string, refused []Refusal) error {
 	if len(refused) == 0 {
 		return fault.New(fault.Unavailable, "no host for %s: the cloud has no host yet; wait for one, or add one with virga join", vm)
@@ -113,7 +113,7 @@ func Explain(vm string, refused []Refusal) error {
 	var words []string
 	for _, r := range refused {
 		if r.Full {
-			kind, advice = fault.Exhausted, "stop or shrink a machine, or add a host"
+			kind, advice = fault.Exhausted, "stop or shrink a VM, or add a host"
 		}
 		words = append(words, r.Host+": "+r.Reason)
 	}

@@ -23,16 +23,16 @@ func candidate(change func(*Candidate)) Candidate {
 func TestEveryRefusalSaysWhy(t *testing.T) {
 	need := Need{CPUs: 2, MemoryMiB: 1024}
 	for want, c := range map[string]Candidate{
-		"install QEMU":                    candidate(func(c *Candidate) { c.MachineType, c.Problem = "", "install QEMU 7.2 or newer" }),
-		"not told what its emulator can":  candidate(func(c *Candidate) { c.MachineType = "" }),
-		"not heard any more":              candidate(func(c *Candidate) { c.State = host.Lost }),
-		"not been heard yet":              candidate(func(c *Candidate) { c.State = host.Unknown }),
-		"in maintenance":                  candidate(func(c *Candidate) { c.Mode = host.Maintenance }),
-		"1 of 8 vCPUs are free":           candidate(func(c *Candidate) { c.ClaimedCPUs = 7 }),
-		"192 of 8192 MiB":                 candidate(func(c *Candidate) { c.ClaimedMemoryMiB = 8000 }),
-		"does not reach":                  candidate(func(c *Candidate) { c.Unreached = "it does not reach datastore x" }),
-		"knows machines up to pc-q35-7.2": candidate(nil),
-		"another host was asked for":      candidate(func(c *Candidate) { c.ID = "2" }),
+		"install QEMU":                         candidate(func(c *Candidate) { c.MachineType, c.Problem = "", "install QEMU 7.2 or newer" }),
+		"not told what its QEMU can":           candidate(func(c *Candidate) { c.MachineType = "" }),
+		"unreachable":                          candidate(func(c *Candidate) { c.State = host.Lost }),
+		"sent no heartbeat yet":                candidate(func(c *Candidate) { c.State = host.Unknown }),
+		"in maintenance":                       candidate(func(c *Candidate) { c.Mode = host.Maintenance }),
+		"1 of 8 vCPUs are free":                candidate(func(c *Candidate) { c.ClaimedCPUs = 7 }),
+		"192 of 8192 MiB":                      candidate(func(c *Candidate) { c.ClaimedMemoryMiB = 8000 }),
+		"does not reach":                       candidate(func(c *Candidate) { c.Unreached = "it does not reach datastore x" }),
+		"knows machine types up to pc-q35-7.2": candidate(nil),
+		"another host was asked for":           candidate(func(c *Candidate) { c.ID = "2" }),
 	} {
 		n := need
 		if strings.HasPrefix(want, "knows") {
@@ -48,15 +48,15 @@ func TestEveryRefusalSaysWhy(t *testing.T) {
 	}
 }
 
-func TestLackOfRoomIsExhaustedWithTheNumbers(t *testing.T) {
+func TestLackOfCapacityIsExhaustedWithTheNumbers(t *testing.T) {
 	_, refused, _ := Choose([]Candidate{candidate(func(c *Candidate) { c.ClaimedMemoryMiB = 8000 })}, Need{CPUs: 1, MemoryMiB: 1024})
-	err := Explain("machine web", refused)
+	err := Explain("VM web", refused)
 	if !fault.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), "192 of 8192 MiB of memory are free, needed are 1024") {
 		t.Errorf("got %v", err)
 	}
 	_, refused, _ = Choose([]Candidate{candidate(func(c *Candidate) { c.Mode = host.Maintenance })}, Need{CPUs: 1})
-	if err := Explain("machine web", refused); !fault.Is(err, fault.Precondition) {
-		t.Errorf("maintenance alone is no lack of room: %v", err)
+	if err := Explain("VM web", refused); !fault.Is(err, fault.Precondition) {
+		t.Errorf("maintenance alone is no lack of capacity: %v", err)
 	}
 }
 
@@ -85,7 +85,7 @@ func TestAChosenHostAlwaysHasRoomAndNoBetterOneIsLeft(t *testing.T) {
 		}
 		for _, c := range all {
 			if why, _ := refuse(c, need); why == "" && freeAfter(c, need) > freeAfter(chosen, need) {
-				t.Fatalf("%s was chosen, %s has more room", chosen.Name, c.Name)
+				t.Fatalf("%s was chosen, %s has more free capacity", chosen.Name, c.Name)
 			}
 		}
 	})

@@ -28,7 +28,7 @@ type Claim = resource.Record[ClaimSpec, ClaimStatus]
 
 // Claims is the kind.
 var Claims = resource.Define("claim", "claims", resource.Options[ClaimSpec, ClaimStatus]{
-	Doc: "Capacity of a host that is promised to a machine.", Scope: resource.InProject,
+	Doc: "Capacity of a host that is promised to a VM.", Scope: resource.InProject,
 	Refs: func(c *Claim) []resource.Ref {
 		return []resource.Ref{{Kind: "vm", Project: c.Project, ID: c.Spec.VMID}, host.Ref(c.Spec.HostID)}
 	},

@@ -45,7 +45,7 @@ func (g *Gate) Place(ctx context.Context, r compute.PlaceRequest, fill func(*sto
 	b := g.db.Begin()
 	claim := &Claim{Spec: ClaimSpec{
 		VMID: r.VM.ID, HostID: chosen.ID, CPUs: r.VM.Spec.CPUs, MemoryMiB: r.VM.Spec.MemoryMiB, Epoch: r.Epoch,
-		Why: fmt.Sprintf("%s; %s had the most room (%d of %d vCPUs, %d of %d MiB free before)", r.Why, chosen.Name,
+		Why: fmt.Sprintf("%s; %s had the most free capacity (%d of %d vCPUs, %d of %d MiB free before)", r.Why, chosen.Name,
 			chosen.CPUs-chosen.ClaimedCPUs, chosen.CPUs, chosen.MemoryMiB-chosen.ClaimedMemoryMiB, chosen.MemoryMiB),
 	}}
 	claim.Project = r.VM.Project
@@ -75,12 +75,12 @@ func (g *Gate) choose(snap *store.Snapshot, r compute.PlaceRequest) (Candidate, 
 	}
 	chosen, refused, ok := Choose(Candidates(snap, r.VM), need)
 	if !ok {
-		return Candidate{}, Explain("machine "+r.VM.Name, refused)
+		return Candidate{}, Explain("VM "+r.VM.Name, refused)
 	}
 	return chosen, nil
 }
 
-// Candidates gathers the facts about every host, for the disks of one machine.
+// Candidates gathers the facts about every host, for the disks of one VM.
 func Candidates(snap *store.Snapshot, vm *compute.VM) []Candidate {
 	volumes := vmVolumes(snap, vm)
 	var out []Candidate

@@ -10,8 +10,8 @@ import (
 // Nouns are the kinds of this domain.
 var Nouns = []resource.Noun{Claims}
 
-// NewRight takes the right to write claims out of the ledger: the gate's alone.
-func NewRight(l *store.Ledger) *store.SpecWriter[ClaimSpec, ClaimStatus] {
+// NewRight takes the right to write claims out of the registry: the gate's alone.
+func NewRight(l *store.Registry) *store.SpecWriter[ClaimSpec, ClaimStatus] {
 	return store.Specs(l, Claims, "placement")
 }
 

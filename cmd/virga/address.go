@@ -9,18 +9,18 @@ import (
 	"github.com/virga-cloud/virga/network/onhost/ovs"
 )
 
-// ownAddress is the address of this machine that others are likely to reach: the first that is
-// global and not a container's or a bridge of the switch; loopback on a machine without any.
+// ownAddress is the address of this host that others are likely to reach: the first that is
+// global and not a container's or a bridge of the switch; loopback on a host without any.
 func ownAddress() string {
-	cards, err := net.Interfaces()
+	nics, err := net.Interfaces()
 	if err != nil {
 		return "127.0.0.1"
 	}
-	for _, card := range cards {
-		if card.Flags&net.FlagUp == 0 || card.Flags&net.FlagLoopback != 0 || strings.HasPrefix(card.Name, "br-") && card.Name != ovs.Underlay || strings.HasPrefix(card.Name, "docker") {
+	for _, nic := range nics {
+		if nic.Flags&net.FlagUp == 0 || nic.Flags&net.FlagLoopback != 0 || strings.HasPrefix(nic.Name, "br-") && nic.Name != ovs.Underlay || strings.HasPrefix(nic.Name, "docker") {
 			continue
 		}
-		addresses, _ := card.Addrs()
+		addresses, _ := nic.Addrs()
 		for _, a := range addresses {
 			if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() != nil && ip.IP.IsGlobalUnicast() {
 				return ip.IP.String()
@@ -30,7 +30,7 @@ func ownAddress() string {
 	return "127.0.0.1"
 }
 
-// isHere reports whether this machine has an address; what cannot be looked up is believed.
+// isHere reports whether this host has an address; what cannot be looked up is believed.
 func isHere(address string) bool {
 	wanted := net.ParseIP(address)
 	addresses, err := net.InterfaceAddrs()
@@ -50,11 +50,11 @@ func (c *config) here() error {
 	if isHere(c.Address) {
 		return nil
 	}
-	return fault.New(fault.Precondition, "the others reach this host by %s, and this machine does not have that address any more; give it back, or take the one it has: virga down, then virga up --address %s",
+	return fault.New(fault.Precondition, "the others reach this host by %s, and this host does not have that address any more; give it back, or take the one it has: virga down, then virga up --address %s",
 		c.Address, ownAddress())
 }
 
-// follow takes the address that the machine has now in the place of one that has gone, if nobody
+// follow takes the address that the host has now in the place of one that has gone, if nobody
 // chose that; it says so.
 func (c *config) follow() (said string) {
 	if c.AddressBy != addressFound || isHere(c.Address) {
@@ -62,11 +62,11 @@ func (c *config) follow() (said string) {
 	}
 	old := c.Address
 	c.Address = ownAddress()
-	return fmt.Sprintf("This host's address is now %s; it was %s, which this machine does not have any more.\n", c.Address, old)
+	return fmt.Sprintf("This host's address is now %s; it was %s, which this host does not have any more.\n", c.Address, old)
 }
 
 // Who chose the address of a host.
 const (
-	addressFound = "found" // we, among those of the machine
+	addressFound = "found" // we, among those of the host
 	addressTold  = "told"  // the operator, by --address
 )

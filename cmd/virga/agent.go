@@ -50,14 +50,14 @@ import (
 	"github.com/virga-cloud/virga/wiring"
 )
 
-// silence is how long the servers may be unheard until this host stops to conclude anything from
+// silence is how long the servers may be unreachable until this host stops to conclude anything from
 // what its view does not show.
 const silence = 5 * time.Second
 
 // agent makes one host look like its records.
 type agent struct {
 	c       *config
-	keeper  *ca.Keeper
+	rotator *ca.Rotator
 	trust   *tls.Config // towards servers
 	client  *http.Client
 	db      *store.DB
@@ -73,7 +73,7 @@ type agent struct {
 }
 
 // startAgent starts everything that an agent does. Issue gets the host's certificate.
-func startAgent(ctx context.Context, c *config, l *store.Ledger, issue ca.Issue) (*agent, error) {
+func startAgent(ctx context.Context, c *config, l *store.Registry, issue ca.Issue) (*agent, error) {
 	a := &agent{c: c, over: make(chan error, 1)}
 	if err := a.identify(ctx, issue); err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func startAgent(ctx context.Context, c *config, l *store.Ledger, issue ca.Issue)
 		return nil, err
 	}
 	if err := l.Err(); err != nil {
-		return nil, fault.New(fault.Internal, "two parties want to write the same: %w", err)
+		return nil, fault.New(fault.Internal, "two writers of the same half: %w", err)
 	}
 	return a, a.begin(ctx)
 }
@@ -103,20 +103,20 @@ func (a *agent) identify(ctx context.Context, issue ca.Issue) error {
 			return ca.RenewBy(a.client, func() string { return a.c.Servers[0] })(ctx, key)
 		}
 	}
-	if a.keeper, err = ca.NewKeeper(ca.HostFiles(a.c.in("ca")), time.Now, issue, nil); err != nil {
+	if a.rotator, err = ca.NewRotator(ca.HostFiles(a.c.in("ca")), time.Now, issue, nil); err != nil {
 		return err
 	}
-	a.trust = ca.ClientTLS(a.keeper, pool, ca.ServerName)
+	a.trust = ca.ClientTLS(a.rotator, pool, ca.ServerName)
 	a.client = &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: a.trust, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4,
-		// A connection that a cut cable or a moved address has made dumb is given up within seconds.
+		// A connection that a cut link or a moved address has made dumb is given up within seconds.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 2 * time.Second, PingTimeout: 2 * time.Second},
 	}}
-	return a.keeper.Ensure(ctx)
+	return a.rotator.Ensure(ctx)
 }
 
 // wire makes the parts of an agent, with their drivers.
-func (a *agent) wire(l *store.Ledger) error {
+func (a *agent) wire(l *store.Registry) error {
 	groups, why := cgroup.Probe(cgroup.Root)
 	slog.Info("control groups", "found", why)
 	var err error
@@ -131,7 +131,7 @@ func (a *agent) wire(l *store.Ledger) error {
 	}
 	a.names, a.facts = dns.New(nil), metadata.New(a.guest)
 	cloud := wiring.NewHost(wiring.HostDeps{
-		DB: a.db, Ledger: l, Machine: probe.ThisMachine(a.c.QEMU, a.c.state), Hypervisor: a.guests,
+		DB: a.db, Registry: l, Hardware: probe.ThisHost(a.c.QEMU, a.c.state), Hypervisor: a.guests,
 		Self:   hosthost.Self{HostID: a.c.HostID, Address: a.address(), TunnelAddress: a.c.Address, Version: version, Here: a.here},
 		Switch: a.network, Responders: []networkhost.Responder{a.names, a.facts},
 		Storage: storagehost.Options{Driver: folder.New(qcow2.Tool{}), Fetch: a.fetch, Below: a.c.state},
@@ -181,7 +181,7 @@ func (a *agent) begin(ctx context.Context) error {
 		return fault.New(fault.Precondition, "the agent listens on %s: %w; choose another by --address or --agent-port", a.address(), err)
 	}
 	a.serve(ctx, listener)
-	a.tasks.Go(func() { a.keeper.Run(ctx) })
+	a.tasks.Go(func() { a.rotator.Run(ctx) })
 	a.tasks.Go(func() { hosthost.Heartbeat(ctx, a.beat) })
 	a.tasks.Go(func() { _ = a.db.Run(ctx) })
 	a.tasks.Go(func() { a.runSwitch(ctx) })
@@ -190,7 +190,7 @@ func (a *agent) begin(ctx context.Context) error {
 }
 
 // runSwitch starts or adopts the virtual switch, before any record is here: the way to the servers
-// may lead through it. A host whose switch cannot start yet still reports, and its plugs say what
+// may lead through it. A host whose switch cannot start yet still reports, and its port bindings say what
 // they wait for.
 func (a *agent) runSwitch(ctx context.Context) {
 	for {
@@ -235,7 +235,7 @@ func (a *agent) post(ctx context.Context, path string, body []byte) (*http.Respo
 // hearing reports whether a server has answered lately.
 func (a *agent) hearing() bool { return time.Since(time.UnixMilli(a.heard.Load())) < silence }
 
-// guest tells the metadata service what a machine may know of itself.
+// guest tells the metadata service what a VM may know of itself.
 func (a *agent) guest(id resource.ID) (metadata.Guest, bool) {
 	i := store.Find(a.db.Snapshot(), compute.Instances, id)
 	if i == nil {
@@ -270,13 +270,13 @@ func (a *agent) fetch(ctx context.Context, digest string) (io.ReadCloser, int64,
 	return answer.Body, answer.ContentLength, nil
 }
 
-// gone asks a server which machines were deleted.
-func (a *agent) gone(ctx context.Context, machines []resource.ID) ([]resource.ID, error) {
-	body, err := json.Marshal(compute.GoneRequest{MachineIDs: machines})
+// gone asks a server which VMs were deleted.
+func (a *agent) gone(ctx context.Context, vms []resource.ID) ([]resource.ID, error) {
+	body, err := json.Marshal(compute.GoneRequest{VMIDs: vms})
 	if err != nil {
 		return nil, err
 	}
-	answer, err := a.post(ctx, "/v1/agent/gone-machines", body)
+	answer, err := a.post(ctx, "/v1/agent/gone-vms", body)
 	if err != nil {
 		return nil, err
 	}
@@ -289,7 +289,7 @@ func (a *agent) gone(ctx context.Context, machines []resource.ID) ([]resource.ID
 	return out.GoneIDs, err
 }
 
-// dialTarget opens the way for a machine's memory to the agent of its target.
+// dialTarget opens the way for a VM's memory to the agent of its target.
 func (a *agent) dialTarget(ctx context.Context, to compute.Outgoing) (net.Conn, error) {
 	if err := host.Refused(a.db.Snapshot(), to.HostID); err != nil {
 		return nil, err
@@ -317,7 +317,7 @@ func shortQueue(_, _ string, c syscall.RawConn) error {
 
 // serve answers servers and other hosts; nobody else has a certificate.
 func (a *agent) serve(ctx context.Context, l net.Listener) {
-	secure := ca.ServerTLS(a.keeper, a.trust.RootCAs)
+	secure := ca.ServerTLS(a.rotator, a.trust.RootCAs)
 	secure.ClientAuth = tls.RequireAndVerifyClientCert
 	streams := &computehost.Streams{
 		Hypervisor: a.guests, Peer: a.peer,

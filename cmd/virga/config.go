@@ -34,9 +34,9 @@ type config struct {
 	OVNPort int `json:"ovnPort,omitempty"`
 	// OVNRemote is where the agent finds OVN's southbound database; empty: the unix socket here.
 	OVNRemote string `json:"ovnRemote,omitempty"`
-	// Uplink is the card that the overlay takes over in the user-space datapath; empty: none.
+	// Uplink is the NIC that the overlay takes over in the user-space datapath; empty: none.
 	Uplink string `json:"uplink,omitempty"`
-	// QEMU is the emulator's name or path; empty: qemu-system-x86_64.
+	// QEMU is QEMU's name or path; empty: qemu-system-x86_64.
 	QEMU string `json:"qemu,omitempty"`
 	// HostID is who this host is; empty until it has joined.
 	HostID resource.ID `json:"hostID,omitempty"`
@@ -71,8 +71,8 @@ func (c *config) makeFolder() error {
 	return nil
 }
 
-// room refuses a start on a full disk. The daemon does so as well, but cannot write down why.
-func (c *config) room() error {
+// diskSpace refuses a start on a full disk. The daemon does so as well, but cannot write down why.
+func (c *config) diskSpace() error {
 	if err := c.makeFolder(); err != nil || c.Server != "yes" {
 		return err
 	}
@@ -92,7 +92,7 @@ func (c *config) text() string {
 	return string(data)
 }
 
-// hostName is the machine's own name, made fit to be a record's.
+// hostName is the host's own name, made fit to be a record's.
 func hostName() string {
 	name, _ := os.Hostname()
 	name, _, _ = strings.Cut(strings.ToLower(name), ".")

@@ -67,11 +67,11 @@ func daemon(ctx context.Context, f *folders) error {
 func serve(ctx context.Context, c *config) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	ledger := store.NewLedger()
+	registry := store.NewRegistry()
 	var issue ca.Issue
 	started := func() error { return answerReady(ctx, c) }
 	if c.Server == "yes" {
-		s, err := startServer(ctx, c, ledger)
+		s, err := startServer(ctx, c, registry)
 		if err != nil {
 			cancel(err)
 			return err
@@ -92,7 +92,7 @@ func serve(ctx context.Context, c *config) error {
 			}
 		}()
 	}
-	a, err := startAgent(ctx, c, ledger, issue)
+	a, err := startAgent(ctx, c, registry, issue)
 	if err != nil {
 		cancel(err)
 		return err

@@ -60,5 +60,5 @@ func wired(folder string) (*server, error) {
 	s := &server{c: &config{state: folder, run: folder}}
 	s.db = store.NewDB(memory.New(), wiring.Catalog())
 	s.led = s.db
-	return s, s.wire(store.NewLedger())
+	return s, s.wire(store.NewRegistry())
 }

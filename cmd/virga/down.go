@@ -27,9 +27,9 @@ func downCommand() *cobra.Command {
 	var f folders
 	var all, force bool
 	cmd := &cobra.Command{
-		Use: "down", Short: "End the daemon; machines and their network go on, unless --all",
-		Long: "End the daemon. Machines and their network go on without it, and the next virga up takes them over.\n" +
-			"With --all the machines are stopped too, and everything is removed that Virga has made outside its state folder: " +
+		Use: "down", Short: "End the daemon; VMs and their network go on, unless --all",
+		Long: "End the daemon. VMs and their network go on without it, and the next virga up takes them over.\n" +
+			"With --all the VMs are stopped too, and everything is removed that Virga has made outside its state folder: " +
 			"processes, taps, bridges, namespaces, nft tables, control groups. Disks and records stay.",
 		Example: "  virga down\n  virga down --all", Args: cli.Arguments(), GroupID: cli.RunGroup,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -40,7 +40,7 @@ func downCommand() *cobra.Command {
 		},
 	}
 	f.flags(cmd)
-	cmd.Flags().BoolVar(&all, "all", false, "stop all machines too, and remove everything outside the state folder")
+	cmd.Flags().BoolVar(&all, "all", false, "stop all VMs too, and remove everything outside the state folder")
 	cmd.Flags().BoolVar(&force, "force", false, "with --all: do not wait for guests to power off")
 	return cmd
 }
@@ -61,7 +61,7 @@ func down(cmd *cobra.Command, f *folders, all, force bool) error {
 	_ = os.Remove(c.socket())
 	if !all {
 		if stopped {
-			fmt.Fprintln(cmd.OutOrStdout(), "Virga is down; machines and their network go on. virga up takes them over again.")
+			fmt.Fprintln(cmd.OutOrStdout(), "Virga is down; VMs and their network go on. virga up takes them over again.")
 		} else {
 			fmt.Fprintln(cmd.OutOrStdout(), "Virga was not up.")
 		}

@@ -16,7 +16,7 @@ import (
 func joinCommand() *cobra.Command {
 	var h hostFlags
 	cmd := &cobra.Command{
-		Use: "join TOKEN", Short: "Make this machine a host of a cloud that is there; the token comes from virga host token",
+		Use: "join TOKEN", Short: "Make this host a host of a cloud that is there; the token comes from virga host token",
 		Example: "  virga join virga-join.eyJhZGRyZXNz...", Args: cli.Arguments("TOKEN"), GroupID: cli.RunGroup,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := h.resolve(cmd); err != nil {
@@ -31,7 +31,7 @@ func joinCommand() *cobra.Command {
 
 func join(ctx context.Context, cmd *cobra.Command, h *hostFlags, token string) error {
 	if os.Geteuid() != 0 {
-		return fault.New(fault.Denied, "join a cloud: a host runs machines, switches and disks, so root has to; try sudo virga join")
+		return fault.New(fault.Denied, "join a cloud: a host runs VMs, switches and disks, so root has to; try sudo virga join")
 	}
 	c, found, err := loadConfig(h.state, h.run)
 	if err != nil {
@@ -50,7 +50,7 @@ func join(ctx context.Context, cmd *cobra.Command, h *hostFlags, token string) e
 		return fault.New(fault.Precondition, "the cloud's first host is alone on 127.0.0.1 and cannot be joined; start it by virga up --address with an address that others reach")
 	}
 	c.OVNRemote = "ssl:" + invitation.Network
-	// Emulators, which are other users, pass through the state folder to their disks; nobody passes to the keys.
+	// QEMU processes, which are other users, pass through the state folder to their disks; nobody passes to the keys.
 	err = os.MkdirAll(c.state, 0o711)
 	if err == nil {
 		err = os.MkdirAll(c.in("ca"), 0o700)

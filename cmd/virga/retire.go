@@ -32,7 +32,7 @@ func (a *agent) unwelcome(answer *http.Response) error {
 	return over
 }
 
-// retire ends what runs on a host that was removed from its cloud: its machines may run elsewhere by
+// retire ends what runs on a host that was removed from its cloud: its VMs may run elsewhere by
 // now. Guests first; a daemon that dies here is told again at its next start.
 func (a *agent) retire(ctx context.Context, cancel context.CancelCauseFunc, over error) error {
 	slog.Error("this host was removed from its cloud: its guests and its switch are ended", "why", over)

@@ -29,7 +29,7 @@ func TestOtherHostsRefuseAHostThatWasRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, removals := store.NewDB(memory.New(), wiring.Catalog()), store.Specs(store.NewLedger(), host.Removals, "test")
+	db, removals := store.NewDB(memory.New(), wiring.Catalog()), store.Specs(store.NewRegistry(), host.Removals, "test")
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = db.Run(ctx) }()

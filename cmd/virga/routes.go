@@ -67,6 +67,6 @@ func (s *server) dialAgent(ctx context.Context, hostID resource.ID) (net.Conn, e
 	if h == nil || h.Status.Address == "" {
 		return nil, fault.New(fault.Unavailable, "host %s has not told where its agent listens", hostID)
 	}
-	d := tls.Dialer{Config: ca.ClientTLS(s.keeper, s.authority.Pool(), ca.HostName(hostID))}
+	d := tls.Dialer{Config: ca.ClientTLS(s.rotator, s.authority.Pool(), ca.HostName(hostID))}
 	return d.DialContext(ctx, "tcp", h.Status.Address)
 }

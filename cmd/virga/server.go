@@ -43,7 +43,7 @@ type server struct {
 	db        *store.DB // for the API
 	led       *store.DB // for the loops: every commit carries the leadership
 	authority *ca.Authority
-	keeper    *ca.Keeper
+	rotator   *ca.Rotator
 	cloud     *wiring.Server
 	runner    *part.Runner
 	central   *ovn.Central
@@ -56,7 +56,7 @@ type server struct {
 
 // startServer opens the state and starts everything that a server does; it returns when the API
 // answers. Ctx ends it; then close waits.
-func startServer(ctx context.Context, c *config, l *store.Ledger) (*server, error) {
+func startServer(ctx context.Context, c *config, l *store.Registry) (*server, error) {
 	ctx, end := context.WithCancel(ctx)
 	s := &server{c: c, end: end}
 	if err := s.start(ctx, l); err != nil {
@@ -66,12 +66,12 @@ func startServer(ctx context.Context, c *config, l *store.Ledger) (*server, erro
 	return s, nil
 }
 
-func (s *server) start(ctx context.Context, l *store.Ledger) (err error) {
+func (s *server) start(ctx context.Context, l *store.Registry) (err error) {
 	c := s.c
 	if s.authority, err = ca.Open(c.in("ca"), ca.Options{}); err != nil {
 		return err
 	}
-	if s.keeper, err = s.certificate(ctx); err != nil {
+	if s.rotator, err = s.certificate(ctx); err != nil {
 		return err
 	}
 	if s.store, err = etcd.Open(ctx, etcd.Config{Dir: c.in("store"), Run: c.run}); err != nil {
@@ -88,14 +88,14 @@ func (s *server) start(ctx context.Context, l *store.Ledger) (err error) {
 	return s.begin(ctx, l)
 }
 
-// certificate keeps the server's own certificate; it names every address of this machine.
-func (s *server) certificate(ctx context.Context) (*ca.Keeper, error) {
+// certificate keeps the server's own certificate; it names every address of this host.
+func (s *server) certificate(ctx context.Context) (*ca.Rotator, error) {
 	reached, _, _ := net.SplitHostPort(s.c.Servers[0])
 	names := []string{ca.ServerName, "localhost", "127.0.0.1", "::1", s.c.Address, reached, s.c.Name}
 	fits := func(leaf *x509.Certificate) bool {
 		return leaf.VerifyHostname(s.c.Address) == nil && leaf.VerifyHostname(reached) == nil
 	}
-	k, err := ca.NewKeeper(s.c.in("ca/server"), time.Now, func(_ context.Context, key crypto.Signer) ([]byte, error) {
+	k, err := ca.NewRotator(s.c.in("ca/server"), time.Now, func(_ context.Context, key crypto.Signer) ([]byte, error) {
 		return s.authority.IssueServer(key.Public(), names...)
 	}, fits)
 	if err != nil {
@@ -105,7 +105,7 @@ func (s *server) certificate(ctx context.Context) (*ca.Keeper, error) {
 }
 
 // wire makes the parts of a server, with their drivers.
-func (s *server) wire(l *store.Ledger) error {
+func (s *server) wire(l *store.Registry) error {
 	images, err := imageOptions(s.c)
 	if err != nil {
 		return err
@@ -113,7 +113,7 @@ func (s *server) wire(l *store.Ledger) error {
 	s.central = ovn.NewCentral(s.centralConfig())
 	s.south = ovn.NewSouthbound(s.central.South())
 	s.cloud = wiring.NewServer(wiring.ServerDeps{
-		API: s.db, Leader: s.led, Ledger: l, Listener: host.NewListener(hostGrace, s.db.Now()),
+		API: s.db, Leader: s.led, Registry: l, Listener: host.NewListener(hostGrace, s.db.Now()),
 		North: ovn.NewDatabase(s.central.North()), South: s.south, Images: images,
 		Authority: s.authority, Addresses: func() []string { return s.c.Servers }, Overlay: s.overlay,
 		Home: func() resource.ID { return s.c.HostID }, Dial: s.dialAgent, Used: used,
@@ -124,7 +124,7 @@ func (s *server) wire(l *store.Ledger) error {
 }
 
 // centralConfig lets further hosts reach the southbound database, with certificates. A host that
-// is alone on its machine needs no port.
+// is alone on its hardware needs no port.
 func (s *server) centralConfig() ovn.CentralConfig {
 	c := ovn.CentralConfig{State: s.c.state, Run: s.c.run}
 	if ip := net.ParseIP(s.c.Address); ip != nil && !ip.IsLoopback() {
@@ -135,7 +135,7 @@ func (s *server) centralConfig() ovn.CentralConfig {
 }
 
 // begin lets everything run. The order matters: the view must be filled before anything decides.
-func (s *server) begin(ctx context.Context, l *store.Ledger) error {
+func (s *server) begin(ctx context.Context, l *store.Registry) error {
 	s.tasks.Go(func() { _ = s.db.Run(ctx) })
 	first, err := s.store.Commit(ctx)
 	if err == nil {
@@ -148,12 +148,12 @@ func (s *server) begin(ctx context.Context, l *store.Ledger) error {
 		return err
 	}
 	if err := l.Err(); err != nil {
-		return fault.New(fault.Internal, "two parties want to write the same: %w", err)
+		return fault.New(fault.Internal, "two writers of the same half: %w", err)
 	}
 	if err := s.listen(ctx); err != nil {
 		return err
 	}
-	s.tasks.Go(func() { s.keeper.Run(ctx) })
+	s.tasks.Go(func() { s.rotator.Run(ctx) })
 	s.tasks.Go(func() { s.runner.Run(ctx) })
 	s.tasks.Go(func() { s.runNetwork(ctx) })
 	s.tasks.Go(func() { s.sweepKeys(ctx) })
@@ -231,7 +231,7 @@ func (s *server) listen(ctx context.Context) error {
 	handler := s.handler()
 	s.serve(ctx, httpapi.NewServer(handler), local)
 	tls := httpapi.NewServer(handler)
-	tls.TLSConfig = ca.ServerTLS(s.keeper, s.authority.Pool())
+	tls.TLSConfig = ca.ServerTLS(s.rotator, s.authority.Pool())
 	s.serve(ctx, tls, secure)
 	return nil
 }

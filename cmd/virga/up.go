@@ -15,7 +15,7 @@ import (
 	"github.com/virga-cloud/virga/engine/fault"
 )
 
-// The folders of a host that is alone on its machine.
+// The folders of a host that is alone on its hardware.
 const (
 	defaultState = "/var/lib/virga"
 	defaultRun   = "/run/virga"
@@ -60,10 +60,10 @@ type hostFlags struct {
 
 func (h *hostFlags) flags(cmd *cobra.Command, server bool) {
 	h.folders.flags(cmd)
-	cmd.Flags().StringVar(&h.name, "name", "", "name of this host in the cloud (default: the machine's name)")
+	cmd.Flags().StringVar(&h.name, "name", "", "name of this host in the cloud (default: the host's name)")
 	cmd.Flags().StringVar(&h.address, "address", "", "address of this host for the others (default: the first that fits)")
-	cmd.Flags().StringVar(&h.uplink, "uplink", "", "card that the overlay takes over where the switch works in user space")
-	cmd.Flags().StringVar(&h.qemu, "qemu", "", "emulator of this host, by name or path (default: qemu-system-x86_64)")
+	cmd.Flags().StringVar(&h.uplink, "uplink", "", "NIC that the overlay takes over where the switch works in user space")
+	cmd.Flags().StringVar(&h.qemu, "qemu", "", "QEMU of this host, by name or path (default: qemu-system-x86_64)")
 	cmd.Flags().IntVar(&h.agentPort, "agent-port", 7444, "port of this host's agent")
 	if server {
 		cmd.Flags().StringVar(&h.listen, "listen", ":7443", "address of the HTTPS API")
@@ -122,7 +122,7 @@ func (h *hostFlags) fill(c *config, cmd *cobra.Command) error {
 func upCommand() *cobra.Command {
 	var h hostFlags
 	cmd := &cobra.Command{
-		Use: "up", Short: "Start Virga on this machine, in the background; the first time, this makes a new cloud",
+		Use: "up", Short: "Start Virga on this host, in the background; the first time, this makes a new cloud",
 		Example: "  virga up\n  virga up --name h1 --address 192.0.2.10", Args: cli.Arguments(), GroupID: cli.RunGroup,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := h.resolve(cmd); err != nil {
@@ -137,7 +137,7 @@ func upCommand() *cobra.Command {
 
 func up(ctx context.Context, cmd *cobra.Command, h *hostFlags) error {
 	if os.Geteuid() != 0 {
-		return fault.New(fault.Denied, "start Virga: it runs machines, switches and disks, so root has to; try sudo virga up")
+		return fault.New(fault.Denied, "start Virga: it runs VMs, switches and disks, so root has to; try sudo virga up")
 	}
 	c, found, err := loadConfig(h.state, h.run)
 	if err != nil {
@@ -164,7 +164,7 @@ func up(ctx context.Context, cmd *cobra.Command, h *hostFlags) error {
 		return err
 	}
 	fmt.Fprint(cmd.OutOrStdout(), moved)
-	if err := c.room(); err != nil {
+	if err := c.diskSpace(); err != nil {
 		return err
 	}
 	if err := c.save(); err != nil {

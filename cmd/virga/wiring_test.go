@@ -30,7 +30,7 @@ func TestTheSimulatorRunsEveryLoopOfTheDaemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	compare(t, s.runner.Names(), server)
-	compare(t, wiredAgent(t, store.NewLedger()).runner.Load().Names(), agent)
+	compare(t, wiredAgent(t, store.NewRegistry()).runner.Load().Names(), agent)
 }
 
 func compare(t *testing.T, daemon, simulated []string) {
@@ -49,13 +49,13 @@ func compare(t *testing.T, daemon, simulated []string) {
 
 // unwritten are the halves that nobody writes, because there is nothing to say.
 var unwritten = []string{
-	"project status", "token status", "jointoken status", "claim status", "event status", "zone status",
+	"project status", "token status", "jointoken status", "claim status", "event status", "dnszone status",
 }
 
 // TestEveryHalfOfEveryKindHasOneWriter asks both roles: what a server may write no agent may, and
 // nothing is left out.
 func TestEveryHalfOfEveryKindHasOneWriter(t *testing.T) {
-	l := store.NewLedger()
+	l := store.NewRegistry()
 	s := &server{c: &config{state: t.TempDir(), run: t.TempDir()}}
 	s.db = store.NewDB(memory.New(), wiring.Catalog())
 	s.led = s.db
@@ -78,7 +78,7 @@ func TestEveryHalfOfEveryKindHasOneWriter(t *testing.T) {
 }
 
 // wiredAgent is an agent with all its parts, of which none runs.
-func wiredAgent(t *testing.T, l *store.Ledger) *agent {
+func wiredAgent(t *testing.T, l *store.Registry) *agent {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "vw") // sockets have short names
 	if err != nil {

@@ -111,7 +111,7 @@ type sweeps struct {
 	next time.Time
 }
 
-// Sweeping is the loop that removes what is left when the last machine of a deleted image has gone, or
+// Sweeping is the loop that removes what is left when the last VM of a deleted image has gone, or
 // when a server ended too early to do it. No record tells of that moment, so it looks by the clock,
 // called for datastores because every cloud has one.
 func (s *Service) Sweeping() *reconcile.Loop {

@@ -15,8 +15,8 @@ type Rights struct {
 	Statuses *store.StatusWriter[compute.ImageSpec, compute.ImageStatus]
 }
 
-// NewRights takes them out of the ledger.
-func NewRights(l *store.Ledger) Rights {
+// NewRights takes them out of the registry.
+func NewRights(l *store.Registry) Rights {
 	return Rights{Images: store.Specs(l, compute.Images, "api"), Statuses: store.Statuses(l, compute.Images, "image loop")}
 }
 

@@ -43,7 +43,7 @@ func newServer(t testing.TB) *server {
 	s := &server{TB: t, now: time.Now()}
 	db := store.NewDB(memory.New(), resource.NewCatalog(compute.Images, operation.Operations, storage.Datastores, storage.Volumes, storage.Allocations, storage.ImageCopies))
 	db.Inline, db.Now = true, func() time.Time { return s.now }
-	l := store.NewLedger()
+	l := store.NewRegistry()
 	s.images, s.ops = store.Specs(l, compute.Images, "api"), store.Specs(l, operation.Operations, "api")
 	s.opStatus = store.Statuses(l, operation.Operations, "runner")
 	s.Service = NewService(db, store.Statuses(l, compute.Images, "image"), s.ops, ServiceOptions{

@@ -29,7 +29,7 @@ func TestContentIsCollectedWhenNobodyNeedsIt(t *testing.T) {
 		}
 		s.settle()
 	}
-	l := store.NewLedger()
+	l := store.NewRegistry()
 	volumes, copies := store.Specs(l, storage.Volumes, "api"), store.Specs(l, storage.ImageCopies, "s")
 	commit(func(b *store.Batch) {
 		store.Specs(l, storage.Datastores, "api").Create(b, &storage.Datastore{Meta: resource.Meta{Name: "d"}})

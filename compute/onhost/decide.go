@@ -34,14 +34,14 @@ type decision struct {
 // How often is looked. Drivers that tell of changes are looked at just the same.
 const (
 	steady  = time.Second
-	calm    = 5 * time.Second // at a guest that runs as it should: the emulator tells what happens to it
+	calm    = 5 * time.Second // at a guest that runs as it should: QEMU tells what happens to it
 	quick   = 100 * time.Millisecond
 	askWait = 10 * time.Second // before a guest is asked once more to power off
 )
 
-// decide is the whole policy: from the wish, the record and the guest to one act.
+// decide is the whole policy: from the desired state, the record and the guest to one act.
 func decide(i *compute.Instance, g Guest, now time.Time) decision {
-	wish := i.Spec
+	desired := i.Spec
 	switch {
 	case g.State == Ended:
 		return decision{rest, compute.InstanceStopped, 0}
@@ -49,36 +49,36 @@ func decide(i *compute.Instance, g Guest, now time.Time) decision {
 		return decision{rest, compute.InstanceStopped, 0}
 	case g.State == Absent && !i.Status.StartedAt.IsZero():
 		return decision{lost, compute.InstanceStopped, 0}
-	case g.State == Absent && (wish.Run == compute.RunStopped || wish.Run == compute.RunKilled):
+	case g.State == Absent && (desired.Run == compute.RunStopped || desired.Run == compute.RunKilled):
 		return decision{lost, compute.InstanceStopped, 0}
 	case g.State == Absent:
 		return decision{launch, compute.InstanceWaiting, steady}
-	case wish.Epoch < g.Epoch:
+	case desired.Epoch < g.Epoch:
 		return decision{refuse, phaseOf(g), steady}
-	case g.State == Off || g.State == Crashed || wish.Run == compute.RunKilled:
+	case g.State == Off || g.State == Crashed || desired.Run == compute.RunKilled:
 		return decision{kill, compute.InstanceStopping, quick}
-	case g.State == Silent && wish.Run != compute.RunStopped:
+	case g.State == Silent && desired.Run != compute.RunStopped:
 		return decision{rest, i.Status.Phase, steady} // what cannot be seen has not changed
-	case wish.Epoch > g.Epoch:
+	case desired.Epoch > g.Epoch:
 		return decision{raise, phaseOf(g), quick}
-	case wish.Run == compute.RunStopped:
+	case desired.Run == compute.RunStopped:
 		return decideStop(i, g, now)
-	case wish.Outgoing != nil || g.Transfer.State == TransferActive:
+	case desired.Outgoing != nil || g.Transfer.State == TransferActive:
 		return decideSend(i, g)
 	}
-	return decideRun(wish.Run, g)
+	return decideRun(desired.Run, g)
 }
 
 // decideRun makes the guest run, stand or wait.
-func decideRun(wish compute.Run, g Guest) decision {
+func decideRun(desired compute.Run, g Guest) decision {
 	switch {
-	case wish == compute.RunPaused && g.State == Running:
+	case desired == compute.RunPaused && g.State == Running:
 		return decision{pause, compute.InstancePaused, quick}
-	case wish == compute.RunPaused && (g.State == Received || g.State == Sent):
+	case desired == compute.RunPaused && (g.State == Received || g.State == Sent):
 		return decision{rest, compute.InstancePaused, steady}
-	case wish == compute.RunRunning && g.State == Paused && g.Problem != "":
+	case desired == compute.RunRunning && g.State == Paused && g.Problem != "":
 		return decision{resume, compute.InstancePaused, 5 * time.Second}
-	case wish == compute.RunRunning && (g.State == Paused || g.State == Received || g.State == Sent):
+	case desired == compute.RunRunning && (g.State == Paused || g.State == Received || g.State == Sent):
 		return decision{resume, compute.InstanceRunning, quick}
 	case g.State == Incoming:
 		return decision{rest, compute.InstanceIncoming, quick}
@@ -88,7 +88,7 @@ func decideRun(wish compute.Run, g Guest) decision {
 	return decision{rest, phaseOf(g), steady}
 }
 
-// decideStop asks, and asks again, and in the end forces. What is not the machine must not run
+// decideStop asks, and asks again, and in the end forces. What is not the VM must not run
 // even to be stopped.
 func decideStop(i *compute.Instance, g Guest, now time.Time) decision {
 	timeout := time.Duration(i.Spec.StopTimeoutSeconds) * time.Second

@@ -39,7 +39,7 @@ func TestWhatIsDoneToAGuest(t *testing.T) {
 		"a second attempt during the first":     {run: compute.RunRunning, out: out("b"), g: Guest{State: Running, Transfer: Transfer{OperationID: "a", State: TransferActive}}, act: cancel, phase: compute.InstanceSending},
 		"a transfer that failed":                {run: compute.RunRunning, out: out("a"), g: Guest{State: Running, Transfer: Transfer{OperationID: "a", State: TransferFailed}}, act: rest, phase: compute.InstanceRunning},
 		"the guest ended while it was sent":     {run: compute.RunRunning, out: out("a"), g: Guest{State: Off, Transfer: Transfer{OperationID: "a", State: TransferActive}}, act: kill, phase: compute.InstanceStopping},
-		"a source that is not the machine now":  {run: compute.RunStopped, out: out("a"), g: Guest{State: Sent}, act: kill, phase: compute.InstanceStopping},
+		"a source that is not the VM now":       {run: compute.RunStopped, out: out("a"), g: Guest{State: Sent}, act: kill, phase: compute.InstanceStopping},
 		"asked, and time is left":               {run: compute.RunStopped, g: Guest{State: Running, AskedAt: noon.Add(-5 * time.Second), Asks: 1}, act: rest, phase: compute.InstanceStopping},
 		"asked, and time is up":                 {run: compute.RunStopped, g: Guest{State: Running, AskedAt: noon.Add(-30 * time.Second), Asks: 1}, act: kill, phase: compute.InstanceStopping},
 		"paused and to stop":                    {run: compute.RunStopped, status: compute.InstanceStatus{Phase: compute.InstancePaused}, g: Guest{State: Paused}, act: ask, phase: compute.InstanceStopping},
@@ -61,7 +61,7 @@ func TestWhatIsDoneToAGuest(t *testing.T) {
 
 func TestNoDecisionEverLetsAGuestRunThatMustNot(t *testing.T) {
 	states := []State{Absent, Running, Paused, Incoming, Received, Sent, Off, Crashed, Silent, Ended}
-	wishes := []compute.Run{compute.RunRunning, compute.RunPaused, compute.RunIncoming, compute.RunStopped, compute.RunKilled}
+	runs := []compute.Run{compute.RunRunning, compute.RunPaused, compute.RunIncoming, compute.RunStopped, compute.RunKilled}
 	transfers := []TransferState{NoTransfer, TransferActive, TransferDone, TransferFailed, TransferCanceled}
 	operations := []resource.ID{"", "a", "b"}
 	rapid.Check(t, func(t *rapid.T) {
@@ -72,7 +72,7 @@ func TestNoDecisionEverLetsAGuestRunThatMustNot(t *testing.T) {
 		if g.State == Absent {
 			g = Guest{}
 		}
-		i := &compute.Instance{Spec: compute.InstanceSpec{Run: rapid.SampledFrom(wishes).Draw(t, "wish"), Epoch: rapid.Int64Range(1, 3).Draw(t, "epoch"), StopTimeoutSeconds: 30}}
+		i := &compute.Instance{Spec: compute.InstanceSpec{Run: rapid.SampledFrom(runs).Draw(t, "desired state"), Epoch: rapid.Int64Range(1, 3).Draw(t, "epoch"), StopTimeoutSeconds: 30}}
 		if op := rapid.SampledFrom(operations).Draw(t, "operation"); op != "" {
 			i.Spec.Outgoing = &compute.Outgoing{OperationID: op}
 		}
@@ -87,7 +87,7 @@ func TestNoDecisionEverLetsAGuestRunThatMustNot(t *testing.T) {
 		case run && (g.State == Ended || g.State == Absent && !i.Status.StartedAt.IsZero()):
 			t.Fatalf("%s of an instance that has had its one run", d.act)
 		case d.act == resume && (i.Spec.Run == compute.RunIncoming || i.Spec.Run == compute.RunKilled || g.State == Incoming):
-			t.Fatalf("resume against the wish %s in state %s", i.Spec.Run, g.State)
+			t.Fatalf("resume against the desired state %s in state %s", i.Spec.Run, g.State)
 		case d.act == resume && i.Spec.Run == compute.RunStopped && (g.State == Sent || g.State == Received):
 			t.Fatalf("resume in order to stop, in state %s", g.State)
 		case d.act == resume && g.State == Sent && i.Spec.Outgoing != nil && i.Spec.Outgoing.OperationID == g.Transfer.OperationID && g.Transfer.State == TransferDone:

@@ -7,10 +7,10 @@ import (
 	"github.com/virga-cloud/virga/engine/fault"
 )
 
-// grow makes the disks of a guest as large as is wished, once for each change of the wish. A guest
+// grow makes the disks of a guest as large as specified, once for each change of the desired state. A guest
 // that moves is left alone meanwhile: its target opens the same files, and is asked after the switch.
-// If we die after the emulator has done it, the next one finds the disk large enough.
-func (k *Keeper) grow(ctx context.Context, i *compute.Instance, g Guest) error {
+// If we die after QEMU has done it, the next one finds the disk large enough.
+func (k *Supervisor) grow(ctx context.Context, i *compute.Instance, g Guest) error {
 	hv, can := k.hv.(Grower)
 	open := g.State == Running || g.State == Paused
 	if !can || !open || i.Spec.Outgoing != nil || g.Transfer.State == TransferActive || k.largeEnough(i) {
@@ -18,7 +18,7 @@ func (k *Keeper) grow(ctx context.Context, i *compute.Instance, g Guest) error {
 	}
 	for n, d := range i.Spec.Disks {
 		if d.SizeMiB == 0 {
-			continue // of an older server, which has no such wish
+			continue // of an older server, which has no such desired state
 		}
 		if err := hv.Grow(ctx, i.ID, n, d.SizeMiB); err != nil {
 			return fault.Wrap(err, "grow disk %s to %d MiB", d.VolumeID, d.SizeMiB)
@@ -30,7 +30,7 @@ func (k *Keeper) grow(ctx context.Context, i *compute.Instance, g Guest) error {
 	return nil
 }
 
-func (k *Keeper) largeEnough(i *compute.Instance) bool {
+func (k *Supervisor) largeEnough(i *compute.Instance) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.sized[i.ID] == i.Generation

@@ -21,13 +21,13 @@ const (
 	Incoming State = "incoming" // waits for memory, or is receiving it
 	Received State = "received" // all memory is here; its disks are not open yet
 	Sent     State = "sent"     // all memory is sent; its disks are not open any more
-	Off      State = "off"      // the guest has powered itself off; the emulator still lives
-	Crashed  State = "crashed"  // the guest has panicked; the emulator still lives
-	Silent   State = "silent"   // the emulator lives and does not answer; Problem says more
-	Ended    State = "ended"    // the emulator is gone; Exit says how
+	Off      State = "off"      // the guest has powered itself off; QEMU still lives
+	Crashed  State = "crashed"  // the guest has panicked; QEMU still lives
+	Silent   State = "silent"   // QEMU lives and does not answer; Problem says more
+	Ended    State = "ended"    // QEMU is gone; Exit says how
 )
 
-// Alive reports whether there is an emulator.
+// Alive reports whether there is a QEMU process.
 func (s State) Alive() bool { return s != Absent && s != Ended }
 
 // TransferState is how far memory that is being sent has got.
@@ -47,7 +47,7 @@ type Transfer struct {
 	OperationID resource.ID
 	State       TransferState
 	Error       string
-	// DowntimeMillis and TotalMillis are the emulator's own figures.
+	// DowntimeMillis and TotalMillis are QEMU's own figures.
 	DowntimeMillis, TotalMillis int64
 }
 
@@ -57,7 +57,7 @@ type Guest struct {
 	Epoch int64
 	State State
 	PID   int
-	// StartedAt and EndedAt frame the emulator's life.
+	// StartedAt and EndedAt frame QEMU's life.
 	StartedAt, EndedAt time.Time
 	// Exit and ExitMessage say how it ended; they are set in the state Ended.
 	Exit        compute.Exit
@@ -73,11 +73,11 @@ type Guest struct {
 
 // Hypervisor runs guests on this host. Everything may be repeated.
 type Hypervisor interface {
-	// Ensure starts the machine, paused, or waiting for memory, or adopts it when it is there
+	// Ensure starts the VM, paused, or waiting for memory, or adopts it when it is there
 	// already; then it only raises the epoch. An epoch that is lower than the one kept is refused
 	// with fault.Conflict. A guest that has ended is not started again: fault.Precondition. A disk
 	// that is in use elsewhere is fault.Conflict too. When a start fails, List shows an ended guest.
-	Ensure(ctx context.Context, m Machine) error
+	Ensure(ctx context.Context, m VMConfig) error
 	// List tells of every guest, alive or ended and not yet removed. It is complete, or an error; a
 	// guest that does not answer is listed as silent, so that it does not hide the others.
 	List(ctx context.Context) ([]Guest, error)
@@ -88,7 +88,7 @@ type Hypervisor interface {
 	Resume(ctx context.Context, id resource.ID) error
 	// Ask asks the guest to power itself off. It may not listen.
 	Ask(ctx context.Context, id resource.ID) error
-	// Kill ends the emulator and returns when it is gone. How the guest ended is kept: a guest
+	// Kill ends QEMU and returns when it is gone. How the guest ended is kept: a guest
 	// that is Off has powered itself off, one that ran was forced.
 	Kill(ctx context.Context, id resource.ID) error
 	// Remove forgets a guest, and ends it where it lives.
@@ -106,10 +106,10 @@ type Migrator interface {
 	AcceptStream(ctx context.Context, id resource.ID, conn net.Conn) error
 }
 
-// Grower is a hypervisor that can grow the disks of a guest that lives. Nobody else may: the emulator
+// Grower is a hypervisor that can grow the disks of a guest that lives. Nobody else may: QEMU
 // has their files open.
 type Grower interface {
-	// Grow makes a disk at least so large; disks count from 0, in the order of the machine. The guest
+	// Grow makes a disk at least so large; disks count from 0, in the order of the VM. The guest
 	// sees it at once. One that is large enough is left alone.
 	Grow(ctx context.Context, id resource.ID, disk int, sizeMiB int64) error
 }
@@ -126,14 +126,14 @@ type Console interface {
 	Display(ctx context.Context, id resource.ID) (string, error)
 }
 
-// Logger is a hypervisor that keeps what guests say on their serial line, by machine: a log outlives
+// Logger is a hypervisor that keeps what guests say on their serial line, by VM: a log outlives
 // the instance, the daemon and the host's restart.
 type Logger interface {
 	// Log reads a log. One that is followed ends with the guest, others at their end.
-	Log(ctx context.Context, vmID resource.ID, wish compute.LogWish) (io.ReadCloser, error)
-	// Logged lists the machines of which a log is kept here.
+	Log(ctx context.Context, vmID resource.ID, options compute.LogOptions) (io.ReadCloser, error)
+	// Logged lists the VMs of which a log is kept here.
 	Logged() ([]resource.ID, error)
-	// RemoveLog forgets the log of a machine.
+	// RemoveLog forgets the log of a VM.
 	RemoveLog(vmID resource.ID) error
 }
 

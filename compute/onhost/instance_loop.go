@@ -26,12 +26,12 @@ const (
 type InstanceOptions struct {
 	// Profile is read at each start of a guest.
 	Profile func() host.Profile
-	// Screen is the graphics card of new guests; empty: VGA.
+	// Screen is the graphics adapter of new guests; empty: VGA.
 	Screen Screen
 }
 
-// Keeper keeps the instances of one host. It is the only writer of their statuses.
-type Keeper struct {
+// Supervisor keeps the instances of one host. It is the only writer of their statuses.
+type Supervisor struct {
 	db       *store.DB
 	hostID   resource.ID
 	statuses *store.StatusWriter[compute.InstanceSpec, compute.InstanceStatus]
@@ -44,34 +44,34 @@ type Keeper struct {
 	sized  map[resource.ID]int64     // the generation for which all disks of a guest were large enough
 }
 
-// NewKeeper makes a keeper; Loop is what is run.
-func NewKeeper(db *store.DB, hostID resource.ID, statuses *store.StatusWriter[compute.InstanceSpec, compute.InstanceStatus], hv Hypervisor, o InstanceOptions) *Keeper {
+// NewSupervisor makes a supervisor; Loop is what is run.
+func NewSupervisor(db *store.DB, hostID resource.ID, statuses *store.StatusWriter[compute.InstanceSpec, compute.InstanceStatus], hv Hypervisor, o InstanceOptions) *Supervisor {
 	if o.Profile == nil {
 		o.Profile = func() host.Profile { return host.Profile{} }
 	}
-	return &Keeper{db: db, hostID: hostID, statuses: statuses, hv: hv, o: o, asked: map[resource.ID]time.Time{}, sized: map[resource.ID]int64{}}
+	return &Supervisor{db: db, hostID: hostID, statuses: statuses, hv: hv, o: o, asked: map[resource.ID]time.Time{}, sized: map[resource.ID]int64{}}
 }
 
-// NewInstanceLoop is NewKeeper and its Loop in one.
+// NewInstanceLoop is NewSupervisor and its Loop in one.
 func NewInstanceLoop(db *store.DB, hostID resource.ID, statuses *store.StatusWriter[compute.InstanceSpec, compute.InstanceStatus], hv Hypervisor, o InstanceOptions) *reconcile.Loop {
-	return NewKeeper(db, hostID, statuses, hv, o).Loop()
+	return NewSupervisor(db, hostID, statuses, hv, o).Loop()
 }
 
 // Loop is the reconciler of this host's instances.
-func (k *Keeper) Loop() *reconcile.Loop {
+func (k *Supervisor) Loop() *reconcile.Loop {
 	return &reconcile.Loop{Name: "compute/onhost/instance", Kind: compute.Instances.Kind, Workers: 8, Resync: 30 * time.Second, Step: k.Step}
 }
 
 // Inventoried reports whether everything that runs here has been looked at once. It looks, if nobody
 // has: a host without instances has no step that would.
-func (k *Keeper) Inventoried() bool {
+func (k *Supervisor) Inventoried() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), firstLook)
 	defer cancel()
 	return k.inventory(ctx) == nil
 }
 
 // inventory is the first complete look. Until it has succeeded nothing is touched.
-func (k *Keeper) inventory(ctx context.Context) error {
+func (k *Supervisor) inventory(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.listed {
@@ -85,7 +85,7 @@ func (k *Keeper) inventory(ctx context.Context) error {
 }
 
 // Step implements reconcile.Loop's step.
-func (k *Keeper) Step(ctx context.Context, id resource.ID) (reconcile.Result, error) {
+func (k *Supervisor) Step(ctx context.Context, id resource.ID) (reconcile.Result, error) {
 	if err := k.inventory(ctx); err != nil {
 		return reconcile.Result{}, err
 	}
@@ -112,7 +112,7 @@ func (k *Keeper) Step(ctx context.Context, id resource.ID) (reconcile.Result, er
 }
 
 // carryOut reports, does the one thing, and says whether to look again at once.
-func (k *Keeper) carryOut(ctx context.Context, i *compute.Instance, g Guest, d decision) (again bool, err error) {
+func (k *Supervisor) carryOut(ctx context.Context, i *compute.Instance, g Guest, d decision) (again bool, err error) {
 	switch d.act {
 	case launch:
 		return k.launch(ctx, i)
@@ -140,10 +140,10 @@ func (k *Keeper) carryOut(ctx context.Context, i *compute.Instance, g Guest, d d
 	return true, nil
 }
 
-func (k *Keeper) do(ctx context.Context, i *compute.Instance, a act) error {
+func (k *Supervisor) do(ctx context.Context, i *compute.Instance, a act) error {
 	switch a {
 	case raise:
-		return k.hv.Ensure(ctx, Machine{ID: i.ID, Epoch: i.Spec.Epoch})
+		return k.hv.Ensure(ctx, VMConfig{ID: i.ID, Epoch: i.Spec.Epoch})
 	case resume:
 		return k.hv.Resume(ctx, i.ID)
 	case pause:
@@ -167,10 +167,10 @@ func (k *Keeper) do(ctx context.Context, i *compute.Instance, a act) error {
 
 // launch starts a guest when all that it needs is ready. "starting" is on record before anything
 // starts. A failure that leaves an ended guest behind is reported by the next look.
-func (k *Keeper) launch(ctx context.Context, i *compute.Instance) (again bool, err error) {
+func (k *Supervisor) launch(ctx context.Context, i *compute.Instance) (again bool, err error) {
 	snap := k.db.Snapshot()
-	machine, waits, err := Compile(i, Inputs{
-		Attachments: store.Referring(snap, storage.Attachments, i.ID), Plugs: store.Referring(snap, network.Plugs, i.ID),
+	vm, waits, err := Compile(i, Inputs{
+		Attachments: store.Referring(snap, storage.Attachments, i.ID), PortBindings: store.Referring(snap, network.PortBindings, i.ID),
 		Profile: k.o.Profile(), Screen: k.o.Screen,
 	})
 	if err != nil {
@@ -190,7 +190,7 @@ func (k *Keeper) launch(ctx context.Context, i *compute.Instance) (again bool, e
 	if err != nil {
 		return false, err
 	}
-	if err := k.hv.Ensure(ctx, machine); err != nil {
+	if err := k.hv.Ensure(ctx, vm); err != nil {
 		if g, lookErr := k.hv.Look(ctx, i.ID); lookErr == nil && g.State == Ended {
 			return true, nil
 		}
@@ -204,7 +204,7 @@ func (k *Keeper) launch(ctx context.Context, i *compute.Instance) (again bool, e
 
 // remove undoes everything and lets go. The end is on record before the holder goes: others may
 // hold the record still and wait to read it.
-func (k *Keeper) remove(ctx context.Context, i *compute.Instance, g Guest) error {
+func (k *Supervisor) remove(ctx context.Context, i *compute.Instance, g Guest) error {
 	if !i.HeldBy(compute.AgentHolder) {
 		return nil
 	}
@@ -233,7 +233,7 @@ func (k *Keeper) remove(ctx context.Context, i *compute.Instance, g Guest) error
 	return k.db.Commit(ctx, b)
 }
 
-func (k *Keeper) forget(id resource.ID) {
+func (k *Supervisor) forget(id resource.ID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.asked, id)

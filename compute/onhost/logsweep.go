@@ -13,15 +13,15 @@ import (
 
 const (
 	logSweep  = time.Minute
-	askAtOnce = 500 // machines
+	askAtOnce = 500 // VMs
 )
 
-// LogSweeper removes the serial logs of machines that were deleted. A machine that does not run, or
+// LogSweeper removes the serial logs of VMs that were deleted. A VM that does not run, or
 // runs elsewhere, has no record here: only a server can tell whether it is gone.
 type LogSweeper struct {
 	DB   *store.DB
 	Logs Logger
-	// Gone asks a server which of these machines were deleted.
+	// Gone asks a server which of these VMs were deleted.
 	Gone func(context.Context, []resource.ID) ([]resource.ID, error)
 }
 
@@ -39,7 +39,7 @@ func (s *LogSweeper) Sweep(ctx context.Context) error {
 	for asked := range slices.Chunk(kept, askAtOnce) {
 		gone, err := s.Gone(ctx, asked)
 		if err != nil {
-			return fault.Wrap(err, "ask which machines were deleted")
+			return fault.Wrap(err, "ask which VMs were deleted")
 		}
 		for _, id := range gone {
 			if !slices.Contains(asked, id) {

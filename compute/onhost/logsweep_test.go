@@ -12,10 +12,10 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
-// shelf keeps the logs of machines.
+// shelf keeps the logs of VMs.
 type shelf struct{ kept []resource.ID }
 
-func (s *shelf) Log(context.Context, resource.ID, compute.LogWish) (io.ReadCloser, error) {
+func (s *shelf) Log(context.Context, resource.ID, compute.LogOptions) (io.ReadCloser, error) {
 	return nil, errors.New("nobody reads here")
 }
 func (s *shelf) Logged() ([]resource.ID, error) { return slices.Clone(s.kept), nil }
@@ -24,7 +24,7 @@ func (s *shelf) RemoveLog(id resource.ID) error {
 	return nil
 }
 
-func TestALogGoesWithItsMachineAndNotBefore(t *testing.T) {
+func TestALogGoesWithItsVMAndNotBefore(t *testing.T) {
 	w := newWorld(t)
 	here := w.get(w.instance(w.hostA, compute.RunRunning)).Spec.VMID
 	elsewhere, deleted, foreign := resource.NewID(), resource.NewID(), resource.NewID()
@@ -36,14 +36,14 @@ func TestALogGoesWithItsMachineAndNotBefore(t *testing.T) {
 		asked = append(asked, ids...)
 		return answer, heard
 	}}
-	answer, heard = []resource.ID{deleted}, errors.New("no server is heard")
+	answer, heard = []resource.ID{deleted}, errors.New("no server is reachable")
 	if err := s.Sweep(t.Context()); err == nil || len(logs.kept) != 3 {
 		t.Fatalf("without a server %v is kept, %v", logs.kept, err)
 	}
 	answer, heard, asked = []resource.ID{deleted, here, foreign}, nil, nil
 	w.must(s.Sweep(t.Context()))
 	if !slices.Equal(asked, []resource.ID{elsewhere, deleted}) {
-		t.Errorf("asked about %v: a machine that is here is not gone", asked)
+		t.Errorf("asked about %v: a VM that is here is not gone", asked)
 	}
 	if !slices.Equal(logs.kept, []resource.ID{here, elsewhere}) {
 		t.Errorf("kept are %v", logs.kept)

@@ -21,32 +21,32 @@ import (
 
 // world is a store, two hosts and a clock.
 type world struct {
-	t                *testing.T
-	db               *store.DB
-	now              time.Time
-	hostA, hostB     resource.ID
-	hvA, hvB         *fake.Hypervisor
-	keeperA, keeperB *onhost.Keeper
-	instances        *store.SpecWriter[compute.InstanceSpec, compute.InstanceStatus]
-	attachments      *store.SpecWriter[storage.AttachmentSpec, storage.AttachmentStatus]
-	opened           *store.StatusWriter[storage.AttachmentSpec, storage.AttachmentStatus]
-	plugs            *store.SpecWriter[network.PlugSpec, network.PlugStatus]
-	plugged          *store.StatusWriter[network.PlugSpec, network.PlugStatus]
+	t                        *testing.T
+	db                       *store.DB
+	now                      time.Time
+	hostA, hostB             resource.ID
+	hvA, hvB                 *fake.Hypervisor
+	supervisorA, supervisorB *onhost.Supervisor
+	instances                *store.SpecWriter[compute.InstanceSpec, compute.InstanceStatus]
+	attachments              *store.SpecWriter[storage.AttachmentSpec, storage.AttachmentStatus]
+	opened                   *store.StatusWriter[storage.AttachmentSpec, storage.AttachmentStatus]
+	bindings                 *store.SpecWriter[network.PortBindingSpec, network.PortBindingStatus]
+	bound                    *store.StatusWriter[network.PortBindingSpec, network.PortBindingStatus]
 }
 
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), hostA: resource.NewID(), hostB: resource.NewID()}
-	w.db = store.NewDB(memory.New(), resource.NewCatalog(compute.Instances, storage.Attachments, network.Plugs))
+	w.db = store.NewDB(memory.New(), resource.NewCatalog(compute.Instances, storage.Attachments, network.PortBindings))
 	clock := func() time.Time { return w.now }
 	w.db.Now = clock
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { _ = w.db.Run(ctx); close(done) }()
 	t.Cleanup(func() { cancel(); <-done })
-	l := store.NewLedger()
+	l := store.NewRegistry()
 	w.instances = store.Specs(l, compute.Instances, "test")
 	w.attachments, w.opened = store.Specs(l, storage.Attachments, "test"), store.Statuses(l, storage.Attachments, "test")
-	w.plugs, w.plugged = store.Specs(l, network.Plugs, "test"), store.Statuses(l, network.Plugs, "test")
+	w.bindings, w.bound = store.Specs(l, network.PortBindings, "test"), store.Statuses(l, network.PortBindings, "test")
 	statuses := store.Statuses(l, compute.Instances, "agent")
 	w.hvA, w.hvB = fake.New(clock), fake.New(clock)
 	w.hvA.Reach = func(compute.Outgoing) *fake.Hypervisor { return w.hvB }
@@ -54,8 +54,8 @@ func newWorld(t *testing.T) *world {
 	profile := func() host.Profile {
 		return host.Profile{Accelerator: host.TCG, MachineType: "pc-q35-7.2", Datapath: host.NetdevDatapath}
 	}
-	w.keeperA = onhost.NewKeeper(w.db, w.hostA, statuses, w.hvA, onhost.InstanceOptions{Profile: profile})
-	w.keeperB = onhost.NewKeeper(w.db, w.hostB, statuses, w.hvB, onhost.InstanceOptions{Profile: profile})
+	w.supervisorA = onhost.NewSupervisor(w.db, w.hostA, statuses, w.hvA, onhost.InstanceOptions{Profile: profile})
+	w.supervisorB = onhost.NewSupervisor(w.db, w.hostB, statuses, w.hvB, onhost.InstanceOptions{Profile: profile})
 	return w
 }
 
@@ -73,7 +73,7 @@ func (w *world) commit(change func(*store.Batch)) {
 	w.must(w.db.Commit(w.t.Context(), b))
 }
 
-// instance makes a record without disks and cards.
+// instance makes a record without disks and NICs.
 func (w *world) instance(hostID resource.ID, run compute.Run) resource.ID {
 	i := &compute.Instance{Meta: resource.Meta{ID: resource.NewID(), Project: "p"}}
 	i.Spec = compute.InstanceSpec{VMID: resource.NewID(), VMName: "web", Hostname: "web", HostID: hostID, Boot: 1, Epoch: 1, Run: run, StopTimeoutSeconds: 30, CPUs: 1, MemoryMiB: 128}
@@ -85,7 +85,7 @@ func (w *world) get(id resource.ID) *compute.Instance {
 	return store.Find(w.db.Snapshot(), compute.Instances, id)
 }
 
-func (w *world) wish(id resource.ID, change func(*compute.InstanceSpec)) {
+func (w *world) specify(id resource.ID, change func(*compute.InstanceSpec)) {
 	w.t.Helper()
 	w.commit(func(b *store.Batch) { w.instances.Set(b, w.get(id), change) })
 }
@@ -96,9 +96,9 @@ func (w *world) step(id resource.ID) error {
 	if i == nil {
 		return nil
 	}
-	k := w.keeperA
+	k := w.supervisorA
 	if i.Spec.HostID == w.hostB {
-		k = w.keeperB
+		k = w.supervisorB
 	}
 	for {
 		before := w.db.Revision()
@@ -121,8 +121,8 @@ func (w *world) expect(id resource.ID, phase string) *compute.Instance {
 	return i
 }
 
-// quiet is the end of each test: a full resync changes nothing.
-func (w *world) quiet() {
+// quiescent is the end of each test: a full resync changes nothing.
+func (w *world) quiescent() {
 	w.t.Helper()
 	before := w.db.Revision()
 	for range 2 {
@@ -139,33 +139,33 @@ func TestAnInstanceWaitsForItsDisksAndPortsAndThenRuns(t *testing.T) {
 	w := newWorld(t)
 	id := w.instance(w.hostA, compute.RunRunning)
 	a := &storage.Attachment{Meta: resource.Meta{ID: resource.NewID(), Project: "p"}, Spec: storage.AttachmentSpec{InstanceID: id, VolumeID: resource.NewID(), HostID: w.hostA}}
-	p := &network.Plug{Meta: resource.Meta{ID: resource.NewID(), Project: "p"}, Spec: network.PlugSpec{InstanceID: id, PortID: resource.NewID(), HostID: w.hostA}}
-	w.commit(func(b *store.Batch) { w.attachments.Create(b, a); w.plugs.Create(b, p) })
-	w.wish(id, func(s *compute.InstanceSpec) {
+	p := &network.PortBinding{Meta: resource.Meta{ID: resource.NewID(), Project: "p"}, Spec: network.PortBindingSpec{InstanceID: id, PortID: resource.NewID(), HostID: w.hostA}}
+	w.commit(func(b *store.Batch) { w.attachments.Create(b, a); w.bindings.Create(b, p) })
+	w.specify(id, func(s *compute.InstanceSpec) {
 		s.Disks = []compute.InstanceDisk{{AttachmentID: a.ID, VolumeID: a.Spec.VolumeID}}
-		s.NICs = []compute.InstanceNIC{{PlugID: p.ID, PortID: p.Spec.PortID, MAC: "52:54:00:00:00:01", MTU: 1442}}
+		s.NICs = []compute.InstanceNIC{{PortBindingID: p.ID, PortID: p.Spec.PortID, MAC: "52:54:00:00:00:01", MTU: 1442}}
 	})
-	if i := w.expect(id, compute.InstanceWaiting); len(i.Status.Problems) != 1 || !strings.Contains(i.Status.Problems[0].Message, "not open on this host") || !strings.Contains(i.Status.Problems[0].Message, "not plugged on this host") {
+	if i := w.expect(id, compute.InstanceWaiting); len(i.Status.Problems) != 1 || !strings.Contains(i.Status.Problems[0].Message, "not open on this host") || !strings.Contains(i.Status.Problems[0].Message, "not bound on this host") {
 		t.Fatalf("problems: %+v", i.Status.Problems)
 	}
 	w.commit(func(b *store.Batch) {
 		w.opened.Set(b, store.Find(w.db.Snapshot(), storage.Attachments, a.ID), func(s *storage.AttachmentStatus) {
 			s.Phase, s.Path, s.Format = storage.AttachmentReady, "/ds/disk", "qcow2"
 		})
-		w.plugged.Set(b, store.Find(w.db.Snapshot(), network.Plugs, p.ID), func(s *network.PlugStatus) { s.Phase, s.Device = network.PlugReady, "tap1" })
+		w.bound.Set(b, store.Find(w.db.Snapshot(), network.PortBindings, p.ID), func(s *network.PortBindingStatus) { s.Phase, s.Device = network.PortBindingReady, "tap1" })
 	})
 	i := w.expect(id, compute.InstanceRunning)
 	if i.Status.PID == 0 || i.Status.StartedAt.IsZero() || len(i.Status.Problems) != 0 || i.Status.SeenGeneration != i.Generation {
 		t.Fatalf("%+v", i.Status)
 	}
-	m, _ := w.hvA.Machine(id)
+	m, _ := w.hvA.VM(id)
 	if m.Disks[0].Path != "/ds/disk" || !m.Disks[0].Boot || m.NICs[0].Device != "tap1" || m.NICs[0].VNetHdr || m.MachineType != "pc-q35-7.2" || m.Seed["meta-data"] == "" {
 		t.Fatalf("%+v", m)
 	}
-	w.quiet()
+	w.quiescent()
 }
 
-// TestADiskIsGrownUnderItsGuest: by the emulator, once for each wish, also by the next daemon, and
+// TestADiskIsGrownUnderItsGuest: by QEMU, once for each desired size, also by the next daemon, and
 // not while the guest moves. What fails is told once, and tried again.
 func TestADiskIsGrownUnderItsGuest(t *testing.T) {
 	w := newWorld(t)
@@ -181,31 +181,31 @@ func TestADiskIsGrownUnderItsGuest(t *testing.T) {
 		}
 		return failing
 	}
-	wish := func(mib int64) {
-		w.wish(id, func(s *compute.InstanceSpec) {
+	specify := func(mib int64) {
+		w.specify(id, func(s *compute.InstanceSpec) {
 			s.Disks = []compute.InstanceDisk{{AttachmentID: a.ID, VolumeID: "v", SizeMiB: mib}}
 		})
 	}
-	wish(100)
+	specify(100)
 	w.expect(id, compute.InstanceRunning)
-	wish(200)
+	specify(200)
 	if w.expect(id, compute.InstanceRunning); size != 200 {
 		t.Fatalf("it has %d MiB", size)
 	}
 	failing = fault.New(fault.Exhausted, "no space is left")
-	wish(300)
+	specify(300)
 	if i := w.expect(id, compute.InstanceRunning); len(i.Status.Problems) != 1 || !strings.Contains(i.Status.Problems[0].Message, "grow disk v to 300 MiB: no space is left") {
 		t.Fatalf("%+v", i.Status.Problems)
 	}
-	w.quiet()
+	w.quiescent()
 	failing = nil
 	if i := w.expect(id, compute.InstanceRunning); size != 300 || len(i.Status.Problems) != 0 {
 		t.Fatalf("it has %d MiB, %+v", size, i.Status.Problems)
 	}
-	w.quiet()
+	w.quiescent()
 
 	// While it moves it keeps its size; when that is called off it grows.
-	w.wish(id, func(s *compute.InstanceSpec) {
+	w.specify(id, func(s *compute.InstanceSpec) {
 		s.Disks[0].SizeMiB = 400
 		s.Outgoing = &compute.Outgoing{OperationID: "op", InstanceID: "other", HostID: w.hostB}
 	})
@@ -213,7 +213,7 @@ func TestADiskIsGrownUnderItsGuest(t *testing.T) {
 	if size != 300 {
 		t.Fatalf("it grew to %d while it moved", size)
 	}
-	w.wish(id, func(s *compute.InstanceSpec) { s.Outgoing = nil })
+	w.specify(id, func(s *compute.InstanceSpec) { s.Outgoing = nil })
 	w.lookUntil(id, compute.InstanceRunning)
 	if w.must(w.step(id)); size != 400 {
 		t.Fatalf("it has %d MiB", size)
@@ -224,18 +224,18 @@ func TestAnInstanceIsPausedAndGoesOn(t *testing.T) {
 	w := newWorld(t)
 	id := w.instance(w.hostA, compute.RunPaused)
 	w.expect(id, compute.InstancePaused)
-	w.wish(id, func(s *compute.InstanceSpec) { s.Run = compute.RunRunning })
+	w.specify(id, func(s *compute.InstanceSpec) { s.Run = compute.RunRunning })
 	w.expect(id, compute.InstanceRunning)
-	w.wish(id, func(s *compute.InstanceSpec) { s.Run = compute.RunPaused })
+	w.specify(id, func(s *compute.InstanceSpec) { s.Run = compute.RunPaused })
 	w.expect(id, compute.InstancePaused)
-	w.quiet()
+	w.quiescent()
 }
 
 func TestAGuestIsAskedAgainAndForcedInTheEnd(t *testing.T) {
 	w := newWorld(t)
 	id := w.instance(w.hostA, compute.RunRunning)
 	w.expect(id, compute.InstanceRunning)
-	w.wish(id, func(s *compute.InstanceSpec) { s.Run = compute.RunStopped })
+	w.specify(id, func(s *compute.InstanceSpec) { s.Run = compute.RunStopped })
 	w.expect(id, compute.InstanceStopping)
 	w.now = w.now.Add(11 * time.Second)
 	w.expect(id, compute.InstanceStopping)
@@ -246,20 +246,20 @@ func TestAGuestIsAskedAgainAndForcedInTheEnd(t *testing.T) {
 	if i := w.expect(id, compute.InstanceStopped); i.Status.Exit != compute.ExitForced || i.Status.PID != 0 {
 		t.Fatalf("%+v", i.Status)
 	}
-	w.quiet()
+	w.quiescent()
 }
 
 func TestAGuestThatListensHasPoweredItselfOff(t *testing.T) {
 	w := newWorld(t)
 	id := w.instance(w.hostA, compute.RunPaused)
 	w.expect(id, compute.InstancePaused)
-	w.wish(id, func(s *compute.InstanceSpec) { s.Run = compute.RunStopped })
+	w.specify(id, func(s *compute.InstanceSpec) { s.Run = compute.RunStopped })
 	w.expect(id, compute.InstanceStopping) // a paused guest goes on, so that it can listen
 	w.hvA.PowerOff(id)
 	if i := w.expect(id, compute.InstanceStopped); i.Status.Exit != compute.ExitPoweredOff || i.Status.EndedAt.IsZero() {
 		t.Fatalf("%+v", i.Status)
 	}
-	w.quiet()
+	w.quiescent()
 }
 
 func TestHowAnInstanceEndsIsReported(t *testing.T) {
@@ -267,7 +267,7 @@ func TestHowAnInstanceEndsIsReported(t *testing.T) {
 	for exit, end := range map[compute.Exit]func(resource.ID){
 		compute.ExitCrashed:    w.hvA.Crash,
 		compute.ExitPoweredOff: w.hvA.PowerOff,
-		compute.ExitForced:     func(id resource.ID) { w.wish(id, func(s *compute.InstanceSpec) { s.Run = compute.RunKilled }) },
+		compute.ExitForced:     func(id resource.ID) { w.specify(id, func(s *compute.InstanceSpec) { s.Run = compute.RunKilled }) },
 		compute.ExitLost:       func(id resource.ID) { w.must(w.hvA.Remove(t.Context(), id)) },
 	} {
 		id := w.instance(w.hostA, compute.RunRunning)
@@ -276,7 +276,7 @@ func TestHowAnInstanceEndsIsReported(t *testing.T) {
 		if i := w.expect(id, compute.InstanceStopped); i.Status.Exit != exit {
 			t.Fatalf("exit %s, and should be %s", i.Status.Exit, exit)
 		}
-		w.wish(id, func(s *compute.InstanceSpec) { s.Run = compute.RunRunning })
+		w.specify(id, func(s *compute.InstanceSpec) { s.Run = compute.RunRunning })
 		w.expect(id, compute.InstanceStopped) // it is one run, and it is over
 	}
 	id := w.instance(w.hostA, compute.RunRunning)
@@ -284,7 +284,7 @@ func TestHowAnInstanceEndsIsReported(t *testing.T) {
 	if i := w.expect(id, compute.InstanceStopped); i.Status.Exit != compute.ExitFailed || !strings.Contains(i.Status.ExitMessage, "in use elsewhere") {
 		t.Fatalf("%+v", i.Status)
 	}
-	w.quiet()
+	w.quiescent()
 }
 
 func TestNothingIsDoneBeforeTheFirstCompleteList(t *testing.T) {
@@ -294,16 +294,16 @@ func TestNothingIsDoneBeforeTheFirstCompleteList(t *testing.T) {
 	if err := w.step(id); err == nil {
 		t.Fatal("a step went on without an inventory")
 	}
-	if i := w.get(id); i.Status.Phase != "" || w.keeperA.Inventoried() {
+	if i := w.get(id); i.Status.Phase != "" || w.supervisorA.Inventoried() {
 		t.Fatalf("%+v", i.Status)
 	}
 	w.hvA.FailList(nil)
 	w.expect(id, compute.InstanceRunning)
-	w.quiet()
+	w.quiescent()
 }
 
 func TestAHostWithoutInstancesIsInventoriedToo(t *testing.T) {
-	if w := newWorld(t); !w.keeperA.Inventoried() {
+	if w := newWorld(t); !w.supervisorA.Inventoried() {
 		t.Fatal("nobody looks where no instance is")
 	}
 }
@@ -320,30 +320,30 @@ func TestADeletedInstanceIsUndoneAndLetGo(t *testing.T) {
 	if all, _ := w.hvA.List(t.Context()); len(all) != 0 {
 		t.Fatalf("still there: %+v", all)
 	}
-	w.quiet()
+	w.quiescent()
 }
 
 func TestARecordWithALowerEpochIsRefused(t *testing.T) {
 	w := newWorld(t)
 	id := w.instance(w.hostA, compute.RunRunning)
 	w.expect(id, compute.InstanceRunning)
-	w.must(w.hvA.Ensure(t.Context(), onhost.Machine{ID: id, Epoch: 7}))
-	w.wish(id, func(s *compute.InstanceSpec) { s.Run = compute.RunKilled })
+	w.must(w.hvA.Ensure(t.Context(), onhost.VMConfig{ID: id, Epoch: 7}))
+	w.specify(id, func(s *compute.InstanceSpec) { s.Run = compute.RunKilled })
 	if err := w.step(id); !fault.Is(err, fault.Conflict) {
 		t.Fatalf("%v", err)
 	}
 	if g, _ := w.hvA.Look(t.Context(), id); g.State != onhost.Running {
 		t.Fatalf("%+v", g)
 	}
-	w.quiet()
+	w.quiescent()
 }
 
-// moving starts a machine on A with a target on B, and asks A to send.
+// moving starts a VM on A with a target on B, and asks A to send.
 func moving(w *world) (source, target, op resource.ID) {
 	source, target, op = w.instance(w.hostA, compute.RunRunning), w.instance(w.hostB, compute.RunIncoming), resource.NewID()
 	w.expect(source, compute.InstanceRunning)
 	w.expect(target, compute.InstanceIncoming)
-	w.wish(source, func(s *compute.InstanceSpec) {
+	w.specify(source, func(s *compute.InstanceSpec) {
 		s.Outgoing = &compute.Outgoing{OperationID: op, InstanceID: target, Address: "b:1"}
 	})
 	return source, target, op
@@ -369,7 +369,7 @@ func TestAMigrationEndsWithBothStoppedAndThenOnlyTheTargetRuns(t *testing.T) {
 		t.Fatalf("%+v", i.Status)
 	}
 	w.expect(target, compute.InstanceReceived)
-	w.quiet()
+	w.quiescent()
 	w.commit(func(b *store.Batch) {
 		w.instances.Set(b, w.get(target), func(s *compute.InstanceSpec) { s.Run, s.Epoch = compute.RunRunning, 2 })
 		w.instances.Set(b, w.get(source), func(s *compute.InstanceSpec) { s.Run = compute.RunKilled })
@@ -379,18 +379,18 @@ func TestAMigrationEndsWithBothStoppedAndThenOnlyTheTargetRuns(t *testing.T) {
 	if g, _ := w.hvB.Look(t.Context(), target); g.Epoch != 2 {
 		t.Fatalf("%+v", g)
 	}
-	w.quiet()
+	w.quiescent()
 }
 
 func TestAMigrationThatIsCalledOffLetsTheSourceGoOn(t *testing.T) {
 	w := newWorld(t)
 	source, target, _ := moving(w)
 	w.lookUntil(source, compute.InstanceSent)
-	w.wish(source, func(s *compute.InstanceSpec) { s.Outgoing = nil })
-	w.wish(target, func(s *compute.InstanceSpec) { s.Run = compute.RunKilled })
+	w.specify(source, func(s *compute.InstanceSpec) { s.Outgoing = nil })
+	w.specify(target, func(s *compute.InstanceSpec) { s.Run = compute.RunKilled })
 	w.expect(source, compute.InstanceRunning)
 	w.expect(target, compute.InstanceStopped)
-	w.quiet()
+	w.quiescent()
 }
 
 func TestATransferThatFailsLeavesTheSourceRunningAndSaysWhy(t *testing.T) {
@@ -402,24 +402,24 @@ func TestATransferThatFailsLeavesTheSourceRunningAndSaysWhy(t *testing.T) {
 		t.Fatalf("%+v", i.Status)
 	}
 	w.expect(target, compute.InstanceIncoming)
-	w.wish(source, func(s *compute.InstanceSpec) { s.Outgoing = nil })
+	w.specify(source, func(s *compute.InstanceSpec) { s.Outgoing = nil })
 	if i := w.expect(source, compute.InstanceRunning); i.Status.OutgoingError != "" {
 		t.Fatalf("%+v", i.Status)
 	}
-	w.quiet()
+	w.quiescent()
 }
 
-func TestATransferIsCancelledWhenItsWishIsTakenBack(t *testing.T) {
+func TestATransferIsCancelledWhenItsRequestIsTakenBack(t *testing.T) {
 	w := newWorld(t)
 	w.hvA.TransferSteps = 100
 	source, _, _ := moving(w)
-	w.must(func() error { _, err := w.keeperA.Step(t.Context(), source); return err }())
+	w.must(func() error { _, err := w.supervisorA.Step(t.Context(), source); return err }())
 	if i := w.get(source); i.Status.Phase != compute.InstanceSending {
 		t.Fatalf("%+v", i.Status)
 	}
-	w.wish(source, func(s *compute.InstanceSpec) { s.Outgoing = nil })
+	w.specify(source, func(s *compute.InstanceSpec) { s.Outgoing = nil })
 	w.expect(source, compute.InstanceRunning)
-	w.quiet()
+	w.quiescent()
 }
 
 func TestAGuestWithoutARecordIsEndedOnlyWhenItWasMissedTwice(t *testing.T) {
@@ -428,7 +428,7 @@ func TestAGuestWithoutARecordIsEndedOnlyWhenItWasMissedTwice(t *testing.T) {
 	s := onhost.NewSweeper(w.db, w.hostA, w.hvA, func() bool { return synced })
 	known := w.instance(w.hostA, compute.RunRunning)
 	w.expect(known, compute.InstanceRunning)
-	w.must(w.hvA.Ensure(t.Context(), onhost.Machine{ID: resource.NewID(), Epoch: 1}))
+	w.must(w.hvA.Ensure(t.Context(), onhost.VMConfig{ID: resource.NewID(), Epoch: 1}))
 	count := func(wanted int) {
 		t.Helper()
 		w.must(s.Sweep(t.Context()))
@@ -438,14 +438,14 @@ func TestAGuestWithoutARecordIsEndedOnlyWhenItWasMissedTwice(t *testing.T) {
 	}
 	count(2)
 	w.now = w.now.Add(time.Hour)
-	count(2) // the servers cannot be heard
+	count(2) // the servers are unreachable
 	synced = true
 	count(2)
 	w.now = w.now.Add(time.Minute)
 	count(2)
 	w.now = w.now.Add(2 * time.Minute)
 	count(1)
-	w.quiet()
+	w.quiescent()
 }
 
 // talkative is a hypervisor whose guests have an agent inside.
@@ -463,7 +463,7 @@ func (h *talkative) Inside(context.Context, resource.ID) onhost.Insight {
 func TestWhatTheGuestsAgentTellsIsReportedAndItIsNotAskedTooOften(t *testing.T) {
 	w := newWorld(t)
 	hv := &talkative{Hypervisor: w.hvA, insight: onhost.Insight{Answers: true, Addresses: []string{"fe80::1", "10.0.0.5", "10.0.0.5"}}}
-	w.keeperA = onhost.NewKeeper(w.db, w.hostA, store.Statuses(store.NewLedger(), compute.Instances, "agent"), hv, onhost.InstanceOptions{
+	w.supervisorA = onhost.NewSupervisor(w.db, w.hostA, store.Statuses(store.NewRegistry(), compute.Instances, "agent"), hv, onhost.InstanceOptions{
 		Profile: func() host.Profile { return host.Profile{Accelerator: host.TCG, MachineType: "pc-q35-7.2"} },
 	})
 	id := w.instance(w.hostA, compute.RunRunning)
@@ -471,7 +471,7 @@ func TestWhatTheGuestsAgentTellsIsReportedAndItIsNotAskedTooOften(t *testing.T) 
 	if i.Status.GuestAgent != "yes" || strings.Join(i.Status.GuestAddresses, " ") != "10.0.0.5 fe80::1" {
 		t.Fatalf("%+v", i.Status)
 	}
-	w.quiet()
+	w.quiescent()
 	if hv.asked != 1 {
 		t.Fatalf("asked %d times", hv.asked)
 	}
@@ -479,25 +479,25 @@ func TestWhatTheGuestsAgentTellsIsReportedAndItIsNotAskedTooOften(t *testing.T) 
 	if i := w.expect(id, compute.InstanceRunning); i.Status.GuestAgent != "" || len(i.Status.GuestAddresses) != 0 {
 		t.Fatalf("%+v", i.Status)
 	}
-	w.quiet()
+	w.quiescent()
 }
 
-// helpless is a hypervisor whose emulator cannot be started.
+// helpless is a hypervisor whose QEMU cannot be started.
 type helpless struct{ *fake.Hypervisor }
 
-func (helpless) Ensure(context.Context, onhost.Machine) error {
-	return fault.New(fault.Precondition, "find the emulator: it is not on this machine")
+func (helpless) Ensure(context.Context, onhost.VMConfig) error {
+	return fault.New(fault.Precondition, "find QEMU: it is not on this host")
 }
 
 func TestAStartThatFailsAgainInTheSameWayWritesNothing(t *testing.T) {
 	w := newWorld(t)
-	w.keeperA = onhost.NewKeeper(w.db, w.hostA, store.Statuses(store.NewLedger(), compute.Instances, "agent"), helpless{w.hvA}, onhost.InstanceOptions{
+	w.supervisorA = onhost.NewSupervisor(w.db, w.hostA, store.Statuses(store.NewRegistry(), compute.Instances, "agent"), helpless{w.hvA}, onhost.InstanceOptions{
 		Profile: func() host.Profile { return host.Profile{Accelerator: host.TCG, MachineType: "pc-q35-7.2"} },
 	})
 	id := w.instance(w.hostA, compute.RunRunning)
 	var revision int64
 	for try := range 3 {
-		if _, err := w.keeperA.Step(t.Context(), id); !fault.Is(err, fault.Precondition) {
+		if _, err := w.supervisorA.Step(t.Context(), id); !fault.Is(err, fault.Precondition) {
 			t.Fatalf("got %v", err)
 		}
 		// A write would wake the loop at once, again and again.

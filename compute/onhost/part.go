@@ -26,17 +26,17 @@ type HostDeps struct {
 // Half is the hosts' half. The agent writes the statuses of the instances of its host.
 type Half struct {
 	part.Part
-	Keeper  *Keeper
-	Sweeper *Sweeper
+	Supervisor *Supervisor
+	Sweeper    *Sweeper
 }
 
 // Host makes the hosts' half.
-func Host(l *store.Ledger, d HostDeps) Half {
+func Host(l *store.Registry, d HostDeps) Half {
 	h := Half{
-		Keeper:  NewKeeper(d.DB, d.HostID, store.Statuses(l, compute.Instances, "agent"), d.Hypervisor, d.Options),
-		Sweeper: NewSweeper(d.DB, d.HostID, d.Hypervisor, d.Hearing),
+		Supervisor: NewSupervisor(d.DB, d.HostID, store.Statuses(l, compute.Instances, "agent"), d.Hypervisor, d.Options),
+		Sweeper:    NewSweeper(d.DB, d.HostID, d.Hypervisor, d.Hearing),
 	}
-	h.Loops = []*reconcile.Loop{h.Keeper.Loop()}
+	h.Loops = []*reconcile.Loop{h.Supervisor.Loop()}
 	h.Chores = []part.Chore{{Name: "compute/onhost/orphans", Every: orphanWait / 4, Do: h.Sweeper.Sweep}}
 	if d.Logs != nil {
 		logs := &LogSweeper{DB: d.DB, Logs: d.Logs, Gone: d.Gone}

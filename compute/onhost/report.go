@@ -10,7 +10,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
-func (k *Keeper) set(ctx context.Context, i *compute.Instance, change func(*compute.InstanceStatus)) error {
+func (k *Supervisor) set(ctx context.Context, i *compute.Instance, change func(*compute.InstanceStatus)) error {
 	b := k.db.Begin()
 	k.statuses.Set(b, i, func(s *compute.InstanceStatus) {
 		s.SeenGeneration = i.Generation
@@ -20,7 +20,7 @@ func (k *Keeper) set(ctx context.Context, i *compute.Instance, change func(*comp
 }
 
 // report writes what was seen.
-func (k *Keeper) report(ctx context.Context, i *compute.Instance, g Guest, d decision) error {
+func (k *Supervisor) report(ctx context.Context, i *compute.Instance, g Guest, d decision) error {
 	inside, fresh := k.inside(ctx, i.ID, g)
 	return k.set(ctx, i, func(s *compute.InstanceStatus) {
 		describe(s, i, g, d.phase, k.db.Now().UTC())
@@ -63,7 +63,7 @@ func describe(s *compute.InstanceStatus, i *compute.Instance, g Guest, phase str
 
 // reportLost tells of an instance that had started and of which nothing is left, or that was told
 // to end before it had started.
-func (k *Keeper) reportLost(ctx context.Context, i *compute.Instance) error {
+func (k *Supervisor) reportLost(ctx context.Context, i *compute.Instance) error {
 	return k.set(ctx, i, func(s *compute.InstanceStatus) {
 		s.Phase, s.PID, s.EndedAt, s.Problems = compute.InstanceStopped, 0, k.db.Now().UTC(), nil
 		s.GuestAgent, s.GuestAddresses = "", nil
@@ -77,7 +77,7 @@ func (k *Keeper) reportLost(ctx context.Context, i *compute.Instance) error {
 
 // trouble writes down why a step did not do what it wanted, and hands the cause on so that the step
 // is tried again. The phase stays as it was: what cannot be seen has not changed.
-func (k *Keeper) trouble(ctx context.Context, i *compute.Instance, cause error) error {
+func (k *Supervisor) trouble(ctx context.Context, i *compute.Instance, cause error) error {
 	err := k.set(ctx, i, func(s *compute.InstanceStatus) {
 		s.Problems = resource.SetProblem(s.Problems, string(fault.KindOf(cause)), cause.Error(), k.db.Now().UTC())
 	})
@@ -88,7 +88,7 @@ func (k *Keeper) trouble(ctx context.Context, i *compute.Instance, cause error) 
 }
 
 // inside asks the guest's own agent now and then. It is slow where the guest is busy.
-func (k *Keeper) inside(ctx context.Context, id resource.ID, g Guest) (in Insight, fresh bool) {
+func (k *Supervisor) inside(ctx context.Context, id resource.ID, g Guest) (in Insight, fresh bool) {
 	insider, ok := k.hv.(Insider)
 	if !ok || g.State != Running || g.Transfer.State == TransferActive {
 		return in, false

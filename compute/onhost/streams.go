@@ -20,13 +20,13 @@ type Peer struct {
 }
 
 // Streams are the agent's own routes, for servers and other hosts alone: consoles, screens, logs,
-// and the memory of machines that move in. The listener in front of it checks certificates.
+// and the memory of VMs that move in. The listener in front of it checks certificates.
 //
 //	GET /instances/{id}/console     upgrade: the serial line          servers
 //	GET /instances/{id}/display     upgrade: VNC                      servers
 //	GET /instances/{id}/screenshot  PNG                               servers
 //	GET /instances/{id}/memory      upgrade: the source's QEMU        hosts, while the instance waits for it
-//	GET /machines/{id}/log          what the serial line said here    servers, also when nothing runs
+//	GET /vms/{id}/log          what the serial line said here    servers, also when nothing runs
 type Streams struct {
 	Hypervisor Hypervisor
 	// Peer says who asks.
@@ -42,7 +42,7 @@ func (s *Streams) Handler() http.Handler {
 	mux.HandleFunc("GET /instances/{id}/display", s.forServers(s.display))
 	mux.HandleFunc("GET /instances/{id}/screenshot", s.forServers(s.screenshot))
 	mux.HandleFunc("GET /instances/{id}/memory", s.memory)
-	mux.HandleFunc("GET /machines/{id}/log", s.forServers(s.log))
+	mux.HandleFunc("GET /vms/{id}/log", s.forServers(s.log))
 	return mux
 }
 
@@ -108,11 +108,11 @@ func (s *Streams) log(w http.ResponseWriter, r *http.Request, vmID resource.ID) 
 	if !ok {
 		return fault.New(fault.Precondition, "this hypervisor keeps no serial logs")
 	}
-	wish, err := compute.ParseLogWish(r.URL.Query())
+	options, err := compute.ParseLogOptions(r.URL.Query())
 	if err != nil {
 		return err
 	}
-	said, err := l.Log(r.Context(), vmID, wish)
+	said, err := l.Log(r.Context(), vmID, options)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (s *Streams) log(w http.ResponseWriter, r *http.Request, vmID resource.ID) 
 	return nil
 }
 
-// memory takes a machine's memory from the agent of its source.
+// memory takes a VM's memory from the agent of its source.
 func (s *Streams) memory(w http.ResponseWriter, r *http.Request) {
 	id := resource.ID(r.PathValue("id"))
 	peer, err := s.Peer(r)
@@ -135,7 +135,7 @@ func (s *Streams) memory(w http.ResponseWriter, r *http.Request) {
 	case i == nil || i.Spec.Run != compute.RunIncoming:
 		err = fault.New(fault.Precondition, "instance %s does not wait for memory here", id)
 	case !can:
-		err = fault.New(fault.Precondition, "this hypervisor cannot move machines")
+		err = fault.New(fault.Precondition, "this hypervisor cannot move VMs")
 	}
 	if err != nil {
 		stream.Fail(w, err)
@@ -148,7 +148,7 @@ func (s *Streams) memory(w http.ResponseWriter, r *http.Request) {
 	}
 	defer conn.Close()
 	if err := m.AcceptStream(context.WithoutCancel(r.Context()), id, stream.Packed(conn)); err != nil {
-		slog.Warn("the memory of a machine that moves in broke off", "instance", id, "from", peer.Host, "error", err)
+		slog.Warn("the memory of a VM that moves in broke off", "instance", id, "from", peer.Host, "error", err)
 	}
 }
 

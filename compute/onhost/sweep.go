@@ -28,7 +28,7 @@ type Sweeper struct {
 	missing map[resource.ID]time.Time // since when a guest's record is missing
 }
 
-// NewSweeper makes a sweeper. Synced must be false while the servers cannot be heard.
+// NewSweeper makes a sweeper. Synced must be false while the servers are unreachable.
 func NewSweeper(db *store.DB, hostID resource.ID, hv Hypervisor, synced func() bool) *Sweeper {
 	return &Sweeper{db: db, hostID: hostID, hv: hv, synced: synced, missing: map[resource.ID]time.Time{}}
 }
@@ -50,7 +50,7 @@ func (s *Sweeper) Orphans(ctx context.Context) ([]Guest, error) {
 }
 
 // Sweep ends the guests whose record was missing at an earlier sweep already, long enough ago. It
-// does nothing, and forgets what it saw, while the servers cannot be heard.
+// does nothing, and forgets what it saw, while the servers are unreachable.
 func (s *Sweeper) Sweep(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,7 +82,7 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 	return nil
 }
 
-// EndAll ends every guest here at once: the host was removed, and its machines may run elsewhere.
+// EndAll ends every guest here at once: the host was removed, and its VMs may run elsewhere.
 func (s *Sweeper) EndAll(ctx context.Context) error {
 	guests, err := s.hv.List(ctx)
 	for _, g := range guests {

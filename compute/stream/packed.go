@@ -10,7 +10,7 @@ import (
 // Packed compresses what is written to a connection, as far as that is faster, and expands what is
 // read from it; both ends must be packed. Each write is sent at once, as a block of its own: write
 // large pieces. Whether a block is compressed is decided by how fast blocks went lately: on a
-// slow cable packing pays, on one that is faster than a processor packs it does not.
+// slow link packing pays, on one that is faster than a processor packs it does not.
 func Packed(conn net.Conn) net.Conn {
 	p := &packed{Conn: conn, r: s2.NewReader(conn)}
 	for way, more := range [ways][]s2.WriterOption{asItIs: {s2.WriterUncompressed()}} {
@@ -31,7 +31,7 @@ type packed struct {
 	net.Conn
 	r *s2.Reader
 	w [ways]*s2.Writer
-	race
+	adaptive
 }
 
 func (p *packed) Read(b []byte) (int, error) { return p.r.Read(b) }
@@ -45,19 +45,19 @@ func (p *packed) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// The race between the ways: the faster one is taken, and at times the other, to see.
+// Compression adapts to the link: the faster one is taken, and at times the other, to see.
 const (
 	tryOther  = 64       // blocks
 	judged    = 32 << 10 // bytes: shorter blocks say little
 	oldWeight = 0.75
 )
 
-type race struct {
+type adaptive struct {
 	blocks int
 	speed  [ways]float64 // bytes a second, smoothed; 0: not known
 }
 
-func (r *race) next() int {
+func (r *adaptive) next() int {
 	r.blocks++
 	switch faster := r.faster(); {
 	case r.speed[compressed] == 0:
@@ -69,14 +69,14 @@ func (r *race) next() int {
 	}
 }
 
-func (r *race) faster() int {
+func (r *adaptive) faster() int {
 	if r.speed[asItIs] > r.speed[compressed] {
 		return asItIs
 	}
 	return compressed
 }
 
-func (r *race) took(way, bytes int, d time.Duration) {
+func (r *adaptive) took(way, bytes int, d time.Duration) {
 	if bytes < judged || d <= 0 {
 		return
 	}

@@ -108,20 +108,20 @@ func TestAPackedStreamThatBreaksIsAnError(t *testing.T) {
 func TestBlocksArePackedAsFarAsThatIsFaster(t *testing.T) {
 	const block, packing, ratio = 256 << 10, 600e6, 0.44 // bytes, bytes a second, what is left
 	for name, c := range map[string]struct {
-		cable       float64 // bytes a second
+		link        float64 // bytes a second
 		least, most int     // of 1000 blocks that go packed
 	}{
 		"1 Gbit/s":   {117e6, 980, 990},
 		"2.5 Gbit/s": {290e6, 980, 990},
 		"25 Gbit/s":  {2900e6, 15, 90},
 	} {
-		r, packed := race{}, 0
+		r, packed := adaptive{}, 0
 		for range 1000 {
 			way := r.next()
-			seconds := block / c.cable
+			seconds := block / c.link
 			if way == compressed {
 				packed++
-				seconds = block/packing + ratio*block/c.cable
+				seconds = block/packing + ratio*block/c.link
 			}
 			r.took(way, block, time.Duration(seconds*float64(time.Second)))
 		}
@@ -131,8 +131,8 @@ func TestBlocksArePackedAsFarAsThatIsFaster(t *testing.T) {
 	}
 }
 
-func TestACableThatGetsSlowerIsNoticed(t *testing.T) {
-	r := race{}
+func TestALinkThatGetsSlowerIsNoticed(t *testing.T) {
+	r := adaptive{}
 	speed := [ways]float64{compressed: 500e6, asItIs: 2000e6}
 	run := func() (last int) {
 		for range 10 * tryOther {
@@ -142,10 +142,10 @@ func TestACableThatGetsSlowerIsNoticed(t *testing.T) {
 		return r.faster()
 	}
 	if run() != asItIs {
-		t.Error("a fast cable gets packed blocks")
+		t.Error("a fast link gets packed blocks")
 	}
 	speed = [ways]float64{compressed: 200e6, asItIs: 100e6}
 	if run() != compressed {
-		t.Error("a cable that became slow gets unpacked blocks")
+		t.Error("a link that became slow gets unpacked blocks")
 	}
 }

@@ -1,5 +1,5 @@
 // Package stream carries raw byte streams between the cloud's own processes: a console, a screen,
-// the memory of a machine that moves. A stream begins as an HTTP/1.1 request on a connection that
+// the memory of a VM that moves. A stream begins as an HTTP/1.1 request on a connection that
 // is secured already, and is upgraded. Nothing here knows what flows.
 package stream
 

@@ -47,10 +47,10 @@ func TestAStreamCarriesBytesBothWays(t *testing.T) {
 
 func TestARefusalArrivesAsItsFault(t *testing.T) {
 	dial := server(t, func(w http.ResponseWriter, _ *http.Request) {
-		Fail(w, fault.New(fault.Precondition, "the machine does not run"))
+		Fail(w, fault.New(fault.Precondition, "the VM does not run"))
 	})
 	_, err := Open(t.Context(), dial, "/x")
-	if !fault.Is(err, fault.Precondition) || err.Error() != "the machine does not run" {
+	if !fault.Is(err, fault.Precondition) || err.Error() != "the VM does not run" {
 		t.Fatalf("got %v", err)
 	}
 }

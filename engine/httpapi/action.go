@@ -79,13 +79,13 @@ func acted[S, T, In, Out any](ctx context.Context, c *Call, k *kind[S, T], act A
 	if r.Deleting != nil {
 		return nil, fault.New(fault.Precondition, "%s %s is being deleted", k.Kind, r.Name)
 	}
-	wish := new(In)
+	input := new(In)
 	if in.Body != nil {
-		if err := k.api.decode(*in.Body, wish); err != nil {
+		if err := k.api.decode(*in.Body, input); err != nil {
 			return nil, err
 		}
 	}
-	out, err := do(ctx, c, r, wish)
+	out, err := do(ctx, c, r, input)
 	if err == nil && !c.Batch.Empty() {
 		c.Note(act.Name, &r.Meta)
 	}

@@ -58,7 +58,7 @@ type API struct {
 
 	routes   []string
 	watching atomic.Int64 // how many watches run
-	heard    hearsay
+	events   eventCache
 	lines    sync.Map // of writes in a project with a quota, by its name: *sync.Mutex
 }
 

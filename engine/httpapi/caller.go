@@ -27,7 +27,7 @@ var rank = map[Right]int{Read: 1, Write: 2, Admin: 3}
 type Caller struct {
 	User    string      // the person or program, for events
 	Right   Right       // the highest of Read, Write, Admin; empty: none
-	Project string      // confines Right to one project; empty: everywhere, and the cloud itself
+	Project string      // limits Right to one project; empty: everywhere, and the cloud itself
 	Host    resource.ID // the host that showed its certificate
 }
 

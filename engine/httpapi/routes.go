@@ -42,7 +42,7 @@ type Routes[S, T any] struct {
 	Lending Lending[S, T]
 	// Redact takes out of a copy what nobody shall read.
 	Redact func(*resource.Record[S, T])
-	// Ready says whether the record is as wished; an error is a problem that waiting will not solve.
+	// Ready says whether the record is as specified; an error is a problem that waiting will not solve.
 	// Default: the status speaks of the present spec and has no problems.
 	Ready func(*resource.Record[S, T]) (bool, error)
 	// Default fills what a request left out.

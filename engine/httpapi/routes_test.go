@@ -206,7 +206,7 @@ func TestAnIdempotentCreateRacedByTwentyMakesOneRecord(t *testing.T) {
 func TestPagingSeesEveryRecordOnceWhileMoreAreMade(t *testing.T) {
 	y := newToy(t)
 	const before = 1000
-	w := store.Specs(store.NewLedger(), boats, "test")
+	w := store.Specs(store.NewRegistry(), boats, "test")
 	for n := 0; n < before; n += 100 {
 		b := y.DB.Begin()
 		for i := range 100 {

@@ -86,8 +86,8 @@ func newToy(t *testing.T, change ...func(*Options, *Routes[BoatSpec, BoatStatus]
 			return nil
 		},
 	}
-	ledger := store.NewLedger()
-	routes := Routes[BoatSpec, BoatStatus]{Specs: store.Specs(ledger, boats, "api"),
+	registry := store.NewRegistry()
+	routes := Routes[BoatSpec, BoatStatus]{Specs: store.Specs(registry, boats, "api"),
 		Default: func(s *BoatSpec) {
 			if s.Rig == "" {
 				s.Rig = "sloop"
@@ -104,7 +104,7 @@ func newToy(t *testing.T, change ...func(*Options, *Routes[BoatSpec, BoatStatus]
 	}
 	api := New(db, o)
 	Register(api, boats, routes)
-	Register(api, harbours, Routes[HarbourSpec, HarbourStatus]{Specs: store.Specs(ledger, harbours, "api"),
+	Register(api, harbours, Routes[HarbourSpec, HarbourStatus]{Specs: store.Specs(registry, harbours, "api"),
 		Redact: func(h *Harbour) { h.Spec.Secret = "" }})
 	Action(api, boats, Act{Name: "sail", Summary: "Sail"}, func(_ context.Context, c *Call, b *Boat, in *struct {
 		To string `json:"to"`
@@ -120,7 +120,7 @@ func newToy(t *testing.T, change ...func(*Options, *Routes[BoatSpec, BoatStatus]
 	server.Config = NewServer(api)
 	server.StartTLS()
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close(); stop(); <-done })
-	return &toy{API: api, t: t, server: server, statuses: store.Statuses(ledger, boats, "toy")}
+	return &toy{API: api, t: t, server: server, statuses: store.Statuses(registry, boats, "toy")}
 }
 
 type reply struct {

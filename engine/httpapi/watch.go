@@ -234,7 +234,7 @@ func (s *stream) see(e store.Event, revision int64) []byte {
 		}
 		return encoded(&WatchEvent{Revision: revision, Type: "delete", Kind: e.Key.Kind, Object: encoded(e.Key)})
 	}
-	told := s.api.heard.of(k, e, revision)
+	told := s.api.events.of(k, e, revision)
 	if told.object == nil || !k.visible(s.caller, told.object) {
 		return nil
 	}

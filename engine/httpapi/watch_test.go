@@ -96,7 +96,7 @@ func TestAWatchTellsWhatIsThereAndThenWhatChanges(t *testing.T) {
 func TestAWatchThatBreaksGoesOnWithoutLoss(t *testing.T) {
 	y := newToy(t)
 	const n = 60
-	w := store.Specs(store.NewLedger(), boats, "test")
+	w := store.Specs(store.NewRegistry(), boats, "test")
 	var doing sync.WaitGroup
 	defer doing.Wait()
 	doing.Go(func() {
@@ -151,7 +151,7 @@ func (y *toy) babble(n int) {
 
 func TestAWatchOfAPastThatIsGoneIsTooLate(t *testing.T) {
 	y := newToy(t)
-	y.babble(21_000) // the memory store keeps 10,000 revisions, and the view's hub 16,384
+	y.babble(21_000) // the memory store keeps 10,000 revisions, and the view's fan-out 16,384
 	y.want(410, y.do("member", "GET", "/v1/watch?after=1", "")).problem(t)
 	y.want(422, y.do("member", "GET", "/v1/watch?after=x", "")).problem(t)
 	y.want(404, y.do("member", "GET", "/v1/watch?kinds=ship", "")).problem(t)
@@ -197,10 +197,10 @@ func TestAThousandWatchersCostOneReadingOfAChange(t *testing.T) {
 		}
 	}
 	for revision := range int64(2 * remembered) {
-		y.heard.of(&k, e, 100+revision)
+		y.events.of(&k, e, 100+revision)
 	}
-	if read != 1+2*remembered || len(y.heard.told) > remembered {
-		t.Errorf("read %d times, %d are remembered", read, len(y.heard.told))
+	if read != 1+2*remembered || len(y.events.told) > remembered {
+		t.Errorf("read %d times, %d are remembered", read, len(y.events.told))
 	}
 	if s := (&stream{api: y.API, caller: people["host"], kinds: map[resource.Kind]*kindRoutes{boats.Kind: &k}}); s.see(e, 7) != nil {
 		t.Error("who may not read it was told")

@@ -94,7 +94,7 @@ func (r *Runner) keep(ctx context.Context, o *Operation, step string, given json
 	return r.db.Commit(ctx, b)
 }
 
-// turnBack begins the undoing. An empty kind means that somebody wished it.
+// turnBack begins the undoing. An empty kind means that somebody asked for it.
 func (r *Runner) turnBack(ctx context.Context, o *Operation, kind, why string) error {
 	return r.write(ctx, o, r.db.Begin(), func(s *Status) {
 		s.Phase, s.Why, s.WhyKind = Undoing, why, kind

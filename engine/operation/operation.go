@@ -5,7 +5,7 @@
 // return. The journal says "started" before a Do is called and "done" after it; so after a crash
 // the runner knows what may have happened and calls the same Do again, or undoes it.
 //
-// Before the commit, a failure that is final, or a wish to cancel, undoes the started steps in
+// Before the commit, a failure that is final, or a request to cancel, undoes the started steps in
 // reverse order. From the commit on, steps are tried again until they succeed: there is no way
 // back. To follow what has already happened in the world (a guest died), use a loop, never an
 // operation.
@@ -46,7 +46,7 @@ const (
 	Undoing   = "undoing"
 	Succeeded = "succeeded"
 	Failed    = "failed"    // undone after a failure
-	Cancelled = "cancelled" // undone after a wish
+	Cancelled = "cancelled" // undone on request
 )
 
 // The states of a step in the journal.

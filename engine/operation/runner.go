@@ -98,7 +98,7 @@ func (r *Runner) Step(ctx context.Context, id resource.ID) (reconcile.Result, er
 	}
 }
 
-// retain deletes an operation some time after its end, or at once if somebody wished it deleted.
+// retain deletes an operation some time after its end, or at once if somebody asked for it deleted.
 func (r *Runner) retain(ctx context.Context, o *Operation) (reconcile.Result, error) {
 	left := o.Status.EndedAt.Add(Kept).Sub(r.db.Now())
 	if o.Deleting == nil && left > 0 {

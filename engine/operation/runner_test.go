@@ -44,7 +44,7 @@ func step(name string, do func(context.Context, *operation.Run) error) operation
 func pass(context.Context, *operation.Run) error { return nil }
 
 func newBench(t *testing.T, steps ...operation.Step) *bench {
-	l := store.NewLedger()
+	l := store.NewRegistry()
 	b := &bench{
 		T: t, now: time.Unix(1_700_000_000, 0), db: store.NewDB(memory.New(), resource.NewCatalog(operation.Operations, notes)),
 		specs: store.Specs(l, operation.Operations, "test"), statuses: store.Statuses(l, operation.Operations, "test"),
@@ -60,7 +60,7 @@ func newBench(t *testing.T, steps ...operation.Step) *bench {
 func (b *bench) noteWriter() *store.SpecWriter[struct {
 	Text string `json:"text"`
 }, struct{}] {
-	return store.Specs(store.NewLedger(), notes, "test")
+	return store.Specs(store.NewRegistry(), notes, "test")
 }
 
 func (b *bench) try(fill func(batch *store.Batch)) error {

@@ -56,7 +56,7 @@ func Free(s *store.Snapshot, target resource.Ref) error {
 	return fault.New(fault.Precondition, "operation %s (%s, %s) works on this %s; wait for it or cancel it", o.Name, o.Spec.Type, phase, target.Kind)
 }
 
-// Cancel wishes an operation undone. It is fault.TooLate after the point of no return, and
+// Cancel asks for an operation to be undone. It is fault.TooLate after the point of no return, and
 // fault.Precondition if it has ended.
 func Cancel(b *store.Batch, w *store.SpecWriter[Spec, Status], o *Operation) error {
 	switch {

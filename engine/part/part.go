@@ -1,7 +1,7 @@
 // Package part is what a domain brings to a role: a server, or a host.
 //
 // Each domain has a file part.go. It lists the domain's nouns, takes the rights to write them out of
-// the ledger, and makes a Part of its loops, chores, operations and routes. Package wiring lists the
+// the registry, and makes a Part of its loops, chores, operations and routes. Package wiring lists the
 // parts; the daemon and the simulator both run that list, so that what is simulated is what ships.
 package part
 

@@ -20,7 +20,7 @@ var notes = resource.Define("note", "notes", resource.Options[note, note]{Doc: "
 var others = resource.Define("other", "others", resource.Options[note, note]{Doc: "Something else.", Scope: resource.InCloud})
 
 // drive runs a chore on an empty store until the test ends; it gives the store.
-func drive(t *testing.T, c Chore) (*store.DB, *store.Ledger) {
+func drive(t *testing.T, c Chore) (*store.DB, *store.Registry) {
 	db := store.NewDB(memory.New(), resource.NewCatalog(notes, others))
 	nothing := func(context.Context, resource.ID) (reconcile.Result, error) { return reconcile.Result{}, nil }
 	loop := &reconcile.Loop{Name: "a loop", Kind: notes.Kind, Step: nothing}
@@ -34,10 +34,10 @@ func drive(t *testing.T, c Chore) (*store.DB, *store.Ledger) {
 	synctest.Wait() // it waits for the records
 	go func() { _ = db.Run(ctx); ended <- struct{}{} }()
 	t.Cleanup(func() { cancel(); <-ended; <-ended })
-	return db, store.NewLedger()
+	return db, store.NewRegistry()
 }
 
-func put[S, T any](t *testing.T, db *store.DB, l *store.Ledger, kind *resource.Type[S, T]) {
+func put[S, T any](t *testing.T, db *store.DB, l *store.Registry, kind *resource.Type[S, T]) {
 	b := db.Begin()
 	store.Specs(l, kind, "test").Create(b, &resource.Record[S, T]{})
 	if err := db.Commit(t.Context(), b); err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/virga-cloud/virga/engine/store/memory"
 )
 
-type wish struct {
+type desired struct {
 	MemoryMiB int64             `json:"memoryMiB"`
 	Disks     []string          `json:"disks"`
 	Extra     map[string]string `json:"extra"`
@@ -25,9 +25,9 @@ type seen struct {
 	State string `json:"state"`
 }
 
-type machine = resource.Record[wish, seen]
+type vm = resource.Record[desired, seen]
 
-var machines = resource.Define("machine", "machines", resource.Options[wish, seen]{Scope: resource.InProject})
+var vms = resource.Define("vm", "vms", resource.Options[desired, seen]{Scope: resource.InProject})
 
 // BenchmarkReconcile creates records and waits until a loop has written each one's status: a
 // record a time is one creation, one step, one status, and the step that finds nothing to do.
@@ -44,15 +44,15 @@ func BenchmarkReconcile(b *testing.B) {
 }
 
 func benchmark(b *testing.B, s store.Store) {
-	db := store.NewDB(s, resource.NewCatalog(machines))
-	ledger := store.NewLedger()
-	specs, statuses := store.Specs(ledger, machines, "user"), store.Statuses(ledger, machines, "loop")
+	db := store.NewDB(s, resource.NewCatalog(vms))
+	registry := store.NewRegistry()
+	specs, statuses := store.Specs(registry, vms, "user"), store.Statuses(registry, vms, "loop")
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	done := make(chan struct{})
-	loop := &reconcile.Loop{Name: "machine", Kind: machines.Kind, Resync: -1, Workers: 32}
+	loop := &reconcile.Loop{Name: "vm", Kind: vms.Kind, Resync: -1, Workers: 32}
 	loop.Step = func(ctx context.Context, id resource.ID) (reconcile.Result, error) {
-		m := store.Find(db.Snapshot(), machines, id)
+		m := store.Find(db.Snapshot(), vms, id)
 		if m == nil || m.Status.SeenGeneration == m.Generation {
 			return reconcile.Result{}, nil
 		}
@@ -77,7 +77,7 @@ func benchmark(b *testing.B, s store.Store) {
 		wg.Go(func() {
 			for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
 				batch := db.Begin()
-				specs.Create(batch, &machine{Meta: resource.Meta{Project: "p", Name: fmt.Sprint("m", i)}, Spec: wish{MemoryMiB: 512, Disks: []string{"a", "b"}}})
+				specs.Create(batch, &vm{Meta: resource.Meta{Project: "p", Name: fmt.Sprint("m", i)}, Spec: desired{MemoryMiB: 512, Disks: []string{"a", "b"}}})
 				if err := db.Commit(ctx, batch); err != nil {
 					b.Error(err)
 				}

@@ -19,7 +19,7 @@ import (
 
 // Result of a step.
 type Result struct {
-	// After asks to be called again after this time, if nothing calls earlier. 0: no wish.
+	// After asks to be called again after this time, if nothing calls earlier. 0: no preference.
 	After time.Duration
 }
 

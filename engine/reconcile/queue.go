@@ -38,7 +38,7 @@ func NewQueue() *Queue {
 // Len is the number of ids that wait or are in work.
 func (q *Queue) Len() int { return len(q.items) }
 
-// Add makes id due at a time; the earlier of two wishes counts.
+// Add makes id due at a time; the earlier of two requests counts.
 func (q *Queue) Add(id resource.ID, at time.Time) {
 	i := q.items[id]
 	if i == nil {
@@ -74,7 +74,7 @@ func (q *Queue) Next(now time.Time) (id resource.ID, again time.Time, ok bool) {
 }
 
 // Done ends the work on id and says when it is due again: after a failure with a pause that
-// doubles from 50 ms to 30 s, else after the step's own wish. The pause is returned.
+// doubles from 50 ms to 30 s, else after the step's own request. The pause is returned.
 func (q *Queue) Done(id resource.ID, r Result, err error, now time.Time) time.Duration {
 	i := q.items[id]
 	if i == nil || !i.working {

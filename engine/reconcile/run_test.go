@@ -50,10 +50,10 @@ type call struct {
 
 func run(t *testing.T, loop *Loop, step func(b *bench, id resource.ID) (Result, error), test func(b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
-		ledger := store.NewLedger()
+		registry := store.NewRegistry()
 		b := &bench{
 			T: t, db: store.NewDB(memory.New(), resource.NewCatalog(things, parts, loose)),
-			things: store.Specs(ledger, things, "test"), parts: store.Specs(ledger, parts, "test"), loose: store.Specs(ledger, loose, "test"),
+			things: store.Specs(registry, things, "test"), parts: store.Specs(registry, parts, "test"), loose: store.Specs(registry, loose, "test"),
 		}
 		start := time.Now()
 		loop.Kind = "thing"

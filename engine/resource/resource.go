@@ -1,7 +1,7 @@
 // Package resource gives every noun of the cloud its one shape: a record.
 //
-// A record has a Spec (what is wanted, written by exactly one party) and a Status (what was
-// last seen, written by exactly one other party), and a Meta that is the same for all. Fields
+// A record has a Spec (what is wanted, written by exactly one writer) and a Status (what was
+// last seen, written by exactly one other writer), and a Meta that is the same for all. Fields
 // are exported and plain; records that were read are shared and never changed in place: a
 // writer works on its own copy.
 package resource
@@ -52,7 +52,7 @@ type Meta struct {
 	Created time.Time `json:"created"`
 	// Deleting is when deletion was asked for. The record goes when the last holder has let go.
 	Deleting *time.Time `json:"deleting,omitempty"`
-	// Holders are the parties that still have something to undo before the record may go.
+	// Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty"`
 }
 
@@ -65,7 +65,7 @@ func (m *Meta) Ref() Ref { return Ref{Kind: m.Kind, Project: m.Project, ID: m.ID
 // HeldBy reports whether the holder still has to let go.
 func (m *Meta) HeldBy(holder string) bool { return slices.Contains(m.Holders, holder) }
 
-// Record is a noun: the wish and the observation.
+// Record is a noun: the desired state and the observation.
 type Record[S, T any] struct {
 	Meta
 	// Spec is what is wanted.
@@ -81,11 +81,11 @@ type Object interface{ Head() *Meta }
 type Observed struct {
 	// SeenGeneration is the generation of the spec that this status speaks of.
 	SeenGeneration int64 `json:"seenGeneration,omitempty"`
-	// Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []Problem `json:"problems,omitempty"`
 }
 
-// Problem is one reason why a record is not as wished.
+// Problem is one reason why a record is not as specified.
 type Problem struct {
 	// Kind is a word of the closed list of faults.
 	Kind string `json:"kind"`

@@ -150,8 +150,8 @@ func TestADeposedFenceRefusesTheCommit(t *testing.T) {
 	}
 }
 
-func TestTheLedgerGivesEachRightOnce(t *testing.T) {
-	l := store.NewLedger()
+func TestTheRegistryGivesEachRightOnce(t *testing.T) {
+	l := store.NewRegistry()
 	store.Specs(l, cats, "api")
 	store.Statuses(l, cats, "loop")
 	store.Specs(l, boxes, "api")

@@ -13,8 +13,8 @@ import (
 type Follower struct {
 	view *View
 	told int64 // everything up to it has been given
-	life int   // of the hub, that it follows
-	past Watch // of the store, until the hub holds what follows
+	life int   // of the fan-out, that it follows
+	past Watch // of the store, until the fan-out holds what follows
 }
 
 // Follow begins after a revision. All followers share the view's one watch, and hear of a change
@@ -28,10 +28,10 @@ func (v *View) Follow(ctx context.Context, after int64) (*Follower, error) {
 	return f, f.join(ctx)
 }
 
-// join goes to the hub, or if that does not know what follows, to the store.
+// join goes to the fan-out, or if that does not know what follows, to the store.
 func (f *Follower) join(ctx context.Context) (err error) {
 	f.Stop()
-	life, near := f.view.hub.join(f.told)
+	life, near := f.view.fanOut.join(f.told)
 	if f.life = life; !near {
 		f.past, err = f.view.store.Watch(ctx, f.told)
 	}
@@ -53,7 +53,7 @@ func (f *Follower) Next(ctx context.Context, tick <-chan time.Time) (some []Chan
 		if f.past != nil {
 			some, err = f.catchUp(ctx, tick)
 		} else {
-			some, err = f.view.hub.next(ctx, tick, f.life, f.told)
+			some, err = f.view.fanOut.next(ctx, tick, f.life, f.told)
 		}
 		if errors.Is(err, errGap) { // the store knows, if somebody does
 			f.past, err = f.view.store.Watch(ctx, f.told)
@@ -68,7 +68,7 @@ func (f *Follower) Next(ctx context.Context, tick <-chan time.Time) (some []Chan
 	}
 }
 
-// catchUp reads from the store's own past, and leaves it when the hub holds what follows.
+// catchUp reads from the store's own past, and leaves it when the fan-out holds what follows.
 func (f *Follower) catchUp(ctx context.Context, tick <-chan time.Time) ([]Changes, error) {
 	select {
 	case <-ctx.Done():
@@ -85,7 +85,7 @@ func (f *Follower) catchUp(ctx context.Context, tick <-chan time.Time) ([]Change
 		if err := f.view.WaitFor(ctx, c.Revision); err != nil {
 			return nil, err
 		}
-		if life, near := f.view.hub.join(c.Revision); near {
+		if life, near := f.view.fanOut.join(c.Revision); near {
 			f.Stop()
 			f.life = life
 		}
@@ -128,7 +128,7 @@ func (v *View) Watch(ctx context.Context, after int64) (Watch, error) {
 		cancel()
 		return nil, err
 	}
-	w := &relay{changes: make(chan Changes, hubHelping), cancel: cancel, done: make(chan struct{})}
+	w := &relay{changes: make(chan Changes, fanOutHelping), cancel: cancel, done: make(chan struct{})}
 	go w.run(ctx, f)
 	return w, nil
 }

@@ -9,7 +9,7 @@
 //   - View: one watch feeds one indexed in-memory picture of all kinds at one revision.
 //     Everything that decides reads a Snapshot of it, never the store.
 //   - Batch: the changes of one atomic commit, made of typed writes with compare-and-swap.
-//   - Ledger: hands out the right to write one half of one kind, once. Asking twice is an
+//   - Registry: hands out the right to write one half of one kind, once. Asking twice is an
 //     error of the program that is found at start.
 //   - DB: a Store with its View; a commit returns when the view has seen it, so that nobody
 //     decides on a picture older than their own write.

@@ -53,8 +53,8 @@ type View struct {
 	tell     []func([]Delta)
 	unknown  map[resource.Ref]string // records that no loop of this program understands, and why
 
-	hub  *hub  // tells those who watch the view
-	pull Watch // CatchUp's
+	fanOut *fanOut // tells those who watch the view
+	pull   Watch   // CatchUp's
 }
 
 // NewView makes an empty view. Run fills it.
@@ -63,7 +63,7 @@ func NewView(s Store, c *resource.Catalog) *View {
 	if err != nil {
 		panic("store: " + err.Error())
 	}
-	return &View{store: s, catalog: c, db: db, moved: make(chan struct{}), unknown: map[resource.Ref]string{}, hub: newHub()}
+	return &View{store: s, catalog: c, db: db, moved: make(chan struct{}), unknown: map[resource.Ref]string{}, fanOut: newFanOut()}
 }
 
 // Subscribe calls fn with what each revision changed, in order, after the view shows it. It must
@@ -83,7 +83,7 @@ const (
 // Run keeps the view current until ctx ends. A watch that breaks is begun again, by a full list
 // where the past is gone.
 func (v *View) Run(ctx context.Context) error {
-	defer v.hub.end(fault.New(fault.Unavailable, "watch: the server ends; begin again from the last revision"))
+	defer v.fanOut.end(fault.New(fault.Unavailable, "watch: the server ends; begin again from the last revision"))
 	listed := false
 	for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, longPause) {
 		before := v.Revision()
@@ -178,7 +178,7 @@ func (v *View) relist(ctx context.Context) error {
 	}
 	v.revision = min(v.revision, revision)
 	v.mu.Unlock()
-	v.hub.restart(revision) // first: whoever waits for the revision finds its watchers ready
+	v.fanOut.restart(revision) // first: whoever waits for the revision finds its watchers ready
 	v.apply(revision, events, func(there int64, k resource.Ref) (int64, bool) {
 		return revisions[k], there != revisions[k]
 	})
@@ -209,7 +209,7 @@ func (v *View) Apply(c Changes) {
 	v.apply(c.Revision, c.Events, func(there int64, _ resource.Ref) (int64, bool) {
 		return c.Revision, there < c.Revision
 	})
-	v.hub.add(c)
+	v.fanOut.add(c)
 }
 
 // news tells the revision that an event brings for a key of which the view shows another one,

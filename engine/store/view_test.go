@@ -204,7 +204,7 @@ func TestAViewThatLostItsWatchMissesNothing(t *testing.T) {
 		t.Run(fmt.Sprintf("forgets=%v", forgets), func(t *testing.T) {
 			f := &fickle{Store: memory.New()}
 			db := store.NewDB(f, resource.NewCatalog(cats, boxes))
-			specs := store.Specs(store.NewLedger(), cats, "test")
+			specs := store.Specs(store.NewRegistry(), cats, "test")
 			changed := 0
 			db.Subscribe(func(d []store.Delta) { changed += len(d) })
 			follow(t, db.View)

@@ -51,7 +51,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	l := store.NewLedger()
+	l := store.NewRegistry()
 	w := &world{T: t, memory: memory.New(), specs: store.Specs(l, cats, "test"), statuses: store.Statuses(l, cats, "test")}
 	w.db = store.NewDB(w.memory, resource.NewCatalog(cats, boxes))
 	w.db.Inline = true

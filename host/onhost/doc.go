@@ -1,3 +1,3 @@
-// Package onhost is the host's own half: it reports what the machine has and what works on it,
+// Package onhost is the host's own half: it reports what the host has and what works on it,
 // and sends heartbeats.
 package onhost

@@ -8,6 +8,6 @@ import (
 )
 
 // Host is the hosts' half: the agent writes the status of its own host.
-func Host(db *store.DB, l *store.Ledger, self Self, m Machine) part.Part {
+func Host(db *store.DB, l *store.Registry, self Self, m Hardware) part.Part {
 	return part.Part{Loops: []*reconcile.Loop{NewLoop(db, self, m, store.Statuses(l, host.Hosts, "agent"))}}
 }

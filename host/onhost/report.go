@@ -11,9 +11,9 @@ import (
 	"github.com/virga-cloud/virga/host"
 )
 
-// Machine is what is probed; probe.Machine is the real one.
-type Machine interface {
-	// Inventory reads what the machine has. It is quick.
+// Hardware is what is probed; probe.Hardware is the real one.
+type Hardware interface {
+	// Inventory reads what the host has. It is quick.
 	Inventory() (host.Inventory, error)
 	// Profile finds out what works. It may take seconds, and gives what it knows beside an error.
 	Profile(ctx context.Context) (host.Profile, error)
@@ -43,15 +43,15 @@ const (
 
 // NewLoop makes the loop that reports the status of this host. A step may take as long as a
 // probe; nothing else waits for it.
-func NewLoop(db *store.DB, self Self, m Machine, statuses *store.StatusWriter[host.Spec, host.Status]) *reconcile.Loop {
-	r := &reporter{db: db, self: self, machine: m, statuses: statuses}
+func NewLoop(db *store.DB, self Self, m Hardware, statuses *store.StatusWriter[host.Spec, host.Status]) *reconcile.Loop {
+	r := &reporter{db: db, self: self, hardware: m, statuses: statuses}
 	return &reconcile.Loop{Name: "host/report", Kind: host.Hosts.Kind, Resync: lookAgain, Step: r.step}
 }
 
 type reporter struct {
 	db       *store.DB
 	self     Self
-	machine  Machine
+	hardware Hardware
 	statuses *store.StatusWriter[host.Spec, host.Status]
 	// what was found out last; only the one worker of the loop touches it
 	seen picture
@@ -75,7 +75,7 @@ func (r *reporter) step(ctx context.Context, id resource.ID) (reconcile.Result, 
 	}
 	r.look(ctx)
 	if ctx.Err() != nil {
-		return reconcile.Result{}, ctx.Err() // a probe that was called off says nothing about the machine
+		return reconcile.Result{}, ctx.Err() // a probe that was called off says nothing about the host
 	}
 	inventoried := r.self.Inventoried == nil || r.self.Inventoried()
 	b := r.db.Begin()
@@ -99,8 +99,8 @@ func (r *reporter) look(ctx context.Context) {
 		return
 	}
 	p := picture{until: now.Add(lookAgain)}
-	if p.inventory, p.err = r.machine.Inventory(); p.err == nil {
-		p.profile, p.err = r.machine.Profile(ctx)
+	if p.inventory, p.err = r.hardware.Inventory(); p.err == nil {
+		p.profile, p.err = r.hardware.Profile(ctx)
 	}
 	if p.err == nil && r.self.Here != nil {
 		p.err = r.self.Here()

@@ -16,7 +16,7 @@ import (
 	"github.com/virga-cloud/virga/host"
 )
 
-// paper is a machine on paper.
+// paper is a host on paper.
 type paper struct {
 	inventory host.Inventory
 	profile   host.Profile
@@ -32,29 +32,29 @@ func (p *paper) Profile(context.Context) (host.Profile, error) {
 
 type world struct {
 	*testing.T
-	db      *store.DB
-	machine *paper
-	now     time.Time
-	loop    *reconcile.Loop
-	ready   bool
-	here    error
+	db       *store.DB
+	hardware *paper
+	now      time.Time
+	loop     *reconcile.Loop
+	ready    bool
+	here     error
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{T: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), ready: true}
-	w.machine = &paper{inventory: host.Inventory{Threads: 2, MHz: 2600, MemoryMiB: 4096}, profile: host.Profile{Accelerator: host.TCG, QEMUVersion: "7.2.22"}}
+	w.hardware = &paper{inventory: host.Inventory{Threads: 2, MHz: 2600, MemoryMiB: 4096}, profile: host.Profile{Accelerator: host.TCG, QEMUVersion: "7.2.22"}}
 	w.db = store.NewDB(memory.New(), resource.NewCatalog(host.Hosts, host.Livenesses))
 	w.db.Now = func() time.Time { return w.now }
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = w.db.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })
-	ledger := store.NewLedger()
+	registry := store.NewRegistry()
 	self := Self{HostID: "h", Address: "192.0.2.1:7000", TunnelAddress: "192.0.2.1", Version: "v1", Inventoried: func() bool { return w.ready }, Here: func() error { return w.here }}
-	w.loop = NewLoop(w.db, self, w.machine, store.Statuses(ledger, host.Hosts, "agent"))
+	w.loop = NewLoop(w.db, self, w.hardware, store.Statuses(registry, host.Hosts, "agent"))
 	b := w.db.Begin()
-	store.Specs(ledger, host.Hosts, "api").Create(b, host.New("h", "one"))
+	store.Specs(registry, host.Hosts, "api").Create(b, host.New("h", "one"))
 	if err := w.db.Commit(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
@@ -90,8 +90,8 @@ func TestAHostReportsWhatItHasAndWhatWorks(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	w.resync()
-	if w.machine.looks != 1 {
-		t.Errorf("probed %d times within a minute", w.machine.looks)
+	if w.hardware.looks != 1 {
+		t.Errorf("probed %d times within a minute", w.hardware.looks)
 	}
 }
 
@@ -109,9 +109,9 @@ func TestAHostSaysThatItHasNotLookedYet(t *testing.T) {
 	w.resync()
 }
 
-func TestAMissingEmulatorIsAProblemUntilItIsInstalled(t *testing.T) {
+func TestAMissingQEMUIsAProblemUntilItIsInstalled(t *testing.T) {
 	w := newWorld(t)
-	w.machine.err = fault.New(fault.Precondition, "no emulator; install it")
+	w.hardware.err = fault.New(fault.Precondition, "no QEMU; install it")
 	if r := w.step("h"); r.After == 0 {
 		t.Error("nobody looks again")
 	}
@@ -120,7 +120,7 @@ func TestAMissingEmulatorIsAProblemUntilItIsInstalled(t *testing.T) {
 		t.Fatalf("got %+v", got)
 	}
 	w.resync()
-	w.machine.err = nil
+	w.hardware.err = nil
 	w.now = w.now.Add(tryAgain)
 	w.step("h")
 	if len(w.status().Problems) != 0 {
@@ -133,7 +133,7 @@ func TestOtherHostsAreLeftAlone(t *testing.T) {
 	w := newWorld(t)
 	before := w.db.Revision()
 	w.step("other")
-	if w.db.Revision() != before || w.machine.looks != 0 {
+	if w.db.Revision() != before || w.hardware.looks != 0 {
 		t.Error("an agent reported another host")
 	}
 }
@@ -142,11 +142,11 @@ func TestAProbeThatIsCalledOffReportsNothing(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	w.machine.err = context.Canceled
+	w.hardware.err = context.Canceled
 	if _, err := w.loop.Step(ctx, "h"); err == nil {
 		t.Error("no error")
 	}
-	w.machine.err = nil
+	w.hardware.err = nil
 	w.step("h")
 	if len(w.status().Problems) != 0 || w.status().Version != "v1" {
 		t.Errorf("got %+v", w.status())
@@ -185,7 +185,7 @@ func TestAServerThatDoesNotAnswerDoesNotHoldTheHeartbeatUp(t *testing.T) {
 
 func TestAHostThatHasLostItsAddressSaysSo(t *testing.T) {
 	w := newWorld(t)
-	w.here = fault.New(fault.Precondition, "this machine does not have 192.0.2.1 any more")
+	w.here = fault.New(fault.Precondition, "this host does not have 192.0.2.1 any more")
 	w.step("h")
 	got := w.status().Problems
 	if len(got) != 1 || got[0].Message != w.here.Error() {

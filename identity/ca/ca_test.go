@@ -42,14 +42,14 @@ func TestAnAuthorityIsMadeOnceAndKeptSafe(t *testing.T) {
 	}
 }
 
-// world is an authority, a server's keeper and a clock.
+// world is an authority, a server's rotator and a clock.
 type world struct {
-	t      *testing.T
-	now    time.Time
-	ca     *Authority
-	keeper *Keeper
-	issued int
-	broken error
+	t       *testing.T
+	now     time.Time
+	ca      *Authority
+	rotator *Rotator
+	issued  int
+	broken  error
 }
 
 func newWorld(t *testing.T) *world {
@@ -60,7 +60,7 @@ func newWorld(t *testing.T) *world {
 	if w.ca, err = Open(dir, Options{Now: func() time.Time { return w.now }}); err != nil {
 		t.Fatal(err)
 	}
-	w.keeper, err = NewKeeper(filepath.Join(dir, "server"), func() time.Time { return w.now }, func(_ context.Context, k crypto.Signer) ([]byte, error) {
+	w.rotator, err = NewRotator(filepath.Join(dir, "server"), func() time.Time { return w.now }, func(_ context.Context, k crypto.Signer) ([]byte, error) {
 		if w.broken != nil {
 			return nil, w.broken
 		}
@@ -70,7 +70,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.keeper.Ensure(t.Context()); err != nil {
+	if err := w.rotator.Ensure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -111,26 +111,26 @@ func (w *world) shake(server, client *tls.Config) (*x509.Certificate, error) {
 
 func TestACertificateIsRenewedAfterTwoThirdsOfItsLife(t *testing.T) {
 	w := newWorld(t)
-	server := ServerTLS(w.keeper, w.ca.Pool())
-	first := w.keeper.Leaf()
+	server := ServerTLS(w.rotator, w.ca.Pool())
+	first := w.rotator.Leaf()
 	w.now = w.now.Add(19 * 24 * time.Hour)
-	if err := w.keeper.Ensure(t.Context()); err != nil || w.issued != 1 {
+	if err := w.rotator.Ensure(t.Context()); err != nil || w.issued != 1 {
 		t.Errorf("after 19 of 30 days: %v, %d issued", err, w.issued)
 	}
 	w.now = w.now.Add(2 * 24 * time.Hour)
 	w.broken = errors.New("no authority in reach")
-	if err := w.keeper.Ensure(t.Context()); err == nil || w.keeper.Leaf() != first {
+	if err := w.rotator.Ensure(t.Context()); err == nil || w.rotator.Leaf() != first {
 		t.Error("a renewal that fails must keep the old certificate", err)
 	}
 	w.broken = nil
-	if err := w.keeper.Ensure(t.Context()); err != nil || w.issued != 2 {
+	if err := w.rotator.Ensure(t.Context()); err != nil || w.issued != 2 {
 		t.Errorf("after 21 of 30 days: %v, %d issued", err, w.issued)
 	}
 	// The listener that was there all the time shows the new one.
 	client := ClientTLS(nil, w.ca.Pool(), "")
 	client.Time = func() time.Time { return w.now }
 	client.VerifyConnection = func(s tls.ConnectionState) error {
-		if s.PeerCertificates[0].SerialNumber.Cmp(w.keeper.Leaf().SerialNumber) != 0 {
+		if s.PeerCertificates[0].SerialNumber.Cmp(w.rotator.Leaf().SerialNumber) != 0 {
 			return errors.New("the old certificate is still shown")
 		}
 		return nil
@@ -142,9 +142,9 @@ func TestACertificateIsRenewedAfterTwoThirdsOfItsLife(t *testing.T) {
 
 func TestWhoIsOfAnotherCloudIsRefused(t *testing.T) {
 	w, other := newWorld(t), newWorld(t)
-	server := ServerTLS(w.keeper, w.ca.Pool())
-	host := func(a *Authority) *Keeper {
-		k, err := NewKeeper(filepath.Join(t.TempDir(), "host"), time.Now, func(_ context.Context, key crypto.Signer) ([]byte, error) {
+	server := ServerTLS(w.rotator, w.ca.Pool())
+	host := func(a *Authority) *Rotator {
+		k, err := NewRotator(filepath.Join(t.TempDir(), "host"), time.Now, func(_ context.Context, key crypto.Signer) ([]byte, error) {
 			return a.IssueHost(key.Public(), "h1")
 		}, nil)
 		if err == nil {

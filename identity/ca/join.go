@@ -87,7 +87,7 @@ func Join(ctx context.Context, dir, invitation, hostname string) (resource.ID, e
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fault.New(fault.Internal, "make the folder of the host's certificate: %w", err)
 	}
-	k, err := NewKeeper(HostFiles(dir), time.Now, nil, nil)
+	k, err := NewRotator(HostFiles(dir), time.Now, nil, nil)
 	if err != nil {
 		return "", err
 	}
@@ -111,7 +111,7 @@ func Join(ctx context.Context, dir, invitation, hostname string) (resource.ID, e
 	return "", fault.Wrap(errors.Join(errs...), "join the cloud: no server answered")
 }
 
-func (k *Keeper) keep(dir string, r *JoinReply) error {
+func (k *Rotator) keep(dir string, r *JoinReply) error {
 	if err := durable.Write(HostCA(dir), []byte(r.CACertificate), 0o644); err != nil {
 		return err
 	}

@@ -23,16 +23,16 @@ func PoolOf(caPEM []byte) (*x509.CertPool, error) {
 
 // ServerTLS is for a listener: whoever shows a certificate must have it from the authority; who
 // shows none is asked for a token by the API.
-func ServerTLS(k *Keeper, pool *x509.CertPool) *tls.Config {
+func ServerTLS(k *Rotator, pool *x509.CertPool) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: pool,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return k.present() },
 	}
 }
 
-// ClientTLS is for a connection to name (ServerName, or HostName of a host). With a Keeper the
+// ClientTLS is for a connection to name (ServerName, or HostName of a host). With a Rotator the
 // client shows its certificate.
-func ClientTLS(k *Keeper, pool *x509.CertPool, name string) *tls.Config {
+func ClientTLS(k *Rotator, pool *x509.CertPool, name string) *tls.Config {
 	c := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool, ServerName: name}
 	if k != nil {
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return k.present() }

@@ -189,7 +189,7 @@ func TestWhatIsKilledIsStartedAtOnce(t *testing.T) {
 
 func TestWhatIsKilledIsStartedAgain(t *testing.T) {
 	p := server(t)
-	k := NewKeeper(p)
+	k := NewSupervisor(p)
 	k.soon, k.seldom = 20*time.Millisecond, time.Hour // nobody looks: the kernel tells
 	if err := k.Ensure(t.Context()); err != nil {
 		t.Fatal(err)

@@ -8,13 +8,13 @@ import (
 
 // Answerer answers inside one network.
 type Answerer interface {
-	// Take gives it the scene that it answers from.
-	Take(scene Scene)
+	// Take gives it the desired state that it answers from.
+	Take(desired DesiredState)
 	// Stop ends it, and returns when it has ended.
 	Stop()
 }
 
-// Answerers are the part of a Responder that all have: one server a zone. The zero value has none.
+// Answerers are the part of a Responder that all have: one server a DNS zone. The zero value has none.
 type Answerers[S Answerer] struct {
 	mu      sync.Mutex
 	servers map[resource.ID]seated[S]
@@ -26,14 +26,14 @@ type seated[S Answerer] struct {
 	server S
 }
 
-// Answer gives the zone's server the scene. Where there is none in this place, start starts one.
-func (a *Answerers[S]) Answer(place Place, scene Scene, start func() (S, error)) error {
+// Answer gives the DNS zone's server the desired state. Where there is none in this place, start starts one.
+func (a *Answerers[S]) Answer(place Place, desired DesiredState, start func() (S, error)) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	id := scene.Zone.ID
+	id := desired.DNSZone.ID
 	if s, there := a.servers[id]; there {
 		if s.place == place {
-			s.server.Take(scene)
+			s.server.Take(desired)
 			return nil
 		}
 		s.server.Stop()

@@ -21,17 +21,17 @@ func (spot) ListenPacket(context.Context, string) (net.PacketConn, error) { retu
 // diary writes down what an answerer is told.
 type diary struct{ said *[]string }
 
-func (d diary) Take(onhost.Scene) { *d.said = append(*d.said, "take") }
-func (d diary) Stop()             { *d.said = append(*d.said, "stop") }
+func (d diary) Take(onhost.DesiredState) { *d.said = append(*d.said, "take") }
+func (d diary) Stop()                    { *d.said = append(*d.said, "stop") }
 
-func TestAZoneHasOneAnswererInItsPlace(t *testing.T) {
+func TestADNSZoneHasOneAnswererInItsPlace(t *testing.T) {
 	var all onhost.Answerers[diary]
 	var said []string
-	zone := &network.Zone{}
+	zone := &network.DNSZone{}
 	zone.ID = resource.NewID()
 	answer := func(place string, fails error) {
 		t.Helper()
-		err := all.Answer(spot{place}, onhost.Scene{Zone: zone}, func() (diary, error) {
+		err := all.Answer(spot{place}, onhost.DesiredState{DNSZone: zone}, func() (diary, error) {
 			said = append(said, "start "+place)
 			return diary{&said}, fails
 		})

@@ -19,18 +19,18 @@ import (
 const here resource.ID = "host-here"
 
 type bench struct {
-	t     *testing.T
-	db    *store.DB
-	sw    *fake.Switch
-	loop  *reconcile.Loop
-	plugs *store.SpecWriter[network.PlugSpec, network.PlugStatus]
+	t        *testing.T
+	db       *store.DB
+	sw       *fake.Switch
+	loop     *reconcile.Loop
+	bindings *store.SpecWriter[network.PortBindingSpec, network.PortBindingStatus]
 }
 
 func newBench(t *testing.T) *bench {
-	ledger := store.NewLedger()
-	db := store.NewDB(memory.New(), resource.NewCatalog(network.Networks, network.Subnets, network.Ports, network.Plugs, network.Zones, host.Hosts))
-	b := &bench{t: t, db: db, sw: fake.New(), plugs: store.Specs(ledger, network.Plugs, "compute")}
-	b.loop = onhost.NewPlugLoop(db, here, store.Statuses(ledger, network.Plugs, "agent"), b.sw)
+	registry := store.NewRegistry()
+	db := store.NewDB(memory.New(), resource.NewCatalog(network.Networks, network.Subnets, network.Ports, network.PortBindings, network.DNSZones, host.Hosts))
+	b := &bench{t: t, db: db, sw: fake.New(), bindings: store.Specs(registry, network.PortBindings, "compute")}
+	b.loop = onhost.NewPortBindingLoop(db, here, store.Statuses(registry, network.PortBindings, "agent"), b.sw)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = db.Run(ctx) }()
@@ -41,19 +41,19 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-func (b *bench) plug(portID, hostID resource.ID, epoch int64) resource.ID {
+func (b *bench) binding(portID, hostID resource.ID, epoch int64) resource.ID {
 	b.t.Helper()
-	x := &network.Plug{Spec: network.PlugSpec{PortID: portID, NetworkID: "net", HostID: hostID, Epoch: epoch}}
+	x := &network.PortBinding{Spec: network.PortBindingSpec{PortID: portID, NetworkID: "net", HostID: hostID, Epoch: epoch}}
 	batch := b.db.Begin()
-	b.plugs.Create(batch, x, network.AgentHolder)
+	b.bindings.Create(batch, x, network.AgentHolder)
 	if err := b.db.Commit(b.t.Context(), batch); err != nil {
 		b.t.Fatal(err)
 	}
 	return x.ID
 }
 
-func (b *bench) find(id resource.ID) *network.Plug {
-	return store.Find(b.db.Snapshot(), network.Plugs, id)
+func (b *bench) find(id resource.ID) *network.PortBinding {
+	return store.Find(b.db.Snapshot(), network.PortBindings, id)
 }
 
 func (b *bench) step(id resource.ID) (reconcile.Result, error) { return b.loop.Step(b.t.Context(), id) }
@@ -62,7 +62,7 @@ func (b *bench) step(id resource.ID) (reconcile.Result, error) { return b.loop.S
 func (b *bench) settled() {
 	b.t.Helper()
 	before := b.db.Revision()
-	for _, p := range store.Every(b.db.Snapshot(), network.Plugs) {
+	for _, p := range store.Every(b.db.Snapshot(), network.PortBindings) {
 		if _, err := b.step(p.ID); err != nil {
 			b.t.Error(err)
 		}
@@ -72,50 +72,50 @@ func (b *bench) settled() {
 	}
 }
 
-func TestAPlugBecomesReadyWhenItsPortForwards(t *testing.T) {
+func TestAPortBindingBecomesReadyWhenItsPortForwards(t *testing.T) {
 	b := newBench(t)
-	id, elsewhere := b.plug("port", here, 1), b.plug("port", "host-there", 2)
+	id, elsewhere := b.binding("port", here, 1), b.binding("port", "host-there", 2)
 	b.sw.Hold(true)
 	if r, err := b.step(id); err != nil || r.After == 0 || r.After > time.Second {
 		t.Errorf("a port that is not ready is looked at after %v, %v", r.After, err)
 	}
-	if p := b.find(id); p.Status.Phase != network.PlugWaiting || p.Status.Device == "" {
+	if p := b.find(id); p.Status.Phase != network.PortBindingWaiting || p.Status.Device == "" {
 		t.Errorf("it is %+v", p.Status)
 	}
 	b.sw.Hold(false)
 	b.step(id)
-	if p := b.find(id); p.Status.Phase != network.PlugReady {
+	if p := b.find(id); p.Status.Phase != network.PortBindingReady {
 		t.Errorf("it is %+v", p.Status)
 	}
 	b.step(elsewhere)
 	if p := b.find(elsewhere); p.Status.Phase != "" {
-		t.Errorf("a plug of another host was touched: %+v", p.Status)
+		t.Errorf("a port binding of another host was touched: %+v", p.Status)
 	}
-	b.sw.Hold(true) // the switch restarts: a running machine keeps its plug
+	b.sw.Hold(true) // the switch restarts: a running VM keeps its port binding
 	b.step(id)
-	if p := b.find(id); p.Status.Phase != network.PlugReady {
+	if p := b.find(id); p.Status.Phase != network.PortBindingReady {
 		t.Errorf("it is %+v", p.Status)
 	}
 	b.settled()
 }
 
-func TestADeletedPlugIsClosedBeforeItGoes(t *testing.T) {
+func TestADeletedPortBindingIsClosedBeforeItGoes(t *testing.T) {
 	b := newBench(t)
-	id := b.plug("port", here, 1)
+	id := b.binding("port", here, 1)
 	b.step(id)
 	batch := b.db.Begin()
-	b.plugs.Delete(batch, b.find(id))
+	b.bindings.Delete(batch, b.find(id))
 	if err := b.db.Commit(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
 	b.sw.Fail(fault.New(fault.Unavailable, "broken"))
 	if _, err := b.step(id); err == nil || b.find(id) == nil {
-		t.Error("the plug went although its tap may be there")
+		t.Error("the port binding went although its tap may be there")
 	}
 	b.sw.Fail(nil)
 	b.step(id)
 	if b.find(id) != nil {
-		t.Error("the plug is still there")
+		t.Error("the port binding is still there")
 	}
 	if at, _ := b.sw.ListPorts(t.Context()); len(at) != 0 {
 		t.Error("the tap is still there")
@@ -125,33 +125,33 @@ func TestADeletedPlugIsClosedBeforeItGoes(t *testing.T) {
 
 func TestAPortHasOneTapOnAHost(t *testing.T) {
 	b := newBench(t)
-	old, fresh := b.plug("port", here, 1), resource.ID("")
+	old, fresh := b.binding("port", here, 1), resource.ID("")
 	b.step(old)
-	fresh = b.plug("port", here, 2)
+	fresh = b.binding("port", here, 2)
 	b.step(fresh)
-	if p := b.find(fresh); p.Status.Phase != network.PlugWaiting || len(p.Status.Problems) != 1 {
-		t.Errorf("the new plug is %+v", p.Status)
+	if p := b.find(fresh); p.Status.Phase != network.PortBindingWaiting || len(p.Status.Problems) != 1 {
+		t.Errorf("the new port binding is %+v", p.Status)
 	}
 	b.step(old) // a lower epoch gives way
 	batch := b.db.Begin()
-	b.plugs.Delete(batch, b.find(old))
+	b.bindings.Delete(batch, b.find(old))
 	if err := b.db.Commit(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
 	b.step(old)
 	b.step(fresh)
-	if p := b.find(fresh); p.Status.Phase != network.PlugReady || len(p.Status.Problems) != 0 {
-		t.Errorf("the new plug is %+v", p.Status)
+	if p := b.find(fresh); p.Status.Phase != network.PortBindingReady || len(p.Status.Problems) != 0 {
+		t.Errorf("the new port binding is %+v", p.Status)
 	}
 	b.settled()
 }
 
 func TestTheSweepAsksTheStoreBeforeItRemoves(t *testing.T) {
 	b := newBench(t)
-	kept := b.plug("port", here, 1)
+	kept := b.binding("port", here, 1)
 	b.step(kept)
-	_, _ = b.sw.EnsurePort(t.Context(), onhost.Port{PlugID: resource.NewID()})
-	_, _ = b.sw.EnsureService(t.Context(), onhost.Service{ZoneID: resource.NewID()})
+	_, _ = b.sw.EnsurePort(t.Context(), onhost.Port{PortBindingID: resource.NewID()})
+	_, _ = b.sw.EnsureService(t.Context(), onhost.Service{DNSZoneID: resource.NewID()})
 	blind := store.NewDB(b.db.Store(), b.db.Catalog()) // has seen nothing yet
 	if err := onhost.Sweep(t.Context(), blind, b.sw); err != nil {
 		t.Fatal(err)
@@ -164,7 +164,7 @@ func TestTheSweepAsksTheStoreBeforeItRemoves(t *testing.T) {
 	}
 	at, _ := b.sw.ListPorts(t.Context())
 	services, _ := b.sw.ListServices(t.Context())
-	if len(at) != 1 || at[0].PlugID != kept || len(services) != 0 {
+	if len(at) != 1 || at[0].PortBindingID != kept || len(services) != 0 {
 		t.Errorf("left are %v and %v", at, services)
 	}
 }

@@ -11,12 +11,12 @@ import (
 	"github.com/virga-cloud/virga/network"
 )
 
-// Host is the hosts' half: the agent writes the statuses of the plugs on its switch.
-func Host(db *store.DB, l *store.Ledger, hostID resource.ID, sw Switch, responders ...Responder) part.Part {
+// Host is the hosts' half: the agent writes the statuses of the port bindings on its switch.
+func Host(db *store.DB, l *store.Registry, hostID resource.ID, sw Switch, responders ...Responder) part.Part {
 	return part.Part{
 		Loops: []*reconcile.Loop{
-			NewPlugLoop(db, hostID, store.Statuses(l, network.Plugs, "agent"), sw),
-			NewZoneLoop(db, hostID, sw, responders...),
+			NewPortBindingLoop(db, hostID, store.Statuses(l, network.PortBindings, "agent"), sw),
+			NewDNSZoneLoop(db, hostID, sw, responders...),
 		},
 		Chores: []part.Chore{{
 			Name: "network/onhost/sweep", Every: time.Minute,

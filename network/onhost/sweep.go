@@ -20,11 +20,11 @@ func Sweep(ctx context.Context, db *store.DB, sw Switch, responders ...Responder
 		return err
 	}
 	for _, p := range ports {
-		if !surelyGone(ctx, db, network.Plugs.Kind, p.PlugID) {
+		if !surelyGone(ctx, db, network.PortBindings.Kind, p.PortBindingID) {
 			continue
 		}
-		slog.Warn("a tap without a plug is removed", "plug", p.PlugID, "device", p.Device)
-		if err := sw.RemovePort(ctx, p.PlugID); err != nil {
+		slog.Warn("a tap without a port binding is removed", "portbinding", p.PortBindingID, "device", p.Device)
+		if err := sw.RemovePort(ctx, p.PortBindingID); err != nil {
 			return err
 		}
 	}
@@ -33,7 +33,7 @@ func Sweep(ctx context.Context, db *store.DB, sw Switch, responders ...Responder
 		return err
 	}
 	for _, id := range zones {
-		if !surelyGone(ctx, db, network.Zones.Kind, id) {
+		if !surelyGone(ctx, db, network.DNSZones.Kind, id) {
 			continue
 		}
 		for _, r := range responders {

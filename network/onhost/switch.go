@@ -8,10 +8,10 @@ import (
 	"github.com/virga-cloud/virga/network"
 )
 
-// Port is what the switch is told of a plug.
+// Port is what the switch is told of a port binding.
 type Port struct {
-	// PlugID names the port on this host, PortID and NetworkID its place in the virtual network.
-	PlugID, PortID, NetworkID resource.ID
+	// PortBindingID names the port on this host, PortID and NetworkID its place in the virtual network.
+	PortBindingID, PortID, NetworkID resource.ID
 	// UID may open the tap.
 	UID int64
 	// MTU in bytes.
@@ -20,7 +20,7 @@ type Port struct {
 
 // Attached is a port that is there.
 type Attached struct {
-	PlugID, PortID resource.ID
+	PortBindingID, PortID resource.ID
 	// Device is the tap's name.
 	Device string
 	// Ready: the virtual network forwards for it, so that a guest's first packet gets an answer.
@@ -31,8 +31,8 @@ type Attached struct {
 
 // Service is the place of DNS and metadata of one network on this host.
 type Service struct {
-	// ZoneID names it on this host, PortID is its place in the virtual network.
-	ZoneID, PortID resource.ID
+	// DNSZoneID names it on this host, PortID is its place in the virtual network.
+	DNSZoneID, PortID resource.ID
 	// MAC and Addresses (CIDR) are the same on every host.
 	MAC       string
 	Addresses []string
@@ -51,35 +51,35 @@ type Switch interface {
 	// EnsurePort makes a tap that is a port; adopting what is there, it does not disturb a guest.
 	EnsurePort(ctx context.Context, p Port) (Attached, error)
 	// RemovePort removes both; absent is success.
-	RemovePort(ctx context.Context, plugID resource.ID) error
+	RemovePort(ctx context.Context, bindingID resource.ID) error
 	// ListPorts lists every port and tap of ours, or fails.
 	ListPorts(ctx context.Context) ([]Attached, error)
 	// EnsureService makes a place inside a network.
 	EnsureService(ctx context.Context, s Service) (Place, error)
 	// RemoveService removes it; absent is success.
 	RemoveService(ctx context.Context, zoneID resource.ID) error
-	// ListServices lists the zones that have a place, or fails.
+	// ListServices lists the DNS zones that have a place, or fails.
 	ListServices(ctx context.Context) ([]resource.ID, error)
 	// Teardown removes everything that Setup and its followers made.
 	Teardown(ctx context.Context) error
 }
 
-// Resident is a machine's port on this host.
+// Resident is a VM's port on this host.
 type Resident struct {
 	InstanceID resource.ID
 	MAC        string
 }
 
-// Scene is what a responder answers from: the names of a network, and who has which address here.
-type Scene struct {
-	Zone      *network.Zone
+// DesiredState is what a responder answers from: the names of a network, and who has which address here.
+type DesiredState struct {
+	DNSZone   *network.DNSZone
 	Residents map[string]Resident
 }
 
 // Responder answers questions from inside networks.
 type Responder interface {
-	// Ensure answers in place from the scene; called again it takes the new scene.
-	Ensure(ctx context.Context, place Place, scene Scene) error
-	// Remove stops answering for a zone; absent is success.
+	// Ensure answers in place from the desired state; called again it takes the new one.
+	Ensure(ctx context.Context, place Place, desired DesiredState) error
+	// Remove stops answering for a DNS zone; absent is success.
 	Remove(zoneID resource.ID)
 }

@@ -25,14 +25,14 @@ type CentralConfig struct {
 
 // Central is OVN's central part: both databases and ovn-northd.
 type Central struct {
-	config CentralConfig
-	keeper *daemon.Keeper
+	config     CentralConfig
+	supervisor *daemon.Supervisor
 }
 
 // NewCentral prepares it; Start starts it.
 func NewCentral(c CentralConfig) *Central {
 	k := &Central{config: c}
-	k.keeper = daemon.NewKeeper(k.programs()...)
+	k.supervisor = daemon.NewSupervisor(k.programs()...)
 	return k
 }
 
@@ -44,7 +44,7 @@ func (c *Central) file(name string) string {
 // North is the endpoint of the northbound database, for NewDatabase.
 func (c *Central) North() string { return "unix:" + filepath.Join(c.folder(), "nb.sock") }
 
-// South is the endpoint of the southbound database, for the ovn-controller of this machine.
+// South is the endpoint of the southbound database, for the ovn-controller of this host.
 func (c *Central) South() string { return "unix:" + filepath.Join(c.folder(), "sb.sock") }
 
 func (c *Central) programs() []daemon.Program {
@@ -93,7 +93,7 @@ func (c *Central) Start(ctx context.Context) error {
 			return err
 		}
 	}
-	return c.keeper.Ensure(ctx)
+	return c.supervisor.Ensure(ctx)
 }
 
 func (c *Central) check() error {
@@ -112,7 +112,7 @@ func (c *Central) check() error {
 }
 
 // Run starts again what dies, until ctx ends. The daemons live on.
-func (c *Central) Run(ctx context.Context) { c.keeper.Run(ctx) }
+func (c *Central) Run(ctx context.Context) { c.supervisor.Run(ctx) }
 
 // Stop ends the daemons. The databases stay.
-func (c *Central) Stop(ctx context.Context) error { return c.keeper.Stop(ctx) }
+func (c *Central) Stop(ctx context.Context) error { return c.supervisor.Stop(ctx) }

@@ -27,19 +27,19 @@ const (
 
 // Cloud is all that the rows are made of.
 type Cloud struct {
-	Networks []*network.Network
-	Subnets  []*network.Subnet
-	Ports    []*network.Port
-	Plugs    []*network.Plug
-	Hosts    []*host.Host
-	Lives    []*host.Liveness
+	Networks     []*network.Network
+	Subnets      []*network.Subnet
+	Ports        []*network.Port
+	PortBindings []*network.PortBinding
+	Hosts        []*host.Host
+	Lives        []*host.Liveness
 }
 
 // Read takes it from a snapshot.
 func Read(s *store.Snapshot) Cloud {
 	return Cloud{
 		Networks: store.Every(s, network.Networks), Subnets: store.Every(s, network.Subnets),
-		Ports: store.Every(s, network.Ports), Plugs: store.Every(s, network.Plugs),
+		Ports: store.Every(s, network.Ports), PortBindings: store.Every(s, network.PortBindings),
 		Hosts: store.Every(s, host.Hosts), Lives: store.Every(s, host.Livenesses),
 	}
 }
@@ -53,11 +53,11 @@ type Row struct {
 // Compile makes the rows of the whole cloud, in a fixed order.
 func Compile(c Cloud) []Row {
 	k := &compiler{
-		gateways: gateways(c), plugs: map[resource.ID][]*network.Plug{},
+		gateways: gateways(c), bindings: map[resource.ID][]*network.PortBinding{},
 		subnets: map[resource.ID][]*network.Subnet{}, ports: map[resource.ID][]*network.Port{},
 	}
-	for _, p := range c.Plugs {
-		k.plugs[p.Spec.PortID] = append(k.plugs[p.Spec.PortID], p)
+	for _, p := range c.PortBindings {
+		k.bindings[p.Spec.PortID] = append(k.bindings[p.Spec.PortID], p)
 	}
 	for _, s := range c.Subnets {
 		k.subnets[s.Spec.NetworkID] = append(k.subnets[s.Spec.NetworkID], s)
@@ -76,7 +76,7 @@ func Compile(c Cloud) []Row {
 type compiler struct {
 	rows     []Row
 	gateways []resource.ID
-	plugs    map[resource.ID][]*network.Plug
+	bindings map[resource.ID][]*network.PortBinding
 	subnets  map[resource.ID][]*network.Subnet
 	ports    map[resource.ID][]*network.Port
 	ext      *nbdb.LogicalSwitch
@@ -114,7 +114,7 @@ func (k *compiler) network(n *network.Network) {
 		options[s.ID] = k.subnet(n, s, ls, lr)
 	}
 	for _, p := range k.ports[n.ID] {
-		if dhcp, known := options[p.Spec.SubnetID]; known && (p.Deleting == nil || len(k.plugs[p.ID]) > 0) {
+		if dhcp, known := options[p.Spec.SubnetID]; known && (p.Deleting == nil || len(k.bindings[p.ID]) > 0) {
 			ls.Ports = append(ls.Ports, k.port(p, dhcp))
 		}
 	}
@@ -144,7 +144,7 @@ func (k *compiler) subnet(n *network.Network, s *network.Subnet, ls *nbdb.Logica
 }
 
 func (k *compiler) dhcp(n *network.Network, s *network.Subnet, mac string) map[string]string {
-	// RFC 3442: a machine that is given classless routes ignores the router option, so the way out
+	// RFC 3442: a VM that is given classless routes ignores the router option, so the way out
 	// stands in both.
 	routes := []string{network.MetadataAddress + "/32," + s.Spec.Service}
 	out := map[string]string{
@@ -178,26 +178,26 @@ func (k *compiler) port(p *network.Port, dhcp string) string {
 	if p.Spec.Hostname != "" {
 		row.Options["hostname"] = `"` + p.Spec.Hostname + `"`
 	}
-	if hosts := Binding(k.plugs[p.ID]); len(hosts) > 0 {
+	if hosts := Binding(k.bindings[p.ID]); len(hosts) > 0 {
 		row.Options["requested-chassis"] = join(hosts)
 	}
 	return k.add(key, row)
 }
 
-// Binding says which hosts a port is bound to, the main one first: the hosts of its plugs that
-// stay, by rising epoch, last those that the machine has left. While a machine moves that is the
-// source, then the target; after the switch the target, then the source; when the source's plug is
+// Binding says which hosts a port is bound to, the main one first: the hosts of its port bindings that
+// stay, by rising epoch, last those that the VM has left. While a VM moves that is the
+// source, then the target; after the switch the target, then the source; when the source's port binding is
 // let go, the target alone. The main host is never the one whose tap goes: until all controllers
 // have heard of the next one, frames would go nowhere. A port needs the binding before its tap can
-// come up, so that it does not wait for the plug to be ready.
-func Binding(plugs []*network.Plug) []resource.ID {
-	var stay []*network.Plug
-	for _, p := range plugs {
-		if p.Deleting == nil && p.Status.Phase != network.PlugClosed {
+// come up, so that it does not wait for the port binding to be ready.
+func Binding(bindings []*network.PortBinding) []resource.ID {
+	var stay []*network.PortBinding
+	for _, p := range bindings {
+		if p.Deleting == nil && p.Status.Phase != network.PortBindingClosed {
 			stay = append(stay, p)
 		}
 	}
-	slices.SortFunc(stay, func(a, b *network.Plug) int {
+	slices.SortFunc(stay, func(a, b *network.PortBinding) int {
 		return cmp.Or(left(a)-left(b), cmp.Compare(a.Spec.Epoch, b.Spec.Epoch), cmp.Compare(a.ID, b.ID))
 	})
 	var out []resource.ID
@@ -209,7 +209,7 @@ func Binding(plugs []*network.Plug) []resource.ID {
 	return out
 }
 
-func left(p *network.Plug) int {
+func left(p *network.PortBinding) int {
 	if p.Spec.Left {
 		return 1
 	}

@@ -40,8 +40,8 @@ func aPort(id string, s *network.Subnet, address string) *network.Port {
 		NetworkID: s.Spec.NetworkID, SubnetID: s.ID, MAC: "52:54:00:00:00:" + address[len(address)-2:], Address: address, Hostname: id}}
 }
 
-func aPlug(id string, p *network.Port, hostID string, epoch int64) *network.Plug {
-	return &network.Plug{Meta: resource.Meta{ID: resource.ID(id)}, Spec: network.PlugSpec{PortID: p.ID, NetworkID: p.Spec.NetworkID, HostID: resource.ID(hostID), Epoch: epoch}}
+func aBinding(id string, p *network.Port, hostID string, epoch int64) *network.PortBinding {
+	return &network.PortBinding{Meta: resource.Meta{ID: resource.ID(id)}, Spec: network.PortBindingSpec{PortID: p.ID, NetworkID: p.Spec.NetworkID, HostID: resource.ID(hostID), Epoch: epoch}}
 }
 
 func someCloud() Cloud {
@@ -51,9 +51,9 @@ func someCloud() Cloud {
 	p1, p2, p3 := aPort("port-one", bs, "10.0.0.11"), aPort("port-two", bs, "10.0.0.12"), aPort("port-red", rs, "10.0.0.11")
 	return Cloud{
 		Networks: []*network.Network{blue, red}, Subnets: []*network.Subnet{bs, rs, rs2}, Ports: []*network.Port{p1, p2, p3},
-		Plugs: []*network.Plug{aPlug("plug-new", p1, "host-2", 2), aPlug("plug-old", p1, "host-1", 1), aPlug("plug-red", p3, "host-2", 1)},
-		Hosts: []*host.Host{{Meta: resource.Meta{ID: "host-1"}}, {Meta: resource.Meta{ID: "host-2"}}, {Meta: resource.Meta{ID: "host-3"}}},
-		Lives: []*host.Liveness{{Spec: host.LivenessSpec{HostID: "host-3"}, Status: host.LivenessStatus{State: host.Lost}}},
+		PortBindings: []*network.PortBinding{aBinding("binding-new", p1, "host-2", 2), aBinding("binding-old", p1, "host-1", 1), aBinding("binding-red", p3, "host-2", 1)},
+		Hosts:        []*host.Host{{Meta: resource.Meta{ID: "host-1"}}, {Meta: resource.Meta{ID: "host-2"}}, {Meta: resource.Meta{ID: "host-3"}}},
+		Lives:        []*host.Liveness{{Spec: host.LivenessSpec{HostID: "host-3"}, Status: host.LivenessStatus{State: host.Lost}}},
 	}
 }
 
@@ -95,25 +95,25 @@ func TestACloudCompilesToTheseRows(t *testing.T) {
 	}
 }
 
-func TestAPortIsBoundToTheHostsOfItsPlugs(t *testing.T) {
+func TestAPortIsBoundToTheHostsOfItsPortBindings(t *testing.T) {
 	p := aPort("p", aSubnet("s", aNetwork("n", "a", network.NAT, ""), "10.0.0.0/24"), "10.0.0.11")
-	source, target := aPlug("x1", p, "source", 1), aPlug("x2", p, "target", 2)
+	source, target := aBinding("x1", p, "source", 1), aBinding("x2", p, "target", 2)
 	left, leaving, closed := resource.Copy(source), resource.Copy(source), resource.Copy(source)
 	now := source.Created
-	left.Spec.Left, leaving.Deleting, closed.Status.Phase = true, &now, network.PlugClosed
+	left.Spec.Left, leaving.Deleting, closed.Status.Phase = true, &now, network.PortBindingClosed
 	for name, c := range map[string]struct {
-		plugs []*network.Plug
-		want  []resource.ID
+		bindings []*network.PortBinding
+		want     []resource.ID
 	}{
 		"none":              {nil, nil},
-		"one":               {[]*network.Plug{source}, []resource.ID{"source"}},
-		"while it moves":    {[]*network.Plug{target, source}, []resource.ID{"source", "target"}},
-		"after the switch":  {[]*network.Plug{left, target}, []resource.ID{"target", "source"}},
-		"the source leaves": {[]*network.Plug{leaving, target}, []resource.ID{"target"}},
-		"the source closed": {[]*network.Plug{closed, target}, []resource.ID{"target"}},
-		"twice on one host": {[]*network.Plug{source, aPlug("x3", p, "source", 3)}, []resource.ID{"source"}},
+		"one":               {[]*network.PortBinding{source}, []resource.ID{"source"}},
+		"while it moves":    {[]*network.PortBinding{target, source}, []resource.ID{"source", "target"}},
+		"after the switch":  {[]*network.PortBinding{left, target}, []resource.ID{"target", "source"}},
+		"the source leaves": {[]*network.PortBinding{leaving, target}, []resource.ID{"target"}},
+		"the source closed": {[]*network.PortBinding{closed, target}, []resource.ID{"target"}},
+		"twice on one host": {[]*network.PortBinding{source, aBinding("x3", p, "source", 3)}, []resource.ID{"source"}},
 	} {
-		if got := Binding(c.plugs); !slices.Equal(got, c.want) {
+		if got := Binding(c.bindings); !slices.Equal(got, c.want) {
 			t.Errorf("%s: bound to %v, not %v", name, got, c.want)
 		}
 	}

@@ -65,9 +65,9 @@ func (n *Northbound) reportTrouble(ctx context.Context, c Cloud, trouble error) 
 }
 
 func (n *Northbound) reportReady(ctx context.Context, c Cloud) error {
-	plugs := map[resource.ID][]*network.Plug{}
-	for _, p := range c.Plugs {
-		plugs[p.Spec.PortID] = append(plugs[p.Spec.PortID], p)
+	bindings := map[resource.ID][]*network.PortBinding{}
+	for _, p := range c.PortBindings {
+		bindings[p.Spec.PortID] = append(bindings[p.Spec.PortID], p)
 	}
 	var reports []func(*store.Batch)
 	for _, r := range c.Networks {
@@ -85,7 +85,7 @@ func (n *Northbound) reportReady(ctx context.Context, c Cloud) error {
 		}
 	}
 	for _, r := range c.Ports {
-		hosts := Binding(plugs[r.ID])
+		hosts := Binding(bindings[r.ID])
 		if r.Status.Phase != network.Ready || r.Status.SeenGeneration != r.Generation || !slices.Equal(r.Status.HostIDs, hosts) {
 			reports = append(reports, func(b *store.Batch) {
 				n.w.Ports.Set(b, r, func(st *network.PortStatus) {

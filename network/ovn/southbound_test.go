@@ -30,7 +30,7 @@ func TestARemovedHostLeavesNoChassisBehind(t *testing.T) {
 		sbctl("chassis-add", name, "geneve", address)
 		sbctl("create", "Chassis_Private", "name="+name)
 	}
-	db, removals := store.NewDB(memory.New(), resource.NewCatalog(host.Hosts, host.Removals)), store.Specs(store.NewLedger(), host.Removals, "test")
+	db, removals := store.NewDB(memory.New(), resource.NewCatalog(host.Hosts, host.Removals)), store.Specs(store.NewRegistry(), host.Removals, "test")
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = db.Run(ctx) }()

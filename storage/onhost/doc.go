@@ -2,10 +2,10 @@
 //
 // Loops, one for each kind of record that this host's agent answers for:
 //
-//	storage     Resource   looks at the folder, finds or makes its identity, reports a Device
-//	device      Device     takes back devices whose resource is gone
-//	imagecopy   ImageCopy  fetches an image's content, or removes it (caretaker only)
-//	allocation  Allocation makes, grows, removes the volume's file (caretaker only)
+//	storage     Backend   looks at the folder, finds or makes its identity, reports a Device
+//	device      Device     takes back devices whose backend is gone
+//	imagecopy   ImageCopy  fetches an image's content, or removes it (owner host only)
+//	allocation  Allocation makes, grows, removes the volume's file (owner host only)
 //	attachment  Attachment opens the volume for one owner, refusing owners of the past
 //
 // Order: an allocation waits until the content that it is backed by is there; an attachment waits

@@ -58,12 +58,12 @@ type Item struct {
 	UsedMiB int64
 }
 
-// Volume is the wish for a volume. Size in MiB.
+// Volume is the desired state for a volume. Size in MiB.
 type Volume struct {
 	ID      resource.ID
 	SizeMiB int64
 	Base    *storage.Base
-	// InUse: an emulator may have it open, and grows it by itself; nobody else may touch it.
+	// InUse: a QEMU process may have it open, and grows it by itself; nobody else may touch it.
 	InUse bool
 }
 
@@ -77,5 +77,5 @@ type Owner struct {
 	UID      int64
 }
 
-// Opened is what the emulator is told.
+// Opened is what QEMU is told.
 type Opened struct{ Path, Format string }

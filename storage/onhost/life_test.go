@@ -37,7 +37,7 @@ type cloud struct {
 	fetches  int
 	fetchErr error
 
-	resources   *store.SpecWriter[storage.ResourceSpec, storage.ResourceStatus]
+	backends    *store.SpecWriter[storage.BackendSpec, storage.BackendStatus]
 	datastores  *store.SpecWriter[storage.DatastoreSpec, storage.DatastoreStatus]
 	volumes     *store.SpecWriter[storage.VolumeSpec, storage.VolumeStatus]
 	attachments *store.SpecWriter[storage.AttachmentSpec, storage.AttachmentStatus]
@@ -46,7 +46,7 @@ type cloud struct {
 }
 
 func newCloud(t *testing.T, hosts int) *cloud {
-	catalog := resource.NewCatalog(host.Hosts, host.Livenesses, storage.Resources, storage.Devices, storage.Datastores,
+	catalog := resource.NewCatalog(host.Hosts, host.Livenesses, storage.Backends, storage.Devices, storage.Datastores,
 		storage.Volumes, storage.Allocations, storage.ImageCopies, storage.Attachments)
 	c := &cloud{T: t, db: store.NewDB(memory.New(), catalog), now: time.Unix(1_800_000_000, 0), drivers: map[resource.ID]*fake.Driver{}, image: []byte("content")}
 	c.db.Now = func() time.Time { return c.now }
@@ -54,8 +54,8 @@ func newCloud(t *testing.T, hosts int) *cloud {
 	done := make(chan struct{})
 	go func() { defer close(done); _ = c.db.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	l := store.NewLedger()
-	c.resources, c.datastores, c.volumes = store.Specs(l, storage.Resources, "api"), store.Specs(l, storage.Datastores, "api"), store.Specs(l, storage.Volumes, "api")
+	l := store.NewRegistry()
+	c.backends, c.datastores, c.volumes = store.Specs(l, storage.Backends, "api"), store.Specs(l, storage.Datastores, "api"), store.Specs(l, storage.Volumes, "api")
 	c.attachments = store.Specs(l, storage.Attachments, "compute")
 	c.lives, c.liveStatus = store.Specs(l, host.Livenesses, "host"), store.Statuses(l, host.Livenesses, "host")
 	c.loops = storage.NewLoops(c.db, storage.Rights(l, "storage"), storage.Policy{})
@@ -113,15 +113,15 @@ func (c *cloud) settle() {
 	c.Fatal("it never comes to rest")
 }
 
-// share makes a storage resource and a datastore that all hosts reach.
+// share makes a storage backend and a datastore that all hosts reach.
 func (c *cloud) share() *storage.Datastore {
 	c.Helper()
-	r := &storage.Resource{Spec: storage.ResourceSpec{Type: storage.Folder, Path: "/share", HostIDs: c.hosts}}
+	r := &storage.Backend{Spec: storage.BackendSpec{Type: storage.Folder, Path: "/share", HostIDs: c.hosts}}
 	r.ID, r.Name = resource.NewID(), "share"
-	d := &storage.Datastore{Spec: storage.DatastoreSpec{ResourceID: r.ID}}
+	d := &storage.Datastore{Spec: storage.DatastoreSpec{BackendID: r.ID}}
 	d.Name = "main"
 	c.commit(func(b *store.Batch) {
-		c.resources.Create(b, r, storage.Holder)
+		c.backends.Create(b, r, storage.Holder)
 		c.datastores.Create(b, d, storage.Holder)
 	})
 	c.settle()
@@ -186,16 +186,16 @@ func TestAVolumeLivesFromItsFirstUseToItsEnd(t *testing.T) {
 		t.Fatalf("in use: %+v, %+v, %d fetches", v.Status, a.Status, c.fetches)
 	}
 	al := store.Find(c.db.Snapshot(), storage.Allocations, v.Status.AllocationID)
-	if al.Spec.CaretakerID != c.hosts[1] || len(al.Spec.HostIDs) != 1 {
+	if al.Spec.OwnerHostID != c.hosts[1] || len(al.Spec.HostIDs) != 1 {
 		t.Fatalf("the allocation is %+v", al.Spec)
 	}
 	c.commit(func(b *store.Batch) { c.volumes.Set(b, v, func(s *storage.VolumeSpec) { s.SizeMiB = 200 }) })
 	c.settle()
 	if c.world.SizeMiB(id) != 100 {
-		t.Fatal("a file that an emulator has open was grown behind its back")
+		t.Fatal("a file that a QEMU process has open was grown behind its back")
 	}
-	wantProblem(t, c.volume(id).Status.Observed, fault.Unavailable, "it has 100 MiB, wished are 200: the machine that has it open grows it")
-	c.world.Grow(id, 200) // by the emulator
+	wantProblem(t, c.volume(id).Status.Observed, fault.Unavailable, "it has 100 MiB of 200: the VM that has it open grows it")
+	c.world.Grow(id, 200) // by QEMU
 	c.settle()
 	if v = c.volume(id); v.Status.SizeMiB != 200 || len(v.Status.Problems) > 0 {
 		t.Fatalf("grown: %+v", v.Status)
@@ -235,9 +235,9 @@ func TestAnAttachmentOfThePastIsRefusedAfterTheAgentRestarted(t *testing.T) {
 	source := c.attach(id, c.hosts[0], 1)
 	target := c.attach(id, c.hosts[1], 2)
 	if c.attachment(source).Status.Phase != storage.AttachmentReady || c.attachment(target).Status.Phase != storage.AttachmentReady {
-		t.Fatal("while a machine moves, both have its disk open")
+		t.Fatal("while a VM moves, both have its disk open")
 	}
-	c.restartAgent(onhost.Rights(store.NewLedger(), "agent"), c.hosts[0])
+	c.restartAgent(onhost.Rights(store.NewRegistry(), "agent"), c.hosts[0])
 	c.loops = c.loops[len(c.loops)-5:]
 	c.settle()
 	if a := c.attachment(source); a.Status.Phase != storage.AttachmentWaiting || a.Status.Path != "" || !strings.Contains(a.Status.Problems[0].Message, "epoch 1 is over") {
@@ -245,20 +245,20 @@ func TestAnAttachmentOfThePastIsRefusedAfterTheAgentRestarted(t *testing.T) {
 	}
 }
 
-func TestACaretakerThatIsLostIsReplaced(t *testing.T) {
+func TestAnOwnerHostThatIsLostIsReplaced(t *testing.T) {
 	c := newCloud(t, 2)
 	c.share()
 	id := c.newVolume("disk", storage.VolumeSpec{SizeMiB: 100, Base: &storage.Base{Digest: c.digest(), VirtualMiB: 50}})
 	c.attach(id, c.hosts[0], 1)
 	c.lose(c.hosts[0])
 	for _, al := range store.Every(c.db.Snapshot(), storage.Allocations) {
-		if al.Spec.CaretakerID != c.hosts[1] {
-			t.Errorf("the allocation's caretaker is %s", al.Spec.CaretakerID)
+		if al.Spec.OwnerHostID != c.hosts[1] {
+			t.Errorf("the allocation's owner host is %s", al.Spec.OwnerHostID)
 		}
 	}
 	for _, copied := range store.Every(c.db.Snapshot(), storage.ImageCopies) {
-		if copied.Spec.CaretakerID != c.hosts[1] {
-			t.Errorf("the copy's caretaker is %s", copied.Spec.CaretakerID)
+		if copied.Spec.OwnerHostID != c.hosts[1] {
+			t.Errorf("the copy's owner host is %s", copied.Spec.OwnerHostID)
 		}
 	}
 	c.lose(c.hosts[1])
@@ -318,13 +318,13 @@ func TestWhatHasNoRecordIsToldAndLeftAlone(t *testing.T) {
 	wantProblem(t, device.Status.Observed, fault.Precondition, string(stray))
 	c.commit(func(b *store.Batch) {
 		c.datastores.Delete(b, store.Find(c.db.Snapshot(), storage.Datastores, d.ID))
-		c.resources.Delete(b, store.Find(c.db.Snapshot(), storage.Resources, d.Spec.ResourceID))
+		c.backends.Delete(b, store.Find(c.db.Snapshot(), storage.Backends, d.Spec.BackendID))
 	})
 	c.settle()
 	for x := range c.db.Snapshot().OfKind("device") {
 		t.Errorf("left: %v", x.Head().Ref())
 	}
-	for x := range c.db.Snapshot().OfKind("storage") {
+	for x := range c.db.Snapshot().OfKind("storagebackend") {
 		t.Errorf("left: %v", x.Head().Ref())
 	}
 	place := onhost.Place{Path: "/share", Identity: d.Status.Identity}
@@ -340,16 +340,16 @@ func TestAFolderWhoseStorageIsDeletedIsLeft(t *testing.T) {
 		_, err := c.drivers[c.hosts[host]].Scan(t.Context(), "/share", false)
 		return err
 	}
-	r := func() *storage.Resource { return store.Find(c.db.Snapshot(), storage.Resources, d.Spec.ResourceID) }
+	r := func() *storage.Backend { return store.Find(c.db.Snapshot(), storage.Backends, d.Spec.BackendID) }
 	c.commit(func(b *store.Batch) {
 		c.datastores.Delete(b, store.Find(c.db.Snapshot(), storage.Datastores, d.ID))
-		c.resources.Set(b, r(), func(s *storage.ResourceSpec) { s.HostIDs = c.hosts[:1] })
+		c.backends.Set(b, r(), func(s *storage.BackendSpec) { s.HostIDs = c.hosts[:1] })
 	})
 	c.settle()
 	if err := scan(0); err != nil {
 		t.Fatalf("a host that left took the identity from the others: %v", err)
 	}
-	c.commit(func(b *store.Batch) { c.resources.Delete(b, r()) })
+	c.commit(func(b *store.Batch) { c.backends.Delete(b, r()) })
 	c.settle()
 	if err := scan(0); !fault.Is(err, fault.Unavailable) || len(store.Every(c.db.Snapshot(), storage.Devices)) > 0 {
 		t.Errorf("after the end of its storage: %v", err)

@@ -24,7 +24,7 @@ type Options struct {
 	// Fetch gives an image's content from the server, and its length in bytes. Reading it fails when
 	// the context ends.
 	Fetch func(ctx context.Context, digest string) (io.ReadCloser, int64, error)
-	// Below is the folder that relative paths of storage resources are below: the state folder.
+	// Below is the folder that relative paths of storage backends are below: the state folder.
 	Below string
 }
 
@@ -45,14 +45,14 @@ type Agent struct {
 func NewLoops(db *store.DB, w Writers, o Options) []*reconcile.Loop {
 	a := &Agent{db: db, w: w, host: o.HostID, driver: o.Driver, fetch: o.Fetch, opened: newOpenings(), below: o.Below}
 	return []*reconcile.Loop{
-		{Name: "storage/onhost/scan", Kind: storage.Resources.Kind, Step: a.scan, Resync: 30 * time.Second,
+		{Name: "storage/onhost/scan", Kind: storage.Backends.Kind, Step: a.scan, Resync: 30 * time.Second,
 			Also: map[resource.Kind]func(resource.Object) []resource.ID{
 				storage.Datastores.Kind: func(x resource.Object) []resource.ID {
-					return []resource.ID{x.(*storage.Datastore).Spec.ResourceID}
+					return []resource.ID{x.(*storage.Datastore).Spec.BackendID}
 				},
 			}},
 		{Name: "storage/onhost/device", Kind: storage.Devices.Kind, Step: a.device,
-			Also: map[resource.Kind]func(resource.Object) []resource.ID{storage.Resources.Kind: a.devicesOf}},
+			Also: map[resource.Kind]func(resource.Object) []resource.ID{storage.Backends.Kind: a.devicesOf}},
 		{Name: "storage/onhost/imagecopy", Kind: storage.ImageCopies.Kind, Step: a.imageCopy, Workers: 2,
 			Also: map[resource.Kind]func(resource.Object) []resource.ID{storage.Datastores.Kind: a.copiesOn}},
 		{Name: "storage/onhost/allocation", Kind: storage.Allocations.Kind, Step: a.allocation, Workers: 4, Resync: time.Minute,
@@ -65,12 +65,12 @@ func NewLoops(db *store.DB, w Writers, o Options) []*reconcile.Loop {
 }
 
 // place says where a datastore lies on this host.
-func (a *Agent) place(snap *store.Snapshot, datastoreID, resourceID resource.ID) (Place, error) {
+func (a *Agent) place(snap *store.Snapshot, datastoreID, backendID resource.ID) (Place, error) {
 	d, err := store.Need(snap, storage.Datastores, datastoreID)
 	if err != nil {
 		return Place{}, fault.New(fault.Unavailable, "find the datastore: %w", err)
 	}
-	r, err := store.Need(snap, storage.Resources, resourceID)
+	r, err := store.Need(snap, storage.Backends, backendID)
 	if err != nil {
 		return Place{}, fault.New(fault.Unavailable, "find the storage of datastore %s: %w", d.Name, err)
 	}
@@ -81,7 +81,7 @@ func (a *Agent) place(snap *store.Snapshot, datastoreID, resourceID resource.ID)
 }
 
 // pathOf is where a folder is on this host.
-func (a *Agent) pathOf(r *storage.Resource) string {
+func (a *Agent) pathOf(r *storage.Backend) string {
 	if filepath.IsAbs(r.Spec.Path) {
 		return r.Spec.Path
 	}

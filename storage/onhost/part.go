@@ -15,18 +15,18 @@ type Writers struct {
 	Attachments  *store.StatusWriter[storage.AttachmentSpec, storage.AttachmentStatus]
 }
 
-// Rights takes the agent's rights out of the ledger.
-func Rights(l *store.Ledger, party string) Writers {
+// Rights takes the agent's rights out of the registry.
+func Rights(l *store.Registry, writer string) Writers {
 	return Writers{
-		Devices:      store.Specs(l, storage.Devices, party),
-		DeviceStatus: store.Statuses(l, storage.Devices, party),
-		ImageCopies:  store.Statuses(l, storage.ImageCopies, party),
-		Allocations:  store.Statuses(l, storage.Allocations, party),
-		Attachments:  store.Statuses(l, storage.Attachments, party),
+		Devices:      store.Specs(l, storage.Devices, writer),
+		DeviceStatus: store.Statuses(l, storage.Devices, writer),
+		ImageCopies:  store.Statuses(l, storage.ImageCopies, writer),
+		Allocations:  store.Statuses(l, storage.Allocations, writer),
+		Attachments:  store.Statuses(l, storage.Attachments, writer),
 	}
 }
 
 // Host is the hosts' half.
-func Host(db *store.DB, l *store.Ledger, o Options) part.Part {
+func Host(db *store.DB, l *store.Registry, o Options) part.Part {
 	return part.Part{Loops: NewLoops(db, Rights(l, "agent"), o)}
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/virga-cloud/virga/storage"
 )
 
-// scan looks at a storage resource and reports what is there as a device of this host.
+// scan looks at a storage backend and reports what is there as a device of this host.
 func (a *Agent) scan(ctx context.Context, id resource.ID) (reconcile.Result, error) {
 	snap := a.db.Snapshot()
-	r := store.Find(snap, storage.Resources, id)
+	r := store.Find(snap, storage.Backends, id)
 	if r == nil || r.Deleting != nil || !slices.Contains(r.Spec.HostIDs, a.host) {
 		return reconcile.Result{}, nil // the device loop takes the device back
 	}
@@ -23,7 +23,7 @@ func (a *Agent) scan(ctx context.Context, id resource.ID) (reconcile.Result, err
 	if device == nil {
 		// the record first: it is where a failed scan is told
 		b := a.db.Begin()
-		device = &storage.Device{Spec: storage.DeviceSpec{ResourceID: id, HostID: a.host, Path: a.pathOf(r)}}
+		device = &storage.Device{Spec: storage.DeviceSpec{BackendID: id, HostID: a.host, Path: a.pathOf(r)}}
 		device.Name = fmt.Sprintf("%s-%s", r.ID, a.host)
 		a.w.Devices.Create(b, device)
 		if err := a.db.Commit(ctx, b); err != nil {
@@ -38,7 +38,7 @@ func (a *Agent) scan(ctx context.Context, id resource.ID) (reconcile.Result, err
 	defer a.looking.Unlock()
 	found, met := a.driver.Scan(ctx, a.pathOf(r), device.Spec.Identity == "" && !known(snap, id))
 	if met == nil && device.Spec.Identity != "" && found.Identity != device.Spec.Identity {
-		met = fault.New(fault.Precondition, "storage %s is another one than before (%s, not %s); is another share mounted? delete the storage resource to use it",
+		met = fault.New(fault.Precondition, "storage %s is another one than before (%s, not %s); is another share mounted? delete the storage backend to use it",
 			r.Name, found.Identity, device.Spec.Identity)
 	}
 	b := a.db.Begin()
@@ -65,9 +65,9 @@ func (a *Agent) scan(ctx context.Context, id resource.ID) (reconcile.Result, err
 	return reconcile.Result{}, a.commit(ctx, b, met)
 }
 
-// known reports whether a datastore on the resource has an identity: then none may be made.
-func known(snap *store.Snapshot, resourceID resource.ID) bool {
-	for _, d := range store.Referring(snap, storage.Datastores, resourceID) {
+// known reports whether a datastore on the backend has an identity: then none may be made.
+func known(snap *store.Snapshot, backendID resource.ID) bool {
+	for _, d := range store.Referring(snap, storage.Datastores, backendID) {
 		if d.Status.Identity != "" {
 			return true
 		}
@@ -84,8 +84,8 @@ func coarse(free, capacity int64) int64 {
 	return free - free%step
 }
 
-func (a *Agent) mine(snap *store.Snapshot, resourceID resource.ID) *storage.Device {
-	for _, d := range store.Referring(snap, storage.Devices, resourceID) {
+func (a *Agent) mine(snap *store.Snapshot, backendID resource.ID) *storage.Device {
+	for _, d := range store.Referring(snap, storage.Devices, backendID) {
 		if d.Spec.HostID == a.host {
 			return d
 		}
@@ -93,8 +93,8 @@ func (a *Agent) mine(snap *store.Snapshot, resourceID resource.ID) *storage.Devi
 	return nil
 }
 
-// device takes back a device of this host whose resource is gone, or names the host no longer.
-// A folder whose resource was deleted is left as it was found, unless something is kept there, or a
+// device takes back a device of this host whose backend is gone, or names the host no longer.
+// A folder whose backend was deleted is left as it was found, unless something is kept there, or a
 // datastore or another device still knows it. The record goes last: it is what says where that is.
 func (a *Agent) device(ctx context.Context, id resource.ID) (reconcile.Result, error) {
 	snap := a.db.Snapshot()
@@ -102,7 +102,7 @@ func (a *Agent) device(ctx context.Context, id resource.ID) (reconcile.Result, e
 	if d == nil || d.Spec.HostID != a.host || d.Deleting != nil {
 		return reconcile.Result{}, nil
 	}
-	r := store.Find(snap, storage.Resources, d.Spec.ResourceID)
+	r := store.Find(snap, storage.Backends, d.Spec.BackendID)
 	if r != nil && r.Deleting == nil && slices.Contains(r.Spec.HostIDs, a.host) {
 		return reconcile.Result{}, nil
 	}
@@ -124,7 +124,7 @@ func (a *Agent) leave(ctx context.Context, d *storage.Device) error {
 	id := d.Spec.Identity
 	if id == "" || slices.ContainsFunc(store.Every(snap, storage.Datastores), func(on *storage.Datastore) bool { return on.Status.Identity == id }) ||
 		slices.ContainsFunc(store.Every(snap, storage.Devices), func(o *storage.Device) bool {
-			return o.ID != d.ID && o.Spec.Identity == id && o.Spec.ResourceID != d.Spec.ResourceID
+			return o.ID != d.ID && o.Spec.Identity == id && o.Spec.BackendID != d.Spec.BackendID
 		}) {
 		return nil
 	}
@@ -133,7 +133,7 @@ func (a *Agent) leave(ctx context.Context, d *storage.Device) error {
 
 // orphans tells of what lies in a place without a record. Only a host that alone reaches a
 // datastore sees all records of it; and it tells, it does not remove.
-func (a *Agent) orphans(ctx context.Context, snap *store.Snapshot, r *storage.Resource, identity string) error {
+func (a *Agent) orphans(ctx context.Context, snap *store.Snapshot, r *storage.Backend, identity string) error {
 	var on *storage.Datastore
 	for _, d := range store.Referring(snap, storage.Datastores, r.ID) {
 		if d.Status.Identity == identity && slices.Equal(d.Status.HostIDs, []resource.ID{a.host}) {

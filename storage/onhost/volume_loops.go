@@ -13,14 +13,14 @@ import (
 	"github.com/virga-cloud/virga/storage"
 )
 
-// imageCopy fetches content, or removes it. Only the caretaker does either.
+// imageCopy fetches content, or removes it. Only the owner host does either.
 func (a *Agent) imageCopy(ctx context.Context, id resource.ID) (reconcile.Result, error) {
 	snap := a.db.Snapshot()
 	c := store.Find(snap, storage.ImageCopies, id)
-	if c == nil || c.Spec.CaretakerID != a.host {
+	if c == nil || c.Spec.OwnerHostID != a.host {
 		return reconcile.Result{}, nil
 	}
-	at, met := a.place(snap, c.Spec.DatastoreID, c.Spec.ResourceID)
+	at, met := a.place(snap, c.Spec.DatastoreID, c.Spec.BackendID)
 	if c.Deleting != nil {
 		return reconcile.Result{}, a.removeCopy(ctx, c, at, met)
 	}
@@ -71,18 +71,18 @@ func (a *Agent) removeCopy(ctx context.Context, c *storage.ImageCopy, at Place, 
 	return a.db.Commit(ctx, b)
 }
 
-// growing is how often is looked at a file that an emulator is to grow.
+// growing is how often is looked at a file that a QEMU process is to grow.
 const growing = time.Second
 
-// allocation makes, grows or removes a volume's file. Only the caretaker does. While a host uses the
-// file it is the emulator's there: it grows the file itself, and we only see that it has.
+// allocation makes, grows or removes a volume's file. Only the owner host does. While a host uses the
+// file it is QEMU's there: it grows the file itself, and we only see that it has.
 func (a *Agent) allocation(ctx context.Context, id resource.ID) (reconcile.Result, error) {
 	snap := a.db.Snapshot()
 	al := store.Find(snap, storage.Allocations, id)
-	if al == nil || al.Spec.CaretakerID != a.host {
+	if al == nil || al.Spec.OwnerHostID != a.host {
 		return reconcile.Result{}, nil
 	}
-	at, met := a.place(snap, al.Spec.DatastoreID, al.Spec.ResourceID)
+	at, met := a.place(snap, al.Spec.DatastoreID, al.Spec.BackendID)
 	if al.Deleting != nil {
 		return reconcile.Result{}, a.removeAllocation(ctx, snap, al, at, met)
 	}
@@ -135,7 +135,7 @@ func (a *Agent) removeAllocation(ctx context.Context, snap *store.Snapshot, al *
 }
 
 // attachment opens a volume for one owner. Once this process has opened it, it is not asked again:
-// while a machine moves, the target's higher epoch must not take the disk from the running source.
+// while a VM moves, the target's higher epoch must not take the disk from the running source.
 // After a restart it is asked again, and an owner of the past is refused.
 func (a *Agent) attachment(ctx context.Context, id resource.ID) (reconcile.Result, error) {
 	snap := a.db.Snapshot()
@@ -176,7 +176,7 @@ func (a *Agent) open(ctx context.Context, snap *store.Snapshot, at *storage.Atta
 		if al.Deleting != nil || al.Status.Phase != storage.Ready {
 			return Opened{}, fault.New(fault.Unavailable, "volume %s is not made yet%s", at.Spec.VolumeID, because(al.Status.Observed))
 		}
-		place, err := a.place(snap, al.Spec.DatastoreID, al.Spec.ResourceID)
+		place, err := a.place(snap, al.Spec.DatastoreID, al.Spec.BackendID)
 		if err != nil {
 			return Opened{}, err
 		}

@@ -14,14 +14,14 @@ import (
 	"github.com/virga-cloud/virga/storage"
 )
 
-// ready asks the API whether a record is as wished, as those do who wait.
+// ready asks the API whether a record is as specified, as those do who wait.
 func (c *cloud) ready(path string, want fault.Kind, text string) {
 	c.Helper()
 	if c.api == nil {
 		c.api = httpapi.New(c.db, httpapi.Options{Authenticate: func(*http.Request) (httpapi.Caller, error) {
 			return httpapi.Caller{User: "root", Right: httpapi.Admin}, nil
 		}})
-		storage.Register(c.api, storage.APIRights{Resources: c.resources, Datastores: c.datastores, Volumes: c.volumes})
+		storage.Register(c.api, storage.APIRights{Backends: c.backends, Datastores: c.datastores, Volumes: c.volumes})
 	}
 	answer := httptest.NewRecorder()
 	c.api.ServeHTTP(answer, httptest.NewRequest("GET", "/v1/"+path+"?wait=ready&timeout=0s", nil))
@@ -37,20 +37,20 @@ func (c *cloud) ready(path string, want fault.Kind, text string) {
 func TestStorageIsReadyWhenEachHostHasFoundIt(t *testing.T) {
 	c := newCloud(t, 2)
 	servers, agents := c.loops[:4], c.loops[4:]
-	r := &storage.Resource{Spec: storage.ResourceSpec{Type: storage.Folder, Path: "/nope", HostIDs: c.hosts}}
+	r := &storage.Backend{Spec: storage.BackendSpec{Type: storage.Folder, Path: "/nope", HostIDs: c.hosts}}
 	r.ID, r.Name = resource.NewID(), "nas"
-	d := &storage.Datastore{Spec: storage.DatastoreSpec{ResourceID: r.ID}}
+	d := &storage.Datastore{Spec: storage.DatastoreSpec{BackendID: r.ID}}
 	d.Name = "main"
 	c.commit(func(b *store.Batch) {
-		c.resources.Create(b, r, storage.Holder)
+		c.backends.Create(b, r, storage.Holder)
 		c.datastores.Create(b, d, storage.Holder)
 	})
-	c.ready("storages/nas", fault.Unavailable, "not ready")
+	c.ready("storagebackends/nas", fault.Unavailable, "not ready")
 
 	// Only the server has looked: nothing is wrong with what is merely young.
 	c.loops = servers
 	c.settle()
-	c.ready("storages/nas", fault.Unavailable, "not ready")
+	c.ready("storagebackends/nas", fault.Unavailable, "not ready")
 	c.ready("datastores/main", fault.Unavailable, "not ready")
 	young := store.Find(c.db.Snapshot(), storage.Datastores, d.ID)
 	if young.Status.Phase != storage.DatastoreStarting || len(young.Status.Problems) > 0 {
@@ -60,35 +60,35 @@ func TestStorageIsReadyWhenEachHostHasFoundIt(t *testing.T) {
 	c.drivers[c.hosts[0]].Mount("/nope", "nas", 1000)
 	c.loops = append(c.loops, agents[:5]...)
 	c.settle()
-	c.ready("storages/nas", fault.Unavailable, "not ready")
+	c.ready("storagebackends/nas", fault.Unavailable, "not ready")
 	c.ready("datastores/main", "", "ready")
 
 	// The second host finds no such folder: who waits is told at once what to do.
 	c.loops = append(servers, agents...)
 	c.settle()
-	c.ready("storages/nas", fault.Precondition, "folder /nope is not there; make it, or mount the share")
+	c.ready("storagebackends/nas", fault.Precondition, "folder /nope is not there; make it, or mount the share")
 	c.drivers[c.hosts[1]].Mount("/nope", "nas", 1000)
 	c.settle()
-	c.ready("storages/nas", "", "deviceIDs")
+	c.ready("storagebackends/nas", "", "deviceIDs")
 
 	// A host that is added has not looked yet.
 	more := resource.NewID()
 	c.commit(func(b *store.Batch) {
-		c.resources.Set(b, store.Find(c.db.Snapshot(), storage.Resources, r.ID), func(s *storage.ResourceSpec) { s.HostIDs = append(c.hosts, more) })
+		c.backends.Set(b, store.Find(c.db.Snapshot(), storage.Backends, r.ID), func(s *storage.BackendSpec) { s.HostIDs = append(c.hosts, more) })
 	})
-	c.ready("storages/nas", fault.Unavailable, "not ready")
+	c.ready("storagebackends/nas", fault.Unavailable, "not ready")
 	c.settle()
-	c.ready("storages/nas", fault.Unavailable, "not ready")
+	c.ready("storagebackends/nas", fault.Unavailable, "not ready")
 }
 
 func TestADatastoreThatNobodyFoundSaysWhy(t *testing.T) {
 	c := newCloud(t, 1)
-	r := &storage.Resource{Spec: storage.ResourceSpec{Type: storage.Folder, Path: "/nope", HostIDs: c.hosts}}
+	r := &storage.Backend{Spec: storage.BackendSpec{Type: storage.Folder, Path: "/nope", HostIDs: c.hosts}}
 	r.ID, r.Name = resource.NewID(), "nas"
-	d := &storage.Datastore{Spec: storage.DatastoreSpec{ResourceID: r.ID}}
+	d := &storage.Datastore{Spec: storage.DatastoreSpec{BackendID: r.ID}}
 	d.Name = "main"
 	c.commit(func(b *store.Batch) {
-		c.resources.Create(b, r, storage.Holder)
+		c.backends.Create(b, r, storage.Holder)
 		c.datastores.Create(b, d, storage.Holder)
 	})
 	c.settle()
@@ -98,13 +98,13 @@ func TestADatastoreThatNobodyFoundSaysWhy(t *testing.T) {
 	c.ready("datastores/main", "", "ready")
 
 	// One whose only host dies before it has looked is not young for ever.
-	late := &storage.Resource{Spec: storage.ResourceSpec{Type: storage.Folder, Path: "/late", HostIDs: []resource.ID{resource.NewID()}}}
+	late := &storage.Backend{Spec: storage.BackendSpec{Type: storage.Folder, Path: "/late", HostIDs: []resource.ID{resource.NewID()}}}
 	late.ID, late.Name = resource.NewID(), "late"
-	on := &storage.Datastore{Spec: storage.DatastoreSpec{ResourceID: late.ID}}
+	on := &storage.Datastore{Spec: storage.DatastoreSpec{BackendID: late.ID}}
 	on.Name = "late"
 	life := &host.Liveness{Spec: host.LivenessSpec{HostID: late.Spec.HostIDs[0]}}
 	c.commit(func(b *store.Batch) {
-		c.resources.Create(b, late, storage.Holder)
+		c.backends.Create(b, late, storage.Holder)
 		c.datastores.Create(b, on, storage.Holder)
 		c.lives.Create(b, life)
 	})
@@ -133,17 +133,17 @@ func TestAVolumeIsReadyWhenItHasReallyGrown(t *testing.T) {
 	c.ready(path, fault.Unavailable, "not ready")
 	c.loops = all[:4] // the server has admitted it, no host has acted
 	c.settle()
-	c.ready(path, fault.Unavailable, "it has 100 MiB, wished are 200: it grows at once")
+	c.ready(path, fault.Unavailable, "it has 100 MiB of 200: it grows at once")
 	c.loops = all
 	c.settle()
 	c.ready(path, "", `"sizeMiB":200`)
 
-	// a machine has it open: only its emulator makes it larger
+	// a VM has it open: only its QEMU makes it larger
 	c.attach(id, c.hosts[0], 1)
 	c.ready(path, "", `"sizeMiB":200`)
 	grow(300)
 	c.settle()
-	c.ready(path, fault.Unavailable, "it has 200 MiB, wished are 300: the machine that has it open grows it")
+	c.ready(path, fault.Unavailable, "it has 200 MiB of 300: the VM that has it open grows it")
 	c.world.Grow(id, 300)
 	c.settle()
 	c.ready(path, "", `"sizeMiB":300`)

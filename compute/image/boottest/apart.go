@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Apart runs do where no other machine can be reached. Only what do calls itself is there, and the
+// Apart runs do where no other host can be reached. Only what do calls itself is there, and the
 // programs that it starts.
 func Apart(t *testing.T, do func()) {
 	t.Helper()
@@ -25,6 +25,6 @@ func Apart(t *testing.T, do func()) {
 		done <- err
 	}()
 	if err := <-done; err != nil {
-		t.Skip("this machine makes no network namespaces: ", err)
+		t.Skip("this host makes no network namespaces: ", err)
 	}
 }

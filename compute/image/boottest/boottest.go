@@ -18,7 +18,7 @@ import (
 	"github.com/kdomanski/iso9660"
 )
 
-// Guest is a machine that runs an image, with a network of its own that leads nowhere.
+// Guest is a VM that runs an image, with a network of its own that leads nowhere.
 type Guest struct {
 	t         *testing.T
 	process   *exec.Cmd
@@ -77,7 +77,7 @@ func (g *Guest) dial(path string) net.Conn {
 		}
 		time.Sleep(25 * time.Millisecond)
 	}
-	g.t.Fatalf("the emulator does not open %s", path)
+	g.t.Fatalf("QEMU does not open %s", path)
 	return nil
 }
 
@@ -86,7 +86,7 @@ func (g *Guest) kill() {
 	select {
 	case <-g.ended:
 	case <-time.After(10 * time.Second):
-		g.t.Error("the emulator does not die")
+		g.t.Error("QEMU does not die")
 	}
 }
 
@@ -145,7 +145,7 @@ func (g *Guest) PowerButton(within time.Duration) time.Duration {
 	case err := <-g.ended:
 		g.ended <- err
 		if err != nil {
-			g.t.Errorf("the emulator ended with %v: %s", err, g.complaint.String())
+			g.t.Errorf("QEMU ended with %v: %s", err, g.complaint.String())
 		}
 	case <-time.After(within):
 		g.t.Errorf("the guest is not off after %s", within)

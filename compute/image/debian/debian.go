@@ -23,7 +23,7 @@ import (
 type Options struct {
 	// Work is a folder for what is built; it needs 3 GiB. Empty: beside out.
 	Work string
-	// SizeMiB is the size of the disk; 0: 2048. A machine may have a larger one: it grows at boot.
+	// SizeMiB is the size of the disk; 0: 2048. A VM may have a larger one: it grows at boot.
 	SizeMiB int64
 	// Tell is given a line about what is being done; nil: nobody.
 	Tell func(string)
@@ -133,7 +133,7 @@ func (b *build) packages(ctx context.Context) error {
 	return tool.Command{Name: "mmdebstrap", Args: args, Line: b.Tell}.Fetch(ctx)
 }
 
-// configure writes what makes it a cloud image, and takes away what must be each machine's own.
+// configure writes what makes it a cloud image, and takes away what must be each VM's own.
 func (b *build) configure(ctx context.Context) error {
 	if err := writeFiles(b.root); err != nil {
 		return err

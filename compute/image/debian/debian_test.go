@@ -39,7 +39,7 @@ func TestACancelledBuildLeavesNothing(t *testing.T) {
 		t.Fatal("it was not cancelled")
 	}
 	if !strings.Contains(err.Error(), "context canceled") {
-		t.Skip("this machine cannot build: ", err)
+		t.Skip("this host cannot build: ", err)
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
@@ -58,7 +58,7 @@ func TestABuildWithoutAMirrorEndsSoonAndSaysWhich(t *testing.T) {
 		t.Fatal("it was built of nothing")
 	}
 	if !strings.Contains(err.Error(), "fetch and install") {
-		t.Skip("this machine cannot build: ", err)
+		t.Skip("this host cannot build: ", err)
 	}
 	if !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), "the package mirror http") || !strings.Contains(err.Error(), "sources.list") {
 		t.Errorf("got %v", err)

@@ -32,7 +32,7 @@ var files = map[string]string{
 	// of what mmdebstrap was told, this is for the guest too
 	"etc/apt/apt.conf.d/99mmdebstrap": languages + "\n",
 	"etc/hosts":                       "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
-	// where a machine learns what it is: a seed disk, else the metadata service, else nowhere
+	// where a VM learns what it is: a seed disk, else the metadata service, else nowhere
 	"etc/cloud/cloud.cfg.d/90_virga.cfg": `datasource_list: [ NoCloud, Ec2, None ]
 datasource:
   Ec2:

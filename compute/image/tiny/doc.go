@@ -6,7 +6,7 @@
 // mtools, syslinux and mke2fs. What comes out is named after what went in (recipe and packages),
 // and kept, so that the second build is a copy.
 //
-// The guest takes addresses by DHCP on all network cards (routes, MTU, resolvers, hostname), takes
+// The guest takes addresses by DHCP on all NICs (routes, MTU, resolvers, hostname), takes
 // hostname and a user-data script from a NoCloud disk or the metadata service, offers a shell on
 // the serial console and the screen, powers off on the ACPI button, and says when it is up:
 //

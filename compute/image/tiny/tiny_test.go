@@ -25,7 +25,7 @@ func built(t *testing.T) string {
 	out := filepath.Join(t.TempDir(), "tiny.qcow2")
 	err := Build(t.Context(), out, Options{Cache: cache, Tell: func(s string) { t.Log(s) }})
 	if fault.Is(err, fault.Precondition) || fault.Is(err, fault.Unavailable) {
-		t.Skip("this machine cannot build: ", err)
+		t.Skip("this host cannot build: ", err)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 	"github.com/virga-cloud/virga/engine/fault"
 )
 
-// Apt downloads packages of the distribution, without touching the machine's own package state.
+// Apt downloads packages of the distribution, without touching the host's own package state.
 type Apt struct {
 	// Folder is where lists and packages are kept.
 	Folder string
@@ -17,13 +17,13 @@ type Apt struct {
 	Tell func(string)
 }
 
-// fallback is used where the machine has no sources of its own.
+// fallback is used where the host has no sources of its own.
 const fallback = `deb http://deb.debian.org/debian bookworm main
 deb http://deb.debian.org/debian bookworm-updates main
 deb http://deb.debian.org/debian-security bookworm-security main
 `
 
-// Sources lists the deb lines for a release from the machine's own configuration: Debian's main
+// Sources lists the deb lines for a release from the host's own configuration: Debian's main
 // archives only. Without any, those of deb.debian.org.
 func Sources(release string) []string {
 	mirror, security := mirrors("/etc/apt")
@@ -107,7 +107,7 @@ func (a Apt) Package(ctx context.Context, name string) (string, error) {
 	return file, nil
 }
 
-// lists gives the options under which apt knows the package: the machine's own lists, else lists
+// lists gives the options under which apt knows the package: the host's own lists, else lists
 // of ours that are fetched now.
 func (a Apt) lists(ctx context.Context, name string) ([]string, error) {
 	plain := []string{"-o", "APT::Sandbox::User=root", "-q"}
@@ -156,7 +156,7 @@ func depends(ctx context.Context, options []string, meta string) (string, error)
 	return "", fault.New(fault.Unavailable, "find what package %s stands for: it depends on nothing", meta)
 }
 
-// codename is the release of the machine, if it is Debian.
+// codename is the release of the host, if it is Debian.
 func codename() string {
 	data, _ := os.ReadFile("/etc/os-release")
 	text := string(data)

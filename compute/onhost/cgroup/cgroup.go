@@ -1,8 +1,8 @@
-// Package cgroup puts processes into control groups, version 1 or 2, whichever this machine uses.
+// Package cgroup puts processes into control groups, version 1 or 2, whichever this host uses.
 //
 // It sees the mounts of its own process, whatever network namespace the caller's children enter.
 // Where control groups cannot be used Probe says why, and a Groups of version None accepts every
-// call and does nothing: a machine without them runs guests all the same, only without shares.
+// call and does nothing: a VM without them runs guests all the same, only without shares.
 package cgroup
 
 import (

@@ -27,7 +27,7 @@ type Hypervisor struct {
 	Reach func(compute.Outgoing) *Hypervisor
 	// TransferSteps is how many looks a transfer takes.
 	TransferSteps int
-	// Changed, if set, is told that a guest has powered off, panicked or crashed, as a real emulator
+	// Changed, if set, is told that a guest has powered off, panicked or crashed, as a real QEMU
 	// tells. One that hangs tells nothing.
 	Changed func(resource.ID)
 	// SizeOf tells the size of a disk's file, and Resize changes it; nil: the fake keeps sizes itself,
@@ -45,10 +45,10 @@ type Hypervisor struct {
 
 type guest struct {
 	onhost.Guest
-	machine onhost.Machine
-	left    int // looks until all memory is sent
-	to      compute.Outgoing
-	sizes   map[int]int64 // of its disks, where nobody else keeps them
+	vm    onhost.VMConfig
+	left  int // looks until all memory is sent
+	to    compute.Outgoing
+	sizes map[int]int64 // of its disks, where nobody else keeps them
 }
 
 var (
@@ -62,7 +62,7 @@ func New(now func() time.Time) *Hypervisor {
 	return &Hypervisor{Now: now, TransferSteps: 2, guests: map[resource.ID]*guest{}}
 }
 
-// FailNextStart lets the next start fail, as an emulator does that ends at once.
+// FailNextStart lets the next start fail, as a QEMU process does that ends at once.
 func (h *Hypervisor) FailNextStart(err error) { h.with(func() { h.failNext = err }) }
 
 // FailList lets List fail until it is called with nil.
@@ -77,14 +77,14 @@ func (h *Hypervisor) PowerOff(id resource.ID) { h.happens(id, onhost.Off); h.tel
 // Panic is the guest's too.
 func (h *Hypervisor) Panic(id resource.ID) { h.happens(id, onhost.Crashed); h.tell(id) }
 
-// Hang makes the emulator silent until it is killed.
+// Hang makes QEMU silent until it is killed.
 func (h *Hypervisor) Hang(id resource.ID) { h.happens(id, onhost.Silent) }
 
-// Crash ends the emulator.
+// Crash ends QEMU.
 func (h *Hypervisor) Crash(id resource.ID) {
 	h.with(func() {
 		if g := h.guests[id]; g != nil && g.State.Alive() {
-			h.ends(g, compute.ExitCrashed, "the emulator was killed by signal 9 (killed)")
+			h.ends(g, compute.ExitCrashed, "QEMU was killed by signal 9 (killed)")
 		}
 	})
 	h.tell(id)
@@ -99,15 +99,15 @@ func (h *Hypervisor) tell(id resource.ID) {
 // Lose forgets everything, as a host does that is started again.
 func (h *Hypervisor) Lose() { h.with(func() { clear(h.guests) }) }
 
-// Machine is what a guest was started as.
-func (h *Hypervisor) Machine(id resource.ID) (onhost.Machine, bool) {
+// VM is what a guest was started as.
+func (h *Hypervisor) VM(id resource.ID) (onhost.VMConfig, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	g := h.guests[id]
 	if g == nil {
-		return onhost.Machine{}, false
+		return onhost.VMConfig{}, false
 	}
-	return g.machine, true
+	return g.vm, true
 }
 
 func (h *Hypervisor) with(do func()) {
@@ -132,7 +132,7 @@ func (h *Hypervisor) ends(g *guest, exit compute.Exit, message string) {
 }
 
 // Ensure implements onhost.Hypervisor.
-func (h *Hypervisor) Ensure(_ context.Context, m onhost.Machine) error {
+func (h *Hypervisor) Ensure(_ context.Context, m onhost.VMConfig) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	g := h.guests[m.ID]
@@ -146,7 +146,7 @@ func (h *Hypervisor) Ensure(_ context.Context, m onhost.Machine) error {
 		return nil
 	}
 	h.pids++
-	g = &guest{machine: m, Guest: onhost.Guest{ID: m.ID, Epoch: m.Epoch, State: onhost.Paused, PID: 1000 + h.pids, StartedAt: h.Now().UTC()}}
+	g = &guest{vm: m, Guest: onhost.Guest{ID: m.ID, Epoch: m.Epoch, State: onhost.Paused, PID: 1000 + h.pids, StartedAt: h.Now().UTC()}}
 	if m.Incoming {
 		g.State = onhost.Incoming
 	}
@@ -241,7 +241,7 @@ func (h *Hypervisor) alive(id resource.ID, do func(*guest) error) error {
 		return fault.New(fault.NotFound, "no guest of instance %s is here", id)
 	}
 	if !g.State.Alive() {
-		return fault.New(fault.Precondition, "instance %s has no emulator any more", id)
+		return fault.New(fault.Precondition, "instance %s has no QEMU any more", id)
 	}
 	return do(g)
 }

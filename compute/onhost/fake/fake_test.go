@@ -14,8 +14,8 @@ func TestTheFakeIsAHypervisor(t *testing.T) {
 		h := New(time.Now)
 		return hypervisortest.House{
 			HV: h,
-			Machine: func(*testing.T) onhost.Machine {
-				return onhost.Machine{ID: resource.NewID(), Epoch: 1, Disks: []onhost.Disk{{Path: "/disk"}}}
+			VM: func(*testing.T) onhost.VMConfig {
+				return onhost.VMConfig{ID: resource.NewID(), Epoch: 1, Disks: []onhost.Disk{{Path: "/disk"}}}
 			},
 			DiskMiB:  func(_ *testing.T, id resource.ID) int64 { return h.DiskMiB(id, 0) },
 			PowerOff: func(_ *testing.T, id resource.ID) { h.PowerOff(id) },

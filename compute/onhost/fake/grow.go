@@ -12,14 +12,14 @@ import (
 func (h *Hypervisor) Grow(_ context.Context, id resource.ID, disk int, sizeMiB int64) error {
 	return h.alive(id, func(g *guest) error {
 		switch {
-		case disk >= len(g.machine.Disks):
+		case disk >= len(g.vm.Disks):
 			return fault.New(fault.NotFound, "instance %s has no disk %d", id, disk)
 		case g.State == onhost.Incoming || g.State == onhost.Received || g.State == onhost.Sent:
 			return fault.New(fault.Precondition, "instance %s does not have its disks open: it is %s", id, g.State)
 		case h.sizeOf(g, disk) >= sizeMiB:
 			return nil
 		case h.Resize != nil:
-			return h.Resize(g.machine.Disks[disk], sizeMiB)
+			return h.Resize(g.vm.Disks[disk], sizeMiB)
 		}
 		if g.sizes == nil {
 			g.sizes = map[int]int64{}
@@ -41,7 +41,7 @@ func (h *Hypervisor) DiskMiB(id resource.ID, disk int) int64 {
 
 func (h *Hypervisor) sizeOf(g *guest, disk int) int64 {
 	if h.SizeOf != nil {
-		return h.SizeOf(g.machine.Disks[disk])
+		return h.SizeOf(g.vm.Disks[disk])
 	}
 	return g.sizes[disk]
 }

@@ -1,6 +1,6 @@
-// Package guest speaks to the QEMU guest agent inside a machine, over its unix socket.
+// Package guest speaks to the QEMU guest agent inside a VM, over its unix socket.
 //
-// A machine without the agent is normal: Dial then fails with ErrAbsent after a short wait. The
+// A VM without the agent is normal: Dial then fails with ErrAbsent after a short wait. The
 // socket serves one client at a time, so a connection is made for a question and closed after it.
 package guest
 
@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// ErrAbsent says that nobody inside the machine answers.
+// ErrAbsent says that nobody inside the VM answers.
 var ErrAbsent = errors.New("the guest agent does not answer")
 
 // Error is the agent's answer to a command that failed.
@@ -34,14 +34,14 @@ type Client struct {
 	reader *bufio.Reader
 }
 
-// Address is an IP address inside the machine.
+// Address is an IP address inside the VM.
 type Address struct {
 	Type   string `json:"ip-address-type"` // ipv4, ipv6
 	IP     string `json:"ip-address"`
 	Prefix int    `json:"prefix"`
 }
 
-// Interface is a network interface inside the machine.
+// Interface is a network interface inside the VM.
 type Interface struct {
 	Name      string    `json:"name"`
 	MAC       string    `json:"hardware-address"`

@@ -82,7 +82,7 @@ func TestAnAbsentAgentIsFoundOutSoon(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 	path := filepath.Join(t.TempDir(), "g")
-	l, err := net.Listen("unix", path) // the emulator listens, nobody in the guest does
+	l, err := net.Listen("unix", path) // QEMU listens, nobody in the guest does
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,11 +14,11 @@ import (
 // House is a host to test on.
 type House struct {
 	HV onhost.Hypervisor
-	// Machine makes a machine with an id of its own.
-	Machine func(*testing.T) onhost.Machine
-	// PowerOff lets a running guest power itself off. Crash ends its emulator.
+	// VM makes a VM with an id of its own.
+	VM func(*testing.T) onhost.VMConfig
+	// PowerOff lets a running guest power itself off. Crash ends its QEMU.
 	PowerOff, Crash func(*testing.T, resource.ID)
-	// DiskMiB is the size that the first disk of a guest has; nil: its machines have none.
+	// DiskMiB is the size that the first disk of a guest has; nil: its VMs have none.
 	DiskMiB func(*testing.T, resource.ID) int64
 	// Restart is the daemon's restart: another hypervisor on the same guests.
 	Restart func(*testing.T) onhost.Hypervisor
@@ -34,7 +34,7 @@ func Run(t *testing.T, make func(*testing.T) House) {
 		"ALowerEpochIsRefusedAndAHigherOneKept":       epochs,
 		"AnEndedGuestIsNotStartedAgain":               ended,
 		"AGuestThatPowersItselfOffIsNotForced":        poweredOff,
-		"AGuestWhoseEmulatorDiesHasCrashed":           crashed,
+		"AGuestWhoseQEMUDiesHasCrashed":               crashed,
 		"ARestartedDaemonFindsWhatRuns":               restarted,
 		"WhatIsAbsentIsRemovedWithSuccess":            absent,
 		"AnAskedGuestKeepsTheTimeOfTheFirstQuestion":  asked,
@@ -73,9 +73,9 @@ func await(t *testing.T, hv onhost.Hypervisor, id resource.ID, wanted onhost.Sta
 }
 
 // running starts a guest and lets it run.
-func running(t *testing.T, h House) onhost.Machine {
+func running(t *testing.T, h House) onhost.VMConfig {
 	t.Helper()
-	m := h.Machine(t)
+	m := h.VM(t)
 	must(t, h.HV.Ensure(t.Context(), m))
 	must(t, h.HV.Resume(t.Context(), m.ID))
 	await(t, h.HV, m.ID, onhost.Running)
@@ -83,7 +83,7 @@ func running(t *testing.T, h House) onhost.Machine {
 }
 
 func stands(t *testing.T, h House) {
-	m := h.Machine(t)
+	m := h.VM(t)
 	must(t, h.HV.Ensure(t.Context(), m))
 	g := look(t, h.HV, m.ID)
 	if g.State != onhost.Paused || g.PID == 0 || g.StartedAt.IsZero() || g.Epoch != m.Epoch {
@@ -110,7 +110,7 @@ func twice(t *testing.T, h House) {
 }
 
 func epochs(t *testing.T, h House) {
-	m := h.Machine(t)
+	m := h.VM(t)
 	m.Epoch = 3
 	must(t, h.HV.Ensure(t.Context(), m))
 	m.Epoch = 5
@@ -196,7 +196,7 @@ func asked(t *testing.T, h House) {
 }
 
 func listed(t *testing.T, h House) {
-	a, b := h.Machine(t), h.Machine(t)
+	a, b := h.VM(t), h.VM(t)
 	must(t, h.HV.Ensure(t.Context(), a))
 	must(t, h.HV.Ensure(t.Context(), b))
 	must(t, h.HV.Kill(t.Context(), a.ID))
@@ -219,14 +219,14 @@ func grows(t *testing.T, h House) {
 	}
 	m := running(t, h)
 	if len(m.Disks) == 0 {
-		t.Fatal("the house's machines have no disk to grow")
+		t.Fatal("the house's VMs have no disk to grow")
 	}
 	before := h.DiskMiB(t, m.ID)
-	for _, wish := range []int64{before + 64, before + 64, before, before + 128} {
-		must(t, grower.Grow(t.Context(), m.ID, 0, wish))
-		want := max(wish, before+64)
+	for _, desired := range []int64{before + 64, before + 64, before, before + 128} {
+		must(t, grower.Grow(t.Context(), m.ID, 0, desired))
+		want := max(desired, before+64)
 		if got := h.DiskMiB(t, m.ID); got != want {
-			t.Fatalf("a disk of %d MiB that should have %d has %d", before, wish, got)
+			t.Fatalf("a disk of %d MiB that should have %d has %d", before, desired, got)
 		}
 	}
 	must(t, h.HV.Pause(t.Context(), m.ID))

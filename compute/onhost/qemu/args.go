@@ -13,16 +13,16 @@ import (
 	"github.com/virga-cloud/virga/host"
 )
 
-// Place is what the arguments need to know of this host besides the machine.
+// Place is what the arguments need to know of this host besides the VM.
 type Place struct {
 	// Sockets is the folder of the guest's sockets.
 	Sockets string
 	// SeedPath is the seed disk; empty: none.
 	SeedPath string
-	// LogFD is the number that the emulator inherits its serial log under, open for appending: the
-	// emulator's user can open no file where logs are kept.
+	// LogFD is the number that QEMU inherits its serial log under, open for appending: the
+	// QEMU's user can open no file where logs are kept.
 	LogFD int
-	// TapFDs are the numbers that the emulator inherits the taps under, in the order of the NICs.
+	// TapFDs are the numbers that QEMU inherits the taps under, in the order of the NICs.
 	TapFDs []int
 	// Direct tells which disks can be opened past the host's page cache, in the order of the disks.
 	Direct []bool
@@ -30,15 +30,15 @@ type Place struct {
 	AIO string
 }
 
-// sandbox keeps an emulator that a guest has broken out of from starting programs and gaining rights.
+// sandbox keeps a QEMU process that a guest has broken out of from starting programs and gaining rights.
 const sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
-// GuestName is the name on the command line by which an emulator is known again.
+// GuestName is the name on the command line by which a QEMU process is known again.
 func GuestName(id resource.ID) string { return "virga-" + string(id) }
 
-// Arguments is the emulator's command line, without the program. The topology is a function of the
-// machine alone, so that both ends of a migration have the same.
-func Arguments(m onhost.Machine, p Place) []string {
+// Arguments is QEMU's command line, without the program. The topology is a function of the
+// VM alone, so that both ends of a migration have the same.
+func Arguments(m onhost.VMConfig, p Place) []string {
 	a := &arguments{place: p}
 	accel, cpu := string(m.Accelerator), m.CPUModel
 	if cpu == "" {
@@ -49,7 +49,7 @@ func Arguments(m onhost.Machine, p Place) []string {
 	a.add("-smp", fmt.Sprint(m.CPUs), "-m", fmt.Sprintf("%dM", m.MemoryMiB))
 	a.add("-object", fmt.Sprintf("memory-backend-ram,id=m0,size=%dM", m.MemoryMiB))
 	a.add("-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-S", "-sandbox", sandbox)
-	// The emulator of a guest that ended stays, so that an agent that was away sees how it ended.
+	// QEMU of a guest that ended stays, so that an agent that was away sees how it ended.
 	a.add("-action", "reboot=reset,shutdown=pause,panic=pause", "-msg", "timestamp=on", "-boot", "strict=on", "-rtc", "base=utc")
 	a.channels()
 	a.fixedDevices(m)
@@ -101,7 +101,7 @@ func (a *arguments) channels() {
 }
 
 // fixedDevices have addresses that never change, below the numbers that the root ports take.
-func (a *arguments) fixedDevices(m onhost.Machine) {
+func (a *arguments) fixedDevices(m onhost.VMConfig) {
 	if m.Screen != onhost.NoScreen {
 		a.add("-device", "VGA,id=vga0,bus=pcie.0,addr=0x1", "-vnc", "unix:"+a.path(vncSocket))
 	}
@@ -119,7 +119,7 @@ func (a *arguments) fixedDevices(m onhost.Machine) {
 }
 
 // ports is the number of slots: eights, with two to spare for what is plugged in later.
-func ports(m onhost.Machine) int {
+func ports(m onhost.VMConfig) int {
 	used := len(m.Disks) + len(m.NICs) + 2
 	if len(m.Seed) > 0 {
 		used++
@@ -129,12 +129,12 @@ func ports(m onhost.Machine) int {
 
 // generation is the guest's sign that it may be a copy of its earlier self. It is the same on both
 // ends of a migration, and another one in each boot.
-func generation(m onhost.Machine) string {
+func generation(m onhost.VMConfig) string {
 	return uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "%s/%d", m.VMID, m.Boot)).String()
 }
 
-// plugged are the disks, the seed and the cards, each behind its own port in this order.
-func (a *arguments) plugged(m onhost.Machine) {
+// plugged are the disks, the seed and the NICs, each behind its own port in this order.
+func (a *arguments) plugged(m onhost.VMConfig) {
 	slot := 0
 	for i, d := range m.Disks {
 		node := fmt.Sprintf("disk%d", i)

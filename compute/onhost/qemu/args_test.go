@@ -21,8 +21,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-func goldenMachine() onhost.Machine {
-	return onhost.Machine{
+func goldenVM() onhost.VMConfig {
+	return onhost.VMConfig{
 		ID: "0199c0de-0000-7000-8000-000000000001", VMID: "0199c0de-0000-7000-8000-000000000002", Boot: 3, Epoch: 4,
 		CPUs: 2, MemoryMiB: 512, MachineType: "pc-q35-7.2", Accelerator: host.TCG, UID: 70001,
 		Disks: []onhost.Disk{
@@ -36,15 +36,15 @@ func goldenMachine() onhost.Machine {
 
 func TestTheCommandLineIsAsInTheGoldenFiles(t *testing.T) {
 	place := Place{Sockets: "/run/virga/i/vm", SeedPath: "/run/virga/i/seed.iso", LogFD: 3, TapFDs: []int{4, 5}, Direct: []bool{true, false}, AIO: "io_uring"}
-	incoming := goldenMachine()
+	incoming := goldenVM()
 	incoming.Incoming = true
-	kvm := goldenMachine()
+	kvm := goldenVM()
 	kvm.Accelerator, kvm.CPUModel = host.KVM, ""
-	bare := onhost.Machine{
+	bare := onhost.VMConfig{
 		ID: "0199c0de-0000-7000-8000-000000000001", VMID: "0199c0de-0000-7000-8000-000000000002", CPUs: 1, MemoryMiB: 128, MachineType: "pc-q35-7.2",
 		CPUModel: "qemu64", Accelerator: host.TCG, Screen: onhost.NoScreen, Kernel: "/boot/vmlinuz", Initrd: "/boot/initrd", Append: "console=ttyS0",
 	}
-	for name, m := range map[string]onhost.Machine{"full": goldenMachine(), "incoming": incoming, "kvm": kvm, "bare": bare} {
+	for name, m := range map[string]onhost.VMConfig{"full": goldenVM(), "incoming": incoming, "kvm": kvm, "bare": bare} {
 		var b strings.Builder
 		for _, word := range Arguments(m, place) {
 			if strings.HasPrefix(word, "-") && b.Len() > 0 {
@@ -66,9 +66,9 @@ func TestTheCommandLineIsAsInTheGoldenFiles(t *testing.T) {
 }
 
 func TestBothEndsOfAMigrationHaveTheSameTopology(t *testing.T) {
-	source, target := goldenMachine(), goldenMachine()
+	source, target := goldenVM(), goldenVM()
 	target.ID, target.Incoming, target.Epoch = "0199c0de-0000-7000-8000-000000000009", true, 5
-	devices := func(m onhost.Machine, sockets string) (out []string) {
+	devices := func(m onhost.VMConfig, sockets string) (out []string) {
 		all := Arguments(m, Place{Sockets: sockets, SeedPath: sockets + "/s", TapFDs: []int{3, 4}})
 		for i, word := range all {
 			if word == "-device" || word == "-machine" || word == "-smp" || word == "-m" || word == "-object" {
@@ -83,7 +83,7 @@ func TestBothEndsOfAMigrationHaveTheSameTopology(t *testing.T) {
 	}
 }
 
-func TestAMissingOrOldEmulatorIsSaidSo(t *testing.T) {
+func TestAMissingOrOldQEMUIsSaidSo(t *testing.T) {
 	dir := t.TempDir()
 	old := filepath.Join(dir, "old")
 	must(t, os.WriteFile(old, []byte("#!/bin/sh\necho QEMU emulator version 6.1.0\n"), 0o755))
@@ -95,7 +95,7 @@ func TestAMissingOrOldEmulatorIsSaidSo(t *testing.T) {
 		d, err := New(Config{RunDir: runDir(t), LogDir: t.TempDir(), Binary: binary})
 		must(t, err)
 		id := resource.NewID()
-		if err := d.Ensure(t.Context(), onhost.Machine{ID: id}); !fault.Is(err, fault.Precondition) {
+		if err := d.Ensure(t.Context(), onhost.VMConfig{ID: id}); !fault.Is(err, fault.Precondition) {
 			t.Errorf("%v", err)
 		}
 		if g := look(t, d, id); g.State != onhost.Absent {
@@ -131,7 +131,7 @@ func TestATapIsHandedOverAndOneThatIsNotThereIsNeverMade(t *testing.T) {
 	}
 	must(t, exec.Command("ip", "link", "set", "vtest0", "up").Run())
 	d := house(t, Config{})
-	m := machine(t, "")
+	m := vm(t, "")
 	m.NICs = []onhost.NIC{{Device: "vtest1", MAC: "52:54:00:00:00:01", MTU: 1400}}
 	if err := d.Ensure(t.Context(), m); !fault.Is(err, fault.Unavailable) {
 		t.Fatalf("a tap that is not there: %v", err)
@@ -140,7 +140,7 @@ func TestATapIsHandedOverAndOneThatIsNotThereIsNeverMade(t *testing.T) {
 		t.Fatalf("a start that may be tried again left %+v", g)
 	}
 	for _, header := range []bool{false, true} {
-		m := machine(t, "")
+		m := vm(t, "")
 		m.NICs = []onhost.NIC{{Device: "vtest0", MAC: "52:54:00:00:00:01", MTU: 1400, VNetHdr: header}}
 		must(t, d.Ensure(t.Context(), m))
 		out, err := exec.Command("ip", "-d", "link", "show", "vtest0").Output()
@@ -151,13 +151,13 @@ func TestATapIsHandedOverAndOneThatIsNotThereIsNeverMade(t *testing.T) {
 	}
 }
 
-func TestAWrapperInFrontOfTheEmulatorCanBreakItAndIsAdopted(t *testing.T) {
+func TestAWrapperInFrontOfQEMUCanBreakItAndIsAdopted(t *testing.T) {
 	dir := runDir(t)
 	d := house(t, Config{})
 	wrapper := filepath.Join(dir, "qemu")
 	must(t, os.WriteFile(wrapper, []byte("#!/bin/sh\ncase \"$*\" in *-version*|*help*) exec qemu-system-x86_64 \"$@\";; esac\ntest -e \"$0.fail\" && { echo 'qemu: broken on purpose' >&2; exit 3; }\nexec qemu-system-x86_64 \"$@\"\n"), 0o755))
 	d.cfg.Binary = wrapper
-	m := machine(t, "")
+	m := vm(t, "")
 	must(t, os.WriteFile(wrapper+".fail", nil, 0o644))
 	if err := d.Ensure(t.Context(), m); err == nil || !strings.Contains(err.Error(), "broken on purpose") {
 		t.Fatalf("%v", err)
@@ -165,7 +165,7 @@ func TestAWrapperInFrontOfTheEmulatorCanBreakItAndIsAdopted(t *testing.T) {
 	must(t, os.Remove(wrapper+".fail"))
 	must(t, d.Remove(t.Context(), m.ID))
 	must(t, d.Ensure(t.Context(), m))
-	// The daemon dies before it has written the number down: the emulator is found by its name.
+	// The daemon dies before it has written the number down: QEMU is found by its name.
 	g := d.guests[m.ID]
 	pid := g.saved.PID
 	g.saved.PID, g.saved.Ticks = 0, 0

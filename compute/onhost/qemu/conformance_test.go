@@ -15,8 +15,8 @@ func TestQEMUIsAHypervisor(t *testing.T) {
 		d := house(t, Config{})
 		return hypervisortest.House{
 			HV: d,
-			Machine: func(t *testing.T) onhost.Machine {
-				m := machine(t, "deaf=1")
+			VM: func(t *testing.T) onhost.VMConfig {
+				m := vm(t, "deaf=1")
 				m.Disks = []onhost.Disk{{Path: newDisk(t), Format: "qcow2", Serial: string(m.ID)}}
 				return m
 			},

@@ -85,7 +85,7 @@ func (d *Driver) Kill(ctx context.Context, id resource.ID) error {
 	return g.killFor(ctx)
 }
 
-// killFor writes down why before it ends the emulator.
+// killFor writes down why before it ends QEMU.
 func (g *guest) killFor(ctx context.Context) error {
 	if !g.alive() {
 		return g.finish()
@@ -110,7 +110,7 @@ func (g *guest) killFor(ctx context.Context) error {
 	return g.kill()
 }
 
-// kill lets the emulator close its disks in order, and if it does not, ends it all the same.
+// kill lets QEMU close its disks in order, and if it does not, ends it all the same.
 func (g *guest) kill() error {
 	if g.alive() {
 		if c, err := g.monitor(context.Background()); err == nil {
@@ -127,12 +127,12 @@ func (g *guest) kill() error {
 			break
 		}
 		if err := g.proc.signal(unix.SIGKILL); err != nil && g.alive() {
-			return fault.New(fault.Internal, "kill the emulator of instance %s: %w", g.id, err)
+			return fault.New(fault.Internal, "kill QEMU of instance %s: %w", g.id, err)
 		}
 		g.proc.waitEnd(5 * time.Second)
 	}
 	if g.alive() {
-		return fault.New(fault.Unavailable, "the emulator of instance %s (pid %d) does not die: its storage may hang", g.id, g.saved.PID)
+		return fault.New(fault.Unavailable, "QEMU of instance %s (pid %d) does not die: its storage may hang", g.id, g.saved.PID)
 	}
 	if err := g.d.cfg.Groups.Remove(g.group()); err != nil {
 		warn(g.id, "the control group could not be removed", err)

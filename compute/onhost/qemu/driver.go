@@ -3,15 +3,15 @@
 // Each guest has a folder, and in it a small file that says what the driver must know after it has
 // died: which process it is, which epoch owns it, how it ended. That file is written before what it
 // says is done, so after a crash the truth is one of two things, and both are looked for: an
-// emulator that was to be started is searched by its name on the command line, one that was to be
+// QEMU that was to be started is searched by its name on the command line, one that was to be
 // ended is ended again.
 //
-// An emulator is held by a pidfd that was checked against pid, start time and command line. It runs
+// A QEMU process is held by a pidfd that was checked against pid, start time and command line. It runs
 // as its guest's own user, in its own session and control group, inside QEMU's seccomp sandbox,
 // and talks through sockets in a folder that only that user and root can enter.
 //
-// When the guest powers itself off or panics the emulator stays, stopped: whoever looks first
-// writes down how the guest ended. What the guest asked of its emulator is never lost by the
+// When the guest powers itself off or panics QEMU stays, stopped: whoever looks first
+// writes down how the guest ended. What the guest asked of its QEMU is never lost by the
 // daemon's being away.
 package qemu
 
@@ -40,9 +40,9 @@ type Config struct {
 	RunDir string
 	// LogDir keeps what guests say on their serial lines. It outlives the guests and the host's restart.
 	LogDir string
-	// Binary is the emulator; empty: qemu-system-x86_64.
+	// Binary is QEMU; empty: qemu-system-x86_64.
 	Binary string
-	// Groups and GroupPrefix are where emulators are put; nil: nowhere.
+	// Groups and GroupPrefix are where QEMU processes are put; nil: nowhere.
 	Groups      *cgroup.Groups
 	GroupPrefix string
 	// Dial opens the way to a migration's target.
@@ -64,7 +64,7 @@ type Driver struct {
 
 	mu     sync.Mutex
 	guests map[resource.ID]*guest
-	lines  map[resource.ID]*serialLog // the latest run of each machine of a guest here, by machine
+	lines  map[resource.ID]*serialLog // the latest run of each VM of a guest here, by VM
 
 	probing sync.Mutex
 	info    Info
@@ -93,10 +93,10 @@ type guest struct {
 	log    *serialLog
 	broken error // its state cannot be read: nothing is done to it
 
-	downtime int64 // ms that the emulator was last told it may let the guest stand still
+	downtime int64 // ms that QEMU was last told it may let the guest stand still
 }
 
-// New reads what runs and adopts it. The emulator itself may be missing: that is said when a guest
+// New reads what runs and adopts it. QEMU itself may be missing: that is said when a guest
 // is to be started.
 func New(cfg Config) (*Driver, error) {
 	if cfg.Binary == "" {
@@ -212,7 +212,7 @@ func (g *guest) adopt() {
 	defer g.mu.Unlock()
 	s, err := load(g.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		// The daemon died before it wrote that a start was near: there is no emulator.
+		// The daemon died before it wrote that a start was near: there is no QEMU.
 		_ = os.RemoveAll(g.dir)
 		return
 	}
@@ -260,10 +260,10 @@ func (g *guest) letGo() {
 	}
 }
 
-// monitor gives the connection to the emulator, and makes it where there is none.
+// monitor gives the connection to QEMU, and makes it where there is none.
 func (g *guest) monitor(ctx context.Context) (*qmp.Client, error) {
 	if !g.alive() {
-		return nil, fault.New(fault.Precondition, "instance %s has no emulator any more", g.id)
+		return nil, fault.New(fault.Precondition, "instance %s has no QEMU any more", g.id)
 	}
 	if g.qmp != nil && g.qmp.Err() == nil {
 		return g.qmp, nil
@@ -272,20 +272,20 @@ func (g *guest) monitor(ctx context.Context) (*qmp.Client, error) {
 	defer cancel()
 	c, err := qmp.Dial(ctx, g.socket(qmpSocket))
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "talk to the emulator of instance %s: %w", g.id, err)
+		return nil, fault.New(fault.Unavailable, "talk to QEMU of instance %s: %w", g.id, err)
 	}
 	g.qmp = c
 	events, _ := c.Events()
 	g.d.wg.Go(func() {
 		for e := range events {
-			slog.Debug("the emulator says", "instance", g.id, "event", e.Name, "at", e.At, "data", string(e.Data))
+			slog.Debug("QEMU says", "instance", g.id, "event", e.Name, "at", e.At, "data", string(e.Data))
 			g.d.cfg.Changed(g.id)
 		}
 	})
 	return c, nil
 }
 
-// do runs a command with a limit: an emulator that hangs must not hang the agent.
+// do runs a command with a limit: a QEMU process that hangs must not hang the agent.
 func (g *guest) do(ctx context.Context, command string, args, result any) error {
 	c, err := g.monitor(ctx)
 	if err != nil {
@@ -306,7 +306,7 @@ func (g *guest) explain(err error) error {
 	return fault.New(fault.Unavailable, "instance %s: %w", g.id, err)
 }
 
-// finish writes down how a guest ended whose emulator is gone.
+// finish writes down how a guest ended whose QEMU is gone.
 func (g *guest) finish() error {
 	if g.qmp != nil {
 		_ = g.qmp.Close()

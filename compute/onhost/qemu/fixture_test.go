@@ -29,7 +29,7 @@ func guestKernel(t *testing.T) kernel {
 	return k
 }
 
-// makeKernel fetches the kernel once, from the machine's own package mirror, into the user's cache.
+// makeKernel fetches the kernel once, from the host's own package mirror, into the user's cache.
 func makeKernel() (kernel, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {

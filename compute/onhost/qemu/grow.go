@@ -18,7 +18,7 @@ func (d *Driver) Grow(ctx context.Context, id resource.ID, disk int, sizeMiB int
 		return err
 	}
 	defer g.mu.Unlock()
-	// An emulator that does not have the disk open, because its guest moves, dies of being asked to
+	// A QEMU process that does not have the disk open, because its guest moves, dies of being asked to
 	// grow it.
 	seen, err := g.look(ctx)
 	if err == nil && seen.State != onhost.Running && seen.State != onhost.Paused {

@@ -109,7 +109,7 @@ func (d *Driver) Screenshot(ctx context.Context, id resource.ID) ([]byte, error)
 	return out, nil
 }
 
-// openOwn opens a file in the folder that the emulator's user can write: it may have put a link or
+// openOwn opens a file in the folder that QEMU's user can write: it may have put a link or
 // a pipe there.
 func openOwn(path string) (*os.File, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)

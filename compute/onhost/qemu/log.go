@@ -27,14 +27,14 @@ const (
 	earlierLog = ".earlier.log"
 )
 
-// serialLog is one run of a machine's serial line. Its folder is root's alone, and the emulator is
+// serialLog is one run of a VM's serial line. Its folder is root's alone, and QEMU is
 // handed the open file: it can add to it, and can put nothing else in its place.
 //
-// The emulator appends at any time and the daemon cuts the front off, so places in the log are counted
+// QEMU appends at any time and the daemon cuts the front off, so places in the log are counted
 // from the run's first byte, as far as this daemon has seen it.
 type serialLog struct {
 	path string          // without the ending
-	done <-chan struct{} // closed when the emulator is gone
+	done <-chan struct{} // closed when QEMU is gone
 
 	mu  sync.Mutex
 	cut int64 // bytes that went off the front
@@ -44,14 +44,14 @@ func (d *Driver) serialLog(vmID resource.ID) *serialLog {
 	return &serialLog{path: filepath.Join(d.cfg.LogDir, string(vmID)), done: ended}
 }
 
-// ended is the end of an emulator that nobody holds.
+// ended is the end of a QEMU process that nobody holds.
 var ended = func() <-chan struct{} {
 	c := make(chan struct{})
 	close(c)
 	return c
 }()
 
-// speaks tells those who follow a machine's log who writes it, and until when.
+// speaks tells those who follow a VM's log who writes it, and until when.
 func (d *Driver) speaks(vmID resource.ID, l *serialLog, done <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -81,7 +81,7 @@ func (l *serialLog) begin() (*os.File, error) {
 	return os.OpenFile(l.path+latestLog, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 }
 
-// trim takes the older half away when there is too much. What the emulator writes between the two
+// trim takes the older half away when there is too much. What QEMU writes between the two
 // calls is lost.
 func (l *serialLog) trim() {
 	l.mu.Lock()
@@ -124,32 +124,32 @@ func sizeOf(f *os.File) int64 {
 }
 
 // Log implements onhost.Logger.
-func (d *Driver) Log(ctx context.Context, vmID resource.ID, wish compute.LogWish) (io.ReadCloser, error) {
-	nothing := fault.New(fault.NotFound, "the machine has said nothing on this host")
+func (d *Driver) Log(ctx context.Context, vmID resource.ID, options compute.LogOptions) (io.ReadCloser, error) {
+	nothing := fault.New(fault.NotFound, "the VM has said nothing on this host")
 	if uuid.Validate(string(vmID)) != nil { // it comes from outside, and becomes a path
 		return nil, nothing
 	}
 	d.mu.Lock()
 	l := d.lines[vmID]
-	if l == nil || wish.Previous {
+	if l == nil || options.Previous {
 		l = d.serialLog(vmID)
 	}
 	r := &logReader{log: l, ctx: ctx, done: l.done, over: d.ctx.Done()}
 	d.mu.Unlock()
 	name := l.path + latestLog
-	if wish.Previous {
+	if options.Previous {
 		name = l.path + earlierLog
-		nothing = fault.New(fault.NotFound, "no earlier run of the machine is kept on this host")
+		nothing = fault.New(fault.NotFound, "no earlier run of the VM is kept on this host")
 	}
 	var err error
 	if r.file, err = os.Open(name); errors.Is(err, fs.ErrNotExist) {
 		return nil, nothing
 	}
 	if err == nil {
-		err = r.begin(wish)
+		err = r.begin(options)
 	}
 	if err != nil {
-		return nil, fault.New(fault.Internal, "read the serial log of machine %s: %w", vmID, err)
+		return nil, fault.New(fault.Internal, "read the serial log of VM %s: %w", vmID, err)
 	}
 	return r, nil
 }
@@ -162,16 +162,16 @@ type logReader struct {
 	end  int64 // where a log that is not followed ends
 
 	ctx        context.Context
-	done, over <-chan struct{} // the emulator's end, the driver's
+	done, over <-chan struct{} // QEMU's end, the driver's
 	follow     bool
 }
 
-func (r *logReader) begin(wish compute.LogWish) error {
+func (r *logReader) begin(options compute.LogOptions) error {
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()
 	size := sizeOf(r.file)
-	from, err := lastLines(r.file, size, wish.Tail)
-	r.pos, r.end, r.follow = r.log.cut+from, r.log.cut+size, wish.Follow
+	from, err := lastLines(r.file, size, options.Tail)
+	r.pos, r.end, r.follow = r.log.cut+from, r.log.cut+size, options.Follow
 	return err
 }
 
@@ -271,7 +271,7 @@ func (d *Driver) RemoveLog(vmID resource.ID) error {
 	l := d.serialLog(vmID)
 	for _, name := range []string{l.path + latestLog, l.path + earlierLog} {
 		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fault.New(fault.Unavailable, "remove the serial log of machine %s: %w", vmID, err)
+			return fault.New(fault.Unavailable, "remove the serial log of VM %s: %w", vmID, err)
 		}
 	}
 	return nil

@@ -18,7 +18,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
-var whole = compute.LogWish{Tail: -1}
+var whole = compute.LogOptions{Tail: -1}
 
 func logs(t *testing.T) *Driver {
 	t.Helper()
@@ -28,9 +28,9 @@ func logs(t *testing.T) *Driver {
 	return d
 }
 
-func read(t *testing.T, d *Driver, vmID resource.ID, wish compute.LogWish) string {
+func read(t *testing.T, d *Driver, vmID resource.ID, options compute.LogOptions) string {
 	t.Helper()
-	r, err := d.Log(t.Context(), vmID, wish)
+	r, err := d.Log(t.Context(), vmID, options)
 	must(t, err)
 	defer r.Close()
 	data, err := io.ReadAll(r)
@@ -45,7 +45,7 @@ func TestALogThatIsCutIsFollowedWithoutAGap(t *testing.T) {
 	must(t, err)
 	defer f.Close()
 	d.speaks(vmID, l, done)
-	follower, err := d.Log(t.Context(), vmID, compute.LogWish{Tail: -1, Follow: true})
+	follower, err := d.Log(t.Context(), vmID, compute.LogOptions{Tail: -1, Follow: true})
 	must(t, err)
 	defer follower.Close()
 	var said, heard bytes.Buffer
@@ -103,7 +103,7 @@ func TestTheLastLinesOfALog(t *testing.T) {
 			_, err = f.WriteString(c.said)
 			must(t, err)
 			must(t, f.Close())
-			if got := read(t, d, vmID, compute.LogWish{Tail: c.lines}); got != c.want {
+			if got := read(t, d, vmID, compute.LogOptions{Tail: c.lines}); got != c.want {
 				t.Errorf("%d lines of %.40q are %.40q, wanted %.40q", c.lines, c.said, got, c.want)
 			}
 		})
@@ -113,7 +113,7 @@ func TestTheLastLinesOfALog(t *testing.T) {
 func TestOneEarlierRunIsKeptAndAFailedStartDoesNotPushItOut(t *testing.T) {
 	d, vmID := logs(t), resource.NewID()
 	if _, err := d.Log(t.Context(), vmID, whole); !fault.Is(err, fault.NotFound) {
-		t.Fatalf("a machine that said nothing: %v", err)
+		t.Fatalf("a VM that said nothing: %v", err)
 	}
 	for _, said := range []string{"first", "", "", "second", "", "third"} {
 		f, err := d.serialLog(vmID).begin()
@@ -125,7 +125,7 @@ func TestOneEarlierRunIsKeptAndAFailedStartDoesNotPushItOut(t *testing.T) {
 	if got := read(t, d, vmID, whole); got != "third" {
 		t.Errorf("the latest run said %q", got)
 	}
-	if got := read(t, d, vmID, compute.LogWish{Tail: -1, Previous: true}); got != "second" {
+	if got := read(t, d, vmID, compute.LogOptions{Tail: -1, Previous: true}); got != "second" {
 		t.Errorf("the run before said %q", got)
 	}
 	if _, err := d.Log(t.Context(), "../"+vmID, whole); !fault.Is(err, fault.NotFound) {
@@ -148,14 +148,14 @@ func TestOneEarlierRunIsKeptAndAFailedStartDoesNotPushItOut(t *testing.T) {
 func TestWhatAGuestSaidOutlivesIt(t *testing.T) {
 	dir := runDir(t)
 	first := house(t, Config{RunDir: dir})
-	m := machine(t, "")
+	m := vm(t, "")
 	must(t, first.Ensure(t.Context(), m))
 	must(t, first.Resume(t.Context(), m.ID))
 	console(t, first, m.ID).until("UP ")
 	first.Close()
 
 	d := house(t, Config{RunDir: dir})
-	follower, err := d.Log(t.Context(), m.VMID, compute.LogWish{Tail: 0, Follow: true})
+	follower, err := d.Log(t.Context(), m.VMID, compute.LogOptions{Tail: 0, Follow: true})
 	must(t, err)
 	defer follower.Close()
 	c := console(t, d, m.ID)
@@ -174,7 +174,7 @@ func TestWhatAGuestSaidOutlivesIt(t *testing.T) {
 	again := m
 	again.ID, again.Epoch = resource.NewID(), 2
 	must(t, d.Ensure(t.Context(), again))
-	if kept := read(t, d, m.VMID, compute.LogWish{Tail: -1, Previous: true}); !strings.Contains(kept, "last2words") {
+	if kept := read(t, d, m.VMID, compute.LogOptions{Tail: -1, Previous: true}); !strings.Contains(kept, "last2words") {
 		t.Errorf("the run before it said %q", kept)
 	}
 }
@@ -183,7 +183,7 @@ func TestAGuestStartsWhereItsLogCannotBeKept(t *testing.T) {
 	d := house(t, Config{})
 	must(t, os.Remove(d.cfg.LogDir))
 	must(t, os.WriteFile(d.cfg.LogDir, nil, 0o600))
-	m := machine(t, "")
+	m := vm(t, "")
 	must(t, d.Ensure(t.Context(), m))
 	must(t, d.Resume(t.Context(), m.ID))
 	console(t, d, m.ID).until("UP ")
@@ -206,14 +206,14 @@ func status(t *testing.T, pid int, field string) string {
 	return ""
 }
 
-// TestAnEmulatorIsConfined: its own user with no right beyond, the sandbox, and nothing open for
+// TestAQEMUProcessIsSandboxed: its own user with no right beyond, the sandbox, and nothing open for
 // writing but what is its guest's.
-func TestAnEmulatorIsConfined(t *testing.T) {
+func TestAQEMUProcessIsSandboxed(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root starts emulators as another user")
+		t.Skip("only root starts QEMU processes as another user")
 	}
 	d := house(t, Config{})
-	m := machine(t, "")
+	m := vm(t, "")
 	m.Disks = []onhost.Disk{{Path: newDisk(t), Format: "qcow2", Serial: string(resource.NewID()), Boot: true}}
 	must(t, d.Ensure(t.Context(), m))
 	must(t, d.Resume(t.Context(), m.ID))
@@ -224,7 +224,7 @@ func TestAnEmulatorIsConfined(t *testing.T) {
 		"CapPrm": "0000000000000000", "CapEff": "0000000000000000", "CapInh": "0000000000000000", "CapAmb": "0000000000000000",
 	} {
 		if got := status(t, pid, field); got != want {
-			t.Errorf("%s of the emulator is %q, and must be %q", field, got, want)
+			t.Errorf("%s of QEMU is %q, and must be %q", field, got, want)
 		}
 	}
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
@@ -232,7 +232,7 @@ func TestAnEmulatorIsConfined(t *testing.T) {
 	for _, task := range tasks { // the processors of the guest are threads
 		id, _ := strconv.Atoi(filepath.Base(task))
 		if got := status(t, id, "Seccomp"); got != "2" {
-			t.Errorf("thread %d of the emulator has seccomp %q", id, got)
+			t.Errorf("thread %d of QEMU has seccomp %q", id, got)
 		}
 	}
 	writable := map[string]bool{m.Disks[0].Path: true, d.serialLog(m.VMID).path + latestLog: true, filepath.Join(d.cfg.RunDir, string(m.ID), stderrFile): true}
@@ -246,10 +246,10 @@ func TestAnEmulatorIsConfined(t *testing.T) {
 		info, err := os.Lstat(fd) // the link's mode is how it was opened
 		must(t, err)
 		if info.Mode().Perm()&0o200 != 0 && !writable[to] {
-			t.Errorf("the emulator can write to %s", to)
+			t.Errorf("QEMU can write to %s", to)
 		}
 	}
 	if err := exec.Command("setpriv", "--reuid=64123", "--regid=64123", "--clear-groups", "ls", d.cfg.LogDir).Run(); err == nil {
-		t.Error("the emulator's user can look into the folder of logs")
+		t.Error("QEMU's user can look into the folder of logs")
 	}
 }

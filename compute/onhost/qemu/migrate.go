@@ -134,19 +134,19 @@ func (g *guest) listenForSource() (*net.UnixListener, error) {
 	_ = os.Remove(path)
 	near, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "listen for the emulator's memory: %w", err)
+		return nil, fault.New(fault.Unavailable, "listen for QEMU's memory: %w", err)
 	}
 	if dropping(g.saved.UID) {
 		err = os.Lchown(path, int(g.saved.UID), int(g.saved.UID))
 	}
 	if err != nil {
 		_ = near.Close()
-		return nil, fault.New(fault.Unavailable, "let the emulator send its memory: %w", err)
+		return nil, fault.New(fault.Unavailable, "let QEMU send its memory: %w", err)
 	}
 	return near, nil
 }
 
-// tunnel carries one stream from the emulator to the target's agent.
+// tunnel carries one stream from QEMU to the target's agent.
 func (g *guest) tunnel(near *net.UnixListener, far net.Conn) {
 	defer func() { _ = near.Close() }()
 	defer func() { _ = far.Close() }()

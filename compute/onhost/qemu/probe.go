@@ -14,7 +14,7 @@ import (
 	"github.com/virga-cloud/virga/engine/fault"
 )
 
-// Info is what an emulator says of itself.
+// Info is what a QEMU process says of itself.
 type Info struct {
 	Version      string // "7.2.22"
 	Major, Minor int
@@ -23,8 +23,8 @@ type Info struct {
 }
 
 var (
-	versionWords = regexp.MustCompile(`version (\d+)\.(\d+)(\.\d+)?`)
-	machineWords = regexp.MustCompile(`(?m)^q35 .*\(alias of (pc-q35-[\d.]+)\)`)
+	versionWords     = regexp.MustCompile(`version (\d+)\.(\d+)(\.\d+)?`)
+	machineTypeWords = regexp.MustCompile(`(?m)^q35 .*\(alias of (pc-q35-[\d.]+)\)`)
 )
 
 // Probe asks the program for its version. The floor is 7.2.
@@ -33,7 +33,7 @@ func Probe(ctx context.Context, binary string) (Info, error) {
 	defer cancel()
 	path, err := exec.LookPath(binary)
 	if err != nil {
-		return Info{}, fault.New(fault.Precondition, "find the emulator %s: it is not on this machine; install QEMU 7.2 or newer (Debian: the package qemu-system-x86)", binary)
+		return Info{}, fault.New(fault.Precondition, "find QEMU %s: it is not on this host; install QEMU 7.2 or newer (Debian: the package qemu-system-x86)", binary)
 	}
 	out, err := exec.CommandContext(ctx, path, "-version").CombinedOutput()
 	if err != nil {
@@ -47,10 +47,10 @@ func Probe(ctx context.Context, binary string) (Info, error) {
 	info.Major, _ = strconv.Atoi(string(found[1]))
 	info.Minor, _ = strconv.Atoi(string(found[2]))
 	if info.Major < 7 || info.Major == 7 && info.Minor < 2 {
-		return Info{}, fault.New(fault.Precondition, "the emulator %s is version %s; install QEMU 7.2 or newer (Debian: the package qemu-system-x86)", path, info.Version)
+		return Info{}, fault.New(fault.Precondition, "QEMU %s is version %s; install QEMU 7.2 or newer (Debian: the package qemu-system-x86)", path, info.Version)
 	}
 	if out, err = exec.CommandContext(ctx, path, "-machine", "help").Output(); err == nil {
-		if found := machineWords.FindSubmatch(out); found != nil {
+		if found := machineTypeWords.FindSubmatch(out); found != nil {
 			info.MachineType = string(found[1])
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
-// process is an emulator that lives, or has just ended. It is held by a pidfd, so that neither a
+// process is a QEMU process that lives, or has just ended. It is held by a pidfd, so that neither a
 // look nor a signal can ever hit another process that was given the same number.
 type process struct {
 	pid   int
@@ -40,7 +40,7 @@ func open(pid int) (*process, error) {
 	return &process{pid: pid, pidfd: os.NewFile(uintptr(fd), "pidfd"), done: make(chan struct{})}, nil
 }
 
-// adopt takes hold of the emulator of a guest, if that is what pid still is.
+// adopt takes hold of QEMU of a guest, if that is what pid still is.
 func adopt(id resource.ID, pid int, ticks uint64) (*process, error) {
 	p, err := open(pid)
 	if err != nil {
@@ -130,7 +130,7 @@ func named(pid int, id resource.ID) bool {
 	return err == nil && bytes.Contains(data, []byte("guest="+GuestName(id)+","))
 }
 
-// search looks for the emulator of a guest whose number was never written down: the daemon died
+// search looks for QEMU of a guest whose number was never written down: the daemon died
 // between starting it and saying so. The folder tells it from one of another daemon.
 func search(id resource.ID, sockets string) (*process, error) {
 	found, err := filepath.Glob("/proc/[0-9]*/cmdline")

@@ -60,7 +60,7 @@ func open1(t *testing.T, cfg Config) *Driver {
 func house(t *testing.T, cfg Config) *Driver {
 	t.Helper()
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
-		t.Skip("no emulator here")
+		t.Skip("no QEMU here")
 	}
 	if cfg.RunDir == "" {
 		cfg.RunDir = runDir(t)
@@ -86,10 +86,10 @@ func clear(t *testing.T, d *Driver) {
 	d.Close()
 }
 
-// machine boots the test's kernel, as a user of its own where the test is root.
-func machine(t *testing.T, append string) onhost.Machine {
+// VM boots the test's kernel, as a user of its own where the test is root.
+func vm(t *testing.T, append string) onhost.VMConfig {
 	k := guestKernel(t)
-	return onhost.Machine{
+	return onhost.VMConfig{
 		ID: resource.NewID(), VMID: resource.NewID(), Boot: 1, Epoch: 1, Name: "test", CPUs: 1, MemoryMiB: 128,
 		MachineType: "pc-q35-7.2", CPUModel: "qemu64", Accelerator: host.TCG, UID: 64123, Screen: onhost.NoScreen,
 		Kernel: shared(t, k.image), Initrd: shared(t, k.initrd), Append: "console=ttyS0 quiet " + append,
@@ -198,7 +198,7 @@ func (c *talk) say(line string) {
 func TestAGuestLivesThroughPauseAndARestartOfTheDaemonAndPowersItselfOff(t *testing.T) {
 	dir := runDir(t)
 	first := house(t, Config{RunDir: dir})
-	m := machine(t, "")
+	m := vm(t, "")
 	m.Screen = onhost.VGA
 	m.Seed = seed.Files{"meta-data": "instance-id: i\n", "user-data": "#cloud-config\n", "network-config": "version: 2\n"}
 	must(t, first.Ensure(t.Context(), m))
@@ -227,7 +227,7 @@ func TestAGuestLivesThroughPauseAndARestartOfTheDaemonAndPowersItselfOff(t *test
 		var st unix.Stat_t
 		must(t, unix.Stat("/proc/"+strconv.Itoa(pid), &st))
 		if st.Uid != 64123 {
-			t.Fatalf("the emulator runs as user %d", st.Uid)
+			t.Fatalf("QEMU runs as user %d", st.Uid)
 		}
 	}
 	first.Close()
@@ -259,7 +259,7 @@ func TestAGuestLivesThroughPauseAndARestartOfTheDaemonAndPowersItselfOff(t *test
 
 func TestAGuestIsAskedAndAnotherIsForced(t *testing.T) {
 	d := house(t, Config{})
-	m := machine(t, "")
+	m := vm(t, "")
 	must(t, d.Ensure(t.Context(), m))
 	must(t, d.Resume(t.Context(), m.ID))
 	console(t, d, m.ID).until("UP ")
@@ -269,7 +269,7 @@ func TestAGuestIsAskedAndAnotherIsForced(t *testing.T) {
 	}
 	must(t, d.Remove(t.Context(), m.ID))
 
-	m = machine(t, "")
+	m = vm(t, "")
 	must(t, d.Ensure(t.Context(), m))
 	must(t, d.Resume(t.Context(), m.ID))
 	must(t, d.Kill(t.Context(), m.ID))
@@ -278,7 +278,7 @@ func TestAGuestIsAskedAndAnotherIsForced(t *testing.T) {
 	}
 }
 
-func TestAKilledEmulatorIsACrashAndSoIsAPanic(t *testing.T) {
+func TestAKilledQEMUIsACrashAndSoIsAPanic(t *testing.T) {
 	changed := make(chan resource.ID, 1000)
 	d := house(t, Config{Changed: func(id resource.ID) {
 		select {
@@ -286,7 +286,7 @@ func TestAKilledEmulatorIsACrashAndSoIsAPanic(t *testing.T) {
 		default:
 		}
 	}})
-	m := machine(t, "")
+	m := vm(t, "")
 	must(t, d.Ensure(t.Context(), m))
 	must(t, d.Resume(t.Context(), m.ID))
 	signal(t, look(t, d, m.ID).PID, unix.SIGKILL)
@@ -297,7 +297,7 @@ func TestAKilledEmulatorIsACrashAndSoIsAPanic(t *testing.T) {
 	if len(changed) == 0 {
 		t.Fatal("nobody was told")
 	}
-	m = machine(t, "")
+	m = vm(t, "")
 	must(t, d.Ensure(t.Context(), m))
 	must(t, d.Resume(t.Context(), m.ID))
 	c := console(t, d, m.ID)
@@ -310,12 +310,12 @@ func TestAKilledEmulatorIsACrashAndSoIsAPanic(t *testing.T) {
 	}
 }
 
-// TestADiskThatIsInUseElsewhereIsAConflict: the emulator's own locks on images are on. It is the last
-// wall before two writers, and it is the emulator that refuses.
+// TestADiskThatIsInUseElsewhereIsAConflict: QEMU's own locks on images are on. It is the last
+// wall before two writers, and it is the QEMU process that refuses.
 func TestADiskThatIsInUseElsewhereIsAConflict(t *testing.T) {
 	d := house(t, Config{})
 	disk := newDisk(t)
-	a, b := machine(t, ""), machine(t, "")
+	a, b := vm(t, ""), vm(t, "")
 	a.Disks = []onhost.Disk{{Path: disk, Format: "qcow2", Serial: "0199c0de-0000-7000-8000-0123456789ab", Boot: true}}
 	b.Disks = a.Disks
 	must(t, d.Ensure(t.Context(), a))
@@ -332,9 +332,9 @@ func TestADiskThatIsInUseElsewhereIsAConflict(t *testing.T) {
 	}
 }
 
-func TestAnEmulatorThatHangsIsSilentAndCanStillBeKilled(t *testing.T) {
+func TestAQEMUProcessThatHangsIsSilentAndCanStillBeKilled(t *testing.T) {
 	d := house(t, Config{})
-	hung, well := machine(t, ""), machine(t, "")
+	hung, well := vm(t, ""), vm(t, "")
 	must(t, d.Ensure(t.Context(), hung))
 	must(t, d.Ensure(t.Context(), well))
 	must(t, d.Resume(t.Context(), hung.ID))
@@ -350,7 +350,7 @@ func TestAnEmulatorThatHangsIsSilentAndCanStillBeKilled(t *testing.T) {
 	}
 }
 
-// diskMiB reads the size that a guest's first disk has, as its emulator tells it.
+// diskMiB reads the size that a guest's first disk has, as its QEMU tells it.
 func diskMiB(t *testing.T, d *Driver, id resource.ID) int64 {
 	t.Helper()
 	g, err := d.known(id)
@@ -420,7 +420,7 @@ func newDisk(t *testing.T) string {
 }
 
 // pair is two hosts with one disk. What the source dials is handed to the target.
-func pair(t *testing.T) (source, target *Driver, m, twin onhost.Machine) {
+func pair(t *testing.T) (source, target *Driver, m, twin onhost.VMConfig) {
 	target = house(t, Config{})
 	twinID := resource.NewID()
 	dial := func(context.Context, compute.Outgoing) (net.Conn, error) {
@@ -429,7 +429,7 @@ func pair(t *testing.T) (source, target *Driver, m, twin onhost.Machine) {
 		return near, nil
 	}
 	source = house(t, Config{Dial: dial})
-	m = machine(t, "")
+	m = vm(t, "")
 	m.Disks = []onhost.Disk{{Path: newDisk(t), Format: "qcow2", Serial: "0199c0de-0000-7000-8000-0123456789ab", Boot: true}}
 	twin = m
 	twin.ID, twin.Incoming = twinID, true

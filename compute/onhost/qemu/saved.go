@@ -17,7 +17,7 @@ import (
 )
 
 // The files of a guest. What the daemon trusts lies in the guest's folder, which is root's; what the
-// emulator makes lies in a folder of its own user below it.
+// QEMU makes lies in a folder of its own user below it.
 const (
 	stateFile    = "state.json"
 	stderrFile   = "stderr.log"
@@ -91,7 +91,7 @@ func bootID() string {
 	return strings.TrimSpace(string(data))
 }
 
-// lastWords are the last lines that the emulator wrote on its error output.
+// lastWords are the last lines that QEMU wrote on its error output.
 func lastWords(dir string) string {
 	data, err := os.ReadFile(filepath.Join(dir, stderrFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

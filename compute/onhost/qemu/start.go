@@ -24,7 +24,7 @@ const (
 )
 
 // Ensure implements onhost.Hypervisor.
-func (d *Driver) Ensure(ctx context.Context, m onhost.Machine) error {
+func (d *Driver) Ensure(ctx context.Context, m onhost.VMConfig) error {
 	g := d.guest(m.ID)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -56,8 +56,8 @@ func (d *Driver) Ensure(ctx context.Context, m onhost.Machine) error {
 }
 
 // start makes a guest of nothing. Die before the state is written: there is an empty folder. Die
-// after it: the emulator is searched by its name. Either way the next look finds the truth.
-func (g *guest) start(ctx context.Context, m onhost.Machine) error {
+// after it: QEMU is searched by its name. Either way the next look finds the truth.
+func (g *guest) start(ctx context.Context, m onhost.VMConfig) error {
 	if err := g.d.probe(ctx); err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (g *guest) start(ctx context.Context, m onhost.Machine) error {
 	return nil
 }
 
-// failed ends what did not start, and says why in the emulator's own words.
+// failed ends what did not start, and says why in QEMU's own words.
 func (g *guest) failed(err error) error {
 	if g.proc.waitEnd(settle) {
 		words := lastWords(g.dir)
@@ -128,7 +128,7 @@ func openTaps(nics []onhost.NIC) (taps []*os.File, err error) {
 }
 
 // folders makes the guest's folder, which is root's, and the one of its own user within.
-func (g *guest) folders(m onhost.Machine) error {
+func (g *guest) folders(m onhost.VMConfig) error {
 	for _, dir := range []string{g.dir, g.sockets()} {
 		if err := os.Mkdir(dir, 0o710); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fault.New(fault.Unavailable, "make the folder of instance %s: %w", g.id, err)
@@ -154,13 +154,13 @@ func (g *guest) folders(m onhost.Machine) error {
 	return nil
 }
 
-// dropping reports whether the emulator is to run as another user than this daemon.
+// dropping reports whether QEMU is to run as another user than this daemon.
 func dropping(uid int64) bool { return uid > 0 && os.Geteuid() == 0 }
 
-func (g *guest) spawn(m onhost.Machine, taps []*os.File) error {
+func (g *guest) spawn(m onhost.VMConfig, taps []*os.File) error {
 	path, err := exec.LookPath(g.d.cfg.Binary)
 	if err != nil {
-		return fault.New(fault.Precondition, "find the emulator: %w", err)
+		return fault.New(fault.Precondition, "find QEMU: %w", err)
 	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -205,13 +205,13 @@ func (g *guest) spawn(m onhost.Machine, taps []*os.File) error {
 	}
 	pid, _, err := syscall.StartProcess(path, append([]string{path}, Arguments(m, place)...), attr)
 	if err != nil {
-		return fault.New(fault.Precondition, "start the emulator of instance %s: %w", g.id, err)
+		return fault.New(fault.Precondition, "start QEMU of instance %s: %w", g.id, err)
 	}
 	return g.record(pid, m)
 }
 
 // record takes hold of the new process and writes its number down. Die before: it is searched.
-func (g *guest) record(pid int, m onhost.Machine) error {
+func (g *guest) record(pid int, m onhost.VMConfig) error {
 	p, err := open(pid)
 	if err != nil {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // it is our child and not waited for: the number is still its own
@@ -233,12 +233,12 @@ func (g *guest) record(pid int, m onhost.Machine) error {
 		err = errors.Join(groups.SetCPUWeight(g.group(), groupSize*m.CPUs), groups.AddPID(g.group(), pid))
 	}
 	if err != nil && g.alive() { // a guest without its fair share is better than none
-		warn(g.id, "the emulator could not be put into its control group", err)
+		warn(g.id, "QEMU could not be put into its control group", err)
 	}
 	return nil
 }
 
-// prepare waits until the emulator answers, checks that it stands still, and opens the door for
+// prepare waits until QEMU answers, checks that it stands still, and opens the door for
 // memory. It may be repeated.
 func (g *guest) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
@@ -269,9 +269,9 @@ func (g *guest) firstAnswer(ctx context.Context) error {
 		}
 		select {
 		case <-g.proc.done:
-			return fault.New(fault.Internal, "the emulator ended at once")
+			return fault.New(fault.Internal, "QEMU ended at once")
 		case <-ctx.Done():
-			return fault.New(fault.Unavailable, "the emulator does not answer: %w", err)
+			return fault.New(fault.Unavailable, "QEMU does not answer: %w", err)
 		case <-time.After(5 * time.Millisecond):
 		}
 	}

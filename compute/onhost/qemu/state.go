@@ -59,7 +59,7 @@ func (g *guest) look(ctx context.Context) (onhost.Guest, error) {
 	if err != nil {
 		if ctx.Err() == nil && !g.proc.waitEnd(settle) { // it is not just ending
 			out = g.picture()
-			out.State, out.Problem = onhost.Silent, "the emulator does not answer: "+err.Error()
+			out.State, out.Problem = onhost.Silent, "QEMU does not answer: "+err.Error()
 			return out, nil
 		}
 		if !g.alive() {
@@ -79,7 +79,7 @@ func (g *guest) look(ctx context.Context) (onhost.Guest, error) {
 	return out, nil
 }
 
-// status asks the emulator for its state in its own word, and how its transfer goes.
+// status asks QEMU for its state in its own word, and how its transfer goes.
 func (g *guest) status(ctx context.Context) (string, error) {
 	if !g.saved.Ready { // the daemon died in the middle of a start
 		err := g.prepare(ctx)
@@ -117,7 +117,7 @@ func (g *guest) picture() onhost.Guest {
 	}
 }
 
-// stateOf translates the emulator's word.
+// stateOf translates QEMU's word.
 func stateOf(word string, s saved) (onhost.State, string) {
 	switch word {
 	case "running", "finish-migrate", "save-vm", "colo", "suspended":
@@ -145,19 +145,19 @@ func howEnded(s saved, p *process, bootNow string) (compute.Exit, string) {
 	case s.BootID != bootNow:
 		return compute.ExitLost, "the host was started again"
 	case !s.Ready:
-		return compute.ExitFailed, "the emulator ended before the guest could start"
+		return compute.ExitFailed, "QEMU ended before the guest could start"
 	case s.Incoming && !s.Resumed:
-		return compute.ExitFailed, "the emulator ended before the guest's memory had arrived and was let run"
+		return compute.ExitFailed, "QEMU ended before the guest's memory had arrived and was let run"
 	case p == nil || p.status == nil:
-		return compute.ExitLost, "the emulator was gone, and nobody saw how it ended"
+		return compute.ExitLost, "QEMU was gone, and nobody saw how it ended"
 	case p.status.Signaled():
-		return compute.ExitCrashed, fmt.Sprintf("the emulator was killed by signal %d (%s)", p.status.Signal(), p.status.Signal())
+		return compute.ExitCrashed, fmt.Sprintf("QEMU was killed by signal %d (%s)", p.status.Signal(), p.status.Signal())
 	default:
-		return compute.ExitCrashed, fmt.Sprintf("the emulator ended with status %d", p.status.ExitStatus())
+		return compute.ExitCrashed, fmt.Sprintf("QEMU ended with status %d", p.status.ExitStatus())
 	}
 }
 
-// kindOfText is the one place that reads the emulator's words: it has no codes. What is not known
+// kindOfText is the one place that reads QEMU's words: it has no codes. What is not known
 // here is a bug of ours, which is what internal says.
 func kindOfText(text string) fault.Kind {
 	for words, kind := range map[string]fault.Kind{

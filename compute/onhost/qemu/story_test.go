@@ -22,18 +22,18 @@ type directBoot struct {
 	t *testing.T
 }
 
-func (d directBoot) Ensure(ctx context.Context, m onhost.Machine) error {
-	k := machine(d.t, "")
+func (d directBoot) Ensure(ctx context.Context, m onhost.VMConfig) error {
+	k := vm(d.t, "")
 	m.Kernel, m.Initrd, m.Append = k.Kernel, k.Initrd, k.Append
 	return d.Driver.Ensure(ctx, m)
 }
 
 // story is two hosts' loops on one store, with real guests.
 type story struct {
-	t       *testing.T
-	db      *store.DB
-	specs   *store.SpecWriter[compute.InstanceSpec, compute.InstanceStatus]
-	keepers map[resource.ID]*onhost.Keeper
+	t           *testing.T
+	db          *store.DB
+	specs       *store.SpecWriter[compute.InstanceSpec, compute.InstanceStatus]
+	supervisors map[resource.ID]*onhost.Supervisor
 }
 
 func (s *story) commit(change func(*store.Batch)) {
@@ -47,7 +47,7 @@ func (s *story) get(id resource.ID) *compute.Instance {
 	return store.Find(s.db.Snapshot(), compute.Instances, id)
 }
 
-func (s *story) wish(id resource.ID, change func(*compute.InstanceSpec)) {
+func (s *story) specify(id resource.ID, change func(*compute.InstanceSpec)) {
 	s.t.Helper()
 	s.commit(func(b *store.Batch) { s.specs.Set(b, s.get(id), change) })
 }
@@ -60,7 +60,7 @@ func (s *story) until(id resource.ID, phase string) *compute.Instance {
 		if i == nil && phase == "" {
 			return nil
 		}
-		if _, err := s.keepers[i.Spec.HostID].Step(s.t.Context(), id); err != nil {
+		if _, err := s.supervisors[i.Spec.HostID].Step(s.t.Context(), id); err != nil {
 			s.t.Logf("step: %v", err)
 		}
 		if i = s.get(id); i != nil && i.Status.Phase == phase {
@@ -75,21 +75,21 @@ func (s *story) until(id resource.ID, phase string) *compute.Instance {
 func TestRecordsAloneStartMoveStopAndRemoveAGuest(t *testing.T) {
 	source, target, m, twin := pair(t)
 	hostA, hostB := resource.NewID(), resource.NewID()
-	s := &story{t: t, db: store.NewDB(memory.New(), resource.NewCatalog(compute.Instances, storage.Attachments, network.Plugs))}
+	s := &story{t: t, db: store.NewDB(memory.New(), resource.NewCatalog(compute.Instances, storage.Attachments, network.PortBindings))}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { _ = s.db.Run(ctx); close(done) }()
 	t.Cleanup(func() { cancel(); <-done })
-	l := store.NewLedger()
+	l := store.NewRegistry()
 	s.specs = store.Specs(l, compute.Instances, "test")
 	attach, opened := store.Specs(l, storage.Attachments, "test"), store.Statuses(l, storage.Attachments, "test")
 	statuses := store.Statuses(l, compute.Instances, "agent")
 	o := onhost.InstanceOptions{Screen: onhost.NoScreen, Profile: func() host.Profile {
 		return host.Profile{Accelerator: host.TCG, MachineType: "pc-q35-7.2"}
 	}}
-	s.keepers = map[resource.ID]*onhost.Keeper{
-		hostA: onhost.NewKeeper(s.db, hostA, statuses, directBoot{source, t}, o),
-		hostB: onhost.NewKeeper(s.db, hostB, statuses, directBoot{target, t}, o),
+	s.supervisors = map[resource.ID]*onhost.Supervisor{
+		hostA: onhost.NewSupervisor(s.db, hostA, statuses, directBoot{source, t}, o),
+		hostB: onhost.NewSupervisor(s.db, hostB, statuses, directBoot{target, t}, o),
 	}
 	instance := func(id, hostID resource.ID, run compute.Run) {
 		a := &storage.Attachment{Meta: resource.Meta{ID: resource.NewID(), Project: "p"}, Spec: storage.AttachmentSpec{InstanceID: id, VolumeID: resource.NewID(), HostID: hostID}}
@@ -110,7 +110,7 @@ func TestRecordsAloneStartMoveStopAndRemoveAGuest(t *testing.T) {
 
 	instance(twin.ID, hostB, compute.RunIncoming)
 	s.until(twin.ID, compute.InstanceIncoming)
-	s.wish(m.ID, func(i *compute.InstanceSpec) {
+	s.specify(m.ID, func(i *compute.InstanceSpec) {
 		i.Outgoing = &compute.Outgoing{OperationID: resource.NewID(), InstanceID: twin.ID, Address: "pipe"}
 	})
 	s.until(m.ID, compute.InstanceSent)
@@ -125,13 +125,13 @@ func TestRecordsAloneStartMoveStopAndRemoveAGuest(t *testing.T) {
 	there.say("echo alive$((4+4))")
 	there.until("alive8")
 
-	s.wish(twin.ID, func(i *compute.InstanceSpec) { i.Run = compute.RunStopped })
+	s.specify(twin.ID, func(i *compute.InstanceSpec) { i.Run = compute.RunStopped })
 	if i := s.until(twin.ID, compute.InstanceStopped); i.Status.Exit != compute.ExitPoweredOff {
 		t.Fatalf("%+v", i.Status)
 	}
 	before := s.db.Revision()
 	for id, hostID := range map[resource.ID]resource.ID{m.ID: hostA, twin.ID: hostB} {
-		_, err := s.keepers[hostID].Step(t.Context(), id)
+		_, err := s.supervisors[hostID].Step(t.Context(), id)
 		must(t, err)
 	}
 	if after := s.db.Revision(); after != before {

@@ -11,10 +11,10 @@ import (
 	"github.com/virga-cloud/virga/engine/fault"
 )
 
-// openTap opens a tap that is there. The emulator gets it as an open file: its own user may not
+// openTap opens a tap that is there. QEMU gets it as an open file: its own user may not
 // open the tun device everywhere, and it need not.
 func openTap(n onhost.NIC) (*os.File, error) {
-	// The kernel would make a tap that is not there, and nobody would ever plug it anywhere.
+	// The kernel would make a tap that is not there, and nobody would ever attach it anywhere.
 	if _, err := net.InterfaceByName(n.Device); err != nil {
 		return nil, fault.New(fault.Unavailable, "open tap %s: %w", n.Device, err)
 	}

@@ -30,7 +30,7 @@ type Error struct {
 func (e *Error) Error() string { return e.Command + ": " + e.Desc }
 
 // ErrClosed is the end of a connection that was closed on this side.
-var ErrClosed = errors.New("the connection to the emulator was closed")
+var ErrClosed = errors.New("the connection to QEMU was closed")
 
 // Event is something that QEMU tells without being asked.
 type Event struct {
@@ -106,7 +106,7 @@ func New(ctx context.Context, conn *net.UnixConn) (*Client, error) {
 	}
 	if err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("wait for the emulator's greeting: %w", err)
+		return nil, fmt.Errorf("wait for QEMU's greeting: %w", err)
 	}
 	c.version = greeting.QMP.Version.QEMU
 	c.reading.Go(func() { c.read(reader) })
@@ -117,7 +117,7 @@ func New(ctx context.Context, conn *net.UnixConn) (*Client, error) {
 	return c, nil
 }
 
-// Version is the emulator's.
+// Version is QEMU's.
 func (c *Client) Version() Version { return c.version }
 
 // Do runs a command. Args is anything that becomes a JSON object, or nil; the answer is decoded
@@ -235,7 +235,7 @@ func next(r *bufio.Reader) (message, error) {
 		line, err := r.ReadBytes('\n')
 		if err != nil {
 			if errors.Is(err, io.EOF) {
-				err = fmt.Errorf("the emulator closed the connection: %w", io.EOF)
+				err = fmt.Errorf("QEMU closed the connection: %w", io.EOF)
 			}
 			return message{}, err
 		}

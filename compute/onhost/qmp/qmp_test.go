@@ -17,7 +17,7 @@ import (
 
 const greeting = `{"QMP":{"version":{"qemu":{"major":7,"minor":2,"micro":22},"package":""},"capabilities":["oob"]}}` + "\r\n"
 
-// server is a scripted emulator.
+// server is a scripted QEMU.
 type server struct {
 	conn  *net.UnixConn
 	lines *bufio.Scanner
@@ -190,10 +190,10 @@ func TestAServerThatDoesNotGreetIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestARealEmulatorAnswersAndTakesAFile(t *testing.T) {
+func TestARealQEMUAnswersAndTakesAFile(t *testing.T) {
 	binary, err := exec.LookPath("qemu-system-x86_64")
 	if err != nil {
-		t.Skip("no emulator here")
+		t.Skip("no QEMU here")
 	}
 	path := filepath.Join(t.TempDir(), "q")
 	cmd := exec.Command(binary, "-machine", "none", "-nodefaults", "-display", "none", "-S", "-qmp", "unix:"+path+",server=on,wait=off")

@@ -117,7 +117,7 @@ func (y *toy) settle() {
 
 // open makes a world; spoil may break the definition.
 func open(t testing.TB, spoil func(y *toy, d *operation.Definition)) *World {
-	l := store.NewLedger()
+	l := store.NewRegistry()
 	y := &toy{specs: store.Specs(l, balls, "test"), shelves: map[string]string{"old": "ball"}, ball: &ball{Spec: ballSpec{Shelf: "old"}}}
 	db := store.NewDB(memory.New(), resource.NewCatalog(operation.Operations, balls))
 	db.Inline = true

@@ -69,7 +69,7 @@ type Store struct {
 	server  *embed.Etcd
 	client  *clientv3.Client
 	sockets string // a folder to remove at the end; empty if it is the run folder
-	room    room
+	guard   diskGuard
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -86,7 +86,7 @@ var _ store.Store = (*Store)(nil)
 // Open starts the store and returns when it takes commits.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	c = c.withDefaults()
-	s := &Store{config: c, room: room{dir: c.Dir}, leads: map[string]*Leadership{}}
+	s := &Store{config: c, guard: diskGuard{dir: c.Dir}, leads: map[string]*Leadership{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.start(ctx); err != nil {
 		s.Close()
@@ -120,7 +120,7 @@ func (s *Store) start(ctx context.Context) error {
 		return fault.New(fault.Unavailable, "start the state store in %s: %w", s.config.Dir, ctx.Err())
 	}
 	s.client = v3client.New(s.server.Server)
-	s.room.begin(s.server.Server.Backend().Size())
+	s.guard.begin(s.server.Server.Backend().Size())
 	return nil
 }
 
@@ -192,7 +192,7 @@ func (s *Store) etcdConfig() (*embed.Config, error) {
 		// to five of them for its own election.
 		c.TickMs, c.ElectionMs = 100, 500
 		// etcd binds a peer's listener to the host part alone: with the path where it belongs it
-		// would open an abstract socket, which every user of the machine can reach.
+		// would open an abstract socket, which every user of the host can reach.
 		c.ListenPeerUrls = []url.URL{{Scheme: "unix", Host: s.socketPath("peer")}}
 		c.AdvertisePeerUrls = []url.URL{{Scheme: "unix", Path: s.socketPath("peer")}}
 		c.InitialCluster = c.InitialClusterFromName(c.Name)

@@ -50,18 +50,18 @@ func (s *Store) reclaim(ctx context.Context) error {
 	if err := s.server.Server.Backend().Defrag(); err != nil {
 		return err
 	}
-	s.room.moved()
+	s.guard.moved()
 	_, err = s.client.AlarmDisarm(ctx, &clientv3.AlarmMember{})
 	if s.server.Server.Backend().Size()*2 < s.config.QuotaMiB<<20 {
 		s.mu.Lock()
 		s.reclaimed = time.Time{} // that was worth it; the next time need not wait
 		s.mu.Unlock()
 	}
-	slog.Warn("the state store was full; its past was forgotten to make room", "sizeMiB", s.server.Server.Backend().Size()>>20, "quotaMiB", s.config.QuotaMiB)
+	slog.Warn("the state store was full; its past was forgotten to free space", "sizeMiB", s.server.Server.Backend().Size()>>20, "quotaMiB", s.config.QuotaMiB)
 	return err
 }
 
-// mayReclaim allows one attempt a minute, unless the last one made much room: it stops all
+// mayReclaim allows one attempt a minute, unless the last one freed much space: it stops all
 // commits while it lasts.
 func (s *Store) mayReclaim() bool {
 	s.mu.Lock()

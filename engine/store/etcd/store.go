@@ -106,7 +106,7 @@ func (s *Store) Commit(ctx context.Context, changes ...store.Change) (int64, err
 		return 0, err
 	}
 	defer leave()
-	if err := s.room.admit(changes, s.server.Server.Backend().Size()); err != nil {
+	if err := s.guard.admit(changes, s.server.Server.Backend().Size()); err != nil {
 		return 0, err
 	}
 	r, err := s.transact(ctx, changes)

@@ -67,7 +67,7 @@ func (c *cloud) agent(host resource.ID) store.Store {
 func (c *cloud) record(kind *resource.Type[spec, status], r *rec, holders ...string) *rec {
 	c.Helper()
 	b := c.server.Begin()
-	store.Specs(store.NewLedger(), kind, "server").Create(b, r, holders...)
+	store.Specs(store.NewRegistry(), kind, "server").Create(b, r, holders...)
 	if err := c.server.Commit(c.Context(), b); err != nil {
 		c.Fatal(err)
 	}
@@ -206,13 +206,13 @@ func TestWhatAnAgentMayNot(t *testing.T) {
 		"add a holder": func(c *cloud, g *rec) []store.Change {
 			return []store.Change{change(g, func(r *rec) { r.Holders = append(r.Holders, "agent:more") })}
 		},
-		"let go for another party": func(c *cloud, g *rec) []store.Change {
+		"let go for another holder": func(c *cloud, g *rec) []store.Change {
 			return []store.Change{change(g, func(r *rec) { r.Holders = []string{"agent"} })}
 		},
 		"remove what is not being deleted": func(c *cloud, g *rec) []store.Change {
 			return []store.Change{{Key: g.Ref(), Op: store.Delete, Expect: g.Revision}}
 		},
-		"remove what another party holds": func(c *cloud, g *rec) []store.Change {
+		"remove what another holder holds": func(c *cloud, g *rec) []store.Change {
 			return []store.Change{{Key: g.Ref(), Op: store.Delete, Expect: c.deleting(g).Revision}}
 		},
 		"write to another host's guest": func(c *cloud, _ *rec) []store.Change {
@@ -280,7 +280,7 @@ func TestAnAgentMakesChangesAndRemovesItsOwnFinds(t *testing.T) {
 	c := newCloud(t)
 	agent := store.NewDB(c.h1, catalog)
 	agent.Now = c.server.Now
-	l := store.NewLedger()
+	l := store.NewRegistry()
 	specs, tellers := store.Specs(l, found, "agent"), store.Specs(l, told, "agent")
 	commit := func(fill func(b *store.Batch)) {
 		t.Helper()

@@ -145,7 +145,7 @@ func TestAWatchEndsWhenItsReaderIsNotWelcomeAnyMore(t *testing.T) {
 	}
 }
 
-// beat is short for a test, and long enough for a machine that does other things too.
+// beat is short for a test, and long enough for a host that does other things too.
 const beat = 250 * time.Millisecond
 
 func TestAnIdleLinkIsKept(t *testing.T) {

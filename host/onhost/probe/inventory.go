@@ -12,7 +12,7 @@ import (
 
 const cpuFolder = "sys/devices/system/cpu"
 
-// Inventory reads what the machine has.
+// Inventory reads what the host has.
 func Inventory(files fs.FS) (host.Inventory, error) {
 	memory, err := memoryMiB(files)
 	if err != nil {
@@ -30,7 +30,7 @@ func Inventory(files fs.FS) (host.Inventory, error) {
 }
 
 // reserved is what the host keeps for itself: 512 MiB or 5 %, whichever is more, but never more
-// than a quarter, so that a small machine can still run something.
+// than a quarter, so that a small host can still run something.
 func reserved(memoryMiB int64) int64 {
 	return min(max(512, memoryMiB/20), memoryMiB/4)
 }
@@ -72,7 +72,7 @@ func readCPUs(files fs.FS, inv *host.Inventory) error {
 	return nil
 }
 
-// shape gives three factors of the number of threads. Where the machine is lopsided (a processor
+// shape gives three factors of the number of threads. Where the host is lopsided (a processor
 // is switched off, cores of two sorts), every thread counts as a core.
 func shape(sockets, cores, threads int) (perHost, perSocket, perCore int64) {
 	switch {

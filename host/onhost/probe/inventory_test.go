@@ -13,7 +13,7 @@ import (
 
 func file(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
 
-// textbook is the machine of the field's own example: 4 sockets x 4 cores x 2 threads at 3 GHz,
+// textbook is the host of the field's own example: 4 sockets x 4 cores x 2 threads at 3 GHz,
 // with a memory node for each socket.
 func textbook() fstest.MapFS {
 	files := fstest.MapFS{
@@ -40,7 +40,7 @@ func textbook() fstest.MapFS {
 	return files
 }
 
-func TestTheTextbookMachineHas32ThreadsAnd96GHz(t *testing.T) {
+func TestTheTextbookHostHas32ThreadsAnd96GHz(t *testing.T) {
 	inv, err := Inventory(textbook())
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func TestTheTextbookMachineHas32ThreadsAnd96GHz(t *testing.T) {
 	}
 }
 
-func TestAMachineWithoutTopologyIsReadFromCpuinfo(t *testing.T) {
+func TestAHostWithoutTopologyIsReadFromCpuinfo(t *testing.T) {
 	files := fstest.MapFS{
 		"proc/meminfo": file("MemTotal: 1048576 kB\n"),
 		"proc/cpuinfo": file("processor : 0\nmodel name : X\ncpu MHz : 2596.126\n\nprocessor : 1\nmodel name : X\ncpu MHz : 2400.000\n"),
@@ -74,7 +74,7 @@ func TestAMachineWithoutTopologyIsReadFromCpuinfo(t *testing.T) {
 	}
 }
 
-func TestALopsidedMachineStillMultipliesToItsThreads(t *testing.T) {
+func TestALopsidedHostStillMultipliesToItsThreads(t *testing.T) {
 	for _, c := range []struct{ sockets, cores, threads int }{{1, 2, 2}, {2, 3, 5}, {2, 5, 6}, {1, 12, 20}, {0 + 1, 1, 1}, {4, 16, 32}} {
 		a, b, d := shape(c.sockets, c.cores, c.threads)
 		if a*b*d != int64(c.threads) {
@@ -99,13 +99,13 @@ func TestListsOfTheKernelAreRead(t *testing.T) {
 	}
 }
 
-func TestAMachineWithoutProcSaysWhatCouldNotBeRead(t *testing.T) {
+func TestAHostWithoutProcSaysWhatCouldNotBeRead(t *testing.T) {
 	if _, err := Inventory(fstest.MapFS{}); !fault.Is(err, fault.Internal) {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestThisMachineIsRead(t *testing.T) {
+func TestThisHostIsRead(t *testing.T) {
 	inv, err := Inventory(os.DirFS("/"))
 	if err != nil {
 		t.Fatal(err)

@@ -31,7 +31,7 @@ func yes(b bool) string {
 	return "no"
 }
 
-// cgroups says which version has the processor and memory controllers. A machine with both
+// cgroups says which version has the processor and memory controllers. A host with both
 // versions mounted has them in version 1.
 func cgroups(files fs.FS) int {
 	has := func(name string) bool { _, err := fs.Stat(files, "sys/fs/cgroup/"+name); return err == nil }

@@ -15,11 +15,11 @@ import (
 	"github.com/virga-cloud/virga/host"
 )
 
-// Machine is what is probed.
-type Machine struct {
-	// Files is the root of the machine: os.DirFS("/").
+// Hardware is what is probed.
+type Hardware struct {
+	// Files is the root of the host: os.DirFS("/").
 	Files fs.FS
-	// QEMU is the name or path of the emulator.
+	// QEMU is the name or path of QEMU.
 	QEMU string
 	// KVM is the path of the device.
 	KVM string
@@ -29,26 +29,26 @@ type Machine struct {
 	Datapath func() host.Datapath
 }
 
-// ThisMachine is the real one.
-func ThisMachine(qemu, state string) Machine {
+// ThisHost is the real one.
+func ThisHost(qemu, state string) Hardware {
 	if qemu == "" {
 		qemu = "qemu-system-x86_64"
 	}
-	return Machine{Files: os.DirFS("/"), QEMU: qemu, KVM: "/dev/kvm", State: state, Datapath: Datapath}
+	return Hardware{Files: os.DirFS("/"), QEMU: qemu, KVM: "/dev/kvm", State: state, Datapath: Datapath}
 }
 
-// Inventory reads what the machine has.
-func (m Machine) Inventory() (host.Inventory, error) { return Inventory(m.Files) }
+// Inventory reads what the host has.
+func (m Hardware) Inventory() (host.Inventory, error) { return Inventory(m.Files) }
 
-// Profile finds out what works. What the kernel offers is in the profile even when the emulator
+// Profile finds out what works. What the kernel offers is in the profile even when QEMU
 // is missing and an error says so.
-func (m Machine) Profile(ctx context.Context) (host.Profile, error) {
+func (m Hardware) Profile(ctx context.Context) (host.Profile, error) {
 	var p host.Profile
 	Kernel(m.Files, &p)
 	p.Datapath = m.Datapath()
 	binary, err := exec.LookPath(m.QEMU)
 	if err != nil {
-		_, err = AskEmulator(ctx, m.QEMU)
+		_, err = AskQEMU(ctx, m.QEMU)
 		return p, err
 	}
 	key := m.key(binary)
@@ -63,32 +63,32 @@ func (m Machine) Profile(ctx context.Context) (host.Profile, error) {
 		}
 	}
 	p.Accelerator, p.AcceleratorWhy = kept.Accelerator, kept.Why
-	p.QEMUVersion, p.MachineType = kept.Version, kept.Machine
+	p.QEMUVersion, p.MachineType = kept.Version, kept.MachineType
 	return p, nil
 }
 
-// kept is what running the emulator told.
+// kept is what running QEMU told.
 type kept struct {
 	Key         string           `json:"key"`
 	Accelerator host.Accelerator `json:"accelerator"`
 	Why         string           `json:"why"`
 	Version     string           `json:"version"`
-	Machine     string           `json:"machine"`
+	MachineType string           `json:"machineType"`
 }
 
 func run(ctx context.Context, binary, kvm string) (kept, error) {
-	e, err := AskEmulator(ctx, binary)
+	e, err := AskQEMU(ctx, binary)
 	if err != nil {
 		return kept{}, err
 	}
 	accelerator, why, err := Accelerate(ctx, binary, kvm)
-	return kept{Accelerator: accelerator, Why: why, Version: e.Version, Machine: e.Machine}, err
+	return kept{Accelerator: accelerator, Why: why, Version: e.Version, MachineType: e.MachineType}, err
 }
 
 const keptFormat = "1"
 
 // key changes when what was found out may no longer hold.
-func (m Machine) key(binary string) string {
+func (m Hardware) key(binary string) string {
 	return keptFormat + " " + line(m.Files, "proc/sys/kernel/random/boot_id") + " " + identity(binary) + " " + identity(m.KVM)
 }
 
@@ -107,7 +107,7 @@ func identity(file string) string {
 	return id
 }
 
-func (m Machine) recall(key string) (kept, bool) {
+func (m Hardware) recall(key string) (kept, bool) {
 	if m.State == "" {
 		return kept{}, false
 	}
@@ -119,7 +119,7 @@ func (m Machine) recall(key string) (kept, bool) {
 	return k, k.Key == key
 }
 
-func (m Machine) keep(k kept) error {
+func (m Hardware) keep(k kept) error {
 	if m.State == "" {
 		return nil
 	}
@@ -133,4 +133,4 @@ func (m Machine) keep(k kept) error {
 	return nil
 }
 
-func (m Machine) file() string { return filepath.Join(m.State, "profile.json") }
+func (m Hardware) file() string { return filepath.Join(m.State, "profile.json") }

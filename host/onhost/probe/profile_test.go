@@ -13,8 +13,8 @@ import (
 	"github.com/virga-cloud/virga/host"
 )
 
-// emulator writes a stand-in for QEMU: a shell script that is told how each accelerator behaves.
-func emulator(t *testing.T, version, kvm, tcg string) (folder, binary string) {
+// fakeQEMU writes a stand-in for QEMU: a shell script that is told how each accelerator behaves.
+func fakeQEMU(t *testing.T, version, kvm, tcg string) (folder, binary string) {
 	t.Helper()
 	folder = t.TempDir()
 	binary = filepath.Join(folder, "qemu")
@@ -36,8 +36,8 @@ esac
 	return folder, binary
 }
 
-func machine(folder, binary string) Machine {
-	return Machine{Files: textbook(), QEMU: binary, KVM: filepath.Join(folder, "kvm"), State: folder,
+func hardware(folder, binary string) Hardware {
+	return Hardware{Files: textbook(), QEMU: binary, KVM: filepath.Join(folder, "kvm"), State: folder,
 		Datapath: func() host.Datapath { return host.NetdevDatapath }}
 }
 
@@ -47,16 +47,16 @@ func TestTheAcceleratorIsWhatReallyRan(t *testing.T) {
 		want host.Accelerator
 		why  string
 	}{
-		"kvm runs the guest":     {"exit 33", host.KVM, "a guest of 40 million instructions ran in"},
-		"kvm never ends":         {"exec sleep 60", host.TCG, "did not end in 2 s: it would be slower than software"},
-		"kvm ends, but slowly":   {"sleep 1.1; exit 33", host.TCG, "it would be slower than software"},
-		"the emulator aborts":    {"kill -ABRT $$", host.TCG, "did not get through"},
-		"the emulator says good": {"exit 0", host.TCG, "it ended without finishing"},
+		"kvm runs the guest":   {"exit 33", host.KVM, "a guest of 40 million instructions ran in"},
+		"kvm never ends":       {"exec sleep 60", host.TCG, "did not end in 2 s: it would be slower than software"},
+		"kvm ends, but slowly": {"sleep 1.1; exit 33", host.TCG, "it would be slower than software"},
+		"QEMU aborts":          {"kill -ABRT $$", host.TCG, "did not get through"},
+		"QEMU says good":       {"exit 0", host.TCG, "it ended without finishing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			start := time.Now()
-			p, err := machine(emulator(t, "7.2.22", c.kvm, "exit 33")).Profile(t.Context())
+			p, err := hardware(fakeQEMU(t, "7.2.22", c.kvm, "exit 33")).Profile(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -73,9 +73,9 @@ func TestTheAcceleratorIsWhatReallyRan(t *testing.T) {
 	}
 }
 
-func TestAMachineWithoutKVMSaysSo(t *testing.T) {
-	folder, binary := emulator(t, "10.0.2", "exit 33", "exit 33")
-	m := machine(folder, binary)
+func TestAHostWithoutKVMSaysSo(t *testing.T) {
+	folder, binary := fakeQEMU(t, "10.0.2", "exit 33", "exit 33")
+	m := hardware(folder, binary)
 	m.KVM = filepath.Join(folder, "none")
 	p, err := m.Profile(t.Context())
 	if err != nil || p.Accelerator != host.TCG || p.AcceleratorWhy != "there is no "+m.KVM {
@@ -83,9 +83,9 @@ func TestAMachineWithoutKVMSaysSo(t *testing.T) {
 	}
 }
 
-func TestTheResultIsKeptUntilTheEmulatorOrTheBootChanges(t *testing.T) {
-	folder, binary := emulator(t, "7.2.22", "exit 33", "exit 33")
-	m := machine(folder, binary)
+func TestTheResultIsKeptUntilQEMUOrTheBootChanges(t *testing.T) {
+	folder, binary := fakeQEMU(t, "7.2.22", "exit 33", "exit 33")
+	m := hardware(folder, binary)
 	runs := func() int {
 		t.Helper()
 		if _, err := m.Profile(t.Context()); err != nil {
@@ -102,7 +102,7 @@ func TestTheResultIsKeptUntilTheEmulatorOrTheBootChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	if runs() != 2 {
-		t.Error("another emulator was not probed")
+		t.Error("another QEMU was not probed")
 	}
 	rebooted := textbook()
 	rebooted["proc/sys/kernel/random/boot_id"] = file("boot-2\n")
@@ -124,16 +124,16 @@ func TestTheResultIsKeptUntilTheEmulatorOrTheBootChanges(t *testing.T) {
 	}
 }
 
-func TestAnEmulatorThatIsMissingOrTooOldIsNamedWithWhatToDo(t *testing.T) {
-	folder, old := emulator(t, "5.2.0", "exit 33", "exit 33")
-	_, broken := emulator(t, "7.2.0", "exit 1", "exit 1")
+func TestAQEMUProcessThatIsMissingOrTooOldIsNamedWithWhatToDo(t *testing.T) {
+	folder, old := fakeQEMU(t, "5.2.0", "exit 33", "exit 33")
+	_, broken := fakeQEMU(t, "7.2.0", "exit 1", "exit 1")
 	for binary, word := range map[string]string{
-		"no-such-emulator":          "is not on this machine",
+		"no-such-qemu":              "is not on this host",
 		filepath.Join(folder, "no"): "qemu-system-x86",
 		old:                         "is version 5.2.0",
 		broken:                      "in software",
 	} {
-		p, err := machine(folder, binary).Profile(t.Context())
+		p, err := hardware(folder, binary).Profile(t.Context())
 		if !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: got %v", binary, err)
 		}
@@ -144,11 +144,11 @@ func TestAnEmulatorThatIsMissingOrTooOldIsNamedWithWhatToDo(t *testing.T) {
 }
 
 func TestAProbeThatIsCalledOffReturnsAtOnce(t *testing.T) {
-	folder, binary := emulator(t, "7.2.22", "exec sleep 60", "exit 33")
+	folder, binary := fakeQEMU(t, "7.2.22", "exec sleep 60", "exit 33")
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	if _, err := machine(folder, binary).Profile(ctx); !fault.Is(err, fault.Unavailable) {
+	if _, err := hardware(folder, binary).Profile(ctx); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("got %v", err)
 	}
 	if time.Since(start) > time.Second {
@@ -156,11 +156,11 @@ func TestAProbeThatIsCalledOffReturnsAtOnce(t *testing.T) {
 	}
 }
 
-func TestThisMachineIsProbedWithARealGuest(t *testing.T) {
+func TestThisHostIsProbedWithARealGuest(t *testing.T) {
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
-		t.Skip("no qemu-system-x86_64 on this machine")
+		t.Skip("no qemu-system-x86_64 on this host")
 	}
-	m := ThisMachine("", t.TempDir())
+	m := ThisHost("", t.TempDir())
 	p, err := m.Profile(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -13,33 +13,33 @@ import (
 	"github.com/virga-cloud/virga/engine/fault"
 )
 
-// The oldest emulator that the rest is written for and tested with.
+// The oldest QEMU that the rest is written for and tested with.
 const floorMajor, floorMinor = 7, 2
 
 const installQEMU = "install QEMU %d.%d or newer (Debian: the package qemu-system-x86)"
 
-// Emulator is what a QEMU binary says of itself.
-type Emulator struct {
-	Version string // "7.2.22"
-	Machine string // the newest q35: "pc-q35-7.2"
+// QEMU is what a QEMU binary says of itself.
+type QEMU struct {
+	Version     string // "7.2.22"
+	MachineType string // the newest q35: "pc-q35-7.2"
 }
 
-// AskEmulator runs a QEMU binary and reads its version and machines.
-func AskEmulator(ctx context.Context, binary string) (Emulator, error) {
+// AskQEMU runs a QEMU binary and reads its version and machine types.
+func AskQEMU(ctx context.Context, binary string) (QEMU, error) {
 	version, err := ask(ctx, binary, "--version")
 	if err != nil {
-		return Emulator{}, err
+		return QEMU{}, err
 	}
-	e := Emulator{Version: parseVersion(version)}
+	e := QEMU{Version: parseVersion(version)}
 	if err := e.check(binary); err != nil {
-		return Emulator{}, err
+		return QEMU{}, err
 	}
-	machines, err := ask(ctx, binary, "-machine", "help")
+	offered, err := ask(ctx, binary, "-machine", "help")
 	if err != nil {
-		return Emulator{}, err
+		return QEMU{}, err
 	}
-	if e.Machine = newestQ35(machines); e.Machine == "" {
-		return Emulator{}, fault.New(fault.Precondition, "%s offers no q35 machine; "+installQEMU, binary, floorMajor, floorMinor)
+	if e.MachineType = newestQ35(offered); e.MachineType == "" {
+		return QEMU{}, fault.New(fault.Precondition, "%s offers no q35 machine; "+installQEMU, binary, floorMajor, floorMinor)
 	}
 	return e, nil
 }
@@ -49,7 +49,7 @@ func ask(ctx context.Context, binary string, args ...string) (string, error) {
 	defer cancel()
 	out, err := exec.CommandContext(ctx, binary, args...).Output()
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		return "", fault.New(fault.Precondition, "look for the emulator: %s is not on this machine; "+installQEMU, binary, floorMajor, floorMinor)
+		return "", fault.New(fault.Precondition, "look for QEMU: %s is not on this host; "+installQEMU, binary, floorMajor, floorMinor)
 	}
 	if err != nil {
 		return "", fault.New(fault.Precondition, "run %s %s: %w; "+installQEMU, binary, strings.Join(args, " "), err, floorMajor, floorMinor)
@@ -57,13 +57,13 @@ func ask(ctx context.Context, binary string, args ...string) (string, error) {
 	return string(out), nil
 }
 
-func (e Emulator) check(binary string) error {
+func (e QEMU) check(binary string) error {
 	major, minor := numbers(e.Version)
 	if e.Version == "" {
-		return fault.New(fault.Precondition, "the emulator %s does not say its version; "+installQEMU, binary, floorMajor, floorMinor)
+		return fault.New(fault.Precondition, "QEMU %s does not say its version; "+installQEMU, binary, floorMajor, floorMinor)
 	}
 	if major < floorMajor || major == floorMajor && minor < floorMinor {
-		return fault.New(fault.Precondition, "the emulator %s is version %s; "+installQEMU, binary, e.Version, floorMajor, floorMinor)
+		return fault.New(fault.Precondition, "QEMU %s is version %s; "+installQEMU, binary, e.Version, floorMajor, floorMinor)
 	}
 	return nil
 }

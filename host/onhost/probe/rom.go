@@ -17,7 +17,7 @@ import (
 )
 
 // The ROM brings a processor from 16-bit through 32-bit to paged 64-bit mode, runs 40 million
-// instructions and leaves by the debug-exit port. A short ROM would not do: there are machines
+// instructions and leaves by the debug-exit port. A short ROM would not do: there are hosts
 // whose /dev/kvm opens and runs a few thousand instructions by interpreting them one by one, so
 // slowly that no kernel ever boots.
 const (
@@ -31,7 +31,7 @@ const (
 	romResetAt   = 0xfff0
 	romExit      = 0x10<<1 | 1 // QEMU's exit status for 0x10 written to the port
 	kvmLimit     = 2 * time.Second
-	tcgLimit     = 30 * time.Second // 0.15 s on a quiet machine; a busy one must not be called unable
+	tcgLimit     = 30 * time.Second // 0.15 s on an idle host; a busy one must not be called unable
 	fastEnough   = time.Second
 	instructions = "40 million instructions"
 )
@@ -57,15 +57,15 @@ type outcome struct {
 
 func (o outcome) good() bool { return o.err == nil && !o.late && o.took < fastEnough }
 
-// runROM runs the ROM with an accelerator and processor model in an emulator.
+// runROM runs the ROM with an accelerator and processor model in a QEMU process.
 func runROM(ctx context.Context, limit time.Duration, binary, romFile, accelerator, cpu string) outcome {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	// an emulator that aborts must leave no core file of its guest's memory behind
+	// a QEMU process that aborts must leave no core file of its guest's memory behind
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", `ulimit -c 0; exec "$@"`, "probe", binary,
 		"-accel", accelerator, "-cpu", cpu, "-M", "q35", "-m", "16", "-nodefaults", "-no-user-config", "-display", "none",
 		"-no-reboot", "-bios", romFile, "-device", "isa-debug-exit,iobase=0xf4,iosize=1")
-	// if we die now, the emulator dies too. The kernel means the thread that started it.
+	// if we die now, QEMU dies too. The kernel means the thread that started it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -127,7 +127,7 @@ func whyNotKVM(kvm string, o outcome) string {
 	case o.late:
 		return fmt.Sprintf("%s opens, but a guest of %s did not end in %d s: it would be slower than software", kvm, instructions, kvmLimit/time.Second)
 	case o.err != nil:
-		return fmt.Sprintf("%s opens, but the emulator did not get through a guest of %s with it (%v after %d ms)", kvm, instructions, o.err, o.took.Milliseconds())
+		return fmt.Sprintf("%s opens, but QEMU did not get through a guest of %s with it (%v after %d ms)", kvm, instructions, o.err, o.took.Milliseconds())
 	default:
 		return fmt.Sprintf("%s opens, but a guest of %s took %d ms: it would be slower than software", kvm, instructions, o.took.Milliseconds())
 	}

@@ -11,10 +11,10 @@ import (
 	"github.com/virga-cloud/virga/network"
 )
 
-func aZone() *network.Zone {
-	return &network.Zone{Meta: resource.Meta{ID: "zone"}, Spec: network.ZoneSpec{Domain: "shop.internal",
-		Hosts: []network.ZoneHost{{Name: "web", Address: "10.0.0.11"}, {Name: "db", Address: "10.0.0.12"}, {Name: "web", Address: "10.0.32.11"}},
-		Subnets: []network.ZoneSubnet{
+func aZone() *network.DNSZone {
+	return &network.DNSZone{Meta: resource.Meta{ID: "zone"}, Spec: network.DNSZoneSpec{Domain: "shop.internal",
+		Hosts: []network.DNSZoneHost{{Name: "web", Address: "10.0.0.11"}, {Name: "db", Address: "10.0.0.12"}, {Name: "web", Address: "10.0.32.11"}},
+		Subnets: []network.DNSZoneSubnet{
 			{Service: "10.0.0.2/24", DNS: []string{"192.0.2.9", "192.0.2.1"}}, {Service: "10.0.32.2/20"},
 		}}}
 }
@@ -136,7 +136,7 @@ func TestQuestionsOfAnotherFormAreRefusedAndNotPassedOn(t *testing.T) {
 	transfer := plain()
 	transfer.Question[0].Qtype = dns.TypeAXFR
 	if got := said(n.answer(transfer, false)); got != "REFUSED" {
-		t.Errorf("a zone transfer: %s", got)
+		t.Errorf("a DNS zone transfer: %s", got)
 	}
 	twice := plain()
 	twice.SetEdns0(1232, false)

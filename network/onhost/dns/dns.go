@@ -1,5 +1,5 @@
 // Package dns answers the questions of VMs about names: those of their own network from its DNS
-// zone, all others by asking resolvers from the host's own namespace: those of the VM's subnet in
+// DNS zone, all others by asking resolvers from the host's own namespace: those of the VM's subnet in
 // the order in which they were given, or else the host's own.
 package dns
 
@@ -53,8 +53,8 @@ type server struct {
 }
 
 // Ensure implements onhost.Responder.
-func (r *Responder) Ensure(ctx context.Context, place onhost.Place, scene onhost.Scene) error {
-	return r.Answer(place, scene, func() (*server, error) {
+func (r *Responder) Ensure(ctx context.Context, place onhost.Place, desired onhost.DesiredState) error {
+	return r.Answer(place, desired, func() (*server, error) {
 		packets, err := place.ListenPacket(ctx, "0.0.0.0:53")
 		if err != nil {
 			return nil, err
@@ -65,14 +65,14 @@ func (r *Responder) Ensure(ctx context.Context, place onhost.Place, scene onhost
 			return nil, err
 		}
 		s := &server{system: r.system, limit: onhost.NewLimiter(perGuest)}
-		s.Take(scene)
+		s.Take(desired)
 		s.start(packets, s.limit.Listener(streams))
 		return s, nil
 	})
 }
 
 // Take implements onhost.Answerer.
-func (s *server) Take(scene onhost.Scene) { s.names.Store(newNames(scene.Zone)) }
+func (s *server) Take(desired onhost.DesiredState) { s.names.Store(newNames(desired.DNSZone)) }
 
 func (s *server) start(packets net.PacketConn, streams net.Listener) {
 	s.udp = &dns.Server{PacketConn: packets, Handler: s, UDPSize: 4096}

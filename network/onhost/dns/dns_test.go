@@ -38,7 +38,7 @@ func TestOtherNamesAreAskedOfTheWorld(t *testing.T) {
 	forwarders.Store([]string(nil))
 	r := New(func() []string { return forwarders.Load().([]string) })
 	defer r.Close()
-	if err := r.Ensure(t.Context(), place, onhost.Scene{Zone: aZone()}); err != nil {
+	if err := r.Ensure(t.Context(), place, onhost.DesiredState{DNSZone: aZone()}); err != nil {
 		t.Fatal(err)
 	}
 	ask := func() *dns.Msg {
@@ -60,6 +60,6 @@ func TestOtherNamesAreAskedOfTheWorld(t *testing.T) {
 	r.Remove("zone")
 	r.Remove("zone")
 	if _, _, err := (&dns.Client{Timeout: 100 * time.Millisecond}).Exchange(new(dns.Msg).SetQuestion("web.", dns.TypeA), place.packets); err == nil {
-		t.Error("a zone that was removed still answers")
+		t.Error("a DNS zone that was removed still answers")
 	}
 }

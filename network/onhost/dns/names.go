@@ -23,7 +23,7 @@ type subnet struct {
 	resolvers []string // of its VMs' questions about the world, the preferred one first
 }
 
-func newNames(z *network.Zone) *names {
+func newNames(z *network.DNSZone) *names {
 	n := &names{
 		domain: strings.ToLower(dns.Fqdn(z.Spec.Domain)), serial: uint32(z.Generation),
 		forward: map[string]netip.Addr{}, reverse: map[netip.Addr]string{},

@@ -8,7 +8,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// private are the ranges whose reverse zones the world does not know (RFC 6303, RFC 7793).
+// private are the ranges whose reverse DNS zones the world does not know (RFC 6303, RFC 7793).
 var private = []netip.Prefix{
 	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
 	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"),
@@ -73,7 +73,7 @@ func reversed(name string) (p netip.Prefix, whole bool) {
 	return netip.PrefixFrom(netip.AddrFrom4(raw), 8*n), n == len(labels)
 }
 
-// zoneOf names the reverse zone, cut at whole numbers, in which the asked part of a range lies.
+// zoneOf names the reverse DNS zone, cut at whole numbers, in which the asked part of a range lies.
 func zoneOf(p, asked netip.Prefix) string {
 	n := max(1, min(3, (p.Bits()+7)/8, asked.Bits()/8))
 	raw := asked.Addr().As4()

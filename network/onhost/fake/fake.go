@@ -70,22 +70,22 @@ func (s *Switch) EnsurePort(_ context.Context, p onhost.Port) (onhost.Attached, 
 	if err := s.able(); err != nil {
 		return onhost.Attached{}, err
 	}
-	at := onhost.Attached{PlugID: p.PlugID, PortID: p.PortID, Device: "vt" + string(p.PlugID[max(0, len(p.PlugID)-12):]), Ready: !s.held}
+	at := onhost.Attached{PortBindingID: p.PortBindingID, PortID: p.PortID, Device: "vt" + string(p.PortBindingID[max(0, len(p.PortBindingID)-12):]), Ready: !s.held}
 	if s.held {
 		at.Why = "it is held"
 	}
-	s.ports[p.PlugID] = at
+	s.ports[p.PortBindingID] = at
 	return at, nil
 }
 
 // RemovePort implements onhost.Switch.
-func (s *Switch) RemovePort(_ context.Context, plugID resource.ID) error {
+func (s *Switch) RemovePort(_ context.Context, bindingID resource.ID) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.able(); err != nil {
 		return err
 	}
-	delete(s.ports, plugID)
+	delete(s.ports, bindingID)
 	return nil
 }
 
@@ -110,7 +110,7 @@ func (s *Switch) EnsureService(_ context.Context, want onhost.Service) (onhost.P
 	if err := s.able(); err != nil {
 		return nil, err
 	}
-	s.services[want.ZoneID] = want
+	s.services[want.DNSZoneID] = want
 	return place{}, nil
 }
 

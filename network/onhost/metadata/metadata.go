@@ -1,4 +1,4 @@
-// Package metadata tells a machine what it is, in the way of EC2 (cloud-init's Ec2 data source
+// Package metadata tells a VM what it is, in the way of EC2 (cloud-init's Ec2 data source
 // and most others know it): http://169.254.169.254/latest/meta-data/... . Who asks is known by
 // the address inside the network that the question comes from, which the switch does not let be
 // forged. Sessions by token (IMDSv2) work and are not demanded.
@@ -18,9 +18,9 @@ import (
 	"github.com/virga-cloud/virga/network/onhost"
 )
 
-// Guest is what a machine may know of itself.
+// Guest is what a VM may know of itself.
 type Guest struct {
-	// InstanceID stays the same over restarts and moves: the machine's id, not the run's.
+	// InstanceID stays the same over restarts and moves: the VM's id, not the run's.
 	InstanceID resource.ID
 	// Hostname is its name without the domain.
 	Hostname string
@@ -57,29 +57,29 @@ func New(lookup Lookup) *Responder {
 var perGuest = onhost.Limit{PerSecond: 50, Burst: 500, AtOnce: 16, Connections: 16}
 
 type server struct {
-	owner *Responder
-	limit *onhost.Limiter
-	scene atomic.Pointer[onhost.Scene]
-	http  *http.Server
-	wg    sync.WaitGroup
+	owner   *Responder
+	limit   *onhost.Limiter
+	desired atomic.Pointer[onhost.DesiredState]
+	http    *http.Server
+	wg      sync.WaitGroup
 }
 
 // Ensure implements onhost.Responder.
-func (r *Responder) Ensure(ctx context.Context, place onhost.Place, scene onhost.Scene) error {
-	return r.Answer(place, scene, func() (*server, error) {
+func (r *Responder) Ensure(ctx context.Context, place onhost.Place, desired onhost.DesiredState) error {
+	return r.Answer(place, desired, func() (*server, error) {
 		l, err := place.Listen(ctx, "0.0.0.0:80")
 		if err != nil {
 			return nil, err
 		}
 		s := &server{owner: r, limit: onhost.NewLimiter(perGuest)}
-		s.Take(scene)
+		s.Take(desired)
 		s.start(s.limit.Listener(l))
 		return s, nil
 	})
 }
 
 // Take implements onhost.Answerer.
-func (s *server) Take(scene onhost.Scene) { s.scene.Store(&scene) }
+func (s *server) Take(desired onhost.DesiredState) { s.desired.Store(&desired) }
 
 func (s *server) start(l net.Listener) {
 	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,

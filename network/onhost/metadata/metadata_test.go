@@ -18,8 +18,8 @@ func aServer() *server {
 		return Guest{InstanceID: "vm-1", Hostname: "web", Zone: "rack1", Type: "2cpu", Project: "shop", SSHKeys: []string{"ssh-rsa A", "ssh-rsa B"}, UserData: []byte("#!/bin/sh\n")}, id == "inst-1"
 	})
 	s := &server{owner: r, limit: onhost.NewLimiter(perGuest)}
-	s.scene.Store(&onhost.Scene{
-		Zone:      &network.Zone{Spec: network.ZoneSpec{Domain: "internal", Subnets: []network.ZoneSubnet{{Service: "10.0.0.2/24"}}}},
+	s.desired.Store(&onhost.DesiredState{
+		DNSZone:   &network.DNSZone{Spec: network.DNSZoneSpec{Domain: "internal", Subnets: []network.DNSZoneSubnet{{Service: "10.0.0.2/24"}}}},
 		Residents: map[string]onhost.Resident{"10.0.0.11": {InstanceID: "inst-1", MAC: "52:54:00:00:00:11"}, "10.0.0.12": {InstanceID: "inst-gone"}},
 	})
 	return s
@@ -37,7 +37,7 @@ func ask(s *server, method, path, from string, headers ...string) (int, string) 
 	return w.Code, string(body)
 }
 
-func TestAMachineLearnsWhatItIs(t *testing.T) {
+func TestAVMLearnsWhatItIs(t *testing.T) {
 	s := aServer()
 	for path, want := range map[string]string{
 		"/latest/meta-data/instance-id":                                                      "vm-1",
@@ -68,7 +68,7 @@ func TestMetadataGivesUserDataByteForByte(t *testing.T) {
 	}
 	r := New(func(resource.ID) (Guest, bool) { return Guest{InstanceID: "vm-1", UserData: all}, true })
 	s := &server{owner: r}
-	s.scene.Store(&onhost.Scene{Zone: &network.Zone{}, Residents: map[string]onhost.Resident{"10.0.0.11": {InstanceID: "inst-1"}}})
+	s.desired.Store(&onhost.DesiredState{DNSZone: &network.DNSZone{}, Residents: map[string]onhost.Resident{"10.0.0.11": {InstanceID: "inst-1"}}})
 	if code, body := ask(s, "GET", "/latest/user-data", "10.0.0.11"); code != http.StatusOK || body != string(all) {
 		t.Errorf("%d %q", code, body)
 	}
@@ -82,7 +82,7 @@ func TestQuestionsThatAreRefused(t *testing.T) {
 		code               int
 	}{
 		"a stranger":          {"GET", "/latest/meta-data/instance-id", "10.0.0.99", nil, 404},
-		"a machine that left": {"GET", "/latest/meta-data/instance-id", "10.0.0.12", nil, 404},
+		"a VM that left":      {"GET", "/latest/meta-data/instance-id", "10.0.0.12", nil, 404},
 		"nothing there":       {"GET", "/latest/meta-data/nothing", "10.0.0.11", nil, 404},
 		"no version":          {"GET", "/etc/passwd", "10.0.0.11", nil, 404},
 		"a write":             {"POST", "/latest/meta-data/instance-id", "10.0.0.11", nil, 405},
@@ -97,7 +97,7 @@ func TestQuestionsThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestATokenIsForOneMachineAndForItsTime(t *testing.T) {
+func TestATokenIsForOneVMAndForItsTime(t *testing.T) {
 	s := aServer()
 	now := time.Unix(1000, 0)
 	s.owner.now = func() time.Time { return now }
@@ -113,7 +113,7 @@ func TestATokenIsForOneMachineAndForItsTime(t *testing.T) {
 		t.Errorf("a good token: %d", code)
 	}
 	if s.owner.validToken(token, "10.0.0.12") {
-		t.Error("a token is good for another machine")
+		t.Error("a token is good for another VM")
 	}
 	now = now.Add(61 * time.Second)
 	if code := get(); code != 401 {

@@ -36,19 +36,19 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer done()
-	// A question that was passed on by a proxy in the machine is somebody else's.
+	// A question that was passed on by a proxy in the VM is somebody else's.
 	if r.Header.Get("X-Forwarded-For") != "" {
 		http.Error(w, "forwarded questions are not answered", http.StatusForbidden)
 		return
 	}
-	scene := s.scene.Load()
-	resident, here := scene.Residents[who]
+	desired := s.desired.Load()
+	resident, here := desired.Residents[who]
 	guest, known := Guest{}, false
 	if here {
 		guest, known = s.owner.lookup(resident.InstanceID)
 	}
 	if !known {
-		http.Error(w, "no machine of this network has this address here", http.StatusNotFound)
+		http.Error(w, "no VM of this network has this address here", http.StatusNotFound)
 		return
 	}
 	path := strings.Trim(r.URL.Path, "/")
@@ -64,7 +64,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the token is not valid; ask for a new one", http.StatusUnauthorized)
 		return
 	}
-	text, found := tree(facts{guest, resident, who, scene.Zone}, path)
+	text, found := tree(facts{guest, resident, who, desired.DNSZone}, path)
 	if !found {
 		http.Error(w, "not found", http.StatusNotFound)
 		return
@@ -80,7 +80,7 @@ type facts struct {
 	guest    Guest
 	resident onhost.Resident
 	address  string
-	zone     *network.Zone
+	zone     *network.DNSZone
 }
 
 // tree answers a path: a value, or the list of what lies below it.

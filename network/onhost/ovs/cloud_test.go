@@ -30,11 +30,11 @@ type cloud struct {
 	networks *store.SpecWriter[network.Spec, network.Status]
 	subnets  *store.SpecWriter[network.SubnetSpec, network.SubnetStatus]
 	ports    *store.SpecWriter[network.PortSpec, network.PortStatus]
-	plugs    *store.SpecWriter[network.PlugSpec, network.PlugStatus]
+	bindings *store.SpecWriter[network.PortBindingSpec, network.PortBindingStatus]
 	hosts    *store.SpecWriter[host.Spec, host.Status]
 }
 
-type machine struct {
+type node struct {
 	id    resource.ID
 	space *space
 	sw    *ovs.Switch
@@ -42,16 +42,16 @@ type machine struct {
 }
 
 // newCloud starts everything; prepare makes the hosts' namespaces before.
-func newCloud(t *testing.T, configs map[*space]ovs.Config, order []*space, central ...ovn.CentralConfig) (*cloud, []*machine) {
+func newCloud(t *testing.T, configs map[*space]ovs.Config, order []*space, central ...ovn.CentralConfig) (*cloud, []*node) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	ledger := store.NewLedger()
+	registry := store.NewRegistry()
 	mem := memory.New()
-	catalog := resource.NewCatalog(network.Networks, network.Subnets, network.Ports, network.Plugs, network.Zones, host.Hosts, host.Livenesses)
+	catalog := resource.NewCatalog(network.Networks, network.Subnets, network.Ports, network.PortBindings, network.DNSZones, host.Hosts, host.Livenesses)
 	c := &cloud{t: t, ctx: ctx, dir: folder(t), db: store.NewDB(mem, catalog),
-		networks: store.Specs(ledger, network.Networks, "test"), subnets: store.Specs(ledger, network.Subnets, "test"),
-		ports: store.Specs(ledger, network.Ports, "test"), plugs: store.Specs(ledger, network.Plugs, "test"),
-		hosts: store.Specs(ledger, host.Hosts, "test")}
+		networks: store.Specs(registry, network.Networks, "test"), subnets: store.Specs(registry, network.Subnets, "test"),
+		ports: store.Specs(registry, network.Ports, "test"), bindings: store.Specs(registry, network.PortBindings, "test"),
+		hosts: store.Specs(registry, host.Hosts, "test")}
 	cc := ovn.CentralConfig{}
 	if len(central) > 0 {
 		cc = central[0]
@@ -61,11 +61,11 @@ func newCloud(t *testing.T, configs map[*space]ovs.Config, order []*space, centr
 	order[0].do(func() { check(t, c.central.Start(ctx)) })
 	t.Cleanup(func() { check(t, c.central.Stop(context.WithoutCancel(ctx))) })
 
-	w := network.NewWriters(ledger)
+	w := network.NewWriters(registry)
 	north := ovn.NewDatabase(c.central.North())
-	statuses := store.Statuses(ledger, network.Plugs, "agent")
+	statuses := store.Statuses(registry, network.PortBindings, "agent")
 	loops := []*reconcile.Loop{network.NewNetworkLoop(c.db, w), network.NewSubnetLoop(c.db, w), network.NewPortLoop(c.db, w)}
-	var machines []*machine
+	var nodes []*node
 	for i, s := range order {
 		config := configs[s]
 		config.HostID = resource.NewID()
@@ -75,7 +75,7 @@ func newCloud(t *testing.T, configs map[*space]ovs.Config, order []*space, centr
 			config.Remote = c.central.South()
 		}
 		config.Outside, config.OutsideMAC, config.ExternalNetwork = network.OutsideGateway+"/16", network.OutsideGatewayMAC, ovn.ExternalNetwork
-		m := &machine{id: config.HostID, space: s}
+		m := &node{id: config.HostID, space: s}
 		var err error
 		m.sw, err = ovs.New(config)
 		check(t, err)
@@ -86,10 +86,10 @@ func newCloud(t *testing.T, configs map[*space]ovs.Config, order []*space, centr
 			return metadata.Guest{InstanceID: id, Hostname: "web", Zone: "here", SSHKeys: []string{"ssh-ed25519 AAAA me"}, UserData: []byte("#cloud-config\n")}, true
 		})
 		t.Cleanup(func() { names.Close(); meta.Close() })
-		loops = append(loops, onhost.NewPlugLoop(c.db, m.id, statuses, m.on), onhost.NewZoneLoop(c.db, m.id, m.on, names, meta))
-		machines = append(machines, m)
+		loops = append(loops, onhost.NewPortBindingLoop(c.db, m.id, statuses, m.on), onhost.NewDNSZoneLoop(c.db, m.id, m.on, names, meta))
+		nodes = append(nodes, m)
 	}
-	check(t, ledger.Err())
+	check(t, registry.Err())
 	runner := part.NewRunner(c.db, part.Part{Loops: loops, Chores: ovn.Server(c.db, north, nil, w).Chores})
 	done := make(chan struct{}, 2)
 	go func() { _ = c.db.Run(ctx); done <- struct{}{} }()
@@ -101,12 +101,12 @@ func newCloud(t *testing.T, configs map[*space]ovs.Config, order []*space, centr
 		}
 		north.Close()
 	})
-	for _, m := range machines {
+	for _, m := range nodes {
 		b := c.db.Begin()
 		c.hosts.Create(b, &host.Host{Meta: resource.Meta{ID: m.id, Name: "h-" + string(m.id)}})
 		check(t, c.db.Commit(ctx, b))
 	}
-	return c, machines
+	return c, nodes
 }
 
 func (c *cloud) network(project, cidr string) (*network.Network, *network.Subnet) {
@@ -126,7 +126,7 @@ func (c *cloud) port(n *network.Network, s *network.Subnet, hostname string) *ne
 	c.t.Helper()
 	address := map[string]string{"one": "10.20.0.3", "two": "10.20.0.4"}[hostname]
 	p := &network.Port{Meta: resource.Meta{ID: resource.NewID(), Name: hostname, Project: n.Project}}
-	mac, addr, err := network.AllocatePort(c.db.Snapshot(), n, s, network.Wish{PortID: p.ID, Address: address})
+	mac, addr, err := network.AllocatePort(c.db.Snapshot(), n, s, network.AddressRequest{PortID: p.ID, Address: address})
 	check(c.t, err)
 	p.Spec = network.PortSpec{NetworkID: n.ID, SubnetID: s.ID, MAC: mac, Address: addr, Hostname: hostname}
 	b := c.db.Begin()
@@ -136,24 +136,24 @@ func (c *cloud) port(n *network.Network, s *network.Subnet, hostname string) *ne
 	return p
 }
 
-func (c *cloud) plug(p *network.Port, m *machine, epoch int64) *network.Plug {
+func (c *cloud) binding(p *network.Port, m *node, epoch int64) *network.PortBinding {
 	c.t.Helper()
-	x := &network.Plug{Meta: resource.Meta{ID: resource.NewID(), Project: p.Project}, Spec: network.PlugSpec{
+	x := &network.PortBinding{Meta: resource.Meta{ID: resource.NewID(), Project: p.Project}, Spec: network.PortBindingSpec{
 		PortID: p.ID, NetworkID: p.Spec.NetworkID, InstanceID: resource.NewID(), HostID: m.id, Epoch: epoch, UID: 65534,
 		MAC: p.Spec.MAC, Address: p.Spec.Address, MTU: 1442}}
 	b := c.db.Begin()
-	c.plugs.Create(b, x, network.AgentHolder)
+	c.bindings.Create(b, x, network.AgentHolder)
 	check(c.t, c.db.Commit(c.ctx, b))
 	return x
 }
 
-// ready waits until a plug is.
-func (c *cloud) ready(id resource.ID) *network.Plug {
+// ready waits until a port binding is.
+func (c *cloud) ready(id resource.ID) *network.PortBinding {
 	c.t.Helper()
-	var p *network.Plug
-	c.until("the plug is ready", func() bool {
-		p = store.Find(c.db.Snapshot(), network.Plugs, id)
-		return p != nil && p.Status.Phase == network.PlugReady
+	var p *network.PortBinding
+	c.until("the port binding is ready", func() bool {
+		p = store.Find(c.db.Snapshot(), network.PortBindings, id)
+		return p != nil && p.Status.Phase == network.PortBindingReady
 	})
 	return p
 }
@@ -162,12 +162,12 @@ func (c *cloud) unplug(id resource.ID) {
 	c.t.Helper()
 	for range 20 {
 		b := c.db.Begin()
-		c.plugs.Delete(b, store.Find(c.db.Snapshot(), network.Plugs, id))
+		c.bindings.Delete(b, store.Find(c.db.Snapshot(), network.PortBindings, id))
 		if c.db.Commit(c.ctx, b) == nil {
 			return
 		}
 	}
-	c.t.Fatal("the plug cannot be deleted")
+	c.t.Fatal("the port binding cannot be deleted")
 }
 
 func (c *cloud) until(what string, ok func() bool) {
@@ -179,11 +179,11 @@ func (c *cloud) until(what string, ok func() bool) {
 	}
 }
 
-// boots makes a port, plugs it in, and puts a guest with a fixed address behind it.
-func (c *cloud) boots(n *network.Network, s *network.Subnet, m *machine, name string) (*network.Port, *network.Plug, *space) {
+// boots makes a port, binds it, and puts a guest with a fixed address behind it.
+func (c *cloud) boots(n *network.Network, s *network.Subnet, m *node, name string) (*network.Port, *network.PortBinding, *space) {
 	c.t.Helper()
 	p := c.port(n, s, name)
-	x := c.ready(c.plug(p, m, 1).ID)
+	x := c.ready(c.binding(p, m, 1).ID)
 	g := newSpace(c.t)
 	plugIn(c.t, m.space, x.Status.Device, p.Spec.MAC, g)
 	address(c.t, g, "eth0", p.Spec.Address+"/20")

@@ -39,14 +39,14 @@ type Config struct {
 	// Outside is the address of this host on br-ex, as CIDR, and OutsideMAC its hardware address:
 	// the same on every host. ExternalNetwork is what OVN calls it.
 	Outside, OutsideMAC, ExternalNetwork string
-	// HostPorts are TCP ports of this host that machines may reach by way of br-ex; they may ping it
+	// HostPorts are TCP ports of this host that VMs may reach by way of br-ex; they may ping it
 	// anyhow, and reach nothing else of it.
 	HostPorts []int
 	// System is the socket of an Open vSwitch that the host may run; empty: the distribution's.
 	System string
 }
 
-// Underlay is the bridge of the tunnels' card in a switch in user space; it has the card's addresses.
+// Underlay is the bridge of the tunnels' NIC in a switch in user space; it has the NIC's addresses.
 const Underlay = "br-ul"
 
 const (

@@ -11,6 +11,6 @@
 //  4. create tap, add port; delete port, delete tap. A tap that is made anew under a live port
 //     looks well and forwards nothing: then the port is deleted and added, too.
 //
-// A tap is named vt and the last twelve digits of its plug's id, and has the whole id as its
+// A tap is named vt and the last twelve digits of its port binding's id, and has the whole id as its
 // alias, so that one that never became a port is found again.
 package ovs

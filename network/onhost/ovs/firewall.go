@@ -40,7 +40,7 @@ func unguardScript(table, device string) string {
 	return fmt.Sprintf("add table netdev %[1]s\nadd chain netdev %[1]s in_%[2]s\ndelete chain netdev %[1]s in_%[2]s\n", table, device)
 }
 
-// outsideScript translates what leaves the virtual networks, and keeps the machines in them from
+// outsideScript translates what leaves the virtual networks, and keeps the VMs in them from
 // the host itself (they may ping it) and from each other by way of it.
 func outsideScript(table, device, cidr string, open []int) string {
 	p := netip.MustParsePrefix(cidr).Masked()

@@ -16,7 +16,7 @@ import (
 )
 
 // twoHosts are joined by a bridge in a namespace of its own.
-func twoHosts(t *testing.T) (*cloud, []*machine) {
+func twoHosts(t *testing.T) (*cloud, []*node) {
 	t.Helper()
 	wire := newSpace(t)
 	wire.do(func() {
@@ -48,7 +48,7 @@ func twoHosts(t *testing.T) (*cloud, []*machine) {
 	return newCloud(t, configs, hosts)
 }
 
-func TestAMachineMovesBetweenHostsUnderPings(t *testing.T) {
+func TestAVMMovesBetweenHostsUnderPings(t *testing.T) {
 	needs(t, programs...)
 	c, ms := twoHosts(t)
 	if lost := ms[0].space.pings(3, "192.168.77.2"); lost == 3 {
@@ -58,21 +58,21 @@ func TestAMachineMovesBetweenHostsUnderPings(t *testing.T) {
 	p1, x1, g1 := c.boots(n, s, ms[0], "one")
 	p2, _, g2 := c.boots(n, s, ms[1], "two")
 	if !g2.reaches(p1.Spec.Address) {
-		t.Fatal("machines on two hosts do not reach each other")
+		t.Fatal("VMs on two hosts do not reach each other")
 	}
 	if !g2.reaches("100.64.0.1") || !g1.reaches("100.64.0.1") {
-		t.Error("machines on two hosts do not both reach the way out")
+		t.Error("VMs on two hosts do not both reach the way out")
 	}
 
-	// The target: its plug is ready beside the source's, before anything moves.
-	x2 := c.ready(c.plug(p1, ms[1], 2).ID)
+	// The target: its port binding is ready beside the source's, before anything moves.
+	x2 := c.ready(c.binding(p1, ms[1], 2).ID)
 	c.until("the port is bound to both hosts", func() bool {
 		return slices.Equal(store.Find(c.db.Snapshot(), network.Ports, p1.ID).Status.HostIDs, []resource.ID{ms[0].id, ms[1].id})
 	})
 	lost := make(chan int)
 	go func() { lost <- g2.pings(200, p1.Spec.Address) }()
 	time.Sleep(500 * time.Millisecond)
-	// The machine itself: the same addresses appear behind the target's tap; the source is still.
+	// The VM itself: the same addresses appear behind the target's tap; the source is still.
 	there := newSpace(t)
 	plugIn(t, ms[1].space, x2.Status.Device, p1.Spec.MAC, there)
 	g1.do(func() { check(t, netlink.LinkSetDown(must(netlink.LinkByName("eth0")))) })
@@ -82,12 +82,12 @@ func TestAMachineMovesBetweenHostsUnderPings(t *testing.T) {
 		return slices.Equal(store.Find(c.db.Snapshot(), network.Ports, p1.ID).Status.HostIDs, []resource.ID{ms[1].id})
 	})
 	if n := <-lost; n > 15 {
-		t.Errorf("%d of 200 pings were lost while the machine moved", n)
+		t.Errorf("%d of 200 pings were lost while the VM moved", n)
 	} else {
-		t.Logf("%d of 200 pings were lost while the machine moved", n)
+		t.Logf("%d of 200 pings were lost while the VM moved", n)
 	}
 	if !there.reaches(p2.Spec.Address) {
-		t.Error("the moved machine reaches nobody")
+		t.Error("the moved VM reaches nobody")
 	}
 }
 

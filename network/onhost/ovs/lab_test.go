@@ -104,7 +104,7 @@ func (s *space) reaches(address string) bool {
 	return false
 }
 
-// plugIn joins a tap on a host with a tap of the same kind in a namespace, as an emulator does
+// plugIn joins a tap on a host with a tap of the same kind in a namespace, as a QEMU process does
 // with its guest: every frame goes through this process.
 func plugIn(t *testing.T, h *space, device, mac string, guest *space) {
 	t.Helper()

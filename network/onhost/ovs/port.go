@@ -17,8 +17,8 @@ import (
 const (
 	tapPrefix     = "vt"
 	servicePrefix = "vs"
-	plugWord      = "virga-plug"
-	zoneWord      = "virga-zone"
+	bindingWord   = "virga-port-binding"
+	zoneWord      = "virga-dns-zone"
 	// A port is mostly ready within 60 ms; to wait for it saves a round of the loop.
 	readyWithin = 300 * time.Millisecond
 )
@@ -31,8 +31,8 @@ func device(prefix string, id resource.ID) string {
 
 // EnsurePort implements onhost.Switch.
 func (s *Switch) EnsurePort(ctx context.Context, p onhost.Port) (onhost.Attached, error) {
-	name := device(tapPrefix, p.PlugID)
-	at := onhost.Attached{PlugID: p.PlugID, PortID: p.PortID, Device: name}
+	name := device(tapPrefix, p.PortBindingID)
+	at := onhost.Attached{PortBindingID: p.PortBindingID, PortID: p.PortID, Device: name}
 	if _, err := s.db.connected(ctx); err != nil {
 		return at, err
 	}
@@ -52,10 +52,10 @@ func (s *Switch) EnsurePort(ctx context.Context, p onhost.Port) (onhost.Attached
 			return at, fault.New(fault.Unavailable, "create the tap %s: it is gone at once", name)
 		}
 	}
-	if err := s.prepare(ctx, link, string(p.PlugID), int(p.MTU)); err != nil {
+	if err := s.prepare(ctx, link, string(p.PortBindingID), int(p.MTU)); err != nil {
 		return at, err
 	}
-	if err := s.db.ensurePort(ctx, integration, name, map[string]string{"iface-id": string(p.PortID), plugWord: string(p.PlugID)}); err != nil {
+	if err := s.db.ensurePort(ctx, integration, name, map[string]string{"iface-id": string(p.PortID), bindingWord: string(p.PortBindingID)}); err != nil {
 		return at, err
 	}
 	within(ctx, readyWithin, func() bool { at.Ready, at.Why = s.ready(name); return at.Ready })
@@ -109,8 +109,8 @@ func (s *Switch) ready(name string) (bool, string) {
 }
 
 // RemovePort implements onhost.Switch.
-func (s *Switch) RemovePort(ctx context.Context, plugID resource.ID) error {
-	return s.removeDevice(ctx, device(tapPrefix, plugID))
+func (s *Switch) RemovePort(ctx context.Context, bindingID resource.ID) error {
+	return s.removeDevice(ctx, device(tapPrefix, bindingID))
 }
 
 func (s *Switch) removeDevice(ctx context.Context, name string) error {
@@ -145,8 +145,8 @@ func (s *Switch) ListPorts(ctx context.Context) ([]onhost.Attached, error) {
 	known := map[string]bool{}
 	for _, m := range s.db.client.Cache().Table(vswitchdb.InterfaceTable).Rows() {
 		i := m.(*vswitchdb.Interface)
-		if id := i.ExternalIDs[plugWord]; id != "" {
-			at := onhost.Attached{PlugID: resource.ID(id), PortID: resource.ID(i.ExternalIDs["iface-id"]), Device: i.Name}
+		if id := i.ExternalIDs[bindingWord]; id != "" {
+			at := onhost.Attached{PortBindingID: resource.ID(id), PortID: resource.ID(i.ExternalIDs["iface-id"]), Device: i.Name}
 			at.Ready, at.Why = s.ready(i.Name)
 			out, known[i.Name] = append(out, at), true
 		}
@@ -158,7 +158,7 @@ func (s *Switch) ListPorts(ctx context.Context) ([]onhost.Attached, error) {
 	for _, link := range links {
 		a := link.Attrs()
 		if id := resource.ID(a.Alias); !known[a.Name] && id != "" && a.Name == device(tapPrefix, id) {
-			out = append(out, onhost.Attached{PlugID: id, Device: a.Name, Why: "it is no port of the switch"})
+			out = append(out, onhost.Attached{PortBindingID: id, Device: a.Name, Why: "it is no port of the switch"})
 		}
 	}
 	return out, nil

@@ -40,7 +40,7 @@ func outside(t *testing.T, h *space) *space {
 	return world
 }
 
-func TestMachinesOfOneHostHaveAWholeNetwork(t *testing.T) {
+func TestVMsOfOneHostHaveAWholeNetwork(t *testing.T) {
 	needs(t, programs...)
 	h := newSpace(t)
 	world := outside(t, h)
@@ -53,12 +53,12 @@ func TestMachinesOfOneHostHaveAWholeNetwork(t *testing.T) {
 	for what, to := range map[string]string{"its neighbour": p2.Spec.Address, "its gateway": s.Spec.Gateway,
 		"the way out": "100.64.0.1", "the world": "203.0.113.9", "the service": s.Spec.Service} {
 		if !g1.reaches(to) {
-			t.Errorf("a machine does not reach %s at %s", what, to)
+			t.Errorf("a VM does not reach %s at %s", what, to)
 		}
 	}
 
 	t.Run("TCPReachesTheWorldTranslated", func(t *testing.T) { tcpToTheWorld(t, g1, world) })
-	t.Run("DHCPTellsAllThatAMachineNeeds", func(t *testing.T) { dhcp(t, g1, p1, s) })
+	t.Run("DHCPTellsAllThatAVMNeeds", func(t *testing.T) { dhcp(t, g1, p1, s) })
 	t.Run("DNSAnswers", func(t *testing.T) { askNames(t, g1, p2, s) })
 	t.Run("MetadataAnswers", func(t *testing.T) { askMetadata(t, g1, p1, x1, s) })
 	t.Run("TenantsWithTheSameRangeAreApart", func(t *testing.T) {
@@ -67,7 +67,7 @@ func TestMachinesOfOneHostHaveAWholeNetwork(t *testing.T) {
 			t.Fatalf("the test wants equal addresses, not %s and %s", p3.Spec.Address, p1.Spec.Address)
 		}
 		if lost := stranger.pings(5, p2.Spec.Address); lost != 5 {
-			t.Errorf("a machine of another tenant got %d answers of 5", 5-lost)
+			t.Errorf("a VM of another tenant got %d answers of 5", 5-lost)
 		}
 	})
 	t.Run("AForgedSourceIsDropped", func(t *testing.T) {
@@ -78,8 +78,8 @@ func TestMachinesOfOneHostHaveAWholeNetwork(t *testing.T) {
 			t.Errorf("answers came to a forged address:\n%s", out)
 		}
 	})
-	t.Run("AMachineDoesNotReachTheHostsOwnStack", func(t *testing.T) { isolation(t, h, g1, x1) })
-	t.Run("AMachineReachesNoServiceOfTheHost", func(t *testing.T) {
+	t.Run("AVMDoesNotReachTheHostsOwnStack", func(t *testing.T) { isolation(t, h, g1, x1) })
+	t.Run("AVMReachesNoServiceOfTheHost", func(t *testing.T) {
 		var l net.Listener
 		h.do(func() { l = must(net.Listen("tcp", "0.0.0.0:9000")) })
 		defer l.Close()
@@ -87,20 +87,20 @@ func TestMachinesOfOneHostHaveAWholeNetwork(t *testing.T) {
 		defer cancel()
 		if conn, err := g1.dial(ctx, "tcp", "100.64.0.1:9000"); err == nil {
 			conn.Close()
-			t.Error("a machine connected to a service of the host by the way out")
+			t.Error("a VM connected to a service of the host by the way out")
 		}
 		var open net.Listener
 		h.do(func() { open = must(net.Listen("tcp", "0.0.0.0:9001")) })
 		defer open.Close()
 		conn, err := g1.dial(t.Context(), "tcp", "100.64.0.1:9001")
 		if err != nil {
-			t.Fatalf("a machine does not reach the one port that is open to it: %v", err)
+			t.Fatalf("a VM does not reach the one port that is open to it: %v", err)
 		}
 		conn.Close()
 	})
 	t.Run("AnUnpluggedPortLeavesNothing", func(t *testing.T) {
 		c.unplug(x1.ID)
-		c.until("the plug is gone", func() bool { return store.Find(c.db.Snapshot(), network.Plugs, x1.ID) == nil })
+		c.until("the port binding is gone", func() bool { return store.Find(c.db.Snapshot(), network.PortBindings, x1.ID) == nil })
 		h.do(func() {
 			if _, err := netlink.LinkByName(x1.Status.Device); err == nil {
 				t.Errorf("the tap %s is still there", x1.Status.Device)
@@ -183,7 +183,7 @@ func askNames(t *testing.T, g *space, p *network.Port, s *network.Subnet) {
 	}
 }
 
-func askMetadata(t *testing.T, g *space, p *network.Port, x *network.Plug, s *network.Subnet) {
+func askMetadata(t *testing.T, g *space, p *network.Port, x *network.PortBinding, s *network.Subnet) {
 	route(t, g, "169.254.169.254/32", s.Spec.Service)
 	client := &http.Client{Transport: &http.Transport{DialContext: g.dial, DisableKeepAlives: true}, Timeout: 5 * time.Second}
 	for path, want := range map[string]string{
@@ -208,7 +208,7 @@ func askMetadata(t *testing.T, g *space, p *network.Port, x *network.Plug, s *ne
 
 // isolation tries to reach the host's own stack by the tap's own hardware address, with IPv4 and
 // IPv6: the user-space switch leaves every frame for the host's stack to see as well.
-func isolation(t *testing.T, h, g *space, x *network.Plug) {
+func isolation(t *testing.T, h, g *space, x *network.PortBinding) {
 	var mac net.HardwareAddr
 	var before, after string
 	h.do(func() { mac = must(netlink.LinkByName(x.Status.Device)).Attrs().HardwareAddr; before = icmpIn() })

@@ -23,7 +23,7 @@ func TestWhatDiesComesBackAndIsAdopted(t *testing.T) {
 	_, x1, g1 := c.boots(n, s, ms[0], "one")
 	p2, _, _ := c.boots(n, s, ms[0], "two")
 	if !g1.reaches(p2.Spec.Address) {
-		t.Fatal("machines of one network do not reach each other")
+		t.Fatal("VMs of one network do not reach each other")
 	}
 
 	t.Run("ASecondDaemonAdoptsTheSwitch", func(t *testing.T) {
@@ -37,7 +37,7 @@ func TestWhatDiesComesBackAndIsAdopted(t *testing.T) {
 		lost := make(chan int)
 		go func() { lost <- g1.pings(50, p2.Spec.Address) }()
 		check(t, on.Setup(c.ctx))
-		at, err := on.EnsurePort(c.ctx, onhost.Port{PlugID: x1.ID, PortID: x1.Spec.PortID, MTU: 1442, UID: 65534})
+		at, err := on.EnsurePort(c.ctx, onhost.Port{PortBindingID: x1.ID, PortID: x1.Spec.PortID, MTU: 1442, UID: 65534})
 		if err != nil || !at.Ready || at.Device != x1.Status.Device {
 			t.Errorf("the port is not adopted: %+v %v", at, err)
 		}
@@ -60,18 +60,18 @@ func TestWhatDiesComesBackAndIsAdopted(t *testing.T) {
 		check(t, c.central.Start(c.ctx))
 		check(t, ms[0].on.Setup(c.ctx))
 		if !g1.reaches(p2.Spec.Address) {
-			t.Error("machines do not reach each other after all daemons were killed")
+			t.Error("VMs do not reach each other after all daemons were killed")
 		}
 		// The records were not lost either: a new port comes up.
 		p3 := c.port(n, s, "three")
-		c.ready(c.plug(p3, ms[0], 1).ID)
+		c.ready(c.binding(p3, ms[0], 1).ID)
 	})
 	t.Run("ATapThatWasMadeAnewForwards", func(t *testing.T) {
 		// A host that was switched off and on has the port in its database, but no tap.
 		h.do(func() { check(t, netlink.LinkDel(must(netlink.LinkByName(x1.Status.Device)))) })
 		var at onhost.Attached
 		c.until("the port is ready again", func() bool {
-			at, _ = ms[0].on.EnsurePort(c.ctx, onhost.Port{PlugID: x1.ID, PortID: x1.Spec.PortID, MTU: 1442, UID: 65534})
+			at, _ = ms[0].on.EnsurePort(c.ctx, onhost.Port{PortBindingID: x1.ID, PortID: x1.Spec.PortID, MTU: 1442, UID: 65534})
 			return at.Ready
 		})
 		fresh := newSpace(t)
@@ -83,7 +83,7 @@ func TestWhatDiesComesBackAndIsAdopted(t *testing.T) {
 	})
 	t.Run("ALeftoverIsSweptAway", func(t *testing.T) {
 		id := resource.NewID()
-		_, err := ms[0].on.EnsurePort(c.ctx, onhost.Port{PlugID: id, PortID: resource.NewID(), MTU: 1442})
+		_, err := ms[0].on.EnsurePort(c.ctx, onhost.Port{PortBindingID: id, PortID: resource.NewID(), MTU: 1442})
 		check(t, err)
 		ports := len(must(ms[0].on.ListPorts(c.ctx)))
 		check(t, onhost.Sweep(c.ctx, c.db, ms[0].on))

@@ -29,7 +29,7 @@ func (s *Switch) netnsPath(zoneID resource.ID) string {
 
 // EnsureService implements onhost.Switch.
 func (s *Switch) EnsureService(ctx context.Context, want onhost.Service) (onhost.Place, error) {
-	path, name := s.netnsPath(want.ZoneID), device(servicePrefix, want.ZoneID)
+	path, name := s.netnsPath(want.DNSZoneID), device(servicePrefix, want.DNSZoneID)
 	if _, err := s.db.connected(ctx); err != nil {
 		return nil, err
 	}
@@ -44,30 +44,30 @@ func (s *Switch) EnsureService(ctx context.Context, want onhost.Service) (onhost
 		if err := s.db.removePort(ctx, integration, name); err != nil {
 			return nil, err
 		}
-		if link, err = createCable(path, name, want.MAC); err != nil {
+		if link, err = createVethPair(path, name, want.MAC); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.prepare(ctx, link, string(want.ZoneID), 0); err != nil {
+	if err := s.prepare(ctx, link, string(want.DNSZoneID), 0); err != nil {
 		return nil, err
 	}
 	if err := furnish(path, want); err != nil {
 		return nil, err
 	}
-	words := map[string]string{"iface-id": string(want.PortID), zoneWord: string(want.ZoneID)}
+	words := map[string]string{"iface-id": string(want.PortID), zoneWord: string(want.DNSZoneID)}
 	if err := s.db.ensurePort(ctx, integration, name, words); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.places[want.ZoneID] == nil {
-		s.places[want.ZoneID] = &place{path}
+	if s.places[want.DNSZoneID] == nil {
+		s.places[want.DNSZoneID] = &place{path}
 	}
-	return s.places[want.ZoneID], nil
+	return s.places[want.DNSZoneID], nil
 }
 
-// createCable makes a pair of devices, one end in the namespace.
-func createCable(path, name, mac string) (netlink.Link, error) {
+// createVethPair makes a pair of devices, one end in the namespace.
+func createVethPair(path, name, mac string) (netlink.Link, error) {
 	hw, err := net.ParseMAC(mac)
 	if err != nil {
 		return nil, fault.New(fault.Internal, "make the service's device: %w", err)

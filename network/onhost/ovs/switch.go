@@ -63,7 +63,7 @@ func (s *Switch) Close() { s.db.close() }
 func (s *Switch) Run(ctx context.Context) {
 	var following sync.WaitGroup
 	following.Go(func() { s.follow(ctx) })
-	daemon.NewKeeper(s.programs()...).Run(ctx)
+	daemon.NewSupervisor(s.programs()...).Run(ctx)
 	following.Wait()
 }
 
@@ -200,7 +200,7 @@ func (s *Switch) teardownRows(ctx context.Context) error {
 		return err
 	}
 	for _, p := range ports {
-		if err := s.RemovePort(ctx, p.PlugID); err != nil {
+		if err := s.RemovePort(ctx, p.PortBindingID); err != nil {
 			return err
 		}
 	}

@@ -30,5 +30,5 @@ func TestAHostSpeaksWithTheVirtualNetworkUnderCertificates(t *testing.T) {
 	c, ms := newCloud(t, map[*space]ovs.Config{h: {TunnelAddress: "127.0.0.1", Remote: "ssl:127.0.0.1:6642", TLS: &ovs.TLS{Key: dir + "/key", Certificate: dir + "/cert", CA: dir + "/cert"}}},
 		[]*space{h}, ovn.CentralConfig{Listen: "127.0.0.1:6642", TLS: &ovn.TLS{Key: dir + "/key", Certificate: dir + "/cert", CA: dir + "/cert"}})
 	n, s := c.network("a", "10.20.0.0/20")
-	c.ready(c.plug(c.port(n, s, "one"), ms[0], 1).ID)
+	c.ready(c.binding(c.port(n, s, "one"), ms[0], 1).ID)
 }

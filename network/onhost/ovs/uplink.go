@@ -27,7 +27,7 @@ func (s *Switch) setupUplink(ctx context.Context) error {
 	}
 	nic, err := findLink(s.config.Uplink)
 	if err != nil || nic == nil {
-		return fault.New(fault.NotFound, "set up the tunnels: there is no device %s on this host; name the card by virga up --uplink", s.config.Uplink)
+		return fault.New(fault.NotFound, "set up the tunnels: there is no device %s on this host; name the NIC by virga up --uplink", s.config.Uplink)
 	}
 	a := nic.Attrs()
 	if err := s.db.ensureBridge(ctx, &vswitchdb.Bridge{Name: Underlay, DatapathType: string(s.datapath),
@@ -89,7 +89,7 @@ func (s *Switch) restoreUplink() error {
 		return err
 	}
 	if t.deciphered && len(t.Addresses) == 0 {
-		return fault.New(fault.Precondition, "give %s back what it had: file %s cannot be read, and the bridge has no address any more; give the card its addresses and routes, then remove that file", t.NIC, s.takenFile())
+		return fault.New(fault.Precondition, "give %s back what it had: file %s cannot be read, and the bridge has no address any more; give the NIC its addresses and routes, then remove that file", t.NIC, s.takenFile())
 	}
 	if nic != nil && t.isOf(nic) {
 		if err := t.restore(nic); err != nil {
@@ -108,7 +108,7 @@ func (s *Switch) follow(ctx context.Context) {
 	defer close(ended)
 	heard := make(chan netlink.AddrUpdate, 64)
 	if err := netlink.AddrSubscribe(heard, ended); err != nil {
-		slog.Error("what comes to the uplink is not heard; a renewed lease is taken at the next start", "error", err)
+		slog.Error("what comes to the uplink is not watched; a renewed lease is taken at the next start", "error", err)
 		return
 	}
 	settle := time.NewTimer(0) // something may have come before

@@ -11,7 +11,7 @@ import (
 )
 
 // decipher reads what it can of a file that is damaged, or of the form that the first builds wrote:
-// the name of the card and its IPv4 addresses. The host must never stay without its address.
+// the name of the NIC and its IPv4 addresses. The host must never stay without its address.
 func (s *Switch) decipher(data []byte) (*taken, error) {
 	var old struct {
 		NIC       string `json:"nic"`
@@ -19,7 +19,7 @@ func (s *Switch) decipher(data []byte) (*taken, error) {
 		Addresses []any  `json:"addresses"`
 	}
 	_ = json.Unmarshal(data, &old)                                                                        // as far as it goes
-	t := &taken{Boot: boot(), Settings: map[string]string{quiet: "0"}, Checksums: true, deciphered: true} // as cards are
+	t := &taken{Boot: boot(), Settings: map[string]string{quiet: "0"}, Checksums: true, deciphered: true} // as NICs are
 	for _, name := range []string{old.NIC, old.Device, s.config.Uplink} {
 		if t.NIC == "" {
 			t.NIC = name
@@ -27,7 +27,7 @@ func (s *Switch) decipher(data []byte) (*taken, error) {
 	}
 	nic, err := findLink(t.NIC)
 	if t.NIC == "" || err != nil || nic == nil {
-		return nil, fault.New(fault.Precondition, "read what the uplink had: file %s is damaged and names no card of this host; give the card its addresses and routes, then remove that file", s.takenFile())
+		return nil, fault.New(fault.Precondition, "read what the uplink had: file %s is damaged and names no NIC of this host; give the NIC its addresses and routes, then remove that file", s.takenFile())
 	}
 	t.Index = nic.Attrs().Index
 	now := uptime()

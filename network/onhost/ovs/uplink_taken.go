@@ -23,7 +23,7 @@ type belongings struct {
 	Routes    []said  `json:"routes"`
 }
 
-// timed is an address and when it was read, in seconds since the machine started.
+// timed is an address and when it was read, in seconds since the host started.
 type timed struct {
 	Said said  `json:"said"`
 	At   int64 `json:"at"`
@@ -31,8 +31,8 @@ type timed struct {
 
 // taken is what the bridge has taken from the NIC, to be given back.
 type taken struct {
-	// NIC and Index are the device, Boot the run of the machine: after a reboot, or when the device was
-	// made anew, whoever configures the machine has given the NIC what it shall have.
+	// NIC and Index are the device, Boot the run of the host: after a reboot, or when the device was
+	// made anew, whoever configures the host has given the NIC what it shall have.
 	NIC   string `json:"device"`
 	Index int    `json:"index"`
 	Boot  string `json:"boot"`
@@ -156,7 +156,7 @@ func look(device int, learns bool) (b belongings, err error) {
 }
 
 // merge adds what the NIC has now, and gives what is lost by that: a new lease ends the one before
-// it, and with the last IPv4 address go the routes by it, as they do on a card.
+// it, and with the last IPv4 address go the routes by it, as they do on a NIC.
 func (t *taken) merge(here belongings) (lost belongings) {
 	renewed := slices.ContainsFunc(here.Addresses, timed.isLease)
 	t.Addresses = slices.DeleteFunc(t.Addresses, func(old timed) bool {
@@ -256,13 +256,13 @@ func (t *taken) restore(nic netlink.Link) error {
 	return t.give(nic.Attrs().Index, false)
 }
 
-// boot names this run of the machine.
+// boot names this run of the host.
 func boot() string {
 	data, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(data))
 }
 
-// uptime is how long the machine runs, in seconds, sleep included: no jump of a clock moves it.
+// uptime is how long the host runs, in seconds, sleep included: no jump of a clock moves it.
 func uptime() int64 {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t)

@@ -25,7 +25,7 @@ import (
 	"github.com/virga-cloud/virga/network/onhost/ovs"
 )
 
-// uplinked is a host with a card, and a switch that takes it over.
+// uplinked is a host with a NIC, and a switch that takes it over.
 type uplinked struct {
 	t        *testing.T
 	h, world *space
@@ -38,16 +38,16 @@ func newUplinked(t *testing.T) *uplinked {
 	u := &uplinked{t: t, h: newSpace(t), world: newSpace(t)}
 	u.h.do(func() {
 		attrs := netlink.NewLinkAttrs()
-		attrs.Name = "card"
+		attrs.Name = "nic0"
 		fd := u.world.fd()
 		defer unix.Close(int(fd))
 		check(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "far", PeerNamespace: fd}))
 	})
 	u.must(u.world, "ip address add 192.168.77.254/24 dev far", "ip address add fd00:77::fe/64 dev far nodad", "ip link set far up", "ethtool -K far tx off")
-	u.must(u.h, "ip link set card up")
+	u.must(u.h, "ip link set nic0 up")
 	dir := folder(t)
 	u.config = ovs.Config{HostID: resource.NewID(), Hostname: "h1", State: dir + "/h", Run: dir + "/h", Datapath: host.NetdevDatapath,
-		Remote: "unix:" + dir + "/none.sock", TunnelAddress: "192.168.77.1", Uplink: "card",
+		Remote: "unix:" + dir + "/none.sock", TunnelAddress: "192.168.77.1", Uplink: "nic0",
 		Outside: network.OutsideGateway + "/16", OutsideMAC: network.OutsideGatewayMAC, ExternalNetwork: "outside"}
 	u.start()
 	t.Cleanup(func() { check(t, u.on.Teardown(context.WithoutCancel(t.Context()))) })
@@ -122,35 +122,35 @@ func cutNumber(line string) (string, string, bool) {
 	return "", line, false
 }
 
-// furnish gives the card all that a card may have.
+// furnish gives the NIC all that a NIC may have.
 func (u *uplinked) furnish() {
 	u.must(u.h,
-		"ip address add 192.168.77.1/24 brd + dev card metric 50",
-		"ip address add 192.168.77.5/24 dev card label card:five",
-		"ip address add 10.9.0.2/24 dev card valid_lft 3600 preferred_lft 1800",
-		"ip address add 10.8.0.1 peer 10.8.0.2/32 dev card",
-		"ip address add 10.7.0.1/24 dev card noprefixroute",
-		"ip address add fd00:77::1/64 dev card nodad",
-		"ip address add fd00:78::1/64 dev card nodad noprefixroute valid_lft 7200 preferred_lft 3600",
-		"ip route add default via 192.168.77.254 dev card metric 100",
+		"ip address add 192.168.77.1/24 brd + dev nic0 metric 50",
+		"ip address add 192.168.77.5/24 dev nic0 label nic0:five",
+		"ip address add 10.9.0.2/24 dev nic0 valid_lft 3600 preferred_lft 1800",
+		"ip address add 10.8.0.1 peer 10.8.0.2/32 dev nic0",
+		"ip address add 10.7.0.1/24 dev nic0 noprefixroute",
+		"ip address add fd00:77::1/64 dev nic0 nodad",
+		"ip address add fd00:78::1/64 dev nic0 nodad noprefixroute valid_lft 7200 preferred_lft 3600",
+		"ip route add default via 192.168.77.254 dev nic0 metric 100",
 		"ip route add 10.1.0.0/16 via 192.168.77.254 src 192.168.77.5",
-		"ip route add 10.2.0.0/16 via 172.16.0.1 dev card onlink",
-		"ip route add 10.3.0.0/16 dev card scope link mtu 1400 initcwnd 20",
-		"ip route add default via 192.168.77.254 dev card table 77 proto static",
+		"ip route add 10.2.0.0/16 via 172.16.0.1 dev nic0 onlink",
+		"ip route add 10.3.0.0/16 dev nic0 scope link mtu 1400 initcwnd 20",
+		"ip route add default via 192.168.77.254 dev nic0 table 77 proto static",
 		"ip route add 10.4.0.0/16 nexthop via 192.168.77.254 weight 2 nexthop via 192.168.77.253",
-		"ip -6 route add default via fd00:77::fe dev card metric 200",
-		"ip -6 route add fd00:99::/64 via fd00:77::fe dev card table 77",
+		"ip -6 route add default via fd00:77::fe dev nic0 metric 200",
+		"ip -6 route add fd00:99::/64 via fd00:77::fe dev nic0 table 77",
 	)
 }
 
 func (u *uplinked) expectMoved(before string) {
 	u.t.Helper()
-	if left := u.of("card"); left != "" {
-		u.t.Errorf("the card still has\n%s", left)
+	if left := u.of("nic0"); left != "" {
+		u.t.Errorf("the NIC still has\n%s", left)
 	}
-	// A lease has no end on the bridge, and a label is the card's own.
-	want := strings.ReplaceAll(before, "card:five", "card")
-	want = strings.ReplaceAll(strings.ReplaceAll(want, "card", "br-ul"), "brd 10.9.0.255 ", "")
+	// A lease has no end on the bridge, and a label is the NIC's own.
+	want := strings.ReplaceAll(before, "nic0:five", "nic0")
+	want = strings.ReplaceAll(strings.ReplaceAll(want, "nic0", "br-ul"), "brd 10.9.0.255 ", "")
 	if got := u.of("br-ul"); normal(got) != normal(want) {
 		u.t.Errorf("the bridge has\n%s\nwanted is\n%s", got, want)
 	}
@@ -173,12 +173,12 @@ func normal(text string) string {
 
 func (u *uplinked) expectBack(before string) {
 	u.t.Helper()
-	if after := u.of("card"); strings.ReplaceAll(after, " nodad", "") != strings.ReplaceAll(before, " nodad", "") {
-		u.t.Errorf("the card has now\n%s\nbefore it had\n%s", after, before)
+	if after := u.of("nic0"); strings.ReplaceAll(after, " nodad", "") != strings.ReplaceAll(before, " nodad", "") {
+		u.t.Errorf("the NIC has now\n%s\nbefore it had\n%s", after, before)
 	}
 	for _, to := range []string{"192.168.77.254", "fd00:77::fe"} {
 		if !u.h.reaches(to) {
-			u.t.Errorf("the host does not reach %s by its card", to)
+			u.t.Errorf("the host does not reach %s by its NIC", to)
 		}
 	}
 	if _, err := os.Stat(filepath.Join(u.config.State, "ovs", "uplink.json")); !os.IsNotExist(err) {
@@ -186,10 +186,10 @@ func (u *uplinked) expectBack(before string) {
 	}
 }
 
-func TestAllThatACardHasMovesAndComesBack(t *testing.T) {
+func TestAllThatANICHasMovesAndComesBack(t *testing.T) {
 	u := newUplinked(t)
 	u.furnish()
-	before := u.of("card")
+	before := u.of("nic0")
 	u.setup()
 	u.expectMoved(before)
 	u.setup()
@@ -198,25 +198,25 @@ func TestAllThatACardHasMovesAndComesBack(t *testing.T) {
 	u.expectMoved(before)
 	check(t, u.on.Teardown(t.Context()))
 	u.expectBack(before)
-	if out, _ := u.h.run("ethtool", "-k", "card"); !strings.Contains(out, "tx-checksumming: on") {
-		t.Error("the card no longer calculates checksums")
+	if out, _ := u.h.run("ethtool", "-k", "nic0"); !strings.Contains(out, "tx-checksumming: on") {
+		t.Error("the NIC no longer calculates checksums")
 	}
 	u.setup() // and again
 	u.expectMoved(before)
 }
 
-// TestACardThatWasHalfTakenIsTakenOrGivenBackWhole puts things back where they were before: as a
+// TestANICThatWasHalfTakenIsTakenOrGivenBackWhole puts things back where they were before: as a
 // daemon leaves them that dies in between.
-func TestACardThatWasHalfTakenIsTakenOrGivenBackWhole(t *testing.T) {
+func TestANICThatWasHalfTakenIsTakenOrGivenBackWhole(t *testing.T) {
 	for _, next := range []string{"setup", "teardown"} {
 		t.Run(next, func(t *testing.T) {
 			u := newUplinked(t)
 			u.furnish()
-			before := u.of("card")
+			before := u.of("nic0")
 			u.setup()
-			u.must(u.h, "sysctl -q -w net.ipv6.conf.card.disable_ipv6=0",
-				"ip address del 10.7.0.1/24 dev br-ul", "ip address add 10.7.0.1/24 dev card noprefixroute",
-				"ip -6 route del default dev br-ul", "ip address add fd00:78::1/64 dev card nodad noprefixroute valid_lft 7200 preferred_lft 3600")
+			u.must(u.h, "sysctl -q -w net.ipv6.conf.nic0.disable_ipv6=0",
+				"ip address del 10.7.0.1/24 dev br-ul", "ip address add 10.7.0.1/24 dev nic0 noprefixroute",
+				"ip -6 route del default dev br-ul", "ip address add fd00:78::1/64 dev nic0 nodad noprefixroute valid_lft 7200 preferred_lft 3600")
 			u.start()
 			if next == "setup" {
 				u.setup()
@@ -231,7 +231,7 @@ func TestACardThatWasHalfTakenIsTakenOrGivenBackWhole(t *testing.T) {
 // TestAFileOfTheUplinkThatCannotBeReadCostsNoAddress has the form of the first builds, damage of all
 // kinds, and a bridge that has gone as well.
 func TestAFileOfTheUplinkThatCannotBeReadCostsNoAddress(t *testing.T) {
-	const first = `{"nic":"card","addresses":["192.168.77.1/24"]}`
+	const first = `{"nic":"nic0","addresses":["192.168.77.1/24"]}`
 	for name, c := range map[string]struct {
 		file, next string
 		gone       bool
@@ -245,9 +245,9 @@ func TestAFileOfTheUplinkThatCannotBeReadCostsNoAddress(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := newUplinked(t)
-			u.must(u.h, "ip address add 192.168.77.1/24 dev card", "ip address add fd00:77::1/64 dev card nodad",
-				"ip route add default via 192.168.77.254 dev card metric 100", "ip route add 10.1.0.0/16 via 192.168.77.254")
-			before := u.of("card")
+			u.must(u.h, "ip address add 192.168.77.1/24 dev nic0", "ip address add fd00:77::1/64 dev nic0 nodad",
+				"ip route add default via 192.168.77.254 dev nic0 metric 100", "ip route add 10.1.0.0/16 via 192.168.77.254")
+			before := u.of("nic0")
 			u.setup()
 			u.expectMoved(before)
 			file := filepath.Join(u.config.State, "ovs", "uplink.json")
@@ -262,19 +262,19 @@ func TestAFileOfTheUplinkThatCannotBeReadCostsNoAddress(t *testing.T) {
 			}
 			err := u.on.Teardown(t.Context())
 			if c.next == "refused" {
-				if err == nil || !strings.Contains(err.Error(), "give the card its addresses and routes, then remove that file") {
+				if err == nil || !strings.Contains(err.Error(), "give the NIC its addresses and routes, then remove that file") {
 					t.Errorf("torn down with %v", err)
 				}
-				u.must(u.h, "ip address add 192.168.77.1/24 dev card")
+				u.must(u.h, "ip address add 192.168.77.1/24 dev nic0")
 				check(t, os.Remove(file))
 				return
 			}
 			check(t, err)
-			if after := u.of("card"); after != before && !c.gone {
-				t.Errorf("the card has now\n%s\nbefore it had\n%s", after, before)
+			if after := u.of("nic0"); after != before && !c.gone {
+				t.Errorf("the NIC has now\n%s\nbefore it had\n%s", after, before)
 			}
 			if !u.h.reaches("192.168.77.254") {
-				t.Error("the host does not reach the world by its card")
+				t.Error("the host does not reach the world by its NIC")
 			}
 		})
 	}
@@ -284,22 +284,22 @@ func TestAfterARebootNothingStaleIsGivenBack(t *testing.T) {
 	u := newUplinked(t)
 	u.furnish()
 	u.setup()
-	// A reboot: the switch is gone, the card is made anew and configured by the system.
+	// A reboot: the switch is gone, the NIC is made anew and configured by the system.
 	check(t, u.on.Teardown(t.Context()))
-	u.must(u.h, "ip address flush dev card", "ip address add 192.168.77.9/24 dev card")
+	u.must(u.h, "ip address flush dev nic0", "ip address add 192.168.77.9/24 dev nic0")
 	u.setup()
 	file := filepath.Join(u.config.State, "ovs", "uplink.json")
 	var record map[string]any
 	check(t, json.Unmarshal(must(os.ReadFile(file)), &record))
 	stale := must(os.ReadFile(file))
 	check(t, u.on.Teardown(t.Context()))
-	u.must(u.h, "ip address flush dev card", "ip address add 192.168.77.1/24 dev card")
+	u.must(u.h, "ip address flush dev nic0", "ip address add 192.168.77.1/24 dev nic0")
 	text := strings.Replace(string(stale), record["boot"].(string), "another", 1)
 	check(t, os.WriteFile(file, []byte(text), 0o600))
 	u.setup()
 	check(t, u.on.Teardown(t.Context()))
-	if out := u.of("card"); strings.Contains(out, "192.168.77.9") || !strings.Contains(out, "192.168.77.1/24") {
-		t.Errorf("after the reboot the card has\n%s", out)
+	if out := u.of("nic0"); strings.Contains(out, "192.168.77.9") || !strings.Contains(out, "192.168.77.1/24") {
+		t.Errorf("after the reboot the NIC has\n%s", out)
 	}
 }
 
@@ -307,7 +307,7 @@ func (u *uplinked) eventually(what string, is func() bool) {
 	u.t.Helper()
 	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
-			u.t.Fatalf("it is still not true that %s; the card has\n%s\nand the bridge\n%s", what, u.of("card"), u.of("br-ul"))
+			u.t.Fatalf("it is still not true that %s; the NIC has\n%s\nand the bridge\n%s", what, u.of("nic0"), u.of("br-ul"))
 		}
 	}
 }
@@ -315,7 +315,7 @@ func (u *uplinked) eventually(what string, is func() bool) {
 func TestAKilledSwitchLeavesTheHostItsAddresses(t *testing.T) {
 	u := newUplinked(t)
 	u.furnish()
-	before := u.of("card")
+	before := u.of("nic0")
 	u.setup()
 	u.h.do(func() { check(t, killed(filepath.Join(u.config.Run, "ovs", "ovs-vswitchd.pid"))) })
 	u.setup()
@@ -366,16 +366,16 @@ func TestALeaseIsKeptRenewedAndGivenBack(t *testing.T) {
 	file("leases", "")
 	server := file("server", fmt.Sprintf("start 192.168.77.100\nend 192.168.77.100\ninterface far\nlease_file %[1]s/leases\npidfile %[1]s/server.pid\nopt subnet 255.255.255.0\nopt router 192.168.77.254\nopt lease 600\n", dir))
 	script := file("script", leaseScript)
-	client := u.background(u.h, busybox, "udhcpc", "-f", "-i", "card", "-s", script)
+	client := u.background(u.h, busybox, "udhcpc", "-f", "-i", "nic0", "-s", script)
 	u.background(u.world, busybox, "udhcpd", "-f", server)
-	u.eventually("the card has a lease", func() bool { return strings.Contains(u.of("card"), "default via") })
-	before := u.of("card")
+	u.eventually("the NIC has a lease", func() bool { return strings.Contains(u.of("nic0"), "default via") })
+	before := u.of("nic0")
 	u.config.TunnelAddress = "192.168.77.100"
 	u.start()
 	u.setup()
 	u.follow()
 	onBridge := func() bool {
-		return !strings.Contains(u.of("card"), "inet ") && strings.Contains(u.of("br-ul"), "inet 192.168.77.100/24")
+		return !strings.Contains(u.of("nic0"), "inet ") && strings.Contains(u.of("br-ul"), "inet 192.168.77.100/24")
 	}
 	if !onBridge() || !u.h.reaches("192.168.77.254") {
 		t.Fatalf("the bridge has not taken the lease:\n%s", u.of("br-ul"))
@@ -384,8 +384,8 @@ func TestALeaseIsKeptRenewedAndGivenBack(t *testing.T) {
 		t.Errorf("the lease ends on the bridge though nobody renews it there:\n%s", out)
 	}
 
-	// The client goes on by its card; what it gets there belongs on the bridge.
-	for try := 0; try < 5; try++ { // the first asks the server alone, which no route leads to by the card; the next asks all
+	// The client goes on by its NIC; what it gets there belongs on the bridge.
+	for try := 0; try < 5; try++ { // the first asks the server alone, which no route leads to by the NIC; the next asks all
 		check(t, client.Process.Signal(syscall.SIGUSR1))
 		for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 			if data, _ := os.ReadFile(script + ".log"); strings.Count(string(data), "\n") > 1 {
@@ -399,17 +399,17 @@ func TestALeaseIsKeptRenewedAndGivenBack(t *testing.T) {
 	}
 	u.eventually("the renewed lease is on the bridge", onBridge)
 	check(t, u.on.Teardown(t.Context()))
-	if after := u.of("card"); after != before {
-		t.Errorf("the card has now\n%s\nbefore it had\n%s", after, before)
+	if after := u.of("nic0"); after != before {
+		t.Errorf("the NIC has now\n%s\nbefore it had\n%s", after, before)
 	}
 
 	// Another lease takes the place of the first, on the bridge too. A client tells it as this one does.
 	check(t, client.Process.Kill())
 	u.setup()
-	u.must(u.h, "ip address add 192.168.77.101/24 dev card valid_lft 600 preferred_lft 600", "ip route add default via 192.168.77.254 dev card metric 90")
+	u.must(u.h, "ip address add 192.168.77.101/24 dev nic0 valid_lft 600 preferred_lft 600", "ip route add default via 192.168.77.254 dev nic0 metric 90")
 	u.eventually("the new lease is on the bridge, alone", func() bool {
 		out := u.of("br-ul")
-		return u.of("card") == "" && strings.Contains(out, "192.168.77.101/24") && !strings.Contains(out, "192.168.77.100") && strings.Contains(out, "metric 90") && !strings.Contains(out, "metric 100")
+		return u.of("nic0") == "" && strings.Contains(out, "192.168.77.101/24") && !strings.Contains(out, "192.168.77.100") && strings.Contains(out, "metric 90") && !strings.Contains(out, "metric 100")
 	})
 }
 

@@ -33,8 +33,8 @@ func Run(t *testing.T, make func(*testing.T) onhost.Switch) {
 
 func ports(t *testing.T, s onhost.Switch) {
 	ctx := t.Context()
-	one := onhost.Port{PlugID: resource.NewID(), PortID: resource.NewID(), MTU: 1442}
-	two := onhost.Port{PlugID: resource.NewID(), PortID: resource.NewID(), MTU: 1442}
+	one := onhost.Port{PortBindingID: resource.NewID(), PortID: resource.NewID(), MTU: 1442}
+	two := onhost.Port{PortBindingID: resource.NewID(), PortID: resource.NewID(), MTU: 1442}
 	first, err := s.EnsurePort(ctx, one)
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +47,7 @@ func ports(t *testing.T, s onhost.Switch) {
 		t.Errorf("what was there was not adopted: %+v, %v", again, err)
 	}
 	if other, err := s.EnsurePort(ctx, two); err != nil || other.Device == first.Device {
-		t.Errorf("two plugs have one device: %+v, %v", other, err)
+		t.Errorf("two port bindings have one device: %+v, %v", other, err)
 	}
 	expect := func(want ...resource.ID) {
 		t.Helper()
@@ -57,25 +57,25 @@ func ports(t *testing.T, s onhost.Switch) {
 		}
 		there := map[resource.ID]bool{}
 		for _, at := range got {
-			there[at.PlugID] = true
+			there[at.PortBindingID] = true
 		}
 		for _, id := range want {
 			if !there[id] {
-				t.Errorf("plug %s is not listed", id)
+				t.Errorf("port binding %s is not listed", id)
 			}
 		}
 		if len(got) != len(want) {
 			t.Errorf("%d ports are listed, not %d", len(got), len(want))
 		}
 	}
-	expect(one.PlugID, two.PlugID)
+	expect(one.PortBindingID, two.PortBindingID)
 	for range 2 { // absent is success
-		if err := s.RemovePort(ctx, one.PlugID); err != nil {
+		if err := s.RemovePort(ctx, one.PortBindingID); err != nil {
 			t.Error(err)
 		}
 	}
-	expect(two.PlugID)
-	if err := s.RemovePort(ctx, two.PlugID); err != nil {
+	expect(two.PortBindingID)
+	if err := s.RemovePort(ctx, two.PortBindingID); err != nil {
 		t.Error(err)
 	}
 	expect()
@@ -83,7 +83,7 @@ func ports(t *testing.T, s onhost.Switch) {
 
 func services(t *testing.T, s onhost.Switch) {
 	ctx := t.Context()
-	want := onhost.Service{ZoneID: resource.NewID(), PortID: resource.NewID(), MAC: "02:76:00:00:00:01", Addresses: []string{"10.0.0.2/24", "169.254.169.254/32"}}
+	want := onhost.Service{DNSZoneID: resource.NewID(), PortID: resource.NewID(), MAC: "02:76:00:00:00:01", Addresses: []string{"10.0.0.2/24", "169.254.169.254/32"}}
 	place, err := s.EnsureService(ctx, want)
 	if err != nil {
 		t.Fatal(err)
@@ -93,11 +93,11 @@ func services(t *testing.T, s onhost.Switch) {
 	if err != nil || again != place {
 		t.Errorf("what was there was not adopted: %v", err)
 	}
-	if got, err := s.ListServices(ctx); err != nil || len(got) != 1 || got[0] != want.ZoneID {
+	if got, err := s.ListServices(ctx); err != nil || len(got) != 1 || got[0] != want.DNSZoneID {
 		t.Errorf("listed are %v, %v", got, err)
 	}
 	for range 2 {
-		if err := s.RemoveService(ctx, want.ZoneID); err != nil {
+		if err := s.RemoveService(ctx, want.DNSZoneID); err != nil {
 			t.Error(err)
 		}
 	}

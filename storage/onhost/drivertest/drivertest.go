@@ -128,14 +128,14 @@ func left(t *testing.T, s Subject, at onhost.Place) {
 	}
 }
 
-// inUse: the emulator that has it open grows it.
+// inUse: the QEMU process that has it open grows it.
 func inUse(t *testing.T, s Subject, at onhost.Place) {
 	id := resource.NewID()
 	for _, size := range []int64{16, 32} {
 		u, err := s.One.EnsureVolume(t.Context(), at, onhost.Volume{ID: id, SizeMiB: size, InUse: true})
 		must(t, err)
 		if u.SizeMiB != 16 {
-			t.Errorf("with a wish of %d MiB it has %d", size, u.SizeMiB)
+			t.Errorf("with a desired size of %d MiB it has %d", size, u.SizeMiB)
 		}
 	}
 }

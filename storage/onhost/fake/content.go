@@ -30,7 +30,7 @@ func (w *World) SizeMiB(id resource.ID) int64 {
 	return 0
 }
 
-// Grow makes a volume larger, as an emulator does that has it open.
+// Grow makes a volume larger, as a QEMU process does that has it open.
 func (w *World) Grow(id resource.ID, sizeMiB int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -80,7 +80,7 @@ func (d *Driver) RemoveImage(_ context.Context, at onhost.Place, digest string) 
 	return nil
 }
 
-// folders makes folders below the place. The emulators' users walk through them but see no names.
+// folders makes folders below the place. The QEMU processes' users walk through them but see no names.
 func folders(at onhost.Place, names ...string) error {
 	for _, name := range names {
 		mode := fs.FileMode(0o711)

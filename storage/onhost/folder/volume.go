@@ -37,7 +37,7 @@ func (d *Driver) EnsureVolume(ctx context.Context, at onhost.Place, v onhost.Vol
 	if size < v.SizeMiB*mib && !v.InUse {
 		if err := d.tool.Resize(ctx, qcow2.File{Path: file, Format: qcow2.QCOW2}, v.SizeMiB*mib); err != nil {
 			if tool, ok := errors.AsType[*qcow2.Error](err); ok && tool.InUse {
-				return onhost.Usage{}, fault.New(fault.Unavailable, "grow volume %s: a machine has just opened it, which grows it now", v.ID)
+				return onhost.Usage{}, fault.New(fault.Unavailable, "grow volume %s: a VM has just opened it, which grows it now", v.ID)
 			}
 			return onhost.Usage{}, explain(err, "grow volume %s", v.ID)
 		}
@@ -77,7 +77,7 @@ func (d *Driver) create(ctx context.Context, at onhost.Place, v onhost.Volume, f
 	if err := os.MkdirAll(filepath.Dir(file), 0o711); err != nil {
 		return err
 	}
-	// Another caretaker may be doing the same; the one whose link comes first has made it.
+	// Another owner host may be doing the same; the one whose link comes first has made it.
 	if err := os.Link(temp, file); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
@@ -153,7 +153,7 @@ func raiseEpoch(folder string, epoch int64) error {
 	highest := int64(0)
 	if err == nil {
 		if highest, err = strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64); err != nil {
-			return fault.New(fault.Precondition, "file %s is damaged; write the highest epoch of its machine into it", file)
+			return fault.New(fault.Precondition, "file %s is damaged; write the highest epoch of its VM into it", file)
 		}
 	}
 	switch {

@@ -9,27 +9,27 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
-// Ledger hands out the right to write one half of one kind, once. It is made in cmd/virga, which
+// Registry hands out the right to write one half of one kind, once. It is made in cmd/virga, which
 // thereby reads as the list of who writes what. A right that is asked for twice is an error of
 // the program: Err gives it after everything is wired, and the daemon does not start.
-type Ledger struct {
+type Registry struct {
 	mu    sync.Mutex
 	given map[string]string
 	errs  []error
 }
 
-// NewLedger makes an empty ledger.
-func NewLedger() *Ledger { return &Ledger{given: map[string]string{}} }
+// NewRegistry makes an empty registry.
+func NewRegistry() *Registry { return &Registry{given: map[string]string{}} }
 
 // Err lists every right that was handed out twice.
-func (l *Ledger) Err() error {
+func (l *Registry) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return errors.Join(l.errs...)
 }
 
 // Given lists who holds which right: "vm spec" -> "api".
-func (l *Ledger) Given() map[string]string {
+func (l *Registry) Given() map[string]string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := make(map[string]string, len(l.given))
@@ -39,23 +39,23 @@ func (l *Ledger) Given() map[string]string {
 	return out
 }
 
-func (l *Ledger) give(kind resource.Kind, half, party string) {
+func (l *Registry) give(kind resource.Kind, half, writer string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	right := string(kind) + " " + half
 	if first, taken := l.given[right]; taken {
-		l.errs = append(l.errs, fmt.Errorf("the right to write %s is asked for by %q and was given to %q", right, party, first))
+		l.errs = append(l.errs, fmt.Errorf("the right to write %s is asked for by %q and was given to %q", right, writer, first))
 		return
 	}
-	l.given[right] = party
+	l.given[right] = writer
 }
 
-// SpecWriter writes the wishes of one kind: creation, spec, deletion mark.
+// SpecWriter writes the specs of one kind: creation, spec, deletion mark.
 type SpecWriter[S, T any] struct{ kind *resource.Type[S, T] }
 
-// Specs hands the right to write the specs of a kind to a party.
-func Specs[S, T any](l *Ledger, t *resource.Type[S, T], party string) *SpecWriter[S, T] {
-	l.give(t.Kind, "spec", party)
+// Specs hands the right to write the specs of a kind to a writer.
+func Specs[S, T any](l *Registry, t *resource.Type[S, T], writer string) *SpecWriter[S, T] {
+	l.give(t.Kind, "spec", writer)
 	return &SpecWriter[S, T]{kind: t}
 }
 
@@ -95,9 +95,9 @@ func (w *SpecWriter[S, T]) Delete(b *Batch, r *resource.Record[S, T]) { MarkDele
 // StatusWriter writes the observations of one kind.
 type StatusWriter[S, T any] struct{ kind *resource.Type[S, T] }
 
-// Statuses hands the right to write the statuses of a kind to a party.
-func Statuses[S, T any](l *Ledger, t *resource.Type[S, T], party string) *StatusWriter[S, T] {
-	l.give(t.Kind, "status", party)
+// Statuses hands the right to write the statuses of a kind to a writer.
+func Statuses[S, T any](l *Registry, t *resource.Type[S, T], writer string) *StatusWriter[S, T] {
+	l.give(t.Kind, "status", writer)
 	return &StatusWriter[S, T]{kind: t}
 }
 

@@ -10,20 +10,20 @@ import (
 	"github.com/virga-cloud/virga/network"
 )
 
-// NewZoneLoop keeps DNS and metadata in every network that has a plug on this host.
-func NewZoneLoop(db *store.DB, hostID resource.ID, sw Switch, responders ...Responder) *reconcile.Loop {
+// NewDNSZoneLoop keeps DNS and metadata in every network that has a port binding on this host.
+func NewDNSZoneLoop(db *store.DB, hostID resource.ID, sw Switch, responders ...Responder) *reconcile.Loop {
 	return &reconcile.Loop{
-		Name: "network/zone", Kind: network.Zones.Kind,
-		Also: map[resource.Kind]func(resource.Object) []resource.ID{network.Plugs.Kind: func(x resource.Object) []resource.ID {
+		Name: "network/dnszone", Kind: network.DNSZones.Kind,
+		Also: map[resource.Kind]func(resource.Object) []resource.ID{network.PortBindings.Kind: func(x resource.Object) []resource.ID {
 			var out []resource.ID
-			for _, z := range store.Referring(db.Snapshot(), network.Zones, x.(*network.Plug).Spec.NetworkID) {
+			for _, z := range store.Referring(db.Snapshot(), network.DNSZones, x.(*network.PortBinding).Spec.NetworkID) {
 				out = append(out, z.ID)
 			}
 			return out
 		}},
 		Step: func(ctx context.Context, id resource.ID) (reconcile.Result, error) {
 			s := db.Snapshot()
-			z := store.Find(s, network.Zones, id)
+			z := store.Find(s, network.DNSZones, id)
 			if z == nil || z.Deleting != nil || !slices.Contains(z.Spec.HostIDs, hostID) {
 				for _, r := range responders {
 					r.Remove(id) // before the sockets' namespace goes
@@ -34,9 +34,9 @@ func NewZoneLoop(db *store.DB, hostID resource.ID, sw Switch, responders ...Resp
 			if err != nil {
 				return reconcile.Result{}, err
 			}
-			scene := Scene{Zone: z, Residents: residents(store.Referring(s, network.Plugs, z.Spec.NetworkID), hostID)}
+			desired := DesiredState{DNSZone: z, Residents: residents(store.Referring(s, network.PortBindings, z.Spec.NetworkID), hostID)}
 			for _, r := range responders {
-				if err := r.Ensure(ctx, place, scene); err != nil {
+				if err := r.Ensure(ctx, place, desired); err != nil {
 					return reconcile.Result{}, err
 				}
 			}
@@ -45,8 +45,8 @@ func NewZoneLoop(db *store.DB, hostID resource.ID, sw Switch, responders ...Resp
 	}
 }
 
-func serviceOf(z *network.Zone) Service {
-	out := Service{ZoneID: z.ID, PortID: z.Spec.ServicePortID, MAC: z.Spec.ServiceMAC}
+func serviceOf(z *network.DNSZone) Service {
+	out := Service{DNSZoneID: z.ID, PortID: z.Spec.ServicePortID, MAC: z.Spec.ServiceMAC}
 	for _, subnet := range z.Spec.Subnets {
 		out.Addresses = append(out.Addresses, subnet.Service)
 	}
@@ -54,11 +54,11 @@ func serviceOf(z *network.Zone) Service {
 	return out
 }
 
-// residents says who has which address on this host. Of two plugs with one address, the higher
-// epoch is the machine.
-func residents(plugs []*network.Plug, hostID resource.ID) map[string]Resident {
+// residents says who has which address on this host. Of two port bindings with one address, the higher
+// epoch is the VM.
+func residents(bindings []*network.PortBinding, hostID resource.ID) map[string]Resident {
 	out, epochs := map[string]Resident{}, map[string]int64{}
-	for _, p := range plugs {
+	for _, p := range bindings {
 		if p.Spec.HostID == hostID && p.Spec.Epoch >= epochs[p.Spec.Address] {
 			out[p.Spec.Address] = Resident{InstanceID: p.Spec.InstanceID, MAC: p.Spec.MAC}
 			epochs[p.Spec.Address] = p.Spec.Epoch

@@ -10,9 +10,9 @@ import (
 	"github.com/virga-cloud/virga/client"
 )
 
-const boot = 2 * time.Minute // a guest under software emulation, on a busy machine
+const boot = 2 * time.Minute // a guest under software emulation, on a busy host
 
-// screen opens a machine's screen by the API and gives the first words that VNC says.
+// screen opens a VM's screen by the API and gives the first words that VNC says.
 func (h *Host) screen(vm string) string {
 	t := h.cloud.t
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -33,7 +33,7 @@ func (h *Host) screen(vm string) string {
 	return string(words)
 }
 
-func TestAMachineLives(t *testing.T) {
+func TestAVMLives(t *testing.T) {
 	c := New(t, 1)
 	c.Start()
 	h := c.Hosts[0]
@@ -52,10 +52,10 @@ func TestAMachineLives(t *testing.T) {
 	g.Must(boot, "ping -c 2 -W 2 10.20.0.1")
 	g.MustReach(Outside)
 	if out := g.Must(boot, "nslookup web"); !strings.Contains(out, address) {
-		t.Errorf("DNS does not know the machine's own name: %s", out)
+		t.Errorf("DNS does not know the VM's own name: %s", out)
 	}
 	if out := g.Must(boot, "wget -q -O - http://169.254.169.254/latest/meta-data/local-hostname"); !strings.HasPrefix(out, "web") {
-		t.Errorf("metadata calls the machine %q", out)
+		t.Errorf("metadata calls the VM %q", out)
 	}
 	bootID := g.Must(boot, "cat /proc/sys/kernel/random/boot_id")
 	g.Must(boot, "echo kept > /data/file && sync")
@@ -100,7 +100,7 @@ func TestAMachineLives(t *testing.T) {
 
 	// A guest that powers itself off stays off.
 	_, _ = g.in.Write([]byte("poweroff\n"))
-	h.Eventually(boot, "the machine is stopped", func() bool {
+	h.Eventually(boot, "the VM is stopped", func() bool {
 		out, _ := h.Virga("vm", "show", "web", "-o", "json")
 		return strings.Contains(out, `"phase": "stopped"`)
 	})

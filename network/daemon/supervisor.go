@@ -14,19 +14,19 @@ const (
 	seldom = time.Minute
 )
 
-// Keeper keeps several programs running, in the order given.
-type Keeper struct {
+// Supervisor keeps several programs running, in the order given.
+type Supervisor struct {
 	programs     []Program
 	soon, seldom time.Duration
 }
 
-// NewKeeper keeps programs; a program may need those before it.
-func NewKeeper(programs ...Program) *Keeper {
-	return &Keeper{programs: programs, soon: soon, seldom: seldom}
+// NewSupervisor keeps programs; a program may need those before it.
+func NewSupervisor(programs ...Program) *Supervisor {
+	return &Supervisor{programs: programs, soon: soon, seldom: seldom}
 }
 
 // Ensure starts or adopts every program.
-func (k *Keeper) Ensure(ctx context.Context) error {
+func (k *Supervisor) Ensure(ctx context.Context) error {
 	for _, p := range k.programs {
 		if _, err := p.Ensure(ctx); err != nil {
 			return err
@@ -37,7 +37,7 @@ func (k *Keeper) Ensure(ctx context.Context) error {
 
 // Run starts again what dies, until ctx ends. The programs live on. The kernel tells of a death at
 // once; a program that does not stay is started once a second.
-func (k *Keeper) Run(ctx context.Context) {
+func (k *Supervisor) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if !k.again(ctx) || !k.rest(ctx) {
 			pause(ctx, k.soon)
@@ -46,7 +46,7 @@ func (k *Keeper) Run(ctx context.Context) {
 }
 
 // again reports whether every program ran already.
-func (k *Keeper) again(ctx context.Context) bool {
+func (k *Supervisor) again(ctx context.Context) bool {
 	ran := true
 	for _, p := range k.programs {
 		started, err := p.Ensure(ctx)
@@ -65,7 +65,7 @@ func (k *Keeper) again(ctx context.Context) bool {
 }
 
 // rest returns when a program has ended or has been left alone for long; false: this cannot be told.
-func (k *Keeper) rest(ctx context.Context) bool {
+func (k *Supervisor) rest(ctx context.Context) bool {
 	ctx, wake := context.WithTimeout(ctx, k.seldom)
 	defer wake()
 	var blind atomic.Bool
@@ -90,7 +90,7 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // Stop ends the programs, last first. The first error is given, after all were tried.
-func (k *Keeper) Stop(ctx context.Context) error {
+func (k *Supervisor) Stop(ctx context.Context) error {
 	var first error
 	for i := len(k.programs) - 1; i >= 0; i-- {
 		if err := k.programs[i].Stop(ctx); err != nil && first == nil {

@@ -15,7 +15,7 @@ import (
 
 // etcd ends the process when its disk is full: a write that fails cannot be taken back. So the
 // store never lets it come to that. Below reserve it takes nothing that only adds; what is there can
-// still be changed and deleted, which is how room is made, within what etcd has on the disk already: the
+// still be changed and deleted, which is how space is freed, within what etcd has on the disk already: the
 // log has a segment in store, and the data file gets its next pages from the disk before it needs
 // them.
 const (
@@ -25,8 +25,8 @@ const (
 	pages     = 4 << 20   // of the data file that must be on the disk for them
 )
 
-// room watches the disk of a store.
-type room struct {
+// diskGuard watches the disk of a store.
+type diskGuard struct {
 	dir string
 
 	mu       sync.Mutex
@@ -61,14 +61,14 @@ func CheckRoom(dir string) error {
 		}
 	}
 	if free < toStart {
-		return fault.New(fault.Exhausted, "start the state store: the disk of %s has %d MiB left, needed are %d; make room there and start again, nothing is lost",
+		return fault.New(fault.Exhausted, "start the state store: the disk of %s has %d MiB left, needed are %d; free space there and start again, nothing is lost",
 			dir, free>>20, int64(toStart)>>20)
 	}
 	return nil
 }
 
-// admit says whether the disk has room for a commit. Size is how far the data file is used.
-func (r *room) admit(changes []store.Change, size int64) error {
+// admit says whether the disk has free space for a commit. Size is how far the data file is used.
+func (r *diskGuard) admit(changes []store.Change, size int64) error {
 	if len(changes) == 0 {
 		return nil
 	}
@@ -84,7 +84,7 @@ func (r *room) admit(changes []store.Change, size int64) error {
 		return nil
 	}
 	refuse := fault.New(fault.Exhausted, "commit: the disk of the state store, %s, has %d MiB left, and the last %d MiB are kept for what is there: nothing new is taken. "+
-		"Delete machines, volumes or images, or make room there; it goes on by itself", r.dir, free>>20, int64(reserve)>>20)
+		"Delete VMs, volumes or images, or free space there; it goes on by itself", r.dir, free>>20, int64(reserve)>>20)
 	var weight int64
 	adds := true // and does nothing else; a note of a deletion goes in with it
 	for _, c := range changes {
@@ -100,22 +100,22 @@ func (r *room) admit(changes []store.Change, size int64) error {
 	return nil
 }
 
-// turn notes that the disk became full, or has room again, and says so once.
-func (r *room) turn(short bool, free int64) {
+// turn notes that the disk became full, or has free space again, and says so once.
+func (r *diskGuard) turn(short bool, free int64) {
 	if short == r.short {
 		return
 	}
 	r.short, r.spent = short, 0
 	if short {
-		slog.Error("the disk of the state store is nearly full; nothing new is taken until there is room", "folder", r.dir, "leftMiB", free>>20, "reserveMiB", int64(reserve)>>20)
+		slog.Error("the disk of the state store is nearly full; nothing new is taken until there is free space", "folder", r.dir, "leftMiB", free>>20, "reserveMiB", int64(reserve)>>20)
 		return
 	}
-	slog.Info("the disk of the state store has room again", "folder", r.dir, "leftMiB", free>>20)
+	slog.Info("the disk of the state store has free space again", "folder", r.dir, "leftMiB", free>>20)
 }
 
 // fill gives the data file blocks ahead of its use: it grows with holes, and etcd would find only
 // when it writes into one that the disk has none left.
-func (r *room) fill(size int64) {
+func (r *diskGuard) fill(size int64) {
 	if r.filled-size >= 2*pages || r.unfilled {
 		return
 	}
@@ -136,14 +136,14 @@ func (r *room) fill(size int64) {
 }
 
 // begin is fill at the start, before anybody commits.
-func (r *room) begin(size int64) {
+func (r *diskGuard) begin(size int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fill(size)
 }
 
 // moved says that the data file is another now.
-func (r *room) moved() {
+func (r *diskGuard) moved() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.filled = 0

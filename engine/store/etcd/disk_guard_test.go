@@ -57,14 +57,14 @@ func TestAFullDiskStopsWhatIsNewAndLosesNothing(t *testing.T) {
 	}
 	filler := fillUp(t, top)
 	for range 5 {
-		if err := put("new", store.Absent); !fault.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), "0 MiB left") || !strings.Contains(err.Error(), "make room") {
+		if err := put("new", store.Absent); !fault.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), "0 MiB left") || !strings.Contains(err.Error(), "free space") {
 			t.Fatalf("on a full disk something new is met by: %v", err)
 		}
 	}
 	if _, err := s.Get(t.Context(), thing("7")); err != nil {
 		t.Fatalf("on a full disk nothing is read: %v", err)
 	}
-	for i := range 200 { // that is how room is made
+	for i := range 200 { // that is how space is freed
 		if _, err := s.Commit(t.Context(), store.Change{Key: thing(fmt.Sprint(i)), Op: store.Delete, Expect: store.Any}); err != nil {
 			t.Fatalf("on a full disk nothing is deleted: %v", err)
 		}
@@ -85,7 +85,7 @@ func TestAFullDiskStopsWhatIsNewAndLosesNothing(t *testing.T) {
 	if err := os.WriteFile(filler+"2", make([]byte, 60<<20), 0o600); err != nil { // the log's segment in store went with the process
 		t.Fatal(err)
 	}
-	if s, err := Open(t.Context(), Config{Dir: dir}); !fault.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), "make room there and start again") {
+	if s, err := Open(t.Context(), Config{Dir: dir}); !fault.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), "free space there and start again") {
 		if err == nil {
 			s.Close()
 		}
@@ -101,7 +101,7 @@ func TestAFullDiskStopsWhatIsNewAndLosesNothing(t *testing.T) {
 		t.Errorf("%d entries are left of 100, %v", len(entries), err)
 	}
 	if err := put("new", store.Absent); err != nil {
-		t.Errorf("with room again: %v", err)
+		t.Errorf("with free space again: %v", err)
 	}
 }
 
@@ -120,6 +120,6 @@ func TestAStoreGoesOnWhenItsDiskHasRoomAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := write("a"); err != nil {
-		t.Fatalf("with room again: %v", err)
+		t.Fatalf("with free space again: %v", err)
 	}
 }

@@ -16,26 +16,26 @@ import (
 	"github.com/virga-cloud/virga/storage"
 )
 
-// laws remember what must never fall, and when the records were judged last.
-type laws struct {
+// invariants remember what must never fall, and when the records were judged last.
+type invariants struct {
 	revision int64
 	epochs   map[resource.ID]int64
-	starts   map[resource.ID]map[resource.ID]bool // machine -> instances that were seen running
+	starts   map[resource.ID]map[resource.ID]bool // VM -> instances that were seen running
 }
 
-func newLaws() laws {
-	return laws{epochs: map[resource.ID]int64{}, starts: map[resource.ID]map[resource.ID]bool{}}
+func newInvariants() invariants {
+	return invariants{epochs: map[resource.ID]int64{}, starts: map[resource.ID]map[resource.ID]bool{}}
 }
 
 // seenGuest is a guest on a host.
 type seenGuest struct {
 	computeon.Guest
-	h       *Host
-	machine computeon.Machine
+	h  *Host
+	vm computeon.VMConfig
 }
 
 // guests are those on all hosts but the removed: of what runs there somebody has vouched that it does
-// not, and no law can help who vouches wrongly. Stories ask for it by themselves.
+// not, and no invariant can help who vouches wrongly. Stories ask for it by themselves.
 func (c *Cluster) guests() []seenGuest {
 	var out []seenGuest
 	for _, h := range c.hosts {
@@ -43,7 +43,7 @@ func (c *Cluster) guests() []seenGuest {
 			continue
 		}
 		for _, g := range h.guests.Guests() {
-			m, _ := h.guests.Machine(g.ID)
+			m, _ := h.guests.VM(g.ID)
 			out = append(out, seenGuest{g, h, m})
 		}
 	}
@@ -52,15 +52,15 @@ func (c *Cluster) guests() []seenGuest {
 
 // judge checks the invariants after a step that has changed anything.
 func (c *Cluster) judge() {
-	if !c.touched && c.all.Revision() == c.laws.revision {
+	if !c.touched && c.all.Revision() == c.invariants.revision {
 		return
 	}
 	c.touched = false
 	snap := c.all.Snapshot()
 	c.judgeGuests(snap)
 	c.judgeHosts(snap)
-	if revision := c.all.Revision(); revision != c.laws.revision {
-		c.laws.revision = revision
+	if revision := c.all.Revision(); revision != c.invariants.revision {
+		c.invariants.revision = revision
 		c.judgeEpochs(snap)
 		c.judgeAddresses(snap)
 		c.judgeClaims(snap)
@@ -74,10 +74,10 @@ func opened(s computeon.State) bool {
 	return s.Alive() && s != computeon.Incoming && s != computeon.Received && s != computeon.Sent
 }
 
-// judgeGrown: a file that a guest has open is grown by its emulator alone.
+// judgeGrown: a file that a guest has open is grown by its QEMU alone.
 func (c *Cluster) judgeGrown(volumeID resource.ID) {
 	for _, g := range c.guests() {
-		for _, d := range g.machine.Disks {
+		for _, d := range g.vm.Disks {
 			if d.Serial == string(volumeID) && g.State.Alive() {
 				c.fail("volume %s was grown behind the back of its guest on %s (%s)", volumeID, g.h.Name, g.State)
 			}
@@ -91,14 +91,14 @@ func (c *Cluster) judgeGuests(snap *store.Snapshot) {
 		if !g.State.Alive() || c.orphans[g.ID] {
 			continue
 		}
-		of[g.machine.VMID] = append(of[g.machine.VMID], g)
+		of[g.vm.VMID] = append(of[g.vm.VMID], g)
 		if g.State == computeon.Running {
 			c.judgeRunning(snap, g)
 		}
 		if !opened(g.State) {
 			continue
 		}
-		for _, d := range g.machine.Disks {
+		for _, d := range g.vm.Disks {
 			if other, twice := writer[d.Serial]; twice {
 				c.fail("volume %s is open for writing on %s (%s) and on %s (%s)", d.Serial, other.h.Name, other.State, g.h.Name, g.State)
 			}
@@ -106,43 +106,43 @@ func (c *Cluster) judgeGuests(snap *store.Snapshot) {
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(of)) {
-		c.judgeMachine(id, of[id])
+		c.judgeVM(id, of[id])
 	}
 }
 
-// judgeMachine looks at all living guests of one machine.
-func (c *Cluster) judgeMachine(id resource.ID, guests []seenGuest) {
+// judgeVM looks at all living guests of one VM.
+func (c *Cluster) judgeVM(id resource.ID, guests []seenGuest) {
 	running, incoming := 0, 0
 	for _, g := range guests {
 		if g.State == computeon.Running {
 			running++
 		}
-		if g.machine.Incoming {
+		if g.vm.Incoming {
 			incoming++
 		}
 	}
 	switch {
 	case running > 1:
-		c.fail("machine %s runs %d times", id, running)
+		c.fail("VM %s runs %d times", id, running)
 	case len(guests) > 2:
-		c.fail("machine %s has %d guests", id, len(guests))
+		c.fail("VM %s has %d guests", id, len(guests))
 	case len(guests) == 2 && incoming == 0:
-		c.fail("machine %s has two guests on %s and %s, and none of them came by a migration", id, guests[0].h.Name, guests[1].h.Name)
+		c.fail("VM %s has two guests on %s and %s, and none of them came by a migration", id, guests[0].h.Name, guests[1].h.Name)
 	}
 }
 
-// judgeRunning: only the instance that is the machine runs.
+// judgeRunning: only the instance that is the VM runs.
 func (c *Cluster) judgeRunning(snap *store.Snapshot, g seenGuest) {
-	if c.laws.starts[g.machine.VMID] == nil {
-		c.laws.starts[g.machine.VMID] = map[resource.ID]bool{}
+	if c.invariants.starts[g.vm.VMID] == nil {
+		c.invariants.starts[g.vm.VMID] = map[resource.ID]bool{}
 	}
-	c.laws.starts[g.machine.VMID][g.ID] = true
-	vm := store.Find(snap, compute.VMs, g.machine.VMID)
+	c.invariants.starts[g.vm.VMID][g.ID] = true
+	vm := store.Find(snap, compute.VMs, g.vm.VMID)
 	if vm == nil {
-		c.fail("a guest of machine %s runs on %s, and there is no such machine", g.machine.VMID, g.h.Name)
+		c.fail("a guest of VM %s runs on %s, and there is no such VM", g.vm.VMID, g.h.Name)
 	}
 	if vm.Status.InstanceID != g.ID && vm.Deleting == nil {
-		c.fail("a guest of machine %s runs on %s, and the machine is instance %q, not %q", vm.Name, g.h.Name, vm.Status.InstanceID, g.ID)
+		c.fail("a guest of VM %s runs on %s, and the VM is instance %q, not %q", vm.Name, g.h.Name, vm.Status.InstanceID, g.ID)
 	}
 }
 
@@ -159,8 +159,8 @@ func (c *Cluster) judgeHosts(snap *store.Snapshot) {
 			continue
 		}
 		for _, port := range h.wires.list() {
-			if store.Find(snap, network.Plugs, port.PlugID) == nil {
-				c.fail("port %s on %s has no plug", port.Device, h.Name)
+			if store.Find(snap, network.PortBindings, port.PortBindingID) == nil {
+				c.fail("port %s on %s has no port binding", port.Device, h.Name)
 			}
 		}
 	}
@@ -175,13 +175,13 @@ func (c *Cluster) judgeHosts(snap *store.Snapshot) {
 
 func (c *Cluster) judgeEpochs(snap *store.Snapshot) {
 	rises := func(id resource.ID, epoch int64, what string) {
-		if epoch < c.laws.epochs[id] {
-			c.fail("the epoch of %s %s fell from %d to %d", what, id, c.laws.epochs[id], epoch)
+		if epoch < c.invariants.epochs[id] {
+			c.fail("the epoch of %s %s fell from %d to %d", what, id, c.invariants.epochs[id], epoch)
 		}
-		c.laws.epochs[id] = epoch
+		c.invariants.epochs[id] = epoch
 	}
 	for _, r := range store.Every(snap, compute.VMs) {
-		rises(r.ID, r.Status.Epoch, "machine")
+		rises(r.ID, r.Status.Epoch, "VM")
 	}
 	for _, r := range store.Every(snap, compute.Instances) {
 		rises(r.ID, r.Spec.Epoch, "instance")
@@ -189,8 +189,8 @@ func (c *Cluster) judgeEpochs(snap *store.Snapshot) {
 	for _, r := range store.Every(snap, storage.Attachments) {
 		rises(r.ID, r.Spec.Epoch, "attachment")
 	}
-	for _, r := range store.Every(snap, network.Plugs) {
-		rises(r.ID, r.Spec.Epoch, "plug")
+	for _, r := range store.Every(snap, network.PortBindings) {
+		rises(r.ID, r.Spec.Epoch, "portbinding")
 	}
 }
 
@@ -213,7 +213,7 @@ func (c *Cluster) judgeClaims(snap *store.Snapshot) {
 		for _, claim := range store.Referring(snap, placement.Claims, h.ID) {
 			cpus, mib = cpus+claim.Spec.CPUs, mib+claim.Spec.MemoryMiB
 			if store.Find(snap, compute.VMs, claim.Spec.VMID) == nil {
-				c.fail("claim %s on %s is of no machine", claim.Name, h.Name)
+				c.fail("claim %s on %s is of no VM", claim.Name, h.Name)
 			}
 		}
 		if cpus > h.threads*host.DefaultCPUOvercommitPercent/100 || mib > h.mib {
@@ -224,7 +224,7 @@ func (c *Cluster) judgeClaims(snap *store.Snapshot) {
 
 var holders = []string{compute.Holder, network.Holder, storage.Holder, operation.Holder, "liveness", "removal", compute.AgentHolder}
 
-// judgeHolders: what is being deleted waits only for parties that exist.
+// judgeHolders: what is being deleted waits only for holders that exist.
 func (c *Cluster) judgeHolders(snap *store.Snapshot) {
 	for _, kind := range kinds.All() {
 		for x := range snap.OfKind(kind.Kind) {
@@ -261,14 +261,14 @@ func (c *Cluster) judgeUses(snap *store.Snapshot) {
 		}
 	}
 	for _, r := range store.Every(snap, compute.Instances) {
-		needs(r.Ref(), r.Spec.VMID, "machine")
+		needs(r.Ref(), r.Spec.VMID, "VM")
 	}
 	for _, r := range store.Every(snap, storage.Attachments) {
-		needs(r.Ref(), r.Spec.VMID, "machine")
+		needs(r.Ref(), r.Spec.VMID, "VM")
 		needs(r.Ref(), r.Spec.VolumeID, "volume")
 	}
-	for _, r := range store.Every(snap, network.Plugs) {
-		needs(r.Ref(), r.Spec.VMID, "machine")
+	for _, r := range store.Every(snap, network.PortBindings) {
+		needs(r.Ref(), r.Spec.VMID, "VM")
 		needs(r.Ref(), r.Spec.PortID, "port")
 	}
 	for _, r := range store.Every(snap, storage.Allocations) {
@@ -276,19 +276,19 @@ func (c *Cluster) judgeUses(snap *store.Snapshot) {
 	}
 }
 
-// judgeClaimants: whoever has room on a host is there. Checked at quiet times.
+// judgeClaimants: whoever reserves capacity on a host is there. Checked at quiescence.
 func (c *Cluster) judgeClaimants() {
 	snap := c.all.Snapshot()
 	for _, claim := range store.Every(snap, placement.Claims) {
 		if !slices.ContainsFunc(store.Referring(snap, compute.Instances, claim.Spec.VMID), func(i *compute.Instance) bool {
 			return i.Spec.HostID == claim.Spec.HostID
 		}) {
-			c.fail("claim %s has room on a host where its machine is not", claim.Name)
+			c.fail("claim %s reserves capacity on a host where its VM is not", claim.Name)
 		}
 	}
 }
 
-// judgeKeys: every unique key belongs to a record that exists. Checked at quiet times.
+// judgeKeys: every unique key belongs to a record that exists. Checked at quiescence.
 func (c *Cluster) judgeKeys() {
 	entries, _, err := c.truth.memory.List(c.ctx(), store.NameKind)
 	c.must(err)

@@ -21,8 +21,8 @@ import (
 // server, by the API on a host.
 type Issue func(ctx context.Context, key crypto.Signer) ([]byte, error)
 
-// Keeper keeps one certificate current. The key lies in <path>.key, the certificate in <path>.crt.
-type Keeper struct {
+// Rotator keeps one certificate current. The key lies in <path>.key, the certificate in <path>.crt.
+type Rotator struct {
 	path  string
 	issue Issue
 	fits  func(*x509.Certificate) bool
@@ -33,10 +33,10 @@ type Keeper struct {
 	cert *tls.Certificate
 }
 
-// NewKeeper reads what lies at path, and makes the key if there is none. Fits, if given, says
+// NewRotator reads what lies at path, and makes the key if there is none. Fits, if given, says
 // whether a certificate still is what is wanted, for example names all addresses.
-func NewKeeper(path string, now func() time.Time, issue Issue, fits func(*x509.Certificate) bool) (*Keeper, error) {
-	k := &Keeper{path: path, issue: issue, fits: fits, now: now}
+func NewRotator(path string, now func() time.Time, issue Issue, fits func(*x509.Certificate) bool) (*Rotator, error) {
+	k := &Rotator{path: path, issue: issue, fits: fits, now: now}
 	keyPEM, err := os.ReadFile(path + ".key")
 	if errors.Is(err, fs.ErrNotExist) {
 		if k.key, keyPEM, err = newKey(); err != nil {
@@ -58,10 +58,10 @@ func NewKeeper(path string, now func() time.Time, issue Issue, fits func(*x509.C
 	return k, nil
 }
 
-// Key is the keeper's key.
-func (k *Keeper) Key() crypto.Signer { return k.key }
+// Key is the rotator's key.
+func (k *Rotator) Key() crypto.Signer { return k.key }
 
-func (k *Keeper) take(certPEM []byte) error {
+func (k *Rotator) take(certPEM []byte) error {
 	der, err := x509.MarshalPKCS8PrivateKey(k.key)
 	if err != nil {
 		return fault.New(fault.Internal, "encode a key: %w", err)
@@ -77,7 +77,7 @@ func (k *Keeper) take(certPEM []byte) error {
 }
 
 // Leaf is the present certificate; nil if there is none.
-func (k *Keeper) Leaf() *x509.Certificate {
+func (k *Rotator) Leaf() *x509.Certificate {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.cert == nil {
@@ -87,7 +87,7 @@ func (k *Keeper) Leaf() *x509.Certificate {
 }
 
 // due is how long the present certificate may still be kept; 0: renew now.
-func (k *Keeper) due() time.Duration {
+func (k *Rotator) due() time.Duration {
 	leaf := k.Leaf()
 	if leaf == nil || k.fits != nil && !k.fits(leaf) {
 		return 0
@@ -97,7 +97,7 @@ func (k *Keeper) due() time.Duration {
 }
 
 // Ensure renews the certificate if it is time. While the renewal fails the old one is kept.
-func (k *Keeper) Ensure(ctx context.Context) error {
+func (k *Rotator) Ensure(ctx context.Context) error {
 	if k.due() > 0 {
 		return nil
 	}
@@ -112,7 +112,7 @@ func (k *Keeper) Ensure(ctx context.Context) error {
 }
 
 // Run renews until ctx ends.
-func (k *Keeper) Run(ctx context.Context) {
+func (k *Rotator) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		// Looked at every hour at the latest, because clocks are set and names change.
 		pause := min(max(k.due(), time.Second), time.Hour)
@@ -127,7 +127,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
-func (k *Keeper) present() (*tls.Certificate, error) {
+func (k *Rotator) present() (*tls.Certificate, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.cert == nil {

@@ -8,12 +8,12 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 )
 
-// remembered is how many changes hearsay keeps: watchers are seldom further apart.
+// remembered is how many changes the event cache keeps: watchers are seldom further apart.
 const remembered = 256
 
-// hearsay keeps what the last changes look like on the wire. A thousand watchers are told the same,
+// eventCache keeps what the last changes look like on the wire. A thousand watchers are told the same,
 // and it is read and written once.
-type hearsay struct {
+type eventCache struct {
 	mu   sync.Mutex
 	told map[change]*telling
 	ring [remembered]change
@@ -33,7 +33,7 @@ type telling struct {
 	text   []byte
 }
 
-func (h *hearsay) of(k *kindRoutes, e store.Event, revision int64) *telling {
+func (h *eventCache) of(k *kindRoutes, e store.Event, revision int64) *telling {
 	t := h.find(change{e.Key, revision})
 	t.once.Do(func() {
 		ev := WatchEvent{Revision: revision, Type: "put", Kind: e.Key.Kind}
@@ -51,7 +51,7 @@ func (h *hearsay) of(k *kindRoutes, e store.Event, revision int64) *telling {
 	return t
 }
 
-func (h *hearsay) find(c change) *telling {
+func (h *eventCache) find(c change) *telling {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if t := h.told[c]; t != nil {

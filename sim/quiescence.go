@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	calm    = 40 * time.Second // without a change: longer than any pause of a loop that fails
-	unquiet = 2 * time.Hour    // a cloud that has not come to rest by then never will
+	calm      = 40 * time.Second // without a change: longer than any pause of a loop that fails
+	unsettled = 2 * time.Hour    // a cloud that has not come to rest by then never will
 )
 
 func (c *Cluster) ctx() context.Context { return context.Background() }
@@ -29,7 +29,7 @@ func (c *Cluster) Settle() {
 	for range 3 {
 		c.rest()
 		before := c.records()
-		for _, p := range c.parties() {
+		for _, p := range c.daemons() {
 			if p.up() {
 				p.lookAtAll()
 			}
@@ -46,14 +46,14 @@ func (c *Cluster) Settle() {
 
 // rest lets time pass until nothing has changed for a while.
 func (c *Cluster) rest() {
-	for end := c.now.Add(unquiet); ; {
+	for end := c.now.Add(unsettled); ; {
 		before := c.truthRevision()
 		c.Advance(calm)
 		if c.truthRevision() == before {
 			return
 		}
 		if c.now.After(end) {
-			c.fail("no rest after %s; what changes: %s", unquiet, c.changing())
+			c.fail("no rest after %s; what changes: %s", unsettled, c.changing())
 		}
 	}
 }
@@ -93,7 +93,7 @@ func difference(before, after map[string]string) string {
 	return strings.Join(out, "\n  ")
 }
 
-// about shows a record and all that speak of it, and the guests of a machine.
+// about shows a record and all that speak of it, and the guests of a VM.
 func (c *Cluster) about(id resource.ID) string {
 	snap := c.all.Snapshot()
 	data, _ := json.Marshal(snap.Lookup(id))
@@ -103,19 +103,19 @@ func (c *Cluster) about(id resource.ID) string {
 		out = append(out, c.trace.id(x.Head().ID)+" "+string(data))
 	}
 	for _, g := range c.guests() {
-		if g.machine.VMID == id {
+		if g.vm.VMID == id {
 			out = append(out, fmt.Sprintf("on %s: %+v", g.h.Name, g.Guest))
 		}
 	}
 	return strings.Join(out, "\n  ")
 }
 
-// leftovers says what is left of machines, everywhere; empty if all are gone.
+// leftovers says what is left of VMs, everywhere; empty if all are gone.
 func (c *Cluster) leftovers() string {
 	var out []string
 	snap := c.all.Snapshot()
 	for _, kind := range []resource.Kind{compute.VMs.Kind, compute.Instances.Kind, storage.Volumes.Kind, storage.Allocations.Kind,
-		storage.Attachments.Kind, network.Ports.Kind, network.Plugs.Kind, placement.Claims.Kind} {
+		storage.Attachments.Kind, network.Ports.Kind, network.PortBindings.Kind, placement.Claims.Kind} {
 		for x := range snap.OfKind(kind) {
 			data, _ := json.Marshal(x)
 			out = append(out, string(data))
@@ -137,9 +137,9 @@ func (c *Cluster) leftovers() string {
 	return strings.Join(out, "\n  ")
 }
 
-// emptyHanded fails if anything is left of machines.
+// emptyHanded fails if anything is left of VMs.
 func (c *Cluster) emptyHanded() {
 	if left := c.leftovers(); left != "" {
-		c.fail("left after all machines were deleted:\n  %s", left)
+		c.fail("left after all VMs were deleted:\n  %s", left)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/virga-cloud/virga/engine/store/remote"
 )
 
-// party is a daemon: its view, its loops and what they wait for. All of it dies with the daemon.
-type party struct {
+// daemon is a process: its view, its loops and what they wait for. All of it dies with the daemon.
+type daemon struct {
 	c    *Cluster
 	name string
 	// unreachable says why the servers cannot be spoken to; empty: they can.
@@ -51,10 +51,10 @@ func (ch *chore) by(at time.Time) {
 }
 
 // crashNow is thrown by an effect at which the daemon dies.
-type crashNow struct{ p *party }
+type crashNow struct{ p *daemon }
 
 // begin makes the daemon's memory anew; loops are added before connect.
-func (p *party) begin(scope remote.Scope, lag func() time.Duration) {
+func (p *daemon) begin(scope remote.Scope, lag func() time.Duration) {
 	p.feed = &feed{c: p.c, p: p, scope: scope, lag: lag, up: true}
 	p.db = store.NewDB(p.feed, kinds)
 	p.db.Inline, p.db.Now = true, p.c.Now
@@ -63,7 +63,7 @@ func (p *party) begin(scope remote.Scope, lag func() time.Duration) {
 }
 
 // end throws it away.
-func (p *party) end() {
+func (p *daemon) end() {
 	if p.feed != nil {
 		p.feed.up = false
 		p.feed.pending, p.feed.watch = nil, nil
@@ -71,10 +71,10 @@ func (p *party) end() {
 	p.works, p.chores = nil, nil
 }
 
-func (p *party) up() bool { return p.feed != nil && p.feed.up }
+func (p *daemon) up() bool { return p.feed != nil && p.feed.up }
 
 // runs takes what the parts bring.
-func (p *party) runs(parts []part.Part) {
+func (p *daemon) runs(parts []part.Part) {
 	for _, one := range parts {
 		for _, l := range one.Loops {
 			p.works = append(p.works, &work{loop: l, queue: reconcile.NewQueue(), again: p.c.now.Add(resyncOf(l))})
@@ -86,7 +86,7 @@ func (p *party) runs(parts []part.Part) {
 }
 
 // takes does a chore as part.Runner does, in virtual time.
-func (p *party) takes(c part.Chore) {
+func (p *daemon) takes(c part.Chore) {
 	failures := 0
 	ch := p.chore(c.Name, time.Second, func(ctx context.Context) time.Duration {
 		if p.db.Revision() == 0 {
@@ -103,7 +103,7 @@ func (p *party) takes(c part.Chore) {
 
 // Names lists what runs on the server and on each host, to be compared with the real daemon.
 func (c *Cluster) Names() (server, host []string) {
-	names := func(p *party) (out []string) {
+	names := func(p *daemon) (out []string) {
 		for _, w := range p.works {
 			out = append(out, w.loop.Name)
 		}
@@ -114,7 +114,7 @@ func (c *Cluster) Names() (server, host []string) {
 		}
 		return out
 	}
-	return names(&c.server.party), names(&c.hosts[0].agent.party)
+	return names(&c.server.daemon), names(&c.hosts[0].agent.daemon)
 }
 
 func resyncOf(l *reconcile.Loop) time.Duration {
@@ -127,14 +127,14 @@ func resyncOf(l *reconcile.Loop) time.Duration {
 	return l.Resync
 }
 
-func (p *party) chore(name string, first time.Duration, do func(context.Context) time.Duration) *chore {
+func (p *daemon) chore(name string, first time.Duration, do func(context.Context) time.Duration) *chore {
 	ch := &chore{name: name, at: p.c.now.Add(first), do: do}
 	p.chores = append(p.chores, ch)
 	return ch
 }
 
 // connect lists and begins to watch; it is tried again until the servers answer.
-func (p *party) connect() {
+func (p *daemon) connect() {
 	p.chore("connect", 0, func(ctx context.Context) time.Duration {
 		if p.feed.watch == nil {
 			_ = p.db.CatchUp(ctx) // tried again
@@ -143,7 +143,7 @@ func (p *party) connect() {
 	})
 }
 
-func (p *party) changed(deltas []store.Delta) {
+func (p *daemon) changed(deltas []store.Delta) {
 	for _, w := range p.works {
 		for _, d := range deltas {
 			for _, id := range w.loop.Affected(kinds, d) {
@@ -167,7 +167,7 @@ func (p *party) changed(deltas []store.Delta) {
 }
 
 // wake makes one record due at once: a driver saw something. A daemon that is down hears nothing.
-func (p *party) wake(kind resource.Kind, id resource.ID) {
+func (p *daemon) wake(kind resource.Kind, id resource.ID) {
 	for _, w := range p.works {
 		if w.loop.Kind == kind {
 			w.queue.Add(id, p.c.now.Add(p.c.between(0, 3*time.Millisecond)))
@@ -176,13 +176,13 @@ func (p *party) wake(kind resource.Kind, id resource.ID) {
 }
 
 // lookAtAll makes every record due in every loop.
-func (p *party) lookAtAll() {
+func (p *daemon) lookAtAll() {
 	for _, w := range p.works {
 		w.addAll(p)
 	}
 }
 
-func (w *work) addAll(p *party) {
+func (w *work) addAll(p *daemon) {
 	for x := range p.db.Snapshot().OfKind(w.loop.Kind) {
 		w.queue.Add(x.Head().ID, p.c.now)
 	}
@@ -190,7 +190,7 @@ func (w *work) addAll(p *party) {
 }
 
 // effect counts something that has been done, and ends the daemon there if that is planned.
-func (p *party) effect(what string) {
+func (p *daemon) effect(what string) {
 	p.effects++
 	p.c.touched = true
 	p.c.trace.add("    %s effect %d: %s", p.name, p.effects, what)
@@ -200,7 +200,7 @@ func (p *party) effect(what string) {
 }
 
 // guarded runs fn as this daemon. A crash ends the daemon, a panic is a bug that is found.
-func (p *party) guarded(fn func() error) (err error) {
+func (p *daemon) guarded(fn func() error) (err error) {
 	defer func() {
 		switch thrown := recover().(type) {
 		case nil:
@@ -219,7 +219,7 @@ func (p *party) guarded(fn func() error) (err error) {
 var errCrashed = errors.New("the daemon crashed")
 
 // step makes one step of one loop.
-func (p *party) step(w *work, id resource.ID) {
+func (p *daemon) step(w *work, id resource.ID) {
 	c := p.c
 	var r reconcile.Result
 	err := p.guarded(func() (err error) {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Machine is what the figures were measured on.
-type Machine struct {
+// Host is what the figures were measured on.
+type Host struct {
 	Processor  string `json:"processor"`
 	Processors int    `json:"processors"`
 	MemoryMiB  int64  `json:"memoryMiB"`
@@ -20,9 +20,9 @@ type Machine struct {
 	Load       string `json:"load"` // the averages when the run began: others make noise
 }
 
-// ThisMachine reads the facts; what cannot be read is empty.
-func ThisMachine() Machine {
-	return Machine{
+// ThisHost reads the facts; what cannot be read is empty.
+func ThisHost() Host {
+	return Host{
 		Processor: field("/proc/cpuinfo", "model name"), Processors: runtime.NumCPU(), MemoryMiB: kibibytes("/proc/meminfo", "MemTotal") >> 10,
 		Kernel: output("uname", "-r"), QEMU: firstLine(output("qemu-system-x86_64", "--version")), Switch: firstLine(output("ovs-vswitchd", "--version")),
 		Go: runtime.Version(), Load: firstLine(read("/proc/loadavg")),

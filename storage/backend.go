@@ -5,16 +5,16 @@ import (
 	"github.com/virga-cloud/virga/host"
 )
 
-// ResourceType is a way to reach storage.
-type ResourceType string
+// BackendType is a way to reach storage.
+type BackendType string
 
 // Folder is a directory on the host: a local disk, or a share that the host has mounted.
-const Folder ResourceType = "folder"
+const Folder BackendType = "folder"
 
-// ResourceSpec says how storage is reached.
-type ResourceSpec struct {
+// BackendSpec says how storage is reached.
+type BackendSpec struct {
 	// Type is the way.
-	Type ResourceType `json:"type" enum:"folder"`
+	Type BackendType `json:"type" enum:"folder"`
 	// Path is the folder on each of the hosts; a relative path, which only the cloud
 	// itself writes, is below the host's state folder.
 	Path string `json:"path"`
@@ -22,8 +22,8 @@ type ResourceSpec struct {
 	HostIDs []resource.ID `json:"hostIDs"`
 }
 
-// ResourceStatus is what the hosts found.
-type ResourceStatus struct {
+// BackendStatus is what the hosts found.
+type BackendStatus struct {
 	resource.Observed
 	// DeviceIDs are the devices that scans found.
 	DeviceIDs []resource.ID `json:"deviceIDs,omitempty"`
@@ -31,13 +31,13 @@ type ResourceStatus struct {
 	PendingHostIDs []resource.ID `json:"pendingHostIDs,omitempty"`
 }
 
-// Resource says how some storage is reached.
-type Resource = resource.Record[ResourceSpec, ResourceStatus]
+// Backend says how some storage is reached.
+type Backend = resource.Record[BackendSpec, BackendStatus]
 
-// Resources is the kind.
-var Resources = resource.Define("storage", "storages", resource.Options[ResourceSpec, ResourceStatus]{
-	Doc: "A storage resource: how some storage is reached.", Scope: resource.InCloud, Reach: resource.EveryHost,
-	Refs: func(r *Resource) []resource.Ref {
+// Backends is the kind.
+var Backends = resource.Define("storagebackend", "storagebackends", resource.Options[BackendSpec, BackendStatus]{
+	Doc: "A storage backend: how some storage is reached.", Scope: resource.InCloud, Reach: resource.EveryHost,
+	Refs: func(r *Backend) []resource.Ref {
 		var out []resource.Ref
 		for _, id := range r.Spec.HostIDs {
 			out = append(out, host.Ref(id))
@@ -48,8 +48,8 @@ var Resources = resource.Define("storage", "storages", resource.Options[Resource
 
 // DeviceSpec is what a scan found.
 type DeviceSpec struct {
-	// ResourceID is where it was found.
-	ResourceID resource.ID `json:"resourceID"`
+	// BackendID is where it was found.
+	BackendID resource.ID `json:"backendID"`
 	// HostID is who found it.
 	HostID resource.ID `json:"hostID"`
 	// Identity is the same wherever the same device is seen.
@@ -71,17 +71,17 @@ type Device = resource.Record[DeviceSpec, DeviceStatus]
 
 // Devices is the kind.
 var Devices = resource.Define("device", "devices", resource.Options[DeviceSpec, DeviceStatus]{
-	Doc: "A disk, LUN or share that a host found behind a storage resource.", Scope: resource.InCloud,
+	Doc: "A disk, LUN or share that a host found behind a storage backend.", Scope: resource.InCloud,
 	Reach: resource.NamedHost, HostMakes: true,
 	Refs: func(d *Device) []resource.Ref {
-		return []resource.Ref{host.Ref(d.Spec.HostID), {Kind: "storage", ID: d.Spec.ResourceID}}
+		return []resource.Ref{host.Ref(d.Spec.HostID), {Kind: "storagebackend", ID: d.Spec.BackendID}}
 	},
 })
 
 // DatastoreSpec says on what the datastore lies.
 type DatastoreSpec struct {
-	// ResourceID is the storage resource whose devices it is made on.
-	ResourceID resource.ID `json:"resourceID"`
+	// BackendID is the storage backend whose devices it is made on.
+	BackendID resource.ID `json:"backendID"`
 }
 
 // The phases of a datastore.
@@ -114,6 +114,6 @@ type Datastore = resource.Record[DatastoreSpec, DatastoreStatus]
 var Datastores = resource.Define("datastore", "datastores", resource.Options[DatastoreSpec, DatastoreStatus]{
 	Doc: "A place where volumes live.", Scope: resource.InCloud, Reach: resource.EveryHost,
 	Refs: func(d *Datastore) []resource.Ref {
-		return []resource.Ref{{Kind: "storage", ID: d.Spec.ResourceID}}
+		return []resource.Ref{{Kind: "storagebackend", ID: d.Spec.BackendID}}
 	},
 })

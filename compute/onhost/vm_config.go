@@ -13,7 +13,7 @@ import (
 	"github.com/virga-cloud/virga/storage"
 )
 
-// Screen is the graphics card.
+// Screen is the graphics adapter.
 type Screen string
 
 // The screens.
@@ -22,8 +22,8 @@ const (
 	NoScreen Screen = "none" // a guest boots most of a second faster without, under TCG
 )
 
-// Machine is all that a hypervisor needs to know to run an instance: pure data.
-type Machine struct {
+// VMConfig is all that a hypervisor needs to know to run an instance: pure data.
+type VMConfig struct {
 	ID    resource.ID // the instance
 	VMID  resource.ID // what the guest sees as its own UUID
 	Boot  int64
@@ -55,7 +55,7 @@ type Disk struct {
 	Boot   bool   // the first to boot from
 }
 
-// NIC is a plugged port.
+// NIC is a bound port.
 type NIC struct {
 	Device string // the tap
 	MAC    string
@@ -67,16 +67,16 @@ type NIC struct {
 
 // Inputs are what an instance is compiled from, besides its own record.
 type Inputs struct {
-	Attachments []*storage.Attachment
-	Plugs       []*network.Plug
-	Profile     host.Profile
-	Screen      Screen
+	Attachments  []*storage.Attachment
+	PortBindings []*network.PortBinding
+	Profile      host.Profile
+	Screen       Screen
 }
 
-// Compile makes the machine of an instance, or says what it waits for.
-func Compile(i *compute.Instance, in Inputs) (Machine, []string, error) {
+// Compile makes the VM of an instance, or says what it waits for.
+func Compile(i *compute.Instance, in Inputs) (VMConfig, []string, error) {
 	s := i.Spec
-	m := Machine{
+	m := VMConfig{
 		ID: i.ID, VMID: s.VMID, Boot: s.Boot, Epoch: s.Epoch, Name: s.VMName, CPUs: s.CPUs, MemoryMiB: s.MemoryMiB,
 		MachineType: s.MachineType, CPUModel: s.CPUModel, Accelerator: s.Accelerator, UID: s.UID,
 		Incoming: s.Run == compute.RunIncoming, Screen: in.Screen,
@@ -85,16 +85,16 @@ func Compile(i *compute.Instance, in Inputs) (Machine, []string, error) {
 		m.MachineType = in.Profile.MachineType
 	}
 	if m.MachineType == "" {
-		return Machine{}, nil, fault.New(fault.Precondition, "instance %s: no emulator works on this host; see virga host show", i.ID)
+		return VMConfig{}, nil, fault.New(fault.Precondition, "instance %s: no QEMU works on this host; see virga host show", i.ID)
 	}
 	if m.Accelerator == "" {
 		m.Accelerator = in.Profile.Accelerator
 	}
 	if m.Accelerator == host.KVM && in.Profile.Accelerator == host.TCG {
-		return Machine{}, nil, fault.New(fault.Precondition, "instance %s wants kvm, and this host has none: %s", i.ID, in.Profile.AcceleratorWhy)
+		return VMConfig{}, nil, fault.New(fault.Precondition, "instance %s wants kvm, and this host has none: %s", i.ID, in.Profile.AcceleratorWhy)
 	}
 	disks, waits := compileDisks(s.Disks, in.Attachments)
-	nics, more := compileNICs(s.NICs, in.Plugs, in.Profile.Datapath)
+	nics, more := compileNICs(s.NICs, in.PortBindings, in.Profile.Datapath)
 	m.Disks, m.NICs, waits = disks, nics, append(waits, more...)
 	facts := seed.Facts{InstanceID: string(s.VMID), Hostname: s.Hostname, SSHKeys: s.SSHKeys, UserData: s.UserData}
 	for _, n := range nics {
@@ -102,7 +102,7 @@ func Compile(i *compute.Instance, in Inputs) (Machine, []string, error) {
 	}
 	var err error
 	if m.Seed, err = seed.Make(facts); err != nil {
-		return Machine{}, nil, fault.New(fault.Internal, "compile instance %s: %w", i.ID, err)
+		return VMConfig{}, nil, fault.New(fault.Internal, "compile instance %s: %w", i.ID, err)
 	}
 	sort.Strings(waits)
 	return m, waits, nil
@@ -123,14 +123,14 @@ func compileDisks(wanted []compute.InstanceDisk, there []*storage.Attachment) (o
 	return out, waits
 }
 
-func compileNICs(wanted []compute.InstanceNIC, there []*network.Plug, datapath host.Datapath) (out []NIC, waits []string) {
+func compileNICs(wanted []compute.InstanceNIC, there []*network.PortBinding, datapath host.Datapath) (out []NIC, waits []string) {
 	for n, c := range wanted {
-		p := byID(there, c.PlugID)
+		p := byID(there, c.PortBindingID)
 		switch {
 		case p == nil:
-			waits = append(waits, fmt.Sprintf("network card %d: its plug is not there yet", n))
-		case p.Deleting != nil || p.Status.Phase != network.PlugReady || p.Status.Device == "":
-			waits = append(waits, fmt.Sprintf("network card %d: port %s is not plugged on this host yet%s", n, c.PortID, because(p.Status.Observed)))
+			waits = append(waits, fmt.Sprintf("NIC %d: its port binding is not there yet", n))
+		case p.Deleting != nil || p.Status.Phase != network.PortBindingReady || p.Status.Device == "":
+			waits = append(waits, fmt.Sprintf("NIC %d: port %s is not bound on this host yet%s", n, c.PortID, because(p.Status.Observed)))
 		default:
 			out = append(out, NIC{Device: p.Status.Device, MAC: c.MAC, MTU: c.MTU, VNetHdr: datapath == host.SystemDatapath})
 		}

@@ -11,21 +11,21 @@ import (
 	"github.com/virga-cloud/virga/engine/fault"
 )
 
-// What a hub keeps of the past. A watcher that is further behind is cut off.
+// What a fan-out keeps of the past. A watcher that is further behind is cut off.
 const (
-	hubRevisions = 16 << 10
-	hubBytes     = 8 << 20
-	hubHelping   = 16 // revisions that a watcher takes at once
+	fanOutRevisions = 16 << 10
+	fanOutBytes     = 8 << 20
+	fanOutHelping   = 16 // revisions that a watcher takes at once
 	// For each watcher, the time between two wakings: where a thousand listen, changes that follow
 	// each other closer than 10 ms are told together, for else nothing of the processor would be
 	// left for others.
-	hubPause = 10 * time.Microsecond
+	fanOutPause = 10 * time.Microsecond
 )
 
-// hub tells any number of watchers of what the one watch of a view brings. It keeps the recent
+// fanOut tells any number of watchers of what the one watch of a view brings. It keeps the recent
 // past once for all; a watcher is a place in it. So a watcher costs next to nothing, and one that
 // does not read is in nobody's way: the past moves on, and it is told so when it reads again.
-type hub struct {
+type fanOut struct {
 	mu    sync.Mutex
 	life  int           // rises when the past was lost
 	floor int64         // all that happened after it is in past; -1: nothing is known yet
@@ -38,10 +38,10 @@ type hub struct {
 	err   error         // why nothing more comes
 }
 
-func newHub() *hub { return &hub{floor: -1, moved: make(chan struct{})} }
+func newFanOut() *fanOut { return &fanOut{floor: -1, moved: make(chan struct{})} }
 
 // add appends what a revision changed.
-func (h *hub) add(c Changes) {
+func (h *fanOut) add(c Changes) {
 	if len(c.Events) == 0 {
 		return
 	}
@@ -53,7 +53,7 @@ func (h *hub) add(c Changes) {
 	h.past = append(h.past, c)
 	h.bytes += weight(c)
 	old := 0
-	for ; len(h.past)-old > hubRevisions || h.bytes > hubBytes && len(h.past)-old > 1; old++ {
+	for ; len(h.past)-old > fanOutRevisions || h.bytes > fanOutBytes && len(h.past)-old > 1; old++ {
 		h.floor = h.past[old].Revision
 		h.bytes -= weight(h.past[old])
 	}
@@ -63,7 +63,7 @@ func (h *hub) add(c Changes) {
 }
 
 // top is the last revision in past.
-func (h *hub) top() int64 {
+func (h *fanOut) top() int64 {
 	if n := len(h.past); n > 0 {
 		return h.past[n-1].Revision
 	}
@@ -71,7 +71,7 @@ func (h *hub) top() int64 {
 }
 
 // restart begins anew at revision: what lies between it and what was told before is not known.
-func (h *hub) restart(revision int64) {
+func (h *fanOut) restart(revision int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.life++
@@ -80,7 +80,7 @@ func (h *hub) restart(revision int64) {
 }
 
 // end lets go of all watchers.
-func (h *hub) end(err error) {
+func (h *fanOut) end(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.err = err
@@ -88,11 +88,11 @@ func (h *hub) end(err error) {
 }
 
 // wakeSoon wakes at once where it has been quiet, or few listen.
-func (h *hub) wakeSoon() {
+func (h *fanOut) wakeSoon() {
 	if h.later {
 		return
 	}
-	rest := time.Duration(h.heads)*hubPause - time.Since(h.woken)
+	rest := time.Duration(h.heads)*fanOutPause - time.Since(h.woken)
 	if rest < time.Millisecond {
 		h.wake()
 		return
@@ -106,24 +106,24 @@ func (h *hub) wakeSoon() {
 	})
 }
 
-func (h *hub) wake() {
+func (h *fanOut) wake() {
 	h.woken, h.heads = time.Now(), 0
 	close(h.moved)
 	h.moved = make(chan struct{})
 }
 
 // join gives the life of the past if it holds all that happened after revision.
-func (h *hub) join(after int64) (life int, ok bool) {
+func (h *fanOut) join(after int64) (life int, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.life, h.floor >= 0 && after >= h.floor
 }
 
-// errGap says that the view has lost its watch, and the hub does not know what it missed.
+// errGap says that the view has lost its watch, and the fan-out does not know what it missed.
 var errGap = errors.New("the view missed something")
 
 // next gives some of what comes after a revision, and waits for it, or for tick.
-func (h *hub) next(ctx context.Context, tick <-chan time.Time, life int, after int64) ([]Changes, error) {
+func (h *fanOut) next(ctx context.Context, tick <-chan time.Time, life int, after int64) ([]Changes, error) {
 	for {
 		h.mu.Lock()
 		some, floor, gap, moved, err := h.read(after), h.floor, life != h.life, h.moved, h.err
@@ -135,7 +135,7 @@ func (h *hub) next(ctx context.Context, tick <-chan time.Time, life int, after i
 		case gap:
 			return nil, errGap
 		case after < floor:
-			return nil, fault.New(fault.TooLate, "watch: the reader is more than %d revisions or %d MiB behind; list again", hubRevisions, hubBytes>>20)
+			return nil, fault.New(fault.TooLate, "watch: the reader is more than %d revisions or %d MiB behind; list again", fanOutRevisions, fanOutBytes>>20)
 		case len(some) > 0:
 			return some, nil
 		case err != nil:
@@ -151,9 +151,9 @@ func (h *hub) next(ctx context.Context, tick <-chan time.Time, life int, after i
 	}
 }
 
-func (h *hub) read(after int64) []Changes {
+func (h *fanOut) read(after int64) []Changes {
 	i := sort.Search(len(h.past), func(i int) bool { return h.past[i].Revision > after })
-	return slices.Clone(h.past[i:min(i+hubHelping, len(h.past))])
+	return slices.Clone(h.past[i:min(i+fanOutHelping, len(h.past))])
 }
 
 func weight(c Changes) int {

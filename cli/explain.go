@@ -24,7 +24,7 @@ func (s *session) explainCommand() *cobra.Command {
 		switch len(args) {
 		case 0:
 			for _, n := range nouns() {
-				out = append(out, n.kind)
+				out = append(out, n.word())
 			}
 		case 1:
 			if n := nounOf(args[0]); n != nil {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -11,6 +12,8 @@ import (
 // noun is a kind of records on the command line.
 type noun struct {
 	kind, plural string
+	typed        string // what people type for it; empty: the kind
+	says         string // what sentences call one of it; empty: the kind
 	aliases      []string
 	group        string
 	cloud        bool   // belongs to the cloud as a whole, to no project
@@ -53,7 +56,7 @@ func nouns() []*noun {
 // nounOf finds a noun by its kind, its plural or an alias.
 func nounOf(word string) *noun {
 	for _, n := range nouns() {
-		if n.kind == word || n.plural == word || slices.Contains(n.aliases, word) {
+		if n.kind == word || n.typed == word || n.plural == word || slices.Contains(n.aliases, word) {
 			return n
 		}
 	}
@@ -67,9 +70,22 @@ func (n *noun) spelled(name string) string {
 	return name
 }
 
+// word is what people type for it.
+func (n *noun) word() string { return cmp.Or(n.typed, n.kind) }
+
+// one and many are what sentences call it.
+func (n *noun) one() string { return cmp.Or(n.says, n.kind) }
+
+func (n *noun) many() string {
+	if n.says != "" {
+		return n.says + "s"
+	}
+	return n.plural
+}
+
 // article is "a" or "an".
 func (n *noun) article() string {
-	if strings.ContainsRune("aeio", rune(n.kind[0])) {
+	if strings.ContainsRune("aeio", rune(n.one()[0])) {
 		return "an"
 	}
 	return "a"
@@ -79,7 +95,7 @@ func (n *noun) has(verb string) bool { return slices.Contains(n.verbs, verb) }
 
 // command makes the noun's command with all of its verbs.
 func (n *noun) command(s *session) *cobra.Command {
-	c := &cobra.Command{Use: n.kind, Aliases: append([]string{n.plural}, n.aliases...), GroupID: n.group,
+	c := &cobra.Command{Use: n.word(), Aliases: append([]string{n.plural}, n.aliases...), GroupID: n.group,
 		Short: n.short, Long: sentence(n.short) + "\n\n" + n.long}
 	requireVerb(c)
 	add := func(verbs ...string) {

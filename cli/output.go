@@ -164,7 +164,7 @@ func describe(w io.Writer, s *lookup, n *noun, r *record) {
 	for _, p := range problems {
 		fmt.Fprintf(w, "  %s (%s, for %s)\n", p.Message, p.Kind, age(p.Since, s.now()))
 	}
-	fmt.Fprintf(w, "  `virga explain %s %s` says more\n", n.kind, r.Name)
+	fmt.Fprintf(w, "  `virga explain %s %s` says more\n", n.word(), r.Name)
 }
 
 func labelText(labels map[string]string) string {

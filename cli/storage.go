@@ -8,8 +8,9 @@ import (
 )
 
 func storages() *noun {
-	return &noun{kind: "storagebackend", plural: "storagebackends", group: groupStorage, cloud: true, sample: "local", short: "Ways to reach storage",
-		long:  "Storage says how something is reached, and from which hosts; a datastore is made on it.",
+	return &noun{kind: "storagebackend", plural: "storagebackends", typed: "storage", says: "storage backend",
+		aliases: []string{"storage-backend", "storage-backends", "storages"}, group: groupStorage, cloud: true, sample: "local", short: "Storage backends: ways to reach storage",
+		long:  "A storage backend says how something is reached, and from which hosts; a datastore is made on it.",
 		verbs: everyVerb, commands: storageCommands,
 		columns: []column{field("Type", "spec.type"), field("Path", "spec.path"), name("Hosts", "host", "spec.hostIDs"),
 			computed("Devices", func(_ *lookup, r *record) string { return count(r.list("status.deviceIDs")) }), trouble()}}
@@ -63,7 +64,7 @@ func datastoreCommands(s *session, n *noun) []*cobra.Command {
 	var on string
 	c := &cobra.Command{Use: "create NAME --storage STORAGE", Short: "Make a datastore on storage", Args: exactly("NAME"), ValidArgsFunction: cobra.NoFileCompletions,
 		Example: "  virga datastore create fast --storage nas --wait"}
-	c.Flags().StringVar(&on, "storage", "", "the storage that it is made on")
+	c.Flags().StringVar(&on, "storage", "", "the storage backend that it is made on")
 	s.completeFlag(c, "storage", "storagebackend")
 	m := addMaking(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {

@@ -16,8 +16,8 @@ import (
 func (n *noun) listCommand(s *session) *cobra.Command {
 	var all bool
 	var labels []string
-	c := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "List " + n.plural, Args: exactly(),
-		Example: fmt.Sprintf("  virga %s list\n  virga %s list -l role=db -o json", n.kind, n.kind)}
+	c := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "List " + n.many(), Args: exactly(),
+		Example: fmt.Sprintf("  virga %s list\n  virga %s list -l role=db -o json", n.word(), n.word())}
 	f := addFormat(c)
 	c.Flags().StringArrayVarP(&labels, "label", "l", nil, "only those with this label: k=v, k!=v or k; may be repeated")
 	if !n.cloud {
@@ -48,7 +48,7 @@ func (n *noun) listCommand(s *session) *cobra.Command {
 			if project != "" {
 				where = " in project " + project
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "no %s%s\n", n.plural, where)
+			fmt.Fprintf(cmd.ErrOrStderr(), "no %s%s\n", n.many(), where)
 			return nil
 		}
 		writeTable(cmd.OutOrStdout(), &lookup{s, cmd.Context()}, n, records, *f == "wide", all)
@@ -65,8 +65,8 @@ func (n *noun) less(a, b *record) int {
 }
 
 func (n *noun) showCommand(s *session) *cobra.Command {
-	c := &cobra.Command{Use: "show NAME", Aliases: []string{"get"}, Short: "Show " + n.article() + " " + n.kind + ", by name or id", Args: exactly("NAME"),
-		Example:           fmt.Sprintf("  virga %s show %s\n  virga %s show %s -o yaml", n.kind, n.sample, n.kind, n.sample),
+	c := &cobra.Command{Use: "show NAME", Aliases: []string{"get"}, Short: "Show " + n.article() + " " + n.one() + ", by name or id", Args: exactly("NAME"),
+		Example:           fmt.Sprintf("  virga %s show %s\n  virga %s show %s -o yaml", n.word(), n.sample, n.word(), n.sample),
 		ValidArgsFunction: s.completeNames(n, 1)}
 	f := addFormat(c)
 	p := addPatience(c, "it is ready, or cannot become ready")
@@ -88,8 +88,8 @@ func (n *noun) showCommand(s *session) *cobra.Command {
 }
 
 func (n *noun) labelCommand(s *session) *cobra.Command {
-	c := &cobra.Command{Use: "label NAME KEY=VALUE|KEY-...", Short: "Set and remove labels of " + n.article() + " " + n.kind, Args: atLeast("NAME"),
-		Example:           fmt.Sprintf("  virga %s label %s role=db tier-", n.kind, n.sample),
+	c := &cobra.Command{Use: "label NAME KEY=VALUE|KEY-...", Short: "Set and remove labels of " + n.article() + " " + n.one(), Args: atLeast("NAME"),
+		Example:           fmt.Sprintf("  virga %s label %s role=db tier-", n.word(), n.sample),
 		ValidArgsFunction: s.completeNames(n, 1)}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		labels := map[string]any{}
@@ -118,13 +118,13 @@ func (s *session) patch(cmd *cobra.Command, n *noun, name string, change map[str
 	if err := s.do(cmd.Context(), call{method: "PATCH", path: s.path(n, s.project, n.spelled(name)), in: change, out: r}); err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", n.kind, r.Name, done)
+	fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", n.one(), r.Name, done)
 	return nil
 }
 
 func (n *noun) deleteCommand(s *session) *cobra.Command {
-	c := &cobra.Command{Use: "delete NAME...", Aliases: []string{"rm"}, Short: "Delete " + n.plural, Args: atLeast("NAME"),
-		Example:           fmt.Sprintf("  virga %s delete %s\n  virga %s delete %s --wait", n.kind, n.sample, n.kind, n.sample),
+	c := &cobra.Command{Use: "delete NAME...", Aliases: []string{"rm"}, Short: "Delete " + n.many(), Args: atLeast("NAME"),
+		Example:           fmt.Sprintf("  virga %s delete %s\n  virga %s delete %s --wait", n.word(), n.sample, n.word(), n.sample),
 		ValidArgsFunction: s.completeNames(n, -1)}
 	p := addPatience(c, "everything of it is gone")
 	ask := func(context.Context, *record) (bool, error) { return false, nil }
@@ -156,13 +156,13 @@ func (s *session) remove(cmd *cobra.Command, n *noun, r *record, p *patience, as
 	path := s.path(n, s.project, r.ID) // not the record's: what another project lends is not to be deleted
 	if !p.wait {
 		if asked {
-			fmt.Fprintf(cmd.OutOrStdout(), "%s %s is being deleted\n", n.kind, r.Name)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s %s is being deleted\n", n.one(), r.Name)
 			return nil
 		}
 		if err := s.do(cmd.Context(), call{method: "DELETE", path: path}); err != nil {
 			return err
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s %s is being deleted\n", n.kind, r.Name)
+		fmt.Fprintf(cmd.OutOrStdout(), "%s %s is being deleted\n", n.one(), r.Name)
 		return nil
 	}
 	defer s.follow(cmd, n, r)()
@@ -178,7 +178,7 @@ func (s *session) remove(cmd *cobra.Command, n *noun, r *record, p *patience, as
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s %s is deleted\n", n.kind, r.Name)
+	fmt.Fprintf(cmd.OutOrStdout(), "%s %s is deleted\n", n.one(), r.Name)
 	return nil
 }
 
@@ -244,6 +244,6 @@ func (s *session) made(cmd *cobra.Command, n *noun, r *record, m *making) (err e
 	if phase := r.state(); m.wait && phase != "-" {
 		word = "is " + phase
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", n.kind, r.Name, word)
+	fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", n.one(), r.Name, word)
 	return nil
 }

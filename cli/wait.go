@@ -75,7 +75,7 @@ func (s *session) follow(cmd *cobra.Command, n *noun, r *record) (end func()) {
 		begin := time.Now()
 		for {
 			if now, err := s.get(ctx, n, r.Project, r.ID); err == nil {
-				p.say(fmt.Sprintf("%s %s: %s (%s)", n.kind, r.Name, s.underWay(ctx, now), age(begin, time.Now())))
+				p.say(fmt.Sprintf("%s %s: %s (%s)", n.one(), r.Name, s.underWay(ctx, now), age(begin, time.Now())))
 			}
 			select {
 			case <-ctx.Done():
@@ -135,7 +135,7 @@ func (s *session) ready(cmd *cobra.Command, n *noun, r *record, limit time.Durat
 	if client.IsKind(err, "unavailable") {
 		// The server speaks of the last portion of the wait; what a person wants is the whole, and why.
 		if now, asked := s.get(cmd.Context(), n, r.Project, r.ID); asked == nil {
-			err = fail("unavailable", "%s %s is not ready after %s (%s); it goes on: `virga explain %s %s`", n.kind, r.Name, limit, s.underWay(cmd.Context(), now), n.kind, r.Name)
+			err = fail("unavailable", "%s %s is not ready after %s (%s); it goes on: `virga explain %s %s`", n.one(), r.Name, limit, s.underWay(cmd.Context(), now), n.word(), r.Name)
 		}
 	}
 	return r, err

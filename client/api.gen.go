@@ -59,6 +59,21 @@ func (e AttachmentStatusPhase) Valid() bool {
 	}
 }
 
+// Defines values for BackendSpecType.
+const (
+	Folder BackendSpecType = "folder"
+)
+
+// Valid indicates whether the value is a known member of the BackendSpecType enum.
+func (e BackendSpecType) Valid() bool {
+	switch e {
+	case Folder:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DatastoreStatusPhase.
 const (
 	DatastoreStatusPhaseReady       DatastoreStatusPhase = "ready"
@@ -449,21 +464,21 @@ func (e OperationStatusPhase) Valid() bool {
 	}
 }
 
-// Defines values for PlugStatusPhase.
+// Defines values for PortBindingStatusPhase.
 const (
-	PlugStatusPhaseClosed  PlugStatusPhase = "closed"
-	PlugStatusPhaseReady   PlugStatusPhase = "ready"
-	PlugStatusPhaseWaiting PlugStatusPhase = "waiting"
+	PortBindingStatusPhaseClosed  PortBindingStatusPhase = "closed"
+	PortBindingStatusPhaseReady   PortBindingStatusPhase = "ready"
+	PortBindingStatusPhaseWaiting PortBindingStatusPhase = "waiting"
 )
 
-// Valid indicates whether the value is a known member of the PlugStatusPhase enum.
-func (e PlugStatusPhase) Valid() bool {
+// Valid indicates whether the value is a known member of the PortBindingStatusPhase enum.
+func (e PortBindingStatusPhase) Valid() bool {
 	switch e {
-	case PlugStatusPhaseClosed:
+	case PortBindingStatusPhaseClosed:
 		return true
-	case PlugStatusPhaseReady:
+	case PortBindingStatusPhaseReady:
 		return true
-	case PlugStatusPhaseWaiting:
+	case PortBindingStatusPhaseWaiting:
 		return true
 	default:
 		return false
@@ -545,21 +560,6 @@ func (e RemovalSpecCause) Valid() bool {
 	case Dead:
 		return true
 	case Unused:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for ResourceSpecType.
-const (
-	Folder ResourceSpecType = "folder"
-)
-
-// Valid indicates whether the value is a known member of the ResourceSpecType enum.
-func (e ResourceSpecType) Valid() bool {
-	switch e {
-	case Folder:
 		return true
 	default:
 		return false
@@ -1070,6 +1070,21 @@ func (e GetClaimParamsWait) Valid() bool {
 	}
 }
 
+// Defines values for GetDnszoneParamsWait.
+const (
+	GetDnszoneParamsWaitReady GetDnszoneParamsWait = "ready"
+)
+
+// Valid indicates whether the value is a known member of the GetDnszoneParamsWait enum.
+func (e GetDnszoneParamsWait) Valid() bool {
+	switch e {
+	case GetDnszoneParamsWaitReady:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for GetEventParamsWait.
 const (
 	GetEventParamsWaitReady GetEventParamsWait = "ready"
@@ -1175,15 +1190,15 @@ func (e GetOperationParamsWait) Valid() bool {
 	}
 }
 
-// Defines values for GetPlugParamsWait.
+// Defines values for GetPortbindingParamsWait.
 const (
-	GetPlugParamsWaitReady GetPlugParamsWait = "ready"
+	GetPortbindingParamsWaitReady GetPortbindingParamsWait = "ready"
 )
 
-// Valid indicates whether the value is a known member of the GetPlugParamsWait enum.
-func (e GetPlugParamsWait) Valid() bool {
+// Valid indicates whether the value is a known member of the GetPortbindingParamsWait enum.
+func (e GetPortbindingParamsWait) Valid() bool {
 	switch e {
-	case GetPlugParamsWaitReady:
+	case GetPortbindingParamsWaitReady:
 		return true
 	default:
 		return false
@@ -1310,21 +1325,6 @@ func (e GetVolumeParamsWait) Valid() bool {
 	}
 }
 
-// Defines values for GetZoneParamsWait.
-const (
-	GetZoneParamsWaitReady GetZoneParamsWait = "ready"
-)
-
-// Valid indicates whether the value is a known member of the GetZoneParamsWait enum.
-func (e GetZoneParamsWait) Valid() bool {
-	switch e {
-	case GetZoneParamsWaitReady:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for GetRemovalParamsWait.
 const (
 	GetRemovalParamsWaitReady GetRemovalParamsWait = "ready"
@@ -1340,30 +1340,30 @@ func (e GetRemovalParamsWait) Valid() bool {
 	}
 }
 
-// Defines values for DeleteStorageParamsWait.
+// Defines values for DeleteStoragebackendParamsWait.
 const (
-	DeleteStorageParamsWaitGone DeleteStorageParamsWait = "gone"
+	DeleteStoragebackendParamsWaitGone DeleteStoragebackendParamsWait = "gone"
 )
 
-// Valid indicates whether the value is a known member of the DeleteStorageParamsWait enum.
-func (e DeleteStorageParamsWait) Valid() bool {
+// Valid indicates whether the value is a known member of the DeleteStoragebackendParamsWait enum.
+func (e DeleteStoragebackendParamsWait) Valid() bool {
 	switch e {
-	case DeleteStorageParamsWaitGone:
+	case DeleteStoragebackendParamsWaitGone:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for GetStorageParamsWait.
+// Defines values for GetStoragebackendParamsWait.
 const (
-	GetStorageParamsWaitReady GetStorageParamsWait = "ready"
+	GetStoragebackendParamsWaitReady GetStoragebackendParamsWait = "ready"
 )
 
-// Valid indicates whether the value is a known member of the GetStorageParamsWait enum.
-func (e GetStorageParamsWait) Valid() bool {
+// Valid indicates whether the value is a known member of the GetStoragebackendParamsWait enum.
+func (e GetStoragebackendParamsWait) Valid() bool {
 	switch e {
-	case GetStorageParamsWaitReady:
+	case GetStoragebackendParamsWaitReady:
 		return true
 	default:
 		return false
@@ -1411,7 +1411,7 @@ type Allocation struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -1456,20 +1456,20 @@ type AllocationList struct {
 
 // AllocationSpec AllocationSpec is a volume's space on a datastore.
 type AllocationSpec struct {
+	// BackendID DatastoreID and BackendID are where it lies.
+	BackendID string `json:"backendID"`
+
 	// Base Base is the content it is backed by.
 	Base Base `json:"base,omitempty,omitzero"`
 
-	// CaretakerID CaretakerID is the host whose agent makes, grows and removes it.
-	CaretakerID string `json:"caretakerID"`
-
-	// DatastoreID DatastoreID and ResourceID are where it lies.
+	// DatastoreID DatastoreID and BackendID are where it lies.
 	DatastoreID string `json:"datastoreID"`
 
-	// HostIDs HostIDs are the hosts that use it. While there is one the emulator there grows it, not the caretaker.
+	// HostIDs HostIDs are the hosts that use it. While there is one QEMU there grows it, not the owner host.
 	HostIDs []string `json:"hostIDs,omitempty,omitzero"`
 
-	// ResourceID DatastoreID and ResourceID are where it lies.
-	ResourceID string `json:"resourceID"`
+	// OwnerHostID OwnerHostID is the host whose agent makes, grows and removes it.
+	OwnerHostID string `json:"ownerHostID"`
 
 	// SizeMiB SizeMiB is the size that the guest sees.
 	SizeMiB int64 `json:"sizeMiB"`
@@ -1478,12 +1478,12 @@ type AllocationSpec struct {
 	VolumeID string `json:"volumeID"`
 }
 
-// AllocationStatus AllocationStatus is what the caretaker did.
+// AllocationStatus AllocationStatus is what the owner host did.
 type AllocationStatus struct {
 	// Phase Phase is pending, ready or failed.
 	Phase AllocationStatusPhase `json:"phase,omitempty,omitzero"`
 
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
@@ -1510,7 +1510,7 @@ type Attachment struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -1564,7 +1564,7 @@ type AttachmentSpec struct {
 	// InstanceID VMID and InstanceID are who uses it.
 	InstanceID string `json:"instanceID"`
 
-	// UID UID is the user that the emulator runs as and that must be able to read and write.
+	// UID UID is the user that QEMU runs as and that must be able to read and write.
 	UID int64 `json:"uid"`
 
 	// VMID VMID and InstanceID are who uses it.
@@ -1585,7 +1585,7 @@ type AttachmentStatus struct {
 	// Phase Phase is waiting, ready or closed.
 	Phase AttachmentStatusPhase `json:"phase,omitempty,omitzero"`
 
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
@@ -1594,6 +1594,111 @@ type AttachmentStatus struct {
 
 // AttachmentStatusPhase Phase is waiting, ready or closed.
 type AttachmentStatusPhase string
+
+// Backend Backend says how some storage is reached.
+type Backend struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders name who still has something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec Spec is what is wanted.
+	Spec BackendSpec `json:"spec"`
+
+	// Status Status is what was last seen.
+	Status BackendStatus `json:"status"`
+}
+
+// BackendChange Change is the request for a changed record.
+type BackendChange struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Spec What is wanted.
+	Spec BackendSpec `json:"spec"`
+}
+
+// BackendDraft Draft is the request for a new record where the domain has no own.
+type BackendDraft struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Unique within the kind and the project: lower case letters, digits and dashes, at most 63.
+	Name string `json:"name"`
+
+	// Spec What is wanted.
+	Spec BackendSpec `json:"spec"`
+}
+
+// BackendList Page is a part of a list.
+type BackendList struct {
+	// Items The records, in the order of their making.
+	Items []Backend `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// BackendSpec BackendSpec says how storage is reached.
+type BackendSpec struct {
+	// HostIDs HostIDs are the hosts that reach it.
+	HostIDs []string `json:"hostIDs"`
+
+	// Path Path is the folder on each of the hosts; a relative path, which only the cloud itself writes, is below the host's state folder.
+	Path string `json:"path"`
+
+	// Type Type is the way.
+	Type BackendSpecType `json:"type"`
+}
+
+// BackendSpecType Type is the way.
+type BackendSpecType string
+
+// BackendStatus BackendStatus is what the hosts found.
+type BackendStatus struct {
+	// DeviceIDs DeviceIDs are the devices that scans found.
+	DeviceIDs []string `json:"deviceIDs,omitempty,omitzero"`
+
+	// PendingHostIDs PendingHostIDs are the hosts that have not looked there yet.
+	PendingHostIDs []string `json:"pendingHostIDs,omitempty,omitzero"`
+
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+}
 
 // Base Base is the immutable content that a volume starts from.
 type Base struct {
@@ -1618,7 +1723,7 @@ type Claim struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -1684,11 +1789,116 @@ type ClaimSpec struct {
 
 // ClaimStatus ClaimStatus has nothing to observe.
 type ClaimStatus struct {
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+}
+
+// DNSZone DNSZone is the names and services of one network, for the hosts that need them.
+type DNSZone struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders name who still has something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec Spec is what is wanted.
+	Spec DNSZoneSpec `json:"spec"`
+
+	// Status Status is what was last seen.
+	Status DNSZoneStatus `json:"status"`
+}
+
+// DNSZoneHost DNSZoneHost is a name with its address.
+type DNSZoneHost struct {
+	// Address Address is an IPv4 address.
+	Address string `json:"address"`
+
+	// Name Name is a host name without the domain.
+	Name string `json:"name"`
+}
+
+// DNSZoneList Page is a part of a list.
+type DNSZoneList struct {
+	// Items The records, in the order of their making.
+	Items []DNSZone `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// DNSZoneSpec DNSZoneSpec is the names of one network.
+type DNSZoneSpec struct {
+	// Domain Domain is the DNS domain.
+	Domain string `json:"domain"`
+
+	// HostIDs HostIDs are the hosts that have port bindings in it.
+	HostIDs []string `json:"hostIDs,omitempty,omitzero"`
+
+	// Hosts Hosts are the names of the ports, the oldest port first. Of equal names the first has the address record; each address has its own reverse record.
+	Hosts []DNSZoneHost `json:"hosts,omitempty,omitzero"`
+
+	// NetworkID NetworkID is the network.
+	NetworkID string `json:"networkID"`
+
+	// ServiceMAC ServiceMAC is the hardware address of the service port on every host.
+	ServiceMAC string `json:"serviceMAC"`
+
+	// ServicePortID ServicePortID names the service port in the virtual network.
+	ServicePortID string `json:"servicePortID"`
+
+	// Subnets Subnets are the ranges of the network, by service address.
+	Subnets []DNSZoneSubnet `json:"subnets,omitempty,omitzero"`
+}
+
+// DNSZoneStatus DNSZoneStatus has nothing to observe.
+type DNSZoneStatus struct {
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+}
+
+// DNSZoneSubnet DNSZoneSubnet is what DNS and metadata know of one subnet.
+type DNSZoneSubnet struct {
+	// DNS DNS are the resolvers for its VMs' questions about the world, the preferred one first; empty: the hosts' own.
+	DNS []string `json:"dns,omitempty,omitzero"`
+
+	// Service Service is the address of DNS and metadata with the length of the range: 10.0.0.2/24.
+	Service string `json:"service"`
 }
 
 // Datastore Datastore is where volumes live.
@@ -1702,7 +1912,7 @@ type Datastore struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -1768,8 +1978,8 @@ type DatastoreList struct {
 
 // DatastoreSpec DatastoreSpec says on what the datastore lies.
 type DatastoreSpec struct {
-	// ResourceID ResourceID is the storage resource whose devices it is made on.
-	ResourceID string `json:"resourceID"`
+	// BackendID BackendID is the storage backend whose devices it is made on.
+	BackendID string `json:"backendID"`
 }
 
 // DatastoreStatus DatastoreStatus is what is known of it.
@@ -1789,7 +1999,7 @@ type DatastoreStatus struct {
 	// Phase Phase is starting, unreachable or ready.
 	Phase DatastoreStatusPhase `json:"phase,omitempty,omitzero"`
 
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// PromisedMiB PromisedMiB is the sum of the sizes of its volumes.
@@ -1804,7 +2014,7 @@ type DatastoreStatusPhase string
 
 // DeadRequest DeadRequest asks for the removal of a host that cannot be asked.
 type DeadRequest struct {
-	// SwitchedOff SwitchedOff vouches that the machine is switched off and will not come back with its guests running.
+	// SwitchedOff SwitchedOff vouches that the host is switched off and will not come back with its guests running.
 	SwitchedOff bool `json:"switchedOff,omitempty,omitzero"`
 }
 
@@ -1828,7 +2038,7 @@ type Device struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -1873,6 +2083,9 @@ type DeviceList struct {
 
 // DeviceSpec DeviceSpec is what a scan found.
 type DeviceSpec struct {
+	// BackendID BackendID is where it was found.
+	BackendID string `json:"backendID"`
+
 	// HostID HostID is who found it.
 	HostID string `json:"hostID"`
 
@@ -1881,9 +2094,6 @@ type DeviceSpec struct {
 
 	// Path Path is where it is on that host.
 	Path string `json:"path"`
-
-	// ResourceID ResourceID is where it was found.
-	ResourceID string `json:"resourceID"`
 }
 
 // DeviceStatus DeviceStatus is its size.
@@ -1894,14 +2104,14 @@ type DeviceStatus struct {
 	// FreeMiB CapacityMiB and FreeMiB are its size and what is free, in MiB, when it was last looked at.
 	FreeMiB int64 `json:"freeMiB"`
 
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
-// Disk Disk is a volume in a machine; the first is booted from.
+// Disk Disk is a volume in a VM; the first is booted from.
 type Disk struct {
 	// Model Model is what the guest sees.
 	Model DiskModel `json:"model"`
@@ -1915,7 +2125,7 @@ type DiskModel string
 
 // DiskInput DiskInput is a disk to be made, or a volume that is there.
 type DiskInput struct {
-	// Datastore Datastore is the name or id of where a new disk must live; empty: where the machine is.
+	// Datastore Datastore is the name or id of where a new disk must live; empty: where the VM is.
 	Datastore string `json:"datastore,omitempty,omitzero"`
 
 	// SizeMiB SizeMiB is the size of a new disk, in MiB; the first disk is at least as large as the image.
@@ -1954,7 +2164,7 @@ type Event struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -2029,7 +2239,7 @@ type EventSpecSeverity string
 
 // EventStatus EventStatus has nothing to observe.
 type EventStatus struct {
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
@@ -2054,10 +2264,10 @@ type GoneAnswer struct {
 	GoneIDs []string `json:"goneIDs"`
 }
 
-// GoneRequest GoneRequest names machines of which a host keeps something.
+// GoneRequest GoneRequest names VMs of which a host keeps something.
 type GoneRequest struct {
-	// MachineIDs MachineIDs are the machines.
-	MachineIDs []string `json:"machineIDs"`
+	// VMIDs VMIDs are the VMs.
+	VMIDs []string `json:"vmIDs"`
 }
 
 // Host Host is a physical machine that runs workloads.
@@ -2071,7 +2281,7 @@ type Host struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -2152,7 +2362,7 @@ type HostStatus struct {
 	// Inventory Inventory is what is there.
 	Inventory Inventory `json:"inventory"`
 
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// Profile Profile is what was probed.
@@ -2168,7 +2378,7 @@ type HostStatus struct {
 	Version string `json:"version,omitempty,omitzero"`
 }
 
-// Image Image is what a machine's disk starts from.
+// Image Image is what a VM's disk starts from.
 type Image struct {
 	// Created Created is when the record was first stored.
 	Created time.Time `json:"created"`
@@ -2179,7 +2389,7 @@ type Image struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -2227,7 +2437,7 @@ type ImageCopy struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -2272,17 +2482,17 @@ type ImageCopyList struct {
 
 // ImageCopySpec ImageCopySpec is a file that must be on a datastore.
 type ImageCopySpec struct {
-	// CaretakerID CaretakerID is the host whose agent fetches it.
-	CaretakerID string `json:"caretakerID"`
+	// BackendID DatastoreID and BackendID are where it must be.
+	BackendID string `json:"backendID"`
 
-	// DatastoreID DatastoreID and ResourceID are where it must be.
+	// DatastoreID DatastoreID and BackendID are where it must be.
 	DatastoreID string `json:"datastoreID"`
 
 	// Digest Digest names the content.
 	Digest string `json:"digest"`
 
-	// ResourceID DatastoreID and ResourceID are where it must be.
-	ResourceID string `json:"resourceID"`
+	// OwnerHostID OwnerHostID is the host whose agent fetches it.
+	OwnerHostID string `json:"ownerHostID"`
 }
 
 // ImageCopyStatus ImageCopyStatus is how far that is.
@@ -2290,7 +2500,7 @@ type ImageCopyStatus struct {
 	// Phase Phase is pending, fetching, ready or failed.
 	Phase ImageCopyStatusPhase `json:"phase,omitempty,omitzero"`
 
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
@@ -2348,7 +2558,7 @@ type ImageSource struct {
 // ImageSourceType Type is upload, url or build.
 type ImageSourceType string
 
-// ImageSpec ImageSpec is the wish for an image.
+// ImageSpec ImageSpec is the desired state for an image.
 type ImageSpec struct {
 	// Description Description is for people.
 	Description string `json:"description,omitempty,omitzero"`
@@ -2380,7 +2590,7 @@ type ImageStatus struct {
 	// Phase Phase is waiting, importing, ready or failed.
 	Phase ImageStatusPhase `json:"phase,omitempty,omitzero"`
 
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
@@ -2410,7 +2620,7 @@ type Instance struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -2468,7 +2678,7 @@ type InstanceList struct {
 	Total int64 `json:"total"`
 }
 
-// InstanceNIC InstanceNIC is a network card of an instance.
+// InstanceNIC InstanceNIC is a NIC of an instance.
 type InstanceNIC struct {
 	// Mac MAC is its hardware address.
 	Mac string `json:"mac"`
@@ -2479,10 +2689,10 @@ type InstanceNIC struct {
 	// Mtu MTU in bytes.
 	Mtu int64 `json:"mtu"`
 
-	// PlugID PlugID and PortID are the port.
-	PlugID string `json:"plugID"`
+	// PortBindingID PortBindingID and PortID are the port.
+	PortBindingID string `json:"portBindingID"`
 
-	// PortID PlugID and PortID are the port.
+	// PortID PortBindingID and PortID are the port.
 	PortID string `json:"portID"`
 }
 
@@ -2491,13 +2701,13 @@ type InstanceSpec struct {
 	// Accelerator Accelerator is how the guest's instructions are run.
 	Accelerator string `json:"accelerator"`
 
-	// Boot Boot is the machine's boot that it belongs to.
+	// Boot Boot is the VM's boot that it belongs to.
 	Boot int64 `json:"boot"`
 
 	// CPUModel MachineType and CPUModel are fixed for the life of the instance and its successors in a migration.
 	CPUModel string `json:"cpuModel"`
 
-	// Cpus CPUs, MemoryMiB are the machine's size.
+	// Cpus CPUs, MemoryMiB are the VM's size.
 	Cpus int64 `json:"cpus"`
 
 	// Disks Disks and NICs in order.
@@ -2509,13 +2719,13 @@ type InstanceSpec struct {
 	// HostID HostID is where it runs.
 	HostID string `json:"hostID"`
 
-	// Hostname VMID is the machine that it runs; VMName and Hostname are its names.
+	// Hostname VMID is the VM that it runs; VMName and Hostname are its names.
 	Hostname string `json:"hostname"`
 
 	// MachineType MachineType and CPUModel are fixed for the life of the instance and its successors in a migration.
 	MachineType string `json:"machineType"`
 
-	// MemoryMiB CPUs, MemoryMiB are the machine's size.
+	// MemoryMiB CPUs, MemoryMiB are the VM's size.
 	MemoryMiB int64 `json:"memoryMiB"`
 
 	// Nics Disks and NICs in order.
@@ -2524,7 +2734,7 @@ type InstanceSpec struct {
 	// Outgoing Outgoing asks for the memory to be sent; the instance then waits, stopped, for what is decided.
 	Outgoing Outgoing `json:"outgoing,omitempty,omitzero"`
 
-	// Run Run is the wish.
+	// Run Run is the desired state.
 	Run InstanceSpecRun `json:"run"`
 
 	// SSHKeys SSHKeys and UserData are for the seed and the metadata service.
@@ -2533,20 +2743,20 @@ type InstanceSpec struct {
 	// StopTimeoutSeconds StopTimeoutSeconds is how long the guest may take to stop.
 	StopTimeoutSeconds int64 `json:"stopTimeoutSeconds"`
 
-	// UID UID is the user that the emulator runs as.
+	// UID UID is the user that QEMU runs as.
 	UID int64 `json:"uid"`
 
 	// UserData SSHKeys and UserData are for the seed and the metadata service.
 	UserData []byte `json:"userData,omitempty,omitzero"`
 
-	// VMID VMID is the machine that it runs; VMName and Hostname are its names.
+	// VMID VMID is the VM that it runs; VMName and Hostname are its names.
 	VMID string `json:"vmID"`
 
-	// VMName VMID is the machine that it runs; VMName and Hostname are its names.
+	// VMName VMID is the VM that it runs; VMName and Hostname are its names.
 	VMName string `json:"vmName"`
 }
 
-// InstanceSpecRun Run is the wish.
+// InstanceSpecRun Run is the desired state.
 type InstanceSpecRun string
 
 // InstanceStatus InstanceStatus is what the agent sees.
@@ -2554,7 +2764,7 @@ type InstanceStatus struct {
 	// DowntimeMillis DowntimeMillis and TransferMillis are QEMU's own figures of the last migration out, in ms.
 	DowntimeMillis int64 `json:"downtimeMillis,omitempty,omitzero"`
 
-	// EndedAt StartedAt is when the emulator was started, EndedAt when it ended.
+	// EndedAt StartedAt is when QEMU was started, EndedAt when it ended.
 	EndedAt time.Time `json:"endedAt,omitempty,omitzero"`
 
 	// Exit Exit and ExitMessage say how it ended.
@@ -2578,16 +2788,16 @@ type InstanceStatus struct {
 	// Phase Phase is its state in one word.
 	Phase InstanceStatusPhase `json:"phase,omitempty,omitzero"`
 
-	// Pid PID is the emulator's process.
+	// Pid PID is QEMU's process.
 	Pid int64 `json:"pid,omitempty,omitzero"`
 
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 
-	// StartedAt StartedAt is when the emulator was started, EndedAt when it ended.
+	// StartedAt StartedAt is when QEMU was started, EndedAt when it ended.
 	StartedAt time.Time `json:"startedAt,omitempty,omitzero"`
 
 	// TransferMillis DowntimeMillis and TransferMillis are QEMU's own figures of the last migration out, in ms.
@@ -2597,7 +2807,7 @@ type InstanceStatus struct {
 // InstanceStatusPhase Phase is its state in one word.
 type InstanceStatusPhase string
 
-// Inventory Inventory is what the machine has.
+// Inventory Inventory is what the host has.
 type Inventory struct {
 	// CoresPerSocket Sockets, CoresPerSocket, ThreadsPerCore multiply to Threads.
 	CoresPerSocket int64 `json:"coresPerSocket"`
@@ -2662,7 +2872,7 @@ type JoinToken struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -2740,7 +2950,7 @@ type JoinTokenSpec struct {
 
 // JoinTokenStatus JoinTokenStatus has nothing to observe.
 type JoinTokenStatus struct {
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
@@ -2776,7 +2986,7 @@ type Liveness struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -2827,7 +3037,7 @@ type LivenessSpec struct {
 
 // LivenessStatus LivenessStatus is what the servers know.
 type LivenessStatus struct {
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
@@ -2852,7 +3062,7 @@ type MigrateRequest struct {
 	Host string `json:"host,omitempty,omitzero"`
 }
 
-// NIC NIC is a port in a machine.
+// NIC NIC is a port in a VM.
 type NIC struct {
 	// Model Model is what the guest sees.
 	Model NICModel `json:"model"`
@@ -2864,12 +3074,12 @@ type NIC struct {
 // NICModel Model is what the guest sees.
 type NICModel string
 
-// NICInput NICInput is a network card to be made.
+// NICInput NICInput is a NIC to be made.
 type NICInput struct {
-	// Address Address is the IPv4 address that is wished for; empty: the next free one.
+	// Address Address is the IPv4 address that is asked for; empty: the next free one.
 	Address string `json:"address,omitempty,omitzero"`
 
-	// Mac MAC is the hardware address that is wished for; empty: one is made.
+	// Mac MAC is the hardware address that is asked for; empty: one is made.
 	Mac string `json:"mac,omitempty,omitzero"`
 
 	// Network Network is the name or id of the network.
@@ -2902,7 +3112,7 @@ type Network struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -2971,7 +3181,7 @@ type NetworkSpec struct {
 	// Description Description is for people.
 	Description string `json:"description,omitempty,omitzero"`
 
-	// Domain Domain is the DNS domain of its machines: web.DOMAIN.
+	// Domain Domain is the DNS domain of its VMs: web.DOMAIN.
 	Domain string `json:"domain,omitempty,omitzero"`
 
 	// Mtu MTU is the largest packet inside, in bytes; the overlay takes 58 of the hosts' MTU.
@@ -2986,13 +3196,13 @@ type NetworkSpecOutside string
 
 // NetworkStatus Status is what is known of it.
 type NetworkStatus struct {
-	// OutsideAddress OutsideAddress is the address of its router on the way out, which its machines' packets leave with: an IPv4 address of the range that the hosts translate. Empty without a way out.
+	// OutsideAddress OutsideAddress is the address of its router on the way out, which its VMs' packets leave with: an IPv4 address of the range that the hosts translate. Empty without a way out.
 	OutsideAddress string `json:"outsideAddress,omitempty,omitzero"`
 
 	// Phase Phase is pending or ready.
 	Phase NetworkStatusPhase `json:"phase,omitempty,omitzero"`
 
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
@@ -3013,7 +3223,7 @@ type Operation struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -3091,7 +3301,7 @@ type OperationStatus struct {
 	// Phase Phase is pending, running, undoing, succeeded, failed or cancelled.
 	Phase OperationStatusPhase `json:"phase,omitempty,omitzero"`
 
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
@@ -3128,8 +3338,8 @@ type Outgoing struct {
 	OperationID string `json:"operationID"`
 }
 
-// Plug Plug is a port on a host.
-type Plug struct {
+// Port Port is a place in a network with its own addresses.
+type Port struct {
 	// Created Created is when the record was first stored.
 	Created time.Time `json:"created"`
 
@@ -3139,7 +3349,7 @@ type Plug struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -3161,16 +3371,55 @@ type Plug struct {
 	Revision int64 `json:"revision"`
 
 	// Spec Spec is what is wanted.
-	Spec PlugSpec `json:"spec"`
+	Spec PortSpec `json:"spec"`
 
 	// Status Status is what was last seen.
-	Status PlugStatus `json:"status"`
+	Status PortStatus `json:"status"`
 }
 
-// PlugList Page is a part of a list.
-type PlugList struct {
+// PortBinding PortBinding is a port on a host.
+type PortBinding struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders name who still has something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec Spec is what is wanted.
+	Spec PortBindingSpec `json:"spec"`
+
+	// Status Status is what was last seen.
+	Status PortBindingStatus `json:"status"`
+}
+
+// PortBindingList Page is a part of a list.
+type PortBindingList struct {
 	// Items The records, in the order of their making.
-	Items []Plug `json:"items"`
+	Items []PortBinding `json:"items"`
 
 	// NextPage The token of the next page; none: this is the last.
 	NextPage string `json:"nextPage,omitempty,omitzero"`
@@ -3182,12 +3431,12 @@ type PlugList struct {
 	Total int64 `json:"total"`
 }
 
-// PlugSpec PlugSpec puts a port onto a host.
-type PlugSpec struct {
+// PortBindingSpec PortBindingSpec puts a port onto a host.
+type PortBindingSpec struct {
 	// Address MAC, Address, PrefixLength, Gateway, Service, MTU are the port's, so that the host needs no other record.
 	Address string `json:"address"`
 
-	// Epoch Epoch is the owner's: the plug with the highest decides where the port lives.
+	// Epoch Epoch is the owner's: the port binding with the highest decides where the port lives.
 	Epoch int64 `json:"epoch"`
 
 	// Gateway MAC, Address, PrefixLength, Gateway, Service, MTU are the port's, so that the host needs no other record.
@@ -3199,7 +3448,7 @@ type PlugSpec struct {
 	// InstanceID VMID and InstanceID are who uses it.
 	InstanceID string `json:"instanceID"`
 
-	// Left Left: the machine has moved on to another host. The port lives there; frames that still come here are carried on, until this plug goes.
+	// Left Left: the VM has moved on to another host. The port lives there; frames that still come here are carried on, until this port binding goes.
 	Left bool `json:"left,omitempty,omitzero"`
 
 	// Mac MAC, Address, PrefixLength, Gateway, Service, MTU are the port's, so that the host needs no other record.
@@ -3227,62 +3476,23 @@ type PlugSpec struct {
 	VMID string `json:"vmID"`
 }
 
-// PlugStatus PlugStatus is what the agent did.
-type PlugStatus struct {
+// PortBindingStatus PortBindingStatus is what the agent did.
+type PortBindingStatus struct {
 	// Device Device is the tap's name on the host.
 	Device string `json:"device,omitempty,omitzero"`
 
 	// Phase Phase is waiting, ready or closed.
-	Phase PlugStatusPhase `json:"phase,omitempty,omitzero"`
+	Phase PortBindingStatusPhase `json:"phase,omitempty,omitzero"`
 
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
-// PlugStatusPhase Phase is waiting, ready or closed.
-type PlugStatusPhase string
-
-// Port Port is a place in a network with its own addresses.
-type Port struct {
-	// Created Created is when the record was first stored.
-	Created time.Time `json:"created"`
-
-	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
-	Deleting time.Time `json:"deleting,omitempty,omitzero"`
-
-	// Generation Generation rises by one with every change of the spec.
-	Generation int64 `json:"generation"`
-
-	// Holders Holders are the parties that still have something to undo before the record may go.
-	Holders []string `json:"holders,omitempty,omitzero"`
-
-	// ID ID names the record for ever; minted by the API.
-	ID string `json:"id"`
-
-	// Kind Kind is the noun, in the singular.
-	Kind string `json:"kind"`
-
-	// Labels Labels are free words for people and selectors.
-	Labels map[string]string `json:"labels,omitempty,omitzero"`
-
-	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
-	Name string `json:"name"`
-
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
-	Project string `json:"project,omitempty,omitzero"`
-
-	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
-	Revision int64 `json:"revision"`
-
-	// Spec Spec is what is wanted.
-	Spec PortSpec `json:"spec"`
-
-	// Status Status is what was last seen.
-	Status PortStatus `json:"status"`
-}
+// PortBindingStatusPhase Phase is waiting, ready or closed.
+type PortBindingStatusPhase string
 
 // PortChange Change is the request for a changed record.
 type PortChange struct {
@@ -3337,19 +3547,19 @@ type PortSpec struct {
 	// SubnetID NetworkID and SubnetID are where.
 	SubnetID string `json:"subnetID"`
 
-	// VMID VMID is the machine that it belongs to and is deleted with; empty: it stands alone.
+	// VMID VMID is the VM that it belongs to and is deleted with; empty: it stands alone.
 	VMID string `json:"vmID,omitempty,omitzero"`
 }
 
 // PortStatus PortStatus is what is known of it.
 type PortStatus struct {
-	// HostIDs HostIDs are the hosts that it is bound to: two while its machine moves.
+	// HostIDs HostIDs are the hosts that it is bound to: two while its VM moves.
 	HostIDs []string `json:"hostIDs,omitempty,omitzero"`
 
 	// Phase Phase is pending or ready: known to the virtual network.
 	Phase PortStatusPhase `json:"phase,omitempty,omitzero"`
 
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
@@ -3401,7 +3611,7 @@ type Problem struct {
 // ProblemKind The kind of the fault; it says who does what next.
 type ProblemKind string
 
-// Profile Profile is what was probed of the machine's abilities; drivers choose by it.
+// Profile Profile is what was probed of the host's abilities; drivers choose by it.
 type Profile struct {
 	// Accelerator Accelerator is what really works: kvm only if a guest really ran with it.
 	Accelerator string `json:"accelerator,omitempty,omitzero"`
@@ -3430,10 +3640,10 @@ type Profile struct {
 	// KernelWireGuard KernelWireGuard and KernelIPsec are "yes" where the kernel does the work.
 	KernelWireGuard string `json:"kernelWireGuard,omitempty,omitzero"`
 
-	// MachineType MachineType is the newest q35 machine that the emulator offers, for example "pc-q35-7.2".
+	// MachineType MachineType is the newest q35 machine that QEMU offers, for example "pc-q35-7.2".
 	MachineType string `json:"machineType,omitempty,omitzero"`
 
-	// QemuVersion QEMUVersion is the version of the emulator, for example "7.2.22".
+	// QemuVersion QEMUVersion is the version of QEMU, for example "7.2.22".
 	QemuVersion string `json:"qemuVersion,omitempty,omitzero"`
 }
 
@@ -3460,7 +3670,7 @@ type Project struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -3535,7 +3745,7 @@ type ProjectSpec struct {
 
 // ProjectStatus ProjectStatus has nothing to observe yet.
 type ProjectStatus struct {
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
@@ -3553,13 +3763,13 @@ type ProjectUsage struct {
 
 // Quota Quota limits a project. Zero: no limit.
 type Quota struct {
-	// Cpus CPUs is the sum of the virtual CPUs of all machines.
+	// Cpus CPUs is the sum of the virtual CPUs of all VMs.
 	Cpus int64 `json:"cpus,omitempty,omitzero"`
 
 	// DiskMiB DiskMiB is the sum of the sizes of all volumes, in MiB.
 	DiskMiB int64 `json:"diskMiB,omitempty,omitzero"`
 
-	// MemoryMiB MemoryMiB is the sum of the memory of all machines, in MiB.
+	// MemoryMiB MemoryMiB is the sum of the memory of all VMs, in MiB.
 	MemoryMiB int64 `json:"memoryMiB,omitempty,omitzero"`
 
 	// Vms VMs is the number of virtual machines.
@@ -3584,7 +3794,7 @@ type Removal struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -3647,7 +3857,7 @@ type RemovalSpecCause string
 
 // RemovalStatus RemovalStatus says what the removal still waits for.
 type RemovalStatus struct {
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
@@ -3660,82 +3870,7 @@ type RenewRequest struct {
 	Csr string `json:"csr"`
 }
 
-// Resource Resource says how some storage is reached.
-type Resource struct {
-	// Created Created is when the record was first stored.
-	Created time.Time `json:"created"`
-
-	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
-	Deleting time.Time `json:"deleting,omitempty,omitzero"`
-
-	// Generation Generation rises by one with every change of the spec.
-	Generation int64 `json:"generation"`
-
-	// Holders Holders are the parties that still have something to undo before the record may go.
-	Holders []string `json:"holders,omitempty,omitzero"`
-
-	// ID ID names the record for ever; minted by the API.
-	ID string `json:"id"`
-
-	// Kind Kind is the noun, in the singular.
-	Kind string `json:"kind"`
-
-	// Labels Labels are free words for people and selectors.
-	Labels map[string]string `json:"labels,omitempty,omitzero"`
-
-	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
-	Name string `json:"name"`
-
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
-	Project string `json:"project,omitempty,omitzero"`
-
-	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
-	Revision int64 `json:"revision"`
-
-	// Spec Spec is what is wanted.
-	Spec ResourceSpec `json:"spec"`
-
-	// Status Status is what was last seen.
-	Status ResourceStatus `json:"status"`
-}
-
-// ResourceChange Change is the request for a changed record.
-type ResourceChange struct {
-	// Labels Free words for people and selectors.
-	Labels map[string]string `json:"labels,omitempty,omitzero"`
-
-	// Spec What is wanted.
-	Spec ResourceSpec `json:"spec"`
-}
-
-// ResourceDraft Draft is the request for a new record where the domain has no own.
-type ResourceDraft struct {
-	// Labels Free words for people and selectors.
-	Labels map[string]string `json:"labels,omitempty,omitzero"`
-
-	// Name Unique within the kind and the project: lower case letters, digits and dashes, at most 63.
-	Name string `json:"name"`
-
-	// Spec What is wanted.
-	Spec ResourceSpec `json:"spec"`
-}
-
-// ResourceList Page is a part of a list.
-type ResourceList struct {
-	// Items The records, in the order of their making.
-	Items []Resource `json:"items"`
-
-	// NextPage The token of the next page; none: this is the last.
-	NextPage string `json:"nextPage,omitempty,omitzero"`
-
-	// Revision The revision of the store that the list is of; a watch goes on from it.
-	Revision int64 `json:"revision"`
-
-	// Total How many records the whole list has at this moment.
-	Total int64 `json:"total"`
-}
-
-// ResourceProblem Problem is one reason why a record is not as wished.
+// ResourceProblem Problem is one reason why a record is not as specified.
 type ResourceProblem struct {
 	// Kind Kind is a word of the closed list of faults.
 	Kind string `json:"kind"`
@@ -3745,36 +3880,6 @@ type ResourceProblem struct {
 
 	// Since Since is when it was first seen.
 	Since time.Time `json:"since"`
-}
-
-// ResourceSpec ResourceSpec says how storage is reached.
-type ResourceSpec struct {
-	// HostIDs HostIDs are the hosts that reach it.
-	HostIDs []string `json:"hostIDs"`
-
-	// Path Path is the folder on each of the hosts; a relative path, which only the cloud itself writes, is below the host's state folder.
-	Path string `json:"path"`
-
-	// Type Type is the way.
-	Type ResourceSpecType `json:"type"`
-}
-
-// ResourceSpecType Type is the way.
-type ResourceSpecType string
-
-// ResourceStatus ResourceStatus is what the hosts found.
-type ResourceStatus struct {
-	// DeviceIDs DeviceIDs are the devices that scans found.
-	DeviceIDs []string `json:"deviceIDs,omitempty,omitzero"`
-
-	// PendingHostIDs PendingHostIDs are the hosts that have not looked there yet.
-	PendingHostIDs []string `json:"pendingHostIDs,omitempty,omitzero"`
-
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
-	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
-
-	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
-	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
 // ServerStatus Status is what anybody may know of the server.
@@ -3806,7 +3911,7 @@ type Subnet struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -3896,7 +4001,7 @@ type SubnetStatus struct {
 	// Phase Phase is pending or ready.
 	Phase SubnetStatusPhase `json:"phase,omitempty,omitzero"`
 
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
@@ -3917,7 +4022,7 @@ type Token struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -3977,7 +4082,7 @@ type TokenRequest struct {
 	// Name Unique; none: the user's.
 	Name string `json:"name,omitempty,omitzero"`
 
-	// Project Confines a member or viewer.
+	// Project Limits a member or viewer.
 	Project string `json:"project,omitempty,omitzero"`
 
 	// Role What it may do.
@@ -3998,7 +4103,7 @@ type TokenSpec struct {
 	// Hash Hash is the SHA-256 of the secret, in hex.
 	Hash string `json:"hash,omitempty,omitzero"`
 
-	// Project Project confines a member or viewer.
+	// Project Project limits a member or viewer.
 	Project string `json:"project,omitempty,omitzero"`
 
 	// Role Role is what it may do.
@@ -4013,7 +4118,7 @@ type TokenSpecRole string
 
 // TokenStatus TokenStatus has nothing to observe.
 type TokenStatus struct {
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
@@ -4022,13 +4127,13 @@ type TokenStatus struct {
 
 // Usage Usage is what a project has, or is about to have more, in the units of Quota.
 type Usage struct {
-	// Cpus CPUs is the sum of the virtual CPUs of all machines.
+	// Cpus CPUs is the sum of the virtual CPUs of all VMs.
 	Cpus int64 `json:"cpus"`
 
 	// DiskMiB DiskMiB is the sum of the sizes of all volumes, in MiB.
 	DiskMiB int64 `json:"diskMiB"`
 
-	// MemoryMiB MemoryMiB is the sum of the memory of all machines, in MiB.
+	// MemoryMiB MemoryMiB is the sum of the memory of all VMs, in MiB.
 	MemoryMiB int64 `json:"memoryMiB"`
 
 	// Vms VMs is the number of virtual machines.
@@ -4052,7 +4157,7 @@ type VM struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -4089,7 +4194,7 @@ type VMChange struct {
 	Spec VMSpec `json:"spec"`
 }
 
-// VMCreate VMCreate is the request for a new machine.
+// VMCreate VMCreate is the request for a new VM.
 type VMCreate struct {
 	// Labels Labels are free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
@@ -4101,7 +4206,7 @@ type VMCreate struct {
 	Spec VMInput `json:"spec"`
 }
 
-// VMInput VMInput is what a machine is created from.
+// VMInput VMInput is what a VM is created from.
 type VMInput struct {
 	// Cpus CPUs is the number of virtual CPUs; 1 unless said otherwise.
 	Cpus int64 `json:"cpus,omitempty,omitzero"`
@@ -4112,10 +4217,10 @@ type VMInput struct {
 	// Disks Disks in order; one of the image's size unless said otherwise.
 	Disks []DiskInput `json:"disks,omitempty,omitzero"`
 
-	// Host Host is the name or id of the one host that the machine may run on; empty: any.
+	// Host Host is the name or id of the one host that the VM may run on; empty: any.
 	Host string `json:"host,omitempty,omitzero"`
 
-	// Hostname Hostname is what the guest is told to be called; the machine's name unless said otherwise.
+	// Hostname Hostname is what the guest is told to be called; the VM's name unless said otherwise.
 	Hostname string `json:"hostname,omitempty,omitzero"`
 
 	// Image Image is the name or id of the image that the first disk starts from; empty: an empty disk.
@@ -4181,7 +4286,7 @@ type VMSpec struct {
 	// Force Force is the boot that must not wait for the guest when it ends.
 	Force int64 `json:"force,omitempty,omitzero"`
 
-	// HostID HostID confines the machine to one host.
+	// HostID HostID pins the VM to one host.
 	HostID string `json:"hostID,omitempty,omitzero"`
 
 	// Hostname Hostname is what the guest is told to be called.
@@ -4196,7 +4301,7 @@ type VMSpec struct {
 	// Nics NICs are its ports in order.
 	Nics []NIC `json:"nics"`
 
-	// Power Power is the wish: running, paused, stopped.
+	// Power Power is the desired power: running, paused, stopped.
 	Power VMSpecPower `json:"power"`
 
 	// RestartPolicy RestartPolicy says when an ended guest is started again.
@@ -4208,14 +4313,14 @@ type VMSpec struct {
 	// StopTimeoutSeconds StopTimeoutSeconds is how long a guest that was asked to stop may take.
 	StopTimeoutSeconds int64 `json:"stopTimeoutSeconds"`
 
-	// UID UID is the user that its emulator runs as, on every host; unique in the cloud.
+	// UID UID is the user that its QEMU runs as, on every host; unique in the cloud.
 	UID int64 `json:"uid"`
 
 	// UserData UserData is handed to cloud-init byte for byte, whatever it is; base64 in JSON.
 	UserData []byte `json:"userData,omitempty,omitzero"`
 }
 
-// VMSpecPower Power is the wish: running, paused, stopped.
+// VMSpecPower Power is the desired power: running, paused, stopped.
 type VMSpecPower string
 
 // VMSpecRestartPolicy RestartPolicy says when an ended guest is started again.
@@ -4238,10 +4343,10 @@ type VMStatus struct {
 	// Crashes Crashes counts the crashes in boot CrashBoot; RetryAt is when the next start is due.
 	Crashes int64 `json:"crashes,omitempty,omitzero"`
 
-	// EndedBoot EndedBoot is the last boot that is used up, and EndedWhy how it ended, until the next one is wished.
+	// EndedBoot EndedBoot is the last boot that is used up, and EndedWhy how it ended, until the next one is requested.
 	EndedBoot int64 `json:"endedBoot,omitempty,omitzero"`
 
-	// EndedWhy EndedBoot is the last boot that is used up, and EndedWhy how it ended, until the next one is wished.
+	// EndedWhy EndedBoot is the last boot that is used up, and EndedWhy how it ended, until the next one is requested.
 	EndedWhy string `json:"endedWhy,omitempty,omitzero"`
 
 	// Epoch Epoch is the ownership's; it only rises.
@@ -4250,16 +4355,16 @@ type VMStatus struct {
 	// HostID HostID is where it is, or was when it last ran.
 	HostID string `json:"hostID,omitempty,omitzero"`
 
-	// InstanceID InstanceID is the instance that is the machine.
+	// InstanceID InstanceID is the instance that is the VM.
 	InstanceID string `json:"instanceID,omitempty,omitzero"`
 
-	// OperationID OperationID is the operation that has the machine in its hands.
+	// OperationID OperationID is the operation that has the VM in its hands.
 	OperationID string `json:"operationID,omitempty,omitzero"`
 
-	// Phase Phase is the machine's state in one word.
+	// Phase Phase is the VM's state in one word.
 	Phase VMStatusPhase `json:"phase,omitempty,omitzero"`
 
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// RetryAt Crashes counts the crashes in boot CrashBoot; RetryAt is when the next start is due.
@@ -4272,7 +4377,7 @@ type VMStatus struct {
 	StartedAt time.Time `json:"startedAt,omitempty,omitzero"`
 }
 
-// VMStatusPhase Phase is the machine's state in one word.
+// VMStatusPhase Phase is the VM's state in one word.
 type VMStatusPhase string
 
 // Volume Volume is a virtual disk.
@@ -4286,7 +4391,7 @@ type Volume struct {
 	// Generation Generation rises by one with every change of the spec.
 	Generation int64 `json:"generation"`
 
-	// Holders Holders are the parties that still have something to undo before the record may go.
+	// Holders Holders name who still has something to undo before the record may go.
 	Holders []string `json:"holders,omitempty,omitzero"`
 
 	// ID ID names the record for ever; minted by the API.
@@ -4350,7 +4455,7 @@ type VolumeList struct {
 	Total int64 `json:"total"`
 }
 
-// VolumeSpec VolumeSpec is the wish for a disk.
+// VolumeSpec VolumeSpec is the desired state for a disk.
 type VolumeSpec struct {
 	// Base Base is the content it starts from; none: empty.
 	Base Base `json:"base,omitempty,omitzero"`
@@ -4361,7 +4466,7 @@ type VolumeSpec struct {
 	// SizeMiB SizeMiB is the size that the guest sees.
 	SizeMiB int64 `json:"sizeMiB"`
 
-	// VMID VMID is the machine that it belongs to and is deleted with; empty: it stands alone.
+	// VMID VMID is the VM that it belongs to and is deleted with; empty: it stands alone.
 	VMID string `json:"vmID,omitempty,omitzero"`
 }
 
@@ -4376,13 +4481,13 @@ type VolumeStatus struct {
 	// Phase Phase is unbound, creating, ready, failed, lost or deleting.
 	Phase VolumeStatusPhase `json:"phase,omitempty,omitzero"`
 
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 
-	// SizeMiB SizeMiB is the size that it has; less than the wish while it is being grown.
+	// SizeMiB SizeMiB is the size that it has; less than specified while it is being grown.
 	SizeMiB int64 `json:"sizeMiB,omitempty,omitzero"`
 
 	// UsedMiB UsedMiB is the space that it takes on the datastore.
@@ -4412,7 +4517,7 @@ type WatchEventType string
 
 // WhoAmI WhoAmI is who asks.
 type WhoAmI struct {
-	// Project Confines the right; none: everywhere.
+	// Project Limits the right; none: everywhere.
 	Project string `json:"project,omitempty,omitzero"`
 
 	// Right The highest right.
@@ -4424,111 +4529,6 @@ type WhoAmI struct {
 
 // WhoAmIRight The highest right.
 type WhoAmIRight string
-
-// Zone Zone is the names and services of one network, for the hosts that need them.
-type Zone struct {
-	// Created Created is when the record was first stored.
-	Created time.Time `json:"created"`
-
-	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
-	Deleting time.Time `json:"deleting,omitempty,omitzero"`
-
-	// Generation Generation rises by one with every change of the spec.
-	Generation int64 `json:"generation"`
-
-	// Holders Holders are the parties that still have something to undo before the record may go.
-	Holders []string `json:"holders,omitempty,omitzero"`
-
-	// ID ID names the record for ever; minted by the API.
-	ID string `json:"id"`
-
-	// Kind Kind is the noun, in the singular.
-	Kind string `json:"kind"`
-
-	// Labels Labels are free words for people and selectors.
-	Labels map[string]string `json:"labels,omitempty,omitzero"`
-
-	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
-	Name string `json:"name"`
-
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
-	Project string `json:"project,omitempty,omitzero"`
-
-	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
-	Revision int64 `json:"revision"`
-
-	// Spec Spec is what is wanted.
-	Spec ZoneSpec `json:"spec"`
-
-	// Status Status is what was last seen.
-	Status ZoneStatus `json:"status"`
-}
-
-// ZoneHost ZoneHost is a name with its address.
-type ZoneHost struct {
-	// Address Address is an IPv4 address.
-	Address string `json:"address"`
-
-	// Name Name is a host name without the domain.
-	Name string `json:"name"`
-}
-
-// ZoneList Page is a part of a list.
-type ZoneList struct {
-	// Items The records, in the order of their making.
-	Items []Zone `json:"items"`
-
-	// NextPage The token of the next page; none: this is the last.
-	NextPage string `json:"nextPage,omitempty,omitzero"`
-
-	// Revision The revision of the store that the list is of; a watch goes on from it.
-	Revision int64 `json:"revision"`
-
-	// Total How many records the whole list has at this moment.
-	Total int64 `json:"total"`
-}
-
-// ZoneSpec ZoneSpec is the names of one network.
-type ZoneSpec struct {
-	// Domain Domain is the DNS domain.
-	Domain string `json:"domain"`
-
-	// HostIDs HostIDs are the hosts that have plugs in it.
-	HostIDs []string `json:"hostIDs,omitempty,omitzero"`
-
-	// Hosts Hosts are the names of the ports, the oldest port first. Of equal names the first has the address record; each address has its own reverse record.
-	Hosts []ZoneHost `json:"hosts,omitempty,omitzero"`
-
-	// NetworkID NetworkID is the network.
-	NetworkID string `json:"networkID"`
-
-	// ServiceMAC ServiceMAC is the hardware address of the service port on every host.
-	ServiceMAC string `json:"serviceMAC"`
-
-	// ServicePortID ServicePortID names the service port in the virtual network.
-	ServicePortID string `json:"servicePortID"`
-
-	// Subnets Subnets are the ranges of the network, by service address.
-	Subnets []ZoneSubnet `json:"subnets,omitempty,omitzero"`
-}
-
-// ZoneStatus ZoneStatus has nothing to observe.
-type ZoneStatus struct {
-	// Problems Problems are what keeps the record from being as wished; empty when all is well.
-	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
-
-	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
-	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
-}
-
-// ZoneSubnet ZoneSubnet is what DNS and metadata know of one subnet.
-type ZoneSubnet struct {
-	// DNS DNS are the resolvers for its VMs' questions about the world, the preferred one first; empty: the hosts' own.
-	DNS []string `json:"dns,omitempty,omitzero"`
-
-	// Service Service is the address of DNS and metadata with the length of the range: 10.0.0.2/24.
-	Service string `json:"service"`
-}
 
 // ListAllAllocationsParams defines parameters for ListAllAllocations.
 type ListAllAllocationsParams struct {
@@ -4673,6 +4673,21 @@ type GetDeviceParams struct {
 
 // GetDeviceParamsWait defines parameters for GetDevice.
 type GetDeviceParamsWait string
+
+// ListAllDnszonesParams defines parameters for ListAllDnszones.
+type ListAllDnszonesParams struct {
+	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
+	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
+
+	// Name The name wanted.
+	Name string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Limit How many records a page has.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Page The token of a page, from nextPage of the page before.
+	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
+}
 
 // ReadEventLogParams defines parameters for ReadEventLog.
 type ReadEventLogParams struct {
@@ -4953,8 +4968,8 @@ type ListAllOperationsParams struct {
 	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
 }
 
-// ListAllPlugsParams defines parameters for ListAllPlugs.
-type ListAllPlugsParams struct {
+// ListAllPortbindingsParams defines parameters for ListAllPortbindings.
+type ListAllPortbindingsParams struct {
 	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
 	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
 
@@ -5141,6 +5156,36 @@ type GetClaimParams struct {
 
 // GetClaimParamsWait defines parameters for GetClaim.
 type GetClaimParamsWait string
+
+// ListDnszonesParams defines parameters for ListDnszones.
+type ListDnszonesParams struct {
+	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
+	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
+
+	// Name The name wanted.
+	Name string `form:"name,omitempty" json:"name,omitempty,omitzero"`
+
+	// Limit How many records a page has.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Page The token of a page, from nextPage of the page before.
+	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
+}
+
+// GetDnszoneParams defines parameters for GetDnszone.
+type GetDnszoneParams struct {
+	// Wait Answer only when the record is ready, or cannot become so.
+	Wait GetDnszoneParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+
+	// Timeout How long to wait at most, for example 30s or 5m; at most 10m.
+	Timeout string `form:"timeout,omitempty" json:"timeout,omitempty,omitzero"`
+
+	// IfNoneMatch An ETag: answer when the record is at another revision, or the timeout is over.
+	IfNoneMatch string `json:"If-None-Match,omitempty,omitzero"`
+}
+
+// GetDnszoneParamsWait defines parameters for GetDnszone.
+type GetDnszoneParamsWait string
 
 // ListEventsParams defines parameters for ListEvents.
 type ListEventsParams struct {
@@ -5376,8 +5421,8 @@ type OperationCancelParams struct {
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
-// ListPlugsParams defines parameters for ListPlugs.
-type ListPlugsParams struct {
+// ListPortbindingsParams defines parameters for ListPortbindings.
+type ListPortbindingsParams struct {
 	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
 	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
 
@@ -5391,10 +5436,10 @@ type ListPlugsParams struct {
 	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
 }
 
-// GetPlugParams defines parameters for GetPlug.
-type GetPlugParams struct {
+// GetPortbindingParams defines parameters for GetPortbinding.
+type GetPortbindingParams struct {
 	// Wait Answer only when the record is ready, or cannot become so.
-	Wait GetPlugParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+	Wait GetPortbindingParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
 
 	// Timeout How long to wait at most, for example 30s or 5m; at most 10m.
 	Timeout string `form:"timeout,omitempty" json:"timeout,omitempty,omitzero"`
@@ -5403,8 +5448,8 @@ type GetPlugParams struct {
 	IfNoneMatch string `json:"If-None-Match,omitempty,omitzero"`
 }
 
-// GetPlugParamsWait defines parameters for GetPlug.
-type GetPlugParamsWait string
+// GetPortbindingParamsWait defines parameters for GetPortbinding.
+type GetPortbindingParamsWait string
 
 // ListPortsParams defines parameters for ListPorts.
 type ListPortsParams struct {
@@ -5615,7 +5660,7 @@ type ReplaceVMParams struct {
 
 // LogVMParams defines parameters for LogVM.
 type LogVMParams struct {
-	// Follow Go on with what the machine says, until it ends; a machine that moves is followed.
+	// Follow Go on with what the VM says, until it ends; a VM that moves is followed.
 	Follow bool `form:"follow,omitempty" json:"follow,omitempty,omitzero"`
 
 	// Tail Begin so many lines before the end; none: with all that is kept.
@@ -5730,36 +5775,6 @@ type ReplaceVolumeParams struct {
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
-// ListZonesParams defines parameters for ListZones.
-type ListZonesParams struct {
-	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
-	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
-
-	// Name The name wanted.
-	Name string `form:"name,omitempty" json:"name,omitempty,omitzero"`
-
-	// Limit How many records a page has.
-	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
-
-	// Page The token of a page, from nextPage of the page before.
-	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
-}
-
-// GetZoneParams defines parameters for GetZone.
-type GetZoneParams struct {
-	// Wait Answer only when the record is ready, or cannot become so.
-	Wait GetZoneParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
-
-	// Timeout How long to wait at most, for example 30s or 5m; at most 10m.
-	Timeout string `form:"timeout,omitempty" json:"timeout,omitempty,omitzero"`
-
-	// IfNoneMatch An ETag: answer when the record is at another revision, or the timeout is over.
-	IfNoneMatch string `json:"If-None-Match,omitempty,omitzero"`
-}
-
-// GetZoneParamsWait defines parameters for GetZone.
-type GetZoneParamsWait string
-
 // ListRemovalsParams defines parameters for ListRemovals.
 type ListRemovalsParams struct {
 	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
@@ -5790,8 +5805,8 @@ type GetRemovalParams struct {
 // GetRemovalParamsWait defines parameters for GetRemoval.
 type GetRemovalParamsWait string
 
-// ListStoragesParams defines parameters for ListStorages.
-type ListStoragesParams struct {
+// ListStoragebackendsParams defines parameters for ListStoragebackends.
+type ListStoragebackendsParams struct {
 	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
 	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
 
@@ -5805,16 +5820,16 @@ type ListStoragesParams struct {
 	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
 }
 
-// CreateStorageParams defines parameters for CreateStorage.
-type CreateStorageParams struct {
+// CreateStoragebackendParams defines parameters for CreateStoragebackend.
+type CreateStoragebackendParams struct {
 	// IdempotencyKey A word of the caller's: the same key with the same request within 24 hours makes one record.
 	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
-// DeleteStorageParams defines parameters for DeleteStorage.
-type DeleteStorageParams struct {
+// DeleteStoragebackendParams defines parameters for DeleteStoragebackend.
+type DeleteStoragebackendParams struct {
 	// Wait Answer only when the record is gone.
-	Wait DeleteStorageParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+	Wait DeleteStoragebackendParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
 
 	// Timeout How long to wait at most; at most 10m.
 	Timeout string `form:"timeout,omitempty" json:"timeout,omitempty,omitzero"`
@@ -5823,13 +5838,13 @@ type DeleteStorageParams struct {
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
-// DeleteStorageParamsWait defines parameters for DeleteStorage.
-type DeleteStorageParamsWait string
+// DeleteStoragebackendParamsWait defines parameters for DeleteStoragebackend.
+type DeleteStoragebackendParamsWait string
 
-// GetStorageParams defines parameters for GetStorage.
-type GetStorageParams struct {
+// GetStoragebackendParams defines parameters for GetStoragebackend.
+type GetStoragebackendParams struct {
 	// Wait Answer only when the record is ready, or cannot become so.
-	Wait GetStorageParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+	Wait GetStoragebackendParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
 
 	// Timeout How long to wait at most, for example 30s or 5m; at most 10m.
 	Timeout string `form:"timeout,omitempty" json:"timeout,omitempty,omitzero"`
@@ -5838,23 +5853,23 @@ type GetStorageParams struct {
 	IfNoneMatch string `json:"If-None-Match,omitempty,omitzero"`
 }
 
-// GetStorageParamsWait defines parameters for GetStorage.
-type GetStorageParamsWait string
+// GetStoragebackendParamsWait defines parameters for GetStoragebackend.
+type GetStoragebackendParamsWait string
 
-// UpdateStorageJSONBody defines parameters for UpdateStorage.
-type UpdateStorageJSONBody map[string]interface{}
+// UpdateStoragebackendJSONBody defines parameters for UpdateStoragebackend.
+type UpdateStoragebackendJSONBody map[string]interface{}
 
-// UpdateStorageApplicationMergePatchPlusJSONBody defines parameters for UpdateStorage.
-type UpdateStorageApplicationMergePatchPlusJSONBody map[string]interface{}
+// UpdateStoragebackendApplicationMergePatchPlusJSONBody defines parameters for UpdateStoragebackend.
+type UpdateStoragebackendApplicationMergePatchPlusJSONBody map[string]interface{}
 
-// UpdateStorageParams defines parameters for UpdateStorage.
-type UpdateStorageParams struct {
+// UpdateStoragebackendParams defines parameters for UpdateStoragebackend.
+type UpdateStoragebackendParams struct {
 	// IfMatch An ETag: change only if the record is at this revision.
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
-// ReplaceStorageParams defines parameters for ReplaceStorage.
-type ReplaceStorageParams struct {
+// ReplaceStoragebackendParams defines parameters for ReplaceStoragebackend.
+type ReplaceStoragebackendParams struct {
 	// IfMatch An ETag: change only if the record is at this revision.
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
@@ -5964,23 +5979,8 @@ type WatchParams struct {
 	LastEventID string `json:"Last-Event-ID,omitempty,omitzero"`
 }
 
-// ListAllZonesParams defines parameters for ListAllZones.
-type ListAllZonesParams struct {
-	// Label A selector: k=v, k!=v, or k alone for having it. Given several times, all must hold.
-	Label []string `form:"label,omitempty" json:"label,omitempty,omitzero"`
-
-	// Name The name wanted.
-	Name string `form:"name,omitempty" json:"name,omitempty,omitzero"`
-
-	// Limit How many records a page has.
-	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
-
-	// Page The token of a page, from nextPage of the page before.
-	Page string `form:"page,omitempty" json:"page,omitempty,omitzero"`
-}
-
-// FindGoneMachinesJSONRequestBody defines body for FindGoneMachines for application/json ContentType.
-type FindGoneMachinesJSONRequestBody = GoneRequest
+// FindGoneVmsJSONRequestBody defines body for FindGoneVms for application/json ContentType.
+type FindGoneVmsJSONRequestBody = GoneRequest
 
 // RenewCertificateJSONRequestBody defines body for RenewCertificate for application/json ContentType.
 type RenewCertificateJSONRequestBody = RenewRequest
@@ -6120,17 +6120,17 @@ type UpdateVolumeApplicationMergePatchPlusJSONRequestBody UpdateVolumeApplicatio
 // ReplaceVolumeJSONRequestBody defines body for ReplaceVolume for application/json ContentType.
 type ReplaceVolumeJSONRequestBody = VolumeChange
 
-// CreateStorageJSONRequestBody defines body for CreateStorage for application/json ContentType.
-type CreateStorageJSONRequestBody = ResourceDraft
+// CreateStoragebackendJSONRequestBody defines body for CreateStoragebackend for application/json ContentType.
+type CreateStoragebackendJSONRequestBody = BackendDraft
 
-// UpdateStorageJSONRequestBody defines body for UpdateStorage for application/json ContentType.
-type UpdateStorageJSONRequestBody UpdateStorageJSONBody
+// UpdateStoragebackendJSONRequestBody defines body for UpdateStoragebackend for application/json ContentType.
+type UpdateStoragebackendJSONRequestBody UpdateStoragebackendJSONBody
 
-// UpdateStorageApplicationMergePatchPlusJSONRequestBody defines body for UpdateStorage for application/merge-patch+json ContentType.
-type UpdateStorageApplicationMergePatchPlusJSONRequestBody UpdateStorageApplicationMergePatchPlusJSONBody
+// UpdateStoragebackendApplicationMergePatchPlusJSONRequestBody defines body for UpdateStoragebackend for application/merge-patch+json ContentType.
+type UpdateStoragebackendApplicationMergePatchPlusJSONRequestBody UpdateStoragebackendApplicationMergePatchPlusJSONBody
 
-// ReplaceStorageJSONRequestBody defines body for ReplaceStorage for application/json ContentType.
-type ReplaceStorageJSONRequestBody = ResourceChange
+// ReplaceStoragebackendJSONRequestBody defines body for ReplaceStoragebackend for application/json ContentType.
+type ReplaceStoragebackendJSONRequestBody = BackendChange
 
 // CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
 type CreateTokenJSONRequestBody = TokenRequest
@@ -6214,19 +6214,19 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/agent/blobs/{digest} (the `GetBlob` operationId).
 	GetBlob(ctx context.Context, digest string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// FindGoneMachinesWithBody Say which machines were deleted
+	// FindGoneVmsWithBody Say which VMs were deleted
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/agent/gone-machines (the `FindGoneMachines` operationId).
-	FindGoneMachinesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /v1/agent/gone-vms (the `FindGoneVms` operationId).
+	FindGoneVmsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// FindGoneMachines Say which machines were deleted
+	// FindGoneVms Say which VMs were deleted
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/agent/gone-machines (the `FindGoneMachines` operationId).
-	FindGoneMachines(ctx context.Context, body FindGoneMachinesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /v1/agent/gone-vms (the `FindGoneVms` operationId).
+	FindGoneVms(ctx context.Context, body FindGoneVmsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SendHeartbeat Say that a host lives
 	//
@@ -6263,7 +6263,7 @@ type ClientInterface interface {
 
 	// ListAllClaims List claims of all projects
 	//
-	// Capacity of a host that is promised to a machine.
+	// Capacity of a host that is promised to a VM.
 	//
 	// Corresponds with GET /v1/claims (the `ListAllClaims` operationId).
 	ListAllClaims(ctx context.Context, params *ListAllClaimsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6354,17 +6354,24 @@ type ClientInterface interface {
 
 	// ListDevices List devices
 	//
-	// A disk, LUN or share that a host found behind a storage resource.
+	// A disk, LUN or share that a host found behind a storage backend.
 	//
 	// Corresponds with GET /v1/devices (the `ListDevices` operationId).
 	ListDevices(ctx context.Context, params *ListDevicesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetDevice Get a device, by name or id
 	//
-	// A disk, LUN or share that a host found behind a storage resource.
+	// A disk, LUN or share that a host found behind a storage backend.
 	//
 	// Corresponds with GET /v1/devices/{name} (the `GetDevice` operationId).
 	GetDevice(ctx context.Context, name string, params *GetDeviceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListAllDnszones List dnszones of all projects
+	//
+	// The names and services of one network, for the hosts that need them.
+	//
+	// Corresponds with GET /v1/dnszones (the `ListAllDnszones` operationId).
+	ListAllDnszones(ctx context.Context, params *ListAllDnszonesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ReadEventLog List what happened, newest first
 	//
@@ -6453,7 +6460,7 @@ type ClientInterface interface {
 
 	// HostDeclareDeadWithBody Remove a host that is silent and switched off for good
 	//
-	// Its certificate is refused from then on. Its machines start elsewhere by their own policy; what lay on its own disks is given up.
+	// Its certificate is refused from then on. Its VMs start elsewhere by their own policy; what lay on its own disks is given up.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6462,7 +6469,7 @@ type ClientInterface interface {
 
 	// HostDeclareDead Remove a host that is silent and switched off for good
 	//
-	// Its certificate is refused from then on. Its machines start elsewhere by their own policy; what lay on its own disks is given up.
+	// Its certificate is refused from then on. Its VMs start elsewhere by their own policy; what lay on its own disks is given up.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6485,14 +6492,14 @@ type ClientInterface interface {
 
 	// ListAllImages List images of all projects
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Corresponds with GET /v1/images (the `ListAllImages` operationId).
 	ListAllImages(ctx context.Context, params *ListAllImagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListAllInstances List instances of all projects
 	//
-	// One run of a machine: a QEMU process on one host.
+	// One run of a VM: a QEMU process on one host.
 	//
 	// Corresponds with GET /v1/instances (the `ListAllInstances` operationId).
 	ListAllInstances(ctx context.Context, params *ListAllInstancesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6578,12 +6585,12 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/operations (the `ListAllOperations` operationId).
 	ListAllOperations(ctx context.Context, params *ListAllOperationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListAllPlugs List plugs of all projects
+	// ListAllPortbindings List portbindings of all projects
 	//
 	// A port on a host: a tap on the virtual switch.
 	//
-	// Corresponds with GET /v1/plugs (the `ListAllPlugs` operationId).
-	ListAllPlugs(ctx context.Context, params *ListAllPlugsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /v1/portbindings (the `ListAllPortbindings` operationId).
+	ListAllPortbindings(ctx context.Context, params *ListAllPortbindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListAllPorts List ports of all projects
 	//
@@ -6594,14 +6601,14 @@ type ClientInterface interface {
 
 	// ListProjects List projects
 	//
-	// A tenant: it owns machines, disks, networks and images.
+	// A tenant: it owns VMs, disks, networks and images.
 	//
 	// Corresponds with GET /v1/projects (the `ListProjects` operationId).
 	ListProjects(ctx context.Context, params *ListProjectsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateProjectWithBody Create a project
 	//
-	// A tenant: it owns machines, disks, networks and images.
+	// A tenant: it owns VMs, disks, networks and images.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6610,7 +6617,7 @@ type ClientInterface interface {
 
 	// CreateProject Create a project
 	//
-	// A tenant: it owns machines, disks, networks and images.
+	// A tenant: it owns VMs, disks, networks and images.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6626,14 +6633,14 @@ type ClientInterface interface {
 
 	// GetProject Get a project, by name or id
 	//
-	// A tenant: it owns machines, disks, networks and images.
+	// A tenant: it owns VMs, disks, networks and images.
 	//
 	// Corresponds with GET /v1/projects/{name} (the `GetProject` operationId).
 	GetProject(ctx context.Context, name string, params *GetProjectParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateProjectWithBody Change labels and spec of a project
 	//
-	// A tenant: it owns machines, disks, networks and images.
+	// A tenant: it owns VMs, disks, networks and images.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6642,7 +6649,7 @@ type ClientInterface interface {
 
 	// UpdateProject Change labels and spec of a project
 	//
-	// A tenant: it owns machines, disks, networks and images.
+	// A tenant: it owns VMs, disks, networks and images.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6651,7 +6658,7 @@ type ClientInterface interface {
 
 	// UpdateProjectWithApplicationMergePatchPlusJSONBody Change labels and spec of a project
 	//
-	// A tenant: it owns machines, disks, networks and images.
+	// A tenant: it owns VMs, disks, networks and images.
 	//
 	// Takes a body of the `application/merge-patch+json` content type.
 	//
@@ -6660,7 +6667,7 @@ type ClientInterface interface {
 
 	// ReplaceProjectWithBody Replace labels and spec of a project
 	//
-	// A tenant: it owns machines, disks, networks and images.
+	// A tenant: it owns VMs, disks, networks and images.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6669,7 +6676,7 @@ type ClientInterface interface {
 
 	// ReplaceProject Replace labels and spec of a project
 	//
-	// A tenant: it owns machines, disks, networks and images.
+	// A tenant: it owns VMs, disks, networks and images.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6706,17 +6713,31 @@ type ClientInterface interface {
 
 	// ListClaims List claims
 	//
-	// Capacity of a host that is promised to a machine.
+	// Capacity of a host that is promised to a VM.
 	//
 	// Corresponds with GET /v1/projects/{project}/claims (the `ListClaims` operationId).
 	ListClaims(ctx context.Context, project string, params *ListClaimsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetClaim Get a claim, by name or id
 	//
-	// Capacity of a host that is promised to a machine.
+	// Capacity of a host that is promised to a VM.
 	//
 	// Corresponds with GET /v1/projects/{project}/claims/{name} (the `GetClaim` operationId).
 	GetClaim(ctx context.Context, project string, name string, params *GetClaimParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListDnszones List dnszones
+	//
+	// The names and services of one network, for the hosts that need them.
+	//
+	// Corresponds with GET /v1/projects/{project}/dnszones (the `ListDnszones` operationId).
+	ListDnszones(ctx context.Context, project string, params *ListDnszonesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetDnszone Get a dnszone, by name or id
+	//
+	// The names and services of one network, for the hosts that need them.
+	//
+	// Corresponds with GET /v1/projects/{project}/dnszones/{name} (the `GetDnszone` operationId).
+	GetDnszone(ctx context.Context, project string, name string, params *GetDnszoneParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListEvents List events
 	//
@@ -6734,14 +6755,14 @@ type ClientInterface interface {
 
 	// ListImages List images
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Corresponds with GET /v1/projects/{project}/images (the `ListImages` operationId).
 	ListImages(ctx context.Context, project string, params *ListImagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateImageWithBody Create a image
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6750,7 +6771,7 @@ type ClientInterface interface {
 
 	// CreateImage Create a image
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6766,14 +6787,14 @@ type ClientInterface interface {
 
 	// GetImage Get a image, by name or id
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Corresponds with GET /v1/projects/{project}/images/{name} (the `GetImage` operationId).
 	GetImage(ctx context.Context, project string, name string, params *GetImageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateImageWithBody Change labels and spec of a image
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6782,7 +6803,7 @@ type ClientInterface interface {
 
 	// UpdateImage Change labels and spec of a image
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6791,7 +6812,7 @@ type ClientInterface interface {
 
 	// UpdateImageWithApplicationMergePatchPlusJSONBody Change labels and spec of a image
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Takes a body of the `application/merge-patch+json` content type.
 	//
@@ -6800,7 +6821,7 @@ type ClientInterface interface {
 
 	// ReplaceImageWithBody Replace labels and spec of a image
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6809,7 +6830,7 @@ type ClientInterface interface {
 
 	// ReplaceImage Replace labels and spec of a image
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6823,14 +6844,14 @@ type ClientInterface interface {
 
 	// ListInstances List instances
 	//
-	// One run of a machine: a QEMU process on one host.
+	// One run of a VM: a QEMU process on one host.
 	//
 	// Corresponds with GET /v1/projects/{project}/instances (the `ListInstances` operationId).
 	ListInstances(ctx context.Context, project string, params *ListInstancesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetInstance Get a instance, by name or id
 	//
-	// One run of a machine: a QEMU process on one host.
+	// One run of a VM: a QEMU process on one host.
 	//
 	// Corresponds with GET /v1/projects/{project}/instances/{name} (the `GetInstance` operationId).
 	GetInstance(ctx context.Context, project string, name string, params *GetInstanceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6954,19 +6975,19 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/projects/{project}/operations/{name}/progress (the `GetOperationProgress` operationId).
 	GetOperationProgress(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListPlugs List plugs
+	// ListPortbindings List portbindings
 	//
 	// A port on a host: a tap on the virtual switch.
 	//
-	// Corresponds with GET /v1/projects/{project}/plugs (the `ListPlugs` operationId).
-	ListPlugs(ctx context.Context, project string, params *ListPlugsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /v1/projects/{project}/portbindings (the `ListPortbindings` operationId).
+	ListPortbindings(ctx context.Context, project string, params *ListPortbindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetPlug Get a plug, by name or id
+	// GetPortbinding Get a portbinding, by name or id
 	//
 	// A port on a host: a tap on the virtual switch.
 	//
-	// Corresponds with GET /v1/projects/{project}/plugs/{name} (the `GetPlug` operationId).
-	GetPlug(ctx context.Context, project string, name string, params *GetPlugParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /v1/projects/{project}/portbindings/{name} (the `GetPortbinding` operationId).
+	GetPortbinding(ctx context.Context, project string, name string, params *GetPortbindingParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListPorts List ports
 	//
@@ -7225,12 +7246,12 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/projects/{project}/vms/{name}/console (the `ConsoleVM` operationId).
 	ConsoleVM(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// LogVM What the serial console said, also of a machine that does not run
+	// LogVM What the serial console said, also of a VM that does not run
 	//
 	// Corresponds with GET /v1/projects/{project}/vms/{name}/log (the `LogVM` operationId).
 	LogVM(ctx context.Context, project string, name string, params *LogVMParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// VMMigrateWithBody Move a running machine to another host
+	// VMMigrateWithBody Move a running VM to another host
 	//
 	// Gives the operation that does it.
 	//
@@ -7239,7 +7260,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/migrate (the `VMMigrate` operationId).
 	VMMigrateWithBody(ctx context.Context, project string, name string, params *VMMigrateParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// VMMigrate Move a running machine to another host
+	// VMMigrate Move a running VM to another host
 	//
 	// Gives the operation that does it.
 	//
@@ -7248,42 +7269,42 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/migrate (the `VMMigrate` operationId).
 	VMMigrate(ctx context.Context, project string, name string, params *VMMigrateParams, body VMMigrateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// VMPauseWithBody Hold a machine in memory
+	// VMPauseWithBody Hold a VM in memory
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/pause (the `VMPause` operationId).
 	VMPauseWithBody(ctx context.Context, project string, name string, params *VMPauseParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// VMPause Hold a machine in memory
+	// VMPause Hold a VM in memory
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/pause (the `VMPause` operationId).
 	VMPause(ctx context.Context, project string, name string, params *VMPauseParams, body VMPauseJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// VMRestartWithBody Restart a machine
+	// VMRestartWithBody Restart a VM
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/restart (the `VMRestart` operationId).
 	VMRestartWithBody(ctx context.Context, project string, name string, params *VMRestartParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// VMRestart Restart a machine
+	// VMRestart Restart a VM
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/restart (the `VMRestart` operationId).
 	VMRestart(ctx context.Context, project string, name string, params *VMRestartParams, body VMRestartJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// VMResumeWithBody Let a paused machine go on
+	// VMResumeWithBody Let a paused VM go on
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/resume (the `VMResume` operationId).
 	VMResumeWithBody(ctx context.Context, project string, name string, params *VMResumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// VMResume Let a paused machine go on
+	// VMResume Let a paused VM go on
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -7295,28 +7316,28 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/projects/{project}/vms/{name}/screenshot (the `ScreenshotVM` operationId).
 	ScreenshotVM(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// VMStartWithBody Start a machine
+	// VMStartWithBody Start a VM
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/start (the `VMStart` operationId).
 	VMStartWithBody(ctx context.Context, project string, name string, params *VMStartParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// VMStart Start a machine
+	// VMStart Start a VM
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/start (the `VMStart` operationId).
 	VMStart(ctx context.Context, project string, name string, params *VMStartParams, body VMStartJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// VMStopWithBody Stop a machine: the guest is asked, and gets its time
+	// VMStopWithBody Stop a VM: the guest is asked, and gets its time
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/stop (the `VMStop` operationId).
 	VMStopWithBody(ctx context.Context, project string, name string, params *VMStopParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// VMStop Stop a machine: the guest is asked, and gets its time
+	// VMStop Stop a VM: the guest is asked, and gets its time
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -7412,20 +7433,6 @@ type ClientInterface interface {
 	// Corresponds with PUT /v1/projects/{project}/volumes/{name} (the `ReplaceVolume` operationId).
 	ReplaceVolume(ctx context.Context, project string, name string, params *ReplaceVolumeParams, body ReplaceVolumeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListZones List zones
-	//
-	// The names and services of one network, for the hosts that need them.
-	//
-	// Corresponds with GET /v1/projects/{project}/zones (the `ListZones` operationId).
-	ListZones(ctx context.Context, project string, params *ListZonesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
-
-	// GetZone Get a zone, by name or id
-	//
-	// The names and services of one network, for the hosts that need them.
-	//
-	// Corresponds with GET /v1/projects/{project}/zones/{name} (the `GetZone` operationId).
-	GetZone(ctx context.Context, project string, name string, params *GetZoneParams, reqEditors ...RequestEditorFn) (*http.Response, error)
-
 	// ListRemovals List removals
 	//
 	// The removal of a host, which is refused from then on.
@@ -7445,89 +7452,89 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/status (the `GetStatus` operationId).
 	GetStatus(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListStorages List storages
+	// ListStoragebackends List storagebackends
 	//
-	// A storage resource: how some storage is reached.
+	// A storage backend: how some storage is reached.
 	//
-	// Corresponds with GET /v1/storages (the `ListStorages` operationId).
-	ListStorages(ctx context.Context, params *ListStoragesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /v1/storagebackends (the `ListStoragebackends` operationId).
+	ListStoragebackends(ctx context.Context, params *ListStoragebackendsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateStorageWithBody Create a storage
+	// CreateStoragebackendWithBody Create a storagebackend
 	//
-	// A storage resource: how some storage is reached.
+	// A storage backend: how some storage is reached.
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /v1/storages (the `CreateStorage` operationId).
-	CreateStorageWithBody(ctx context.Context, params *CreateStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /v1/storagebackends (the `CreateStoragebackend` operationId).
+	CreateStoragebackendWithBody(ctx context.Context, params *CreateStoragebackendParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateStorage Create a storage
+	// CreateStoragebackend Create a storagebackend
 	//
-	// A storage resource: how some storage is reached.
+	// A storage backend: how some storage is reached.
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /v1/storages (the `CreateStorage` operationId).
-	CreateStorage(ctx context.Context, params *CreateStorageParams, body CreateStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /v1/storagebackends (the `CreateStoragebackend` operationId).
+	CreateStoragebackend(ctx context.Context, params *CreateStoragebackendParams, body CreateStoragebackendJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteStorage Delete a storage
+	// DeleteStoragebackend Delete a storagebackend
 	//
 	// The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
 	//
-	// Corresponds with DELETE /v1/storages/{name} (the `DeleteStorage` operationId).
-	DeleteStorage(ctx context.Context, name string, params *DeleteStorageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with DELETE /v1/storagebackends/{name} (the `DeleteStoragebackend` operationId).
+	DeleteStoragebackend(ctx context.Context, name string, params *DeleteStoragebackendParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetStorage Get a storage, by name or id
+	// GetStoragebackend Get a storagebackend, by name or id
 	//
-	// A storage resource: how some storage is reached.
+	// A storage backend: how some storage is reached.
 	//
-	// Corresponds with GET /v1/storages/{name} (the `GetStorage` operationId).
-	GetStorage(ctx context.Context, name string, params *GetStorageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /v1/storagebackends/{name} (the `GetStoragebackend` operationId).
+	GetStoragebackend(ctx context.Context, name string, params *GetStoragebackendParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateStorageWithBody Change labels and spec of a storage
+	// UpdateStoragebackendWithBody Change labels and spec of a storagebackend
 	//
-	// A storage resource: how some storage is reached.
+	// A storage backend: how some storage is reached.
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
-	UpdateStorageWithBody(ctx context.Context, name string, params *UpdateStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with PATCH /v1/storagebackends/{name} (the `UpdateStoragebackend` operationId).
+	UpdateStoragebackendWithBody(ctx context.Context, name string, params *UpdateStoragebackendParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateStorage Change labels and spec of a storage
+	// UpdateStoragebackend Change labels and spec of a storagebackend
 	//
-	// A storage resource: how some storage is reached.
+	// A storage backend: how some storage is reached.
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
-	UpdateStorage(ctx context.Context, name string, params *UpdateStorageParams, body UpdateStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with PATCH /v1/storagebackends/{name} (the `UpdateStoragebackend` operationId).
+	UpdateStoragebackend(ctx context.Context, name string, params *UpdateStoragebackendParams, body UpdateStoragebackendJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateStorageWithApplicationMergePatchPlusJSONBody Change labels and spec of a storage
+	// UpdateStoragebackendWithApplicationMergePatchPlusJSONBody Change labels and spec of a storagebackend
 	//
-	// A storage resource: how some storage is reached.
+	// A storage backend: how some storage is reached.
 	//
 	// Takes a body of the `application/merge-patch+json` content type.
 	//
-	// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
-	UpdateStorageWithApplicationMergePatchPlusJSONBody(ctx context.Context, name string, params *UpdateStorageParams, body UpdateStorageApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with PATCH /v1/storagebackends/{name} (the `UpdateStoragebackend` operationId).
+	UpdateStoragebackendWithApplicationMergePatchPlusJSONBody(ctx context.Context, name string, params *UpdateStoragebackendParams, body UpdateStoragebackendApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ReplaceStorageWithBody Replace labels and spec of a storage
+	// ReplaceStoragebackendWithBody Replace labels and spec of a storagebackend
 	//
-	// A storage resource: how some storage is reached.
+	// A storage backend: how some storage is reached.
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with PUT /v1/storages/{name} (the `ReplaceStorage` operationId).
-	ReplaceStorageWithBody(ctx context.Context, name string, params *ReplaceStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with PUT /v1/storagebackends/{name} (the `ReplaceStoragebackend` operationId).
+	ReplaceStoragebackendWithBody(ctx context.Context, name string, params *ReplaceStoragebackendParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ReplaceStorage Replace labels and spec of a storage
+	// ReplaceStoragebackend Replace labels and spec of a storagebackend
 	//
-	// A storage resource: how some storage is reached.
+	// A storage backend: how some storage is reached.
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with PUT /v1/storages/{name} (the `ReplaceStorage` operationId).
-	ReplaceStorage(ctx context.Context, name string, params *ReplaceStorageParams, body ReplaceStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with PUT /v1/storagebackends/{name} (the `ReplaceStoragebackend` operationId).
+	ReplaceStoragebackend(ctx context.Context, name string, params *ReplaceStoragebackendParams, body ReplaceStoragebackendJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListAllSubnets List subnets of all projects
 	//
@@ -7573,7 +7580,7 @@ type ClientInterface interface {
 
 	// ListUsage Say what each project uses of what its quota limits
 	//
-	// Who is confined to a project sees that one.
+	// Who is limited to a project sees that one.
 	//
 	// Corresponds with GET /v1/usage (the `ListUsage` operationId).
 	ListUsage(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7610,13 +7617,6 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/whoami (the `WhoAmI` operationId).
 	WhoAmI(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
-
-	// ListAllZones List zones of all projects
-	//
-	// The names and services of one network, for the hosts that need them.
-	//
-	// Corresponds with GET /v1/zones (the `ListAllZones` operationId).
-	ListAllZones(ctx context.Context, params *ListAllZonesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // GetBlob Fetch the content of an image
@@ -7634,13 +7634,13 @@ func (c *Client) GetBlob(ctx context.Context, digest string, reqEditors ...Reque
 	return c.Client.Do(req)
 }
 
-// FindGoneMachinesWithBody Say which machines were deleted
+// FindGoneVmsWithBody Say which VMs were deleted
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/agent/gone-machines (the `FindGoneMachines` operationId).
-func (c *Client) FindGoneMachinesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewFindGoneMachinesRequestWithBody(c.Server, contentType, body)
+// Corresponds with POST /v1/agent/gone-vms (the `FindGoneVms` operationId).
+func (c *Client) FindGoneVmsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewFindGoneVmsRequestWithBody(c.Server, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7651,13 +7651,13 @@ func (c *Client) FindGoneMachinesWithBody(ctx context.Context, contentType strin
 	return c.Client.Do(req)
 }
 
-// FindGoneMachines Say which machines were deleted
+// FindGoneVms Say which VMs were deleted
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/agent/gone-machines (the `FindGoneMachines` operationId).
-func (c *Client) FindGoneMachines(ctx context.Context, body FindGoneMachinesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewFindGoneMachinesRequest(c.Server, body)
+// Corresponds with POST /v1/agent/gone-vms (the `FindGoneVms` operationId).
+func (c *Client) FindGoneVms(ctx context.Context, body FindGoneVmsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewFindGoneVmsRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7753,7 +7753,7 @@ func (c *Client) ListAllAttachments(ctx context.Context, params *ListAllAttachme
 
 // ListAllClaims List claims of all projects
 //
-// Capacity of a host that is promised to a machine.
+// Capacity of a host that is promised to a VM.
 //
 // Corresponds with GET /v1/claims (the `ListAllClaims` operationId).
 func (c *Client) ListAllClaims(ctx context.Context, params *ListAllClaimsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7954,7 +7954,7 @@ func (c *Client) ReplaceDatastore(ctx context.Context, name string, params *Repl
 
 // ListDevices List devices
 //
-// A disk, LUN or share that a host found behind a storage resource.
+// A disk, LUN or share that a host found behind a storage backend.
 //
 // Corresponds with GET /v1/devices (the `ListDevices` operationId).
 func (c *Client) ListDevices(ctx context.Context, params *ListDevicesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7971,11 +7971,28 @@ func (c *Client) ListDevices(ctx context.Context, params *ListDevicesParams, req
 
 // GetDevice Get a device, by name or id
 //
-// A disk, LUN or share that a host found behind a storage resource.
+// A disk, LUN or share that a host found behind a storage backend.
 //
 // Corresponds with GET /v1/devices/{name} (the `GetDevice` operationId).
 func (c *Client) GetDevice(ctx context.Context, name string, params *GetDeviceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetDeviceRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAllDnszones List dnszones of all projects
+//
+// The names and services of one network, for the hosts that need them.
+//
+// Corresponds with GET /v1/dnszones (the `ListAllDnszones` operationId).
+func (c *Client) ListAllDnszones(ctx context.Context, params *ListAllDnszonesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAllDnszonesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -8183,7 +8200,7 @@ func (c *Client) ReplaceHost(ctx context.Context, name string, params *ReplaceHo
 
 // HostDeclareDeadWithBody Remove a host that is silent and switched off for good
 //
-// Its certificate is refused from then on. Its machines start elsewhere by their own policy; what lay on its own disks is given up.
+// Its certificate is refused from then on. Its VMs start elsewhere by their own policy; what lay on its own disks is given up.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8202,7 +8219,7 @@ func (c *Client) HostDeclareDeadWithBody(ctx context.Context, name string, param
 
 // HostDeclareDead Remove a host that is silent and switched off for good
 //
-// Its certificate is refused from then on. Its machines start elsewhere by their own policy; what lay on its own disks is given up.
+// Its certificate is refused from then on. Its VMs start elsewhere by their own policy; what lay on its own disks is given up.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8255,7 +8272,7 @@ func (c *Client) GetImagecopy(ctx context.Context, name string, params *GetImage
 
 // ListAllImages List images of all projects
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Corresponds with GET /v1/images (the `ListAllImages` operationId).
 func (c *Client) ListAllImages(ctx context.Context, params *ListAllImagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8272,7 +8289,7 @@ func (c *Client) ListAllImages(ctx context.Context, params *ListAllImagesParams,
 
 // ListAllInstances List instances of all projects
 //
-// One run of a machine: a QEMU process on one host.
+// One run of a VM: a QEMU process on one host.
 //
 // Corresponds with GET /v1/instances (the `ListAllInstances` operationId).
 func (c *Client) ListAllInstances(ctx context.Context, params *ListAllInstancesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8478,13 +8495,13 @@ func (c *Client) ListAllOperations(ctx context.Context, params *ListAllOperation
 	return c.Client.Do(req)
 }
 
-// ListAllPlugs List plugs of all projects
+// ListAllPortbindings List portbindings of all projects
 //
 // A port on a host: a tap on the virtual switch.
 //
-// Corresponds with GET /v1/plugs (the `ListAllPlugs` operationId).
-func (c *Client) ListAllPlugs(ctx context.Context, params *ListAllPlugsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListAllPlugsRequest(c.Server, params)
+// Corresponds with GET /v1/portbindings (the `ListAllPortbindings` operationId).
+func (c *Client) ListAllPortbindings(ctx context.Context, params *ListAllPortbindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAllPortbindingsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -8514,7 +8531,7 @@ func (c *Client) ListAllPorts(ctx context.Context, params *ListAllPortsParams, r
 
 // ListProjects List projects
 //
-// A tenant: it owns machines, disks, networks and images.
+// A tenant: it owns VMs, disks, networks and images.
 //
 // Corresponds with GET /v1/projects (the `ListProjects` operationId).
 func (c *Client) ListProjects(ctx context.Context, params *ListProjectsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8531,7 +8548,7 @@ func (c *Client) ListProjects(ctx context.Context, params *ListProjectsParams, r
 
 // CreateProjectWithBody Create a project
 //
-// A tenant: it owns machines, disks, networks and images.
+// A tenant: it owns VMs, disks, networks and images.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8550,7 +8567,7 @@ func (c *Client) CreateProjectWithBody(ctx context.Context, params *CreateProjec
 
 // CreateProject Create a project
 //
-// A tenant: it owns machines, disks, networks and images.
+// A tenant: it owns VMs, disks, networks and images.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8586,7 +8603,7 @@ func (c *Client) DeleteProject(ctx context.Context, name string, params *DeleteP
 
 // GetProject Get a project, by name or id
 //
-// A tenant: it owns machines, disks, networks and images.
+// A tenant: it owns VMs, disks, networks and images.
 //
 // Corresponds with GET /v1/projects/{name} (the `GetProject` operationId).
 func (c *Client) GetProject(ctx context.Context, name string, params *GetProjectParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8603,7 +8620,7 @@ func (c *Client) GetProject(ctx context.Context, name string, params *GetProject
 
 // UpdateProjectWithBody Change labels and spec of a project
 //
-// A tenant: it owns machines, disks, networks and images.
+// A tenant: it owns VMs, disks, networks and images.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8622,7 +8639,7 @@ func (c *Client) UpdateProjectWithBody(ctx context.Context, name string, params 
 
 // UpdateProject Change labels and spec of a project
 //
-// A tenant: it owns machines, disks, networks and images.
+// A tenant: it owns VMs, disks, networks and images.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8641,7 +8658,7 @@ func (c *Client) UpdateProject(ctx context.Context, name string, params *UpdateP
 
 // UpdateProjectWithApplicationMergePatchPlusJSONBody Change labels and spec of a project
 //
-// A tenant: it owns machines, disks, networks and images.
+// A tenant: it owns VMs, disks, networks and images.
 //
 // Takes a body of the `application/merge-patch+json` content type.
 //
@@ -8660,7 +8677,7 @@ func (c *Client) UpdateProjectWithApplicationMergePatchPlusJSONBody(ctx context.
 
 // ReplaceProjectWithBody Replace labels and spec of a project
 //
-// A tenant: it owns machines, disks, networks and images.
+// A tenant: it owns VMs, disks, networks and images.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8679,7 +8696,7 @@ func (c *Client) ReplaceProjectWithBody(ctx context.Context, name string, params
 
 // ReplaceProject Replace labels and spec of a project
 //
-// A tenant: it owns machines, disks, networks and images.
+// A tenant: it owns VMs, disks, networks and images.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8766,7 +8783,7 @@ func (c *Client) GetAttachment(ctx context.Context, project string, name string,
 
 // ListClaims List claims
 //
-// Capacity of a host that is promised to a machine.
+// Capacity of a host that is promised to a VM.
 //
 // Corresponds with GET /v1/projects/{project}/claims (the `ListClaims` operationId).
 func (c *Client) ListClaims(ctx context.Context, project string, params *ListClaimsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8783,11 +8800,45 @@ func (c *Client) ListClaims(ctx context.Context, project string, params *ListCla
 
 // GetClaim Get a claim, by name or id
 //
-// Capacity of a host that is promised to a machine.
+// Capacity of a host that is promised to a VM.
 //
 // Corresponds with GET /v1/projects/{project}/claims/{name} (the `GetClaim` operationId).
 func (c *Client) GetClaim(ctx context.Context, project string, name string, params *GetClaimParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetClaimRequest(c.Server, project, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListDnszones List dnszones
+//
+// The names and services of one network, for the hosts that need them.
+//
+// Corresponds with GET /v1/projects/{project}/dnszones (the `ListDnszones` operationId).
+func (c *Client) ListDnszones(ctx context.Context, project string, params *ListDnszonesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDnszonesRequest(c.Server, project, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDnszone Get a dnszone, by name or id
+//
+// The names and services of one network, for the hosts that need them.
+//
+// Corresponds with GET /v1/projects/{project}/dnszones/{name} (the `GetDnszone` operationId).
+func (c *Client) GetDnszone(ctx context.Context, project string, name string, params *GetDnszoneParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDnszoneRequest(c.Server, project, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -8834,7 +8885,7 @@ func (c *Client) GetEvent(ctx context.Context, project string, name string, para
 
 // ListImages List images
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Corresponds with GET /v1/projects/{project}/images (the `ListImages` operationId).
 func (c *Client) ListImages(ctx context.Context, project string, params *ListImagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8851,7 +8902,7 @@ func (c *Client) ListImages(ctx context.Context, project string, params *ListIma
 
 // CreateImageWithBody Create a image
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8870,7 +8921,7 @@ func (c *Client) CreateImageWithBody(ctx context.Context, project string, params
 
 // CreateImage Create a image
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8906,7 +8957,7 @@ func (c *Client) DeleteImage(ctx context.Context, project string, name string, p
 
 // GetImage Get a image, by name or id
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Corresponds with GET /v1/projects/{project}/images/{name} (the `GetImage` operationId).
 func (c *Client) GetImage(ctx context.Context, project string, name string, params *GetImageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8923,7 +8974,7 @@ func (c *Client) GetImage(ctx context.Context, project string, name string, para
 
 // UpdateImageWithBody Change labels and spec of a image
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8942,7 +8993,7 @@ func (c *Client) UpdateImageWithBody(ctx context.Context, project string, name s
 
 // UpdateImage Change labels and spec of a image
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8961,7 +9012,7 @@ func (c *Client) UpdateImage(ctx context.Context, project string, name string, p
 
 // UpdateImageWithApplicationMergePatchPlusJSONBody Change labels and spec of a image
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Takes a body of the `application/merge-patch+json` content type.
 //
@@ -8980,7 +9031,7 @@ func (c *Client) UpdateImageWithApplicationMergePatchPlusJSONBody(ctx context.Co
 
 // ReplaceImageWithBody Replace labels and spec of a image
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8999,7 +9050,7 @@ func (c *Client) ReplaceImageWithBody(ctx context.Context, project string, name 
 
 // ReplaceImage Replace labels and spec of a image
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9033,7 +9084,7 @@ func (c *Client) UploadImage(ctx context.Context, project string, name string, r
 
 // ListInstances List instances
 //
-// One run of a machine: a QEMU process on one host.
+// One run of a VM: a QEMU process on one host.
 //
 // Corresponds with GET /v1/projects/{project}/instances (the `ListInstances` operationId).
 func (c *Client) ListInstances(ctx context.Context, project string, params *ListInstancesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -9050,7 +9101,7 @@ func (c *Client) ListInstances(ctx context.Context, project string, params *List
 
 // GetInstance Get a instance, by name or id
 //
-// One run of a machine: a QEMU process on one host.
+// One run of a VM: a QEMU process on one host.
 //
 // Corresponds with GET /v1/projects/{project}/instances/{name} (the `GetInstance` operationId).
 func (c *Client) GetInstance(ctx context.Context, project string, name string, params *GetInstanceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -9334,13 +9385,13 @@ func (c *Client) GetOperationProgress(ctx context.Context, project string, name 
 	return c.Client.Do(req)
 }
 
-// ListPlugs List plugs
+// ListPortbindings List portbindings
 //
 // A port on a host: a tap on the virtual switch.
 //
-// Corresponds with GET /v1/projects/{project}/plugs (the `ListPlugs` operationId).
-func (c *Client) ListPlugs(ctx context.Context, project string, params *ListPlugsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListPlugsRequest(c.Server, project, params)
+// Corresponds with GET /v1/projects/{project}/portbindings (the `ListPortbindings` operationId).
+func (c *Client) ListPortbindings(ctx context.Context, project string, params *ListPortbindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListPortbindingsRequest(c.Server, project, params)
 	if err != nil {
 		return nil, err
 	}
@@ -9351,13 +9402,13 @@ func (c *Client) ListPlugs(ctx context.Context, project string, params *ListPlug
 	return c.Client.Do(req)
 }
 
-// GetPlug Get a plug, by name or id
+// GetPortbinding Get a portbinding, by name or id
 //
 // A port on a host: a tap on the virtual switch.
 //
-// Corresponds with GET /v1/projects/{project}/plugs/{name} (the `GetPlug` operationId).
-func (c *Client) GetPlug(ctx context.Context, project string, name string, params *GetPlugParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetPlugRequest(c.Server, project, name, params)
+// Corresponds with GET /v1/projects/{project}/portbindings/{name} (the `GetPortbinding` operationId).
+func (c *Client) GetPortbinding(ctx context.Context, project string, name string, params *GetPortbindingParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPortbindingRequest(c.Server, project, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -9935,7 +9986,7 @@ func (c *Client) ConsoleVM(ctx context.Context, project string, name string, req
 	return c.Client.Do(req)
 }
 
-// LogVM What the serial console said, also of a machine that does not run
+// LogVM What the serial console said, also of a VM that does not run
 //
 // Corresponds with GET /v1/projects/{project}/vms/{name}/log (the `LogVM` operationId).
 func (c *Client) LogVM(ctx context.Context, project string, name string, params *LogVMParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -9950,7 +10001,7 @@ func (c *Client) LogVM(ctx context.Context, project string, name string, params 
 	return c.Client.Do(req)
 }
 
-// VMMigrateWithBody Move a running machine to another host
+// VMMigrateWithBody Move a running VM to another host
 //
 // Gives the operation that does it.
 //
@@ -9969,7 +10020,7 @@ func (c *Client) VMMigrateWithBody(ctx context.Context, project string, name str
 	return c.Client.Do(req)
 }
 
-// VMMigrate Move a running machine to another host
+// VMMigrate Move a running VM to another host
 //
 // Gives the operation that does it.
 //
@@ -9988,7 +10039,7 @@ func (c *Client) VMMigrate(ctx context.Context, project string, name string, par
 	return c.Client.Do(req)
 }
 
-// VMPauseWithBody Hold a machine in memory
+// VMPauseWithBody Hold a VM in memory
 //
 // Takes any type of body and a specified content type.
 //
@@ -10005,7 +10056,7 @@ func (c *Client) VMPauseWithBody(ctx context.Context, project string, name strin
 	return c.Client.Do(req)
 }
 
-// VMPause Hold a machine in memory
+// VMPause Hold a VM in memory
 //
 // Takes a body of the `application/json` content type.
 //
@@ -10022,7 +10073,7 @@ func (c *Client) VMPause(ctx context.Context, project string, name string, param
 	return c.Client.Do(req)
 }
 
-// VMRestartWithBody Restart a machine
+// VMRestartWithBody Restart a VM
 //
 // Takes any type of body and a specified content type.
 //
@@ -10039,7 +10090,7 @@ func (c *Client) VMRestartWithBody(ctx context.Context, project string, name str
 	return c.Client.Do(req)
 }
 
-// VMRestart Restart a machine
+// VMRestart Restart a VM
 //
 // Takes a body of the `application/json` content type.
 //
@@ -10056,7 +10107,7 @@ func (c *Client) VMRestart(ctx context.Context, project string, name string, par
 	return c.Client.Do(req)
 }
 
-// VMResumeWithBody Let a paused machine go on
+// VMResumeWithBody Let a paused VM go on
 //
 // Takes any type of body and a specified content type.
 //
@@ -10073,7 +10124,7 @@ func (c *Client) VMResumeWithBody(ctx context.Context, project string, name stri
 	return c.Client.Do(req)
 }
 
-// VMResume Let a paused machine go on
+// VMResume Let a paused VM go on
 //
 // Takes a body of the `application/json` content type.
 //
@@ -10105,7 +10156,7 @@ func (c *Client) ScreenshotVM(ctx context.Context, project string, name string, 
 	return c.Client.Do(req)
 }
 
-// VMStartWithBody Start a machine
+// VMStartWithBody Start a VM
 //
 // Takes any type of body and a specified content type.
 //
@@ -10122,7 +10173,7 @@ func (c *Client) VMStartWithBody(ctx context.Context, project string, name strin
 	return c.Client.Do(req)
 }
 
-// VMStart Start a machine
+// VMStart Start a VM
 //
 // Takes a body of the `application/json` content type.
 //
@@ -10139,7 +10190,7 @@ func (c *Client) VMStart(ctx context.Context, project string, name string, param
 	return c.Client.Do(req)
 }
 
-// VMStopWithBody Stop a machine: the guest is asked, and gets its time
+// VMStopWithBody Stop a VM: the guest is asked, and gets its time
 //
 // Takes any type of body and a specified content type.
 //
@@ -10156,7 +10207,7 @@ func (c *Client) VMStopWithBody(ctx context.Context, project string, name string
 	return c.Client.Do(req)
 }
 
-// VMStop Stop a machine: the guest is asked, and gets its time
+// VMStop Stop a VM: the guest is asked, and gets its time
 //
 // Takes a body of the `application/json` content type.
 //
@@ -10372,40 +10423,6 @@ func (c *Client) ReplaceVolume(ctx context.Context, project string, name string,
 	return c.Client.Do(req)
 }
 
-// ListZones List zones
-//
-// The names and services of one network, for the hosts that need them.
-//
-// Corresponds with GET /v1/projects/{project}/zones (the `ListZones` operationId).
-func (c *Client) ListZones(ctx context.Context, project string, params *ListZonesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListZonesRequest(c.Server, project, params)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
-}
-
-// GetZone Get a zone, by name or id
-//
-// The names and services of one network, for the hosts that need them.
-//
-// Corresponds with GET /v1/projects/{project}/zones/{name} (the `GetZone` operationId).
-func (c *Client) GetZone(ctx context.Context, project string, name string, params *GetZoneParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetZoneRequest(c.Server, project, name, params)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
-}
-
 // ListRemovals List removals
 //
 // The removal of a host, which is refused from then on.
@@ -10455,13 +10472,13 @@ func (c *Client) GetStatus(ctx context.Context, reqEditors ...RequestEditorFn) (
 	return c.Client.Do(req)
 }
 
-// ListStorages List storages
+// ListStoragebackends List storagebackends
 //
-// A storage resource: how some storage is reached.
+// A storage backend: how some storage is reached.
 //
-// Corresponds with GET /v1/storages (the `ListStorages` operationId).
-func (c *Client) ListStorages(ctx context.Context, params *ListStoragesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListStoragesRequest(c.Server, params)
+// Corresponds with GET /v1/storagebackends (the `ListStoragebackends` operationId).
+func (c *Client) ListStoragebackends(ctx context.Context, params *ListStoragebackendsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListStoragebackendsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -10472,15 +10489,15 @@ func (c *Client) ListStorages(ctx context.Context, params *ListStoragesParams, r
 	return c.Client.Do(req)
 }
 
-// CreateStorageWithBody Create a storage
+// CreateStoragebackendWithBody Create a storagebackend
 //
-// A storage resource: how some storage is reached.
+// A storage backend: how some storage is reached.
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /v1/storages (the `CreateStorage` operationId).
-func (c *Client) CreateStorageWithBody(ctx context.Context, params *CreateStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateStorageRequestWithBody(c.Server, params, contentType, body)
+// Corresponds with POST /v1/storagebackends (the `CreateStoragebackend` operationId).
+func (c *Client) CreateStoragebackendWithBody(ctx context.Context, params *CreateStoragebackendParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateStoragebackendRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -10491,15 +10508,15 @@ func (c *Client) CreateStorageWithBody(ctx context.Context, params *CreateStorag
 	return c.Client.Do(req)
 }
 
-// CreateStorage Create a storage
+// CreateStoragebackend Create a storagebackend
 //
-// A storage resource: how some storage is reached.
+// A storage backend: how some storage is reached.
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /v1/storages (the `CreateStorage` operationId).
-func (c *Client) CreateStorage(ctx context.Context, params *CreateStorageParams, body CreateStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateStorageRequest(c.Server, params, body)
+// Corresponds with POST /v1/storagebackends (the `CreateStoragebackend` operationId).
+func (c *Client) CreateStoragebackend(ctx context.Context, params *CreateStoragebackendParams, body CreateStoragebackendJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateStoragebackendRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -10510,13 +10527,13 @@ func (c *Client) CreateStorage(ctx context.Context, params *CreateStorageParams,
 	return c.Client.Do(req)
 }
 
-// DeleteStorage Delete a storage
+// DeleteStoragebackend Delete a storagebackend
 //
 // The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
 //
-// Corresponds with DELETE /v1/storages/{name} (the `DeleteStorage` operationId).
-func (c *Client) DeleteStorage(ctx context.Context, name string, params *DeleteStorageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDeleteStorageRequest(c.Server, name, params)
+// Corresponds with DELETE /v1/storagebackends/{name} (the `DeleteStoragebackend` operationId).
+func (c *Client) DeleteStoragebackend(ctx context.Context, name string, params *DeleteStoragebackendParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteStoragebackendRequest(c.Server, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -10527,13 +10544,13 @@ func (c *Client) DeleteStorage(ctx context.Context, name string, params *DeleteS
 	return c.Client.Do(req)
 }
 
-// GetStorage Get a storage, by name or id
+// GetStoragebackend Get a storagebackend, by name or id
 //
-// A storage resource: how some storage is reached.
+// A storage backend: how some storage is reached.
 //
-// Corresponds with GET /v1/storages/{name} (the `GetStorage` operationId).
-func (c *Client) GetStorage(ctx context.Context, name string, params *GetStorageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetStorageRequest(c.Server, name, params)
+// Corresponds with GET /v1/storagebackends/{name} (the `GetStoragebackend` operationId).
+func (c *Client) GetStoragebackend(ctx context.Context, name string, params *GetStoragebackendParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetStoragebackendRequest(c.Server, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -10544,15 +10561,15 @@ func (c *Client) GetStorage(ctx context.Context, name string, params *GetStorage
 	return c.Client.Do(req)
 }
 
-// UpdateStorageWithBody Change labels and spec of a storage
+// UpdateStoragebackendWithBody Change labels and spec of a storagebackend
 //
-// A storage resource: how some storage is reached.
+// A storage backend: how some storage is reached.
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
-func (c *Client) UpdateStorageWithBody(ctx context.Context, name string, params *UpdateStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUpdateStorageRequestWithBody(c.Server, name, params, contentType, body)
+// Corresponds with PATCH /v1/storagebackends/{name} (the `UpdateStoragebackend` operationId).
+func (c *Client) UpdateStoragebackendWithBody(ctx context.Context, name string, params *UpdateStoragebackendParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateStoragebackendRequestWithBody(c.Server, name, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -10563,15 +10580,15 @@ func (c *Client) UpdateStorageWithBody(ctx context.Context, name string, params 
 	return c.Client.Do(req)
 }
 
-// UpdateStorage Change labels and spec of a storage
+// UpdateStoragebackend Change labels and spec of a storagebackend
 //
-// A storage resource: how some storage is reached.
+// A storage backend: how some storage is reached.
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
-func (c *Client) UpdateStorage(ctx context.Context, name string, params *UpdateStorageParams, body UpdateStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUpdateStorageRequest(c.Server, name, params, body)
+// Corresponds with PATCH /v1/storagebackends/{name} (the `UpdateStoragebackend` operationId).
+func (c *Client) UpdateStoragebackend(ctx context.Context, name string, params *UpdateStoragebackendParams, body UpdateStoragebackendJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateStoragebackendRequest(c.Server, name, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -10582,15 +10599,15 @@ func (c *Client) UpdateStorage(ctx context.Context, name string, params *UpdateS
 	return c.Client.Do(req)
 }
 
-// UpdateStorageWithApplicationMergePatchPlusJSONBody Change labels and spec of a storage
+// UpdateStoragebackendWithApplicationMergePatchPlusJSONBody Change labels and spec of a storagebackend
 //
-// A storage resource: how some storage is reached.
+// A storage backend: how some storage is reached.
 //
 // Takes a body of the `application/merge-patch+json` content type.
 //
-// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
-func (c *Client) UpdateStorageWithApplicationMergePatchPlusJSONBody(ctx context.Context, name string, params *UpdateStorageParams, body UpdateStorageApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUpdateStorageRequestWithApplicationMergePatchPlusJSONBody(c.Server, name, params, body)
+// Corresponds with PATCH /v1/storagebackends/{name} (the `UpdateStoragebackend` operationId).
+func (c *Client) UpdateStoragebackendWithApplicationMergePatchPlusJSONBody(ctx context.Context, name string, params *UpdateStoragebackendParams, body UpdateStoragebackendApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateStoragebackendRequestWithApplicationMergePatchPlusJSONBody(c.Server, name, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -10601,15 +10618,15 @@ func (c *Client) UpdateStorageWithApplicationMergePatchPlusJSONBody(ctx context.
 	return c.Client.Do(req)
 }
 
-// ReplaceStorageWithBody Replace labels and spec of a storage
+// ReplaceStoragebackendWithBody Replace labels and spec of a storagebackend
 //
-// A storage resource: how some storage is reached.
+// A storage backend: how some storage is reached.
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with PUT /v1/storages/{name} (the `ReplaceStorage` operationId).
-func (c *Client) ReplaceStorageWithBody(ctx context.Context, name string, params *ReplaceStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewReplaceStorageRequestWithBody(c.Server, name, params, contentType, body)
+// Corresponds with PUT /v1/storagebackends/{name} (the `ReplaceStoragebackend` operationId).
+func (c *Client) ReplaceStoragebackendWithBody(ctx context.Context, name string, params *ReplaceStoragebackendParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceStoragebackendRequestWithBody(c.Server, name, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -10620,15 +10637,15 @@ func (c *Client) ReplaceStorageWithBody(ctx context.Context, name string, params
 	return c.Client.Do(req)
 }
 
-// ReplaceStorage Replace labels and spec of a storage
+// ReplaceStoragebackend Replace labels and spec of a storagebackend
 //
-// A storage resource: how some storage is reached.
+// A storage backend: how some storage is reached.
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with PUT /v1/storages/{name} (the `ReplaceStorage` operationId).
-func (c *Client) ReplaceStorage(ctx context.Context, name string, params *ReplaceStorageParams, body ReplaceStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewReplaceStorageRequest(c.Server, name, params, body)
+// Corresponds with PUT /v1/storagebackends/{name} (the `ReplaceStoragebackend` operationId).
+func (c *Client) ReplaceStoragebackend(ctx context.Context, name string, params *ReplaceStoragebackendParams, body ReplaceStoragebackendJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceStoragebackendRequest(c.Server, name, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -10743,7 +10760,7 @@ func (c *Client) GetToken(ctx context.Context, name string, params *GetTokenPara
 
 // ListUsage Say what each project uses of what its quota limits
 //
-// Who is confined to a project sees that one.
+// Who is limited to a project sees that one.
 //
 // Corresponds with GET /v1/usage (the `ListUsage` operationId).
 func (c *Client) ListUsage(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -10831,23 +10848,6 @@ func (c *Client) WhoAmI(ctx context.Context, reqEditors ...RequestEditorFn) (*ht
 	return c.Client.Do(req)
 }
 
-// ListAllZones List zones of all projects
-//
-// The names and services of one network, for the hosts that need them.
-//
-// Corresponds with GET /v1/zones (the `ListAllZones` operationId).
-func (c *Client) ListAllZones(ctx context.Context, params *ListAllZonesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListAllZonesRequest(c.Server, params)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
-}
-
 // NewGetBlobRequest constructs an http.Request for the GetBlob method
 func NewGetBlobRequest(server string, digest string) (*http.Request, error) {
 	var err error
@@ -10882,19 +10882,19 @@ func NewGetBlobRequest(server string, digest string) (*http.Request, error) {
 	return req, nil
 }
 
-// NewFindGoneMachinesRequest calls the generic FindGoneMachines builder with application/json body
-func NewFindGoneMachinesRequest(server string, body FindGoneMachinesJSONRequestBody) (*http.Request, error) {
+// NewFindGoneVmsRequest calls the generic FindGoneVms builder with application/json body
+func NewFindGoneVmsRequest(server string, body FindGoneVmsJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewFindGoneMachinesRequestWithBody(server, "application/json", bodyReader)
+	return NewFindGoneVmsRequestWithBody(server, "application/json", bodyReader)
 }
 
-// NewFindGoneMachinesRequestWithBody constructs an http.Request for the FindGoneMachines method, with any body, and a specified content type
-func NewFindGoneMachinesRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+// NewFindGoneVmsRequestWithBody constructs an http.Request for the FindGoneVms method, with any body, and a specified content type
+func NewFindGoneVmsRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -10902,7 +10902,7 @@ func NewFindGoneMachinesRequestWithBody(server string, contentType string, body 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/agent/gone-machines")
+	operationPath := fmt.Sprintf("/v1/agent/gone-vms")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -11792,6 +11792,84 @@ func NewGetDeviceRequest(server string, name string, params *GetDeviceParams) (*
 
 		req.Header.Set("If-None-Match", headerParam0)
 
+	}
+
+	return req, nil
+}
+
+// NewListAllDnszonesRequest constructs an http.Request for the ListAllDnszones method
+func NewListAllDnszonesRequest(server string, params *ListAllDnszonesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/dnszones")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "page", params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -13392,8 +13470,8 @@ func NewListAllOperationsRequest(server string, params *ListAllOperationsParams)
 	return req, nil
 }
 
-// NewListAllPlugsRequest constructs an http.Request for the ListAllPlugs method
-func NewListAllPlugsRequest(server string, params *ListAllPlugsParams) (*http.Request, error) {
+// NewListAllPortbindingsRequest constructs an http.Request for the ListAllPortbindings method
+func NewListAllPortbindingsRequest(server string, params *ListAllPortbindingsParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -13401,7 +13479,7 @@ func NewListAllPlugsRequest(server string, params *ListAllPlugsParams) (*http.Re
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/plugs")
+	operationPath := fmt.Sprintf("/v1/portbindings")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -14415,6 +14493,176 @@ func NewGetClaimRequest(server string, project string, name string, params *GetC
 	}
 
 	operationPath := fmt.Sprintf("/v1/projects/%s/claims/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "wait", params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "timeout", params.Timeout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-None-Match", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewListDnszonesRequest constructs an http.Request for the ListDnszones method
+func NewListDnszonesRequest(server string, project string, params *ListDnszonesParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/dnszones", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "page", params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetDnszoneRequest constructs an http.Request for the GetDnszone method
+func NewGetDnszoneRequest(server string, project string, name string, params *GetDnszoneParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/projects/%s/dnszones/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -16055,8 +16303,8 @@ func NewGetOperationProgressRequest(server string, project string, name string) 
 	return req, nil
 }
 
-// NewListPlugsRequest constructs an http.Request for the ListPlugs method
-func NewListPlugsRequest(server string, project string, params *ListPlugsParams) (*http.Request, error) {
+// NewListPortbindingsRequest constructs an http.Request for the ListPortbindings method
+func NewListPortbindingsRequest(server string, project string, params *ListPortbindingsParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -16071,7 +16319,7 @@ func NewListPlugsRequest(server string, project string, params *ListPlugsParams)
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/projects/%s/plugs", pathParam0)
+	operationPath := fmt.Sprintf("/v1/projects/%s/portbindings", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -16140,8 +16388,8 @@ func NewListPlugsRequest(server string, project string, params *ListPlugsParams)
 	return req, nil
 }
 
-// NewGetPlugRequest constructs an http.Request for the GetPlug method
-func NewGetPlugRequest(server string, project string, name string, params *GetPlugParams) (*http.Request, error) {
+// NewGetPortbindingRequest constructs an http.Request for the GetPortbinding method
+func NewGetPortbindingRequest(server string, project string, name string, params *GetPortbindingParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -16163,7 +16411,7 @@ func NewGetPlugRequest(server string, project string, name string, params *GetPl
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/projects/%s/plugs/%s", pathParam0, pathParam1)
+	operationPath := fmt.Sprintf("/v1/projects/%s/portbindings/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -18670,176 +18918,6 @@ func NewReplaceVolumeRequestWithBody(server string, project string, name string,
 	return req, nil
 }
 
-// NewListZonesRequest constructs an http.Request for the ListZones method
-func NewListZonesRequest(server string, project string, params *ListZonesParams) (*http.Request, error) {
-	var err error
-
-	var pathParam0 string
-
-	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
-	if err != nil {
-		return nil, err
-	}
-
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
-
-	operationPath := fmt.Sprintf("/v1/projects/%s/zones", pathParam0)
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
-	if err != nil {
-		return nil, err
-	}
-
-	if params != nil {
-		// queryValues collects non-styled parameters (passthrough, JSON)
-		// that are safe to round-trip through url.Values.Encode().
-		queryValues := queryURL.Query()
-		// rawQueryFragments collects pre-encoded query fragments from
-		// styled parameters, preserving literal commas as delimiters
-		// per the OpenAPI spec (e.g. "color=blue,black,brown").
-		var rawQueryFragments []string
-
-		if params.Label != nil {
-
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
-				return nil, err
-			} else {
-				for _, qp := range strings.Split(queryFrag, "&") {
-					rawQueryFragments = append(rawQueryFragments, qp)
-				}
-			}
-
-		}
-
-		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
-			return nil, err
-		} else {
-			for _, qp := range strings.Split(queryFrag, "&") {
-				rawQueryFragments = append(rawQueryFragments, qp)
-			}
-		}
-
-		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
-			return nil, err
-		} else {
-			for _, qp := range strings.Split(queryFrag, "&") {
-				rawQueryFragments = append(rawQueryFragments, qp)
-			}
-		}
-
-		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "page", params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
-			return nil, err
-		} else {
-			for _, qp := range strings.Split(queryFrag, "&") {
-				rawQueryFragments = append(rawQueryFragments, qp)
-			}
-		}
-
-		if encoded := queryValues.Encode(); encoded != "" {
-			rawQueryFragments = append(rawQueryFragments, encoded)
-		}
-		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
-	}
-
-	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-
-	return req, nil
-}
-
-// NewGetZoneRequest constructs an http.Request for the GetZone method
-func NewGetZoneRequest(server string, project string, name string, params *GetZoneParams) (*http.Request, error) {
-	var err error
-
-	var pathParam0 string
-
-	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "project", project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
-	if err != nil {
-		return nil, err
-	}
-
-	var pathParam1 string
-
-	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
-	if err != nil {
-		return nil, err
-	}
-
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
-
-	operationPath := fmt.Sprintf("/v1/projects/%s/zones/%s", pathParam0, pathParam1)
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
-	if err != nil {
-		return nil, err
-	}
-
-	if params != nil {
-		// queryValues collects non-styled parameters (passthrough, JSON)
-		// that are safe to round-trip through url.Values.Encode().
-		queryValues := queryURL.Query()
-		// rawQueryFragments collects pre-encoded query fragments from
-		// styled parameters, preserving literal commas as delimiters
-		// per the OpenAPI spec (e.g. "color=blue,black,brown").
-		var rawQueryFragments []string
-
-		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "wait", params.Wait, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
-			return nil, err
-		} else {
-			for _, qp := range strings.Split(queryFrag, "&") {
-				rawQueryFragments = append(rawQueryFragments, qp)
-			}
-		}
-
-		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "timeout", params.Timeout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
-			return nil, err
-		} else {
-			for _, qp := range strings.Split(queryFrag, "&") {
-				rawQueryFragments = append(rawQueryFragments, qp)
-			}
-		}
-
-		if encoded := queryValues.Encode(); encoded != "" {
-			rawQueryFragments = append(rawQueryFragments, encoded)
-		}
-		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
-	}
-
-	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-
-	if params != nil {
-
-		var headerParam0 string
-
-		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-		if err != nil {
-			return nil, err
-		}
-
-		req.Header.Set("If-None-Match", headerParam0)
-
-	}
-
-	return req, nil
-}
-
 // NewListRemovalsRequest constructs an http.Request for the ListRemovals method
 func NewListRemovalsRequest(server string, params *ListRemovalsParams) (*http.Request, error) {
 	var err error
@@ -19023,8 +19101,8 @@ func NewGetStatusRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
-// NewListStoragesRequest constructs an http.Request for the ListStorages method
-func NewListStoragesRequest(server string, params *ListStoragesParams) (*http.Request, error) {
+// NewListStoragebackendsRequest constructs an http.Request for the ListStoragebackends method
+func NewListStoragebackendsRequest(server string, params *ListStoragebackendsParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -19032,7 +19110,7 @@ func NewListStoragesRequest(server string, params *ListStoragesParams) (*http.Re
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/storages")
+	operationPath := fmt.Sprintf("/v1/storagebackends")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -19101,19 +19179,19 @@ func NewListStoragesRequest(server string, params *ListStoragesParams) (*http.Re
 	return req, nil
 }
 
-// NewCreateStorageRequest calls the generic CreateStorage builder with application/json body
-func NewCreateStorageRequest(server string, params *CreateStorageParams, body CreateStorageJSONRequestBody) (*http.Request, error) {
+// NewCreateStoragebackendRequest calls the generic CreateStoragebackend builder with application/json body
+func NewCreateStoragebackendRequest(server string, params *CreateStoragebackendParams, body CreateStoragebackendJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreateStorageRequestWithBody(server, params, "application/json", bodyReader)
+	return NewCreateStoragebackendRequestWithBody(server, params, "application/json", bodyReader)
 }
 
-// NewCreateStorageRequestWithBody constructs an http.Request for the CreateStorage method, with any body, and a specified content type
-func NewCreateStorageRequestWithBody(server string, params *CreateStorageParams, contentType string, body io.Reader) (*http.Request, error) {
+// NewCreateStoragebackendRequestWithBody constructs an http.Request for the CreateStoragebackend method, with any body, and a specified content type
+func NewCreateStoragebackendRequestWithBody(server string, params *CreateStoragebackendParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -19121,7 +19199,7 @@ func NewCreateStorageRequestWithBody(server string, params *CreateStorageParams,
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/storages")
+	operationPath := fmt.Sprintf("/v1/storagebackends")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -19154,8 +19232,8 @@ func NewCreateStorageRequestWithBody(server string, params *CreateStorageParams,
 	return req, nil
 }
 
-// NewDeleteStorageRequest constructs an http.Request for the DeleteStorage method
-func NewDeleteStorageRequest(server string, name string, params *DeleteStorageParams) (*http.Request, error) {
+// NewDeleteStoragebackendRequest constructs an http.Request for the DeleteStoragebackend method
+func NewDeleteStoragebackendRequest(server string, name string, params *DeleteStoragebackendParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -19170,7 +19248,7 @@ func NewDeleteStorageRequest(server string, name string, params *DeleteStoragePa
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/storages/%s", pathParam0)
+	operationPath := fmt.Sprintf("/v1/storagebackends/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -19232,8 +19310,8 @@ func NewDeleteStorageRequest(server string, name string, params *DeleteStoragePa
 	return req, nil
 }
 
-// NewGetStorageRequest constructs an http.Request for the GetStorage method
-func NewGetStorageRequest(server string, name string, params *GetStorageParams) (*http.Request, error) {
+// NewGetStoragebackendRequest constructs an http.Request for the GetStoragebackend method
+func NewGetStoragebackendRequest(server string, name string, params *GetStoragebackendParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -19248,7 +19326,7 @@ func NewGetStorageRequest(server string, name string, params *GetStorageParams) 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/storages/%s", pathParam0)
+	operationPath := fmt.Sprintf("/v1/storagebackends/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -19310,30 +19388,30 @@ func NewGetStorageRequest(server string, name string, params *GetStorageParams) 
 	return req, nil
 }
 
-// NewUpdateStorageRequest calls the generic UpdateStorage builder with application/json body
-func NewUpdateStorageRequest(server string, name string, params *UpdateStorageParams, body UpdateStorageJSONRequestBody) (*http.Request, error) {
+// NewUpdateStoragebackendRequest calls the generic UpdateStoragebackend builder with application/json body
+func NewUpdateStoragebackendRequest(server string, name string, params *UpdateStoragebackendParams, body UpdateStoragebackendJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewUpdateStorageRequestWithBody(server, name, params, "application/json", bodyReader)
+	return NewUpdateStoragebackendRequestWithBody(server, name, params, "application/json", bodyReader)
 }
 
-// NewUpdateStorageRequestWithApplicationMergePatchPlusJSONBody calls the generic UpdateStorage builder with application/merge-patch+json body
-func NewUpdateStorageRequestWithApplicationMergePatchPlusJSONBody(server string, name string, params *UpdateStorageParams, body UpdateStorageApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+// NewUpdateStoragebackendRequestWithApplicationMergePatchPlusJSONBody calls the generic UpdateStoragebackend builder with application/merge-patch+json body
+func NewUpdateStoragebackendRequestWithApplicationMergePatchPlusJSONBody(server string, name string, params *UpdateStoragebackendParams, body UpdateStoragebackendApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewUpdateStorageRequestWithBody(server, name, params, "application/merge-patch+json", bodyReader)
+	return NewUpdateStoragebackendRequestWithBody(server, name, params, "application/merge-patch+json", bodyReader)
 }
 
-// NewUpdateStorageRequestWithBody constructs an http.Request for the UpdateStorage method, with any body, and a specified content type
-func NewUpdateStorageRequestWithBody(server string, name string, params *UpdateStorageParams, contentType string, body io.Reader) (*http.Request, error) {
+// NewUpdateStoragebackendRequestWithBody constructs an http.Request for the UpdateStoragebackend method, with any body, and a specified content type
+func NewUpdateStoragebackendRequestWithBody(server string, name string, params *UpdateStoragebackendParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -19348,7 +19426,7 @@ func NewUpdateStorageRequestWithBody(server string, name string, params *UpdateS
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/storages/%s", pathParam0)
+	operationPath := fmt.Sprintf("/v1/storagebackends/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -19381,19 +19459,19 @@ func NewUpdateStorageRequestWithBody(server string, name string, params *UpdateS
 	return req, nil
 }
 
-// NewReplaceStorageRequest calls the generic ReplaceStorage builder with application/json body
-func NewReplaceStorageRequest(server string, name string, params *ReplaceStorageParams, body ReplaceStorageJSONRequestBody) (*http.Request, error) {
+// NewReplaceStoragebackendRequest calls the generic ReplaceStoragebackend builder with application/json body
+func NewReplaceStoragebackendRequest(server string, name string, params *ReplaceStoragebackendParams, body ReplaceStoragebackendJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewReplaceStorageRequestWithBody(server, name, params, "application/json", bodyReader)
+	return NewReplaceStoragebackendRequestWithBody(server, name, params, "application/json", bodyReader)
 }
 
-// NewReplaceStorageRequestWithBody constructs an http.Request for the ReplaceStorage method, with any body, and a specified content type
-func NewReplaceStorageRequestWithBody(server string, name string, params *ReplaceStorageParams, contentType string, body io.Reader) (*http.Request, error) {
+// NewReplaceStoragebackendRequestWithBody constructs an http.Request for the ReplaceStoragebackend method, with any body, and a specified content type
+func NewReplaceStoragebackendRequestWithBody(server string, name string, params *ReplaceStoragebackendParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -19408,7 +19486,7 @@ func NewReplaceStorageRequestWithBody(server string, name string, params *Replac
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/v1/storages/%s", pathParam0)
+	operationPath := fmt.Sprintf("/v1/storagebackends/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -20082,84 +20160,6 @@ func NewWhoAmIRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
-// NewListAllZonesRequest constructs an http.Request for the ListAllZones method
-func NewListAllZonesRequest(server string, params *ListAllZonesParams) (*http.Request, error) {
-	var err error
-
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
-
-	operationPath := fmt.Sprintf("/v1/zones")
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
-	if err != nil {
-		return nil, err
-	}
-
-	if params != nil {
-		// queryValues collects non-styled parameters (passthrough, JSON)
-		// that are safe to round-trip through url.Values.Encode().
-		queryValues := queryURL.Query()
-		// rawQueryFragments collects pre-encoded query fragments from
-		// styled parameters, preserving literal commas as delimiters
-		// per the OpenAPI spec (e.g. "color=blue,black,brown").
-		var rawQueryFragments []string
-
-		if params.Label != nil {
-
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
-				return nil, err
-			} else {
-				for _, qp := range strings.Split(queryFrag, "&") {
-					rawQueryFragments = append(rawQueryFragments, qp)
-				}
-			}
-
-		}
-
-		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
-			return nil, err
-		} else {
-			for _, qp := range strings.Split(queryFrag, "&") {
-				rawQueryFragments = append(rawQueryFragments, qp)
-			}
-		}
-
-		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
-			return nil, err
-		} else {
-			for _, qp := range strings.Split(queryFrag, "&") {
-				rawQueryFragments = append(rawQueryFragments, qp)
-			}
-		}
-
-		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "page", params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
-			return nil, err
-		} else {
-			for _, qp := range strings.Split(queryFrag, "&") {
-				rawQueryFragments = append(rawQueryFragments, qp)
-			}
-		}
-
-		if encoded := queryValues.Encode(); encoded != "" {
-			rawQueryFragments = append(rawQueryFragments, encoded)
-		}
-		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
-	}
-
-	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-
-	return req, nil
-}
-
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -20211,19 +20211,19 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/agent/blobs/{digest} (the `GetBlob` operationId).
 	GetBlobWithResponse(ctx context.Context, digest string, reqEditors ...RequestEditorFn) (*GetBlobResponse, error)
 
-	// FindGoneMachinesWithBodyWithResponse Say which machines were deleted
+	// FindGoneVmsWithBodyWithResponse Say which VMs were deleted
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/agent/gone-machines (the `FindGoneMachines` operationId).
-	FindGoneMachinesWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*FindGoneMachinesResponse, error)
+	// Corresponds with POST /v1/agent/gone-vms (the `FindGoneVms` operationId).
+	FindGoneVmsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*FindGoneVmsResponse, error)
 
-	// FindGoneMachinesWithResponse Say which machines were deleted
+	// FindGoneVmsWithResponse Say which VMs were deleted
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/agent/gone-machines (the `FindGoneMachines` operationId).
-	FindGoneMachinesWithResponse(ctx context.Context, body FindGoneMachinesJSONRequestBody, reqEditors ...RequestEditorFn) (*FindGoneMachinesResponse, error)
+	// Corresponds with POST /v1/agent/gone-vms (the `FindGoneVms` operationId).
+	FindGoneVmsWithResponse(ctx context.Context, body FindGoneVmsJSONRequestBody, reqEditors ...RequestEditorFn) (*FindGoneVmsResponse, error)
 
 	// SendHeartbeatWithResponse Say that a host lives
 	//
@@ -20266,7 +20266,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListAllClaimsWithResponse List claims of all projects
 	//
-	// Capacity of a host that is promised to a machine.
+	// Capacity of a host that is promised to a VM.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -20365,7 +20365,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListDevicesWithResponse List devices
 	//
-	// A disk, LUN or share that a host found behind a storage resource.
+	// A disk, LUN or share that a host found behind a storage backend.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -20374,12 +20374,21 @@ type ClientWithResponsesInterface interface {
 
 	// GetDeviceWithResponse Get a device, by name or id
 	//
-	// A disk, LUN or share that a host found behind a storage resource.
+	// A disk, LUN or share that a host found behind a storage backend.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/devices/{name} (the `GetDevice` operationId).
 	GetDeviceWithResponse(ctx context.Context, name string, params *GetDeviceParams, reqEditors ...RequestEditorFn) (*GetDeviceResponse, error)
+
+	// ListAllDnszonesWithResponse List dnszones of all projects
+	//
+	// The names and services of one network, for the hosts that need them.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/dnszones (the `ListAllDnszones` operationId).
+	ListAllDnszonesWithResponse(ctx context.Context, params *ListAllDnszonesParams, reqEditors ...RequestEditorFn) (*ListAllDnszonesResponse, error)
 
 	// ReadEventLogWithResponse List what happened, newest first
 	//
@@ -20480,7 +20489,7 @@ type ClientWithResponsesInterface interface {
 
 	// HostDeclareDeadWithBodyWithResponse Remove a host that is silent and switched off for good
 	//
-	// Its certificate is refused from then on. Its machines start elsewhere by their own policy; what lay on its own disks is given up.
+	// Its certificate is refused from then on. Its VMs start elsewhere by their own policy; what lay on its own disks is given up.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20489,7 +20498,7 @@ type ClientWithResponsesInterface interface {
 
 	// HostDeclareDeadWithResponse Remove a host that is silent and switched off for good
 	//
-	// Its certificate is refused from then on. Its machines start elsewhere by their own policy; what lay on its own disks is given up.
+	// Its certificate is refused from then on. Its VMs start elsewhere by their own policy; what lay on its own disks is given up.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20516,7 +20525,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListAllImagesWithResponse List images of all projects
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -20525,7 +20534,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListAllInstancesWithResponse List instances of all projects
 	//
-	// One run of a machine: a QEMU process on one host.
+	// One run of a VM: a QEMU process on one host.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -20627,14 +20636,14 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/operations (the `ListAllOperations` operationId).
 	ListAllOperationsWithResponse(ctx context.Context, params *ListAllOperationsParams, reqEditors ...RequestEditorFn) (*ListAllOperationsResponse, error)
 
-	// ListAllPlugsWithResponse List plugs of all projects
+	// ListAllPortbindingsWithResponse List portbindings of all projects
 	//
 	// A port on a host: a tap on the virtual switch.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/plugs (the `ListAllPlugs` operationId).
-	ListAllPlugsWithResponse(ctx context.Context, params *ListAllPlugsParams, reqEditors ...RequestEditorFn) (*ListAllPlugsResponse, error)
+	// Corresponds with GET /v1/portbindings (the `ListAllPortbindings` operationId).
+	ListAllPortbindingsWithResponse(ctx context.Context, params *ListAllPortbindingsParams, reqEditors ...RequestEditorFn) (*ListAllPortbindingsResponse, error)
 
 	// ListAllPortsWithResponse List ports of all projects
 	//
@@ -20647,7 +20656,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListProjectsWithResponse List projects
 	//
-	// A tenant: it owns machines, disks, networks and images.
+	// A tenant: it owns VMs, disks, networks and images.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -20656,7 +20665,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateProjectWithBodyWithResponse Create a project
 	//
-	// A tenant: it owns machines, disks, networks and images.
+	// A tenant: it owns VMs, disks, networks and images.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20665,7 +20674,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateProjectWithResponse Create a project
 	//
-	// A tenant: it owns machines, disks, networks and images.
+	// A tenant: it owns VMs, disks, networks and images.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20683,7 +20692,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetProjectWithResponse Get a project, by name or id
 	//
-	// A tenant: it owns machines, disks, networks and images.
+	// A tenant: it owns VMs, disks, networks and images.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -20692,7 +20701,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateProjectWithBodyWithResponse Change labels and spec of a project
 	//
-	// A tenant: it owns machines, disks, networks and images.
+	// A tenant: it owns VMs, disks, networks and images.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20701,7 +20710,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateProjectWithResponse Change labels and spec of a project
 	//
-	// A tenant: it owns machines, disks, networks and images.
+	// A tenant: it owns VMs, disks, networks and images.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20710,7 +20719,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateProjectWithApplicationMergePatchPlusJSONBodyWithResponse Change labels and spec of a project
 	//
-	// A tenant: it owns machines, disks, networks and images.
+	// A tenant: it owns VMs, disks, networks and images.
 	//
 	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20719,7 +20728,7 @@ type ClientWithResponsesInterface interface {
 
 	// ReplaceProjectWithBodyWithResponse Replace labels and spec of a project
 	//
-	// A tenant: it owns machines, disks, networks and images.
+	// A tenant: it owns VMs, disks, networks and images.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20728,7 +20737,7 @@ type ClientWithResponsesInterface interface {
 
 	// ReplaceProjectWithResponse Replace labels and spec of a project
 	//
-	// A tenant: it owns machines, disks, networks and images.
+	// A tenant: it owns VMs, disks, networks and images.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20773,7 +20782,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListClaimsWithResponse List claims
 	//
-	// Capacity of a host that is promised to a machine.
+	// Capacity of a host that is promised to a VM.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -20782,12 +20791,30 @@ type ClientWithResponsesInterface interface {
 
 	// GetClaimWithResponse Get a claim, by name or id
 	//
-	// Capacity of a host that is promised to a machine.
+	// Capacity of a host that is promised to a VM.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/projects/{project}/claims/{name} (the `GetClaim` operationId).
 	GetClaimWithResponse(ctx context.Context, project string, name string, params *GetClaimParams, reqEditors ...RequestEditorFn) (*GetClaimResponse, error)
+
+	// ListDnszonesWithResponse List dnszones
+	//
+	// The names and services of one network, for the hosts that need them.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/projects/{project}/dnszones (the `ListDnszones` operationId).
+	ListDnszonesWithResponse(ctx context.Context, project string, params *ListDnszonesParams, reqEditors ...RequestEditorFn) (*ListDnszonesResponse, error)
+
+	// GetDnszoneWithResponse Get a dnszone, by name or id
+	//
+	// The names and services of one network, for the hosts that need them.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/projects/{project}/dnszones/{name} (the `GetDnszone` operationId).
+	GetDnszoneWithResponse(ctx context.Context, project string, name string, params *GetDnszoneParams, reqEditors ...RequestEditorFn) (*GetDnszoneResponse, error)
 
 	// ListEventsWithResponse List events
 	//
@@ -20809,7 +20836,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListImagesWithResponse List images
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -20818,7 +20845,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateImageWithBodyWithResponse Create a image
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20827,7 +20854,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateImageWithResponse Create a image
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20845,7 +20872,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetImageWithResponse Get a image, by name or id
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -20854,7 +20881,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateImageWithBodyWithResponse Change labels and spec of a image
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20863,7 +20890,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateImageWithResponse Change labels and spec of a image
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20872,7 +20899,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateImageWithApplicationMergePatchPlusJSONBodyWithResponse Change labels and spec of a image
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20881,7 +20908,7 @@ type ClientWithResponsesInterface interface {
 
 	// ReplaceImageWithBodyWithResponse Replace labels and spec of a image
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20890,7 +20917,7 @@ type ClientWithResponsesInterface interface {
 
 	// ReplaceImageWithResponse Replace labels and spec of a image
 	//
-	// What a machine's disk starts from.
+	// What a VM's disk starts from.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20906,7 +20933,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListInstancesWithResponse List instances
 	//
-	// One run of a machine: a QEMU process on one host.
+	// One run of a VM: a QEMU process on one host.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -20915,7 +20942,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetInstanceWithResponse Get a instance, by name or id
 	//
-	// One run of a machine: a QEMU process on one host.
+	// One run of a VM: a QEMU process on one host.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -21053,23 +21080,23 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/projects/{project}/operations/{name}/progress (the `GetOperationProgress` operationId).
 	GetOperationProgressWithResponse(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*GetOperationProgressResponse, error)
 
-	// ListPlugsWithResponse List plugs
+	// ListPortbindingsWithResponse List portbindings
 	//
 	// A port on a host: a tap on the virtual switch.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/projects/{project}/plugs (the `ListPlugs` operationId).
-	ListPlugsWithResponse(ctx context.Context, project string, params *ListPlugsParams, reqEditors ...RequestEditorFn) (*ListPlugsResponse, error)
+	// Corresponds with GET /v1/projects/{project}/portbindings (the `ListPortbindings` operationId).
+	ListPortbindingsWithResponse(ctx context.Context, project string, params *ListPortbindingsParams, reqEditors ...RequestEditorFn) (*ListPortbindingsResponse, error)
 
-	// GetPlugWithResponse Get a plug, by name or id
+	// GetPortbindingWithResponse Get a portbinding, by name or id
 	//
 	// A port on a host: a tap on the virtual switch.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/projects/{project}/plugs/{name} (the `GetPlug` operationId).
-	GetPlugWithResponse(ctx context.Context, project string, name string, params *GetPlugParams, reqEditors ...RequestEditorFn) (*GetPlugResponse, error)
+	// Corresponds with GET /v1/projects/{project}/portbindings/{name} (the `GetPortbinding` operationId).
+	GetPortbindingWithResponse(ctx context.Context, project string, name string, params *GetPortbindingParams, reqEditors ...RequestEditorFn) (*GetPortbindingResponse, error)
 
 	// ListPortsWithResponse List ports
 	//
@@ -21348,14 +21375,14 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/projects/{project}/vms/{name}/console (the `ConsoleVM` operationId).
 	ConsoleVMWithResponse(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*ConsoleVMResponse, error)
 
-	// LogVMWithResponse What the serial console said, also of a machine that does not run
+	// LogVMWithResponse What the serial console said, also of a VM that does not run
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/projects/{project}/vms/{name}/log (the `LogVM` operationId).
 	LogVMWithResponse(ctx context.Context, project string, name string, params *LogVMParams, reqEditors ...RequestEditorFn) (*LogVMResponse, error)
 
-	// VMMigrateWithBodyWithResponse Move a running machine to another host
+	// VMMigrateWithBodyWithResponse Move a running VM to another host
 	//
 	// Gives the operation that does it.
 	//
@@ -21364,7 +21391,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/migrate (the `VMMigrate` operationId).
 	VMMigrateWithBodyWithResponse(ctx context.Context, project string, name string, params *VMMigrateParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*VMMigrateResponse, error)
 
-	// VMMigrateWithResponse Move a running machine to another host
+	// VMMigrateWithResponse Move a running VM to another host
 	//
 	// Gives the operation that does it.
 	//
@@ -21373,42 +21400,42 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/migrate (the `VMMigrate` operationId).
 	VMMigrateWithResponse(ctx context.Context, project string, name string, params *VMMigrateParams, body VMMigrateJSONRequestBody, reqEditors ...RequestEditorFn) (*VMMigrateResponse, error)
 
-	// VMPauseWithBodyWithResponse Hold a machine in memory
+	// VMPauseWithBodyWithResponse Hold a VM in memory
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/pause (the `VMPause` operationId).
 	VMPauseWithBodyWithResponse(ctx context.Context, project string, name string, params *VMPauseParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*VMPauseResponse, error)
 
-	// VMPauseWithResponse Hold a machine in memory
+	// VMPauseWithResponse Hold a VM in memory
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/pause (the `VMPause` operationId).
 	VMPauseWithResponse(ctx context.Context, project string, name string, params *VMPauseParams, body VMPauseJSONRequestBody, reqEditors ...RequestEditorFn) (*VMPauseResponse, error)
 
-	// VMRestartWithBodyWithResponse Restart a machine
+	// VMRestartWithBodyWithResponse Restart a VM
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/restart (the `VMRestart` operationId).
 	VMRestartWithBodyWithResponse(ctx context.Context, project string, name string, params *VMRestartParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*VMRestartResponse, error)
 
-	// VMRestartWithResponse Restart a machine
+	// VMRestartWithResponse Restart a VM
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/restart (the `VMRestart` operationId).
 	VMRestartWithResponse(ctx context.Context, project string, name string, params *VMRestartParams, body VMRestartJSONRequestBody, reqEditors ...RequestEditorFn) (*VMRestartResponse, error)
 
-	// VMResumeWithBodyWithResponse Let a paused machine go on
+	// VMResumeWithBodyWithResponse Let a paused VM go on
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/resume (the `VMResume` operationId).
 	VMResumeWithBodyWithResponse(ctx context.Context, project string, name string, params *VMResumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*VMResumeResponse, error)
 
-	// VMResumeWithResponse Let a paused machine go on
+	// VMResumeWithResponse Let a paused VM go on
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -21422,28 +21449,28 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/projects/{project}/vms/{name}/screenshot (the `ScreenshotVM` operationId).
 	ScreenshotVMWithResponse(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*ScreenshotVMResponse, error)
 
-	// VMStartWithBodyWithResponse Start a machine
+	// VMStartWithBodyWithResponse Start a VM
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/start (the `VMStart` operationId).
 	VMStartWithBodyWithResponse(ctx context.Context, project string, name string, params *VMStartParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*VMStartResponse, error)
 
-	// VMStartWithResponse Start a machine
+	// VMStartWithResponse Start a VM
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/start (the `VMStart` operationId).
 	VMStartWithResponse(ctx context.Context, project string, name string, params *VMStartParams, body VMStartJSONRequestBody, reqEditors ...RequestEditorFn) (*VMStartResponse, error)
 
-	// VMStopWithBodyWithResponse Stop a machine: the guest is asked, and gets its time
+	// VMStopWithBodyWithResponse Stop a VM: the guest is asked, and gets its time
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/stop (the `VMStop` operationId).
 	VMStopWithBodyWithResponse(ctx context.Context, project string, name string, params *VMStopParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*VMStopResponse, error)
 
-	// VMStopWithResponse Stop a machine: the guest is asked, and gets its time
+	// VMStopWithResponse Stop a VM: the guest is asked, and gets its time
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -21547,24 +21574,6 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /v1/projects/{project}/volumes/{name} (the `ReplaceVolume` operationId).
 	ReplaceVolumeWithResponse(ctx context.Context, project string, name string, params *ReplaceVolumeParams, body ReplaceVolumeJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceVolumeResponse, error)
 
-	// ListZonesWithResponse List zones
-	//
-	// The names and services of one network, for the hosts that need them.
-	//
-	// Returns a wrapper object for the known response body format(s).
-	//
-	// Corresponds with GET /v1/projects/{project}/zones (the `ListZones` operationId).
-	ListZonesWithResponse(ctx context.Context, project string, params *ListZonesParams, reqEditors ...RequestEditorFn) (*ListZonesResponse, error)
-
-	// GetZoneWithResponse Get a zone, by name or id
-	//
-	// The names and services of one network, for the hosts that need them.
-	//
-	// Returns a wrapper object for the known response body format(s).
-	//
-	// Corresponds with GET /v1/projects/{project}/zones/{name} (the `GetZone` operationId).
-	GetZoneWithResponse(ctx context.Context, project string, name string, params *GetZoneParams, reqEditors ...RequestEditorFn) (*GetZoneResponse, error)
-
 	// ListRemovalsWithResponse List removals
 	//
 	// The removal of a host, which is refused from then on.
@@ -21590,95 +21599,95 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/status (the `GetStatus` operationId).
 	GetStatusWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetStatusResponse, error)
 
-	// ListStoragesWithResponse List storages
+	// ListStoragebackendsWithResponse List storagebackends
 	//
-	// A storage resource: how some storage is reached.
+	// A storage backend: how some storage is reached.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/storages (the `ListStorages` operationId).
-	ListStoragesWithResponse(ctx context.Context, params *ListStoragesParams, reqEditors ...RequestEditorFn) (*ListStoragesResponse, error)
+	// Corresponds with GET /v1/storagebackends (the `ListStoragebackends` operationId).
+	ListStoragebackendsWithResponse(ctx context.Context, params *ListStoragebackendsParams, reqEditors ...RequestEditorFn) (*ListStoragebackendsResponse, error)
 
-	// CreateStorageWithBodyWithResponse Create a storage
+	// CreateStoragebackendWithBodyWithResponse Create a storagebackend
 	//
-	// A storage resource: how some storage is reached.
+	// A storage backend: how some storage is reached.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/storages (the `CreateStorage` operationId).
-	CreateStorageWithBodyWithResponse(ctx context.Context, params *CreateStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateStorageResponse, error)
+	// Corresponds with POST /v1/storagebackends (the `CreateStoragebackend` operationId).
+	CreateStoragebackendWithBodyWithResponse(ctx context.Context, params *CreateStoragebackendParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateStoragebackendResponse, error)
 
-	// CreateStorageWithResponse Create a storage
+	// CreateStoragebackendWithResponse Create a storagebackend
 	//
-	// A storage resource: how some storage is reached.
+	// A storage backend: how some storage is reached.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/storages (the `CreateStorage` operationId).
-	CreateStorageWithResponse(ctx context.Context, params *CreateStorageParams, body CreateStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateStorageResponse, error)
+	// Corresponds with POST /v1/storagebackends (the `CreateStoragebackend` operationId).
+	CreateStoragebackendWithResponse(ctx context.Context, params *CreateStoragebackendParams, body CreateStoragebackendJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateStoragebackendResponse, error)
 
-	// DeleteStorageWithResponse Delete a storage
+	// DeleteStoragebackendWithResponse Delete a storagebackend
 	//
 	// The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with DELETE /v1/storages/{name} (the `DeleteStorage` operationId).
-	DeleteStorageWithResponse(ctx context.Context, name string, params *DeleteStorageParams, reqEditors ...RequestEditorFn) (*DeleteStorageResponse, error)
+	// Corresponds with DELETE /v1/storagebackends/{name} (the `DeleteStoragebackend` operationId).
+	DeleteStoragebackendWithResponse(ctx context.Context, name string, params *DeleteStoragebackendParams, reqEditors ...RequestEditorFn) (*DeleteStoragebackendResponse, error)
 
-	// GetStorageWithResponse Get a storage, by name or id
+	// GetStoragebackendWithResponse Get a storagebackend, by name or id
 	//
-	// A storage resource: how some storage is reached.
+	// A storage backend: how some storage is reached.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /v1/storages/{name} (the `GetStorage` operationId).
-	GetStorageWithResponse(ctx context.Context, name string, params *GetStorageParams, reqEditors ...RequestEditorFn) (*GetStorageResponse, error)
+	// Corresponds with GET /v1/storagebackends/{name} (the `GetStoragebackend` operationId).
+	GetStoragebackendWithResponse(ctx context.Context, name string, params *GetStoragebackendParams, reqEditors ...RequestEditorFn) (*GetStoragebackendResponse, error)
 
-	// UpdateStorageWithBodyWithResponse Change labels and spec of a storage
+	// UpdateStoragebackendWithBodyWithResponse Change labels and spec of a storagebackend
 	//
-	// A storage resource: how some storage is reached.
+	// A storage backend: how some storage is reached.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
-	UpdateStorageWithBodyWithResponse(ctx context.Context, name string, params *UpdateStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateStorageResponse, error)
+	// Corresponds with PATCH /v1/storagebackends/{name} (the `UpdateStoragebackend` operationId).
+	UpdateStoragebackendWithBodyWithResponse(ctx context.Context, name string, params *UpdateStoragebackendParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateStoragebackendResponse, error)
 
-	// UpdateStorageWithResponse Change labels and spec of a storage
+	// UpdateStoragebackendWithResponse Change labels and spec of a storagebackend
 	//
-	// A storage resource: how some storage is reached.
+	// A storage backend: how some storage is reached.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
-	UpdateStorageWithResponse(ctx context.Context, name string, params *UpdateStorageParams, body UpdateStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateStorageResponse, error)
+	// Corresponds with PATCH /v1/storagebackends/{name} (the `UpdateStoragebackend` operationId).
+	UpdateStoragebackendWithResponse(ctx context.Context, name string, params *UpdateStoragebackendParams, body UpdateStoragebackendJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateStoragebackendResponse, error)
 
-	// UpdateStorageWithApplicationMergePatchPlusJSONBodyWithResponse Change labels and spec of a storage
+	// UpdateStoragebackendWithApplicationMergePatchPlusJSONBodyWithResponse Change labels and spec of a storagebackend
 	//
-	// A storage resource: how some storage is reached.
+	// A storage backend: how some storage is reached.
 	//
 	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
-	UpdateStorageWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, name string, params *UpdateStorageParams, body UpdateStorageApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateStorageResponse, error)
+	// Corresponds with PATCH /v1/storagebackends/{name} (the `UpdateStoragebackend` operationId).
+	UpdateStoragebackendWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, name string, params *UpdateStoragebackendParams, body UpdateStoragebackendApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateStoragebackendResponse, error)
 
-	// ReplaceStorageWithBodyWithResponse Replace labels and spec of a storage
+	// ReplaceStoragebackendWithBodyWithResponse Replace labels and spec of a storagebackend
 	//
-	// A storage resource: how some storage is reached.
+	// A storage backend: how some storage is reached.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with PUT /v1/storages/{name} (the `ReplaceStorage` operationId).
-	ReplaceStorageWithBodyWithResponse(ctx context.Context, name string, params *ReplaceStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceStorageResponse, error)
+	// Corresponds with PUT /v1/storagebackends/{name} (the `ReplaceStoragebackend` operationId).
+	ReplaceStoragebackendWithBodyWithResponse(ctx context.Context, name string, params *ReplaceStoragebackendParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceStoragebackendResponse, error)
 
-	// ReplaceStorageWithResponse Replace labels and spec of a storage
+	// ReplaceStoragebackendWithResponse Replace labels and spec of a storagebackend
 	//
-	// A storage resource: how some storage is reached.
+	// A storage backend: how some storage is reached.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with PUT /v1/storages/{name} (the `ReplaceStorage` operationId).
-	ReplaceStorageWithResponse(ctx context.Context, name string, params *ReplaceStorageParams, body ReplaceStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceStorageResponse, error)
+	// Corresponds with PUT /v1/storagebackends/{name} (the `ReplaceStoragebackend` operationId).
+	ReplaceStoragebackendWithResponse(ctx context.Context, name string, params *ReplaceStoragebackendParams, body ReplaceStoragebackendJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceStoragebackendResponse, error)
 
 	// ListAllSubnetsWithResponse List subnets of all projects
 	//
@@ -21732,7 +21741,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListUsageWithResponse Say what each project uses of what its quota limits
 	//
-	// Who is confined to a project sees that one.
+	// Who is limited to a project sees that one.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -21779,15 +21788,6 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/whoami (the `WhoAmI` operationId).
 	WhoAmIWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*WhoAmIResponse, error)
-
-	// ListAllZonesWithResponse List zones of all projects
-	//
-	// The names and services of one network, for the hosts that need them.
-	//
-	// Returns a wrapper object for the known response body format(s).
-	//
-	// Corresponds with GET /v1/zones (the `ListAllZones` operationId).
-	ListAllZonesWithResponse(ctx context.Context, params *ListAllZonesParams, reqEditors ...RequestEditorFn) (*ListAllZonesResponse, error)
 }
 
 type GetBlobResponse struct {
@@ -21831,7 +21831,7 @@ func (r GetBlobResponse) ContentType() string {
 	return ""
 }
 
-type FindGoneMachinesResponse struct {
+type FindGoneVmsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -21841,22 +21841,22 @@ type FindGoneMachinesResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r FindGoneMachinesResponse) GetJSON200() *GoneAnswer {
+func (r FindGoneVmsResponse) GetJSON200() *GoneAnswer {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r FindGoneMachinesResponse) GetApplicationProblemJSONDefault() *Problem {
+func (r FindGoneVmsResponse) GetApplicationProblemJSONDefault() *Problem {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r FindGoneMachinesResponse) GetBody() []byte {
+func (r FindGoneVmsResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r FindGoneMachinesResponse) Status() string {
+func (r FindGoneVmsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -21864,7 +21864,7 @@ func (r FindGoneMachinesResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r FindGoneMachinesResponse) StatusCode() int {
+func (r FindGoneVmsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -21872,7 +21872,7 @@ func (r FindGoneMachinesResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r FindGoneMachinesResponse) ContentType() string {
+func (r FindGoneVmsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -22538,6 +22538,54 @@ func (r GetDeviceResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetDeviceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListAllDnszonesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DNSZoneList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAllDnszonesResponse) GetJSON200() *DNSZoneList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAllDnszonesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAllDnszonesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAllDnszonesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAllDnszonesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAllDnszonesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -23664,32 +23712,32 @@ func (r ListAllOperationsResponse) ContentType() string {
 	return ""
 }
 
-type ListAllPlugsResponse struct {
+type ListAllPortbindingsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *PlugList
+	JSON200 *PortBindingList
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListAllPlugsResponse) GetJSON200() *PlugList {
+func (r ListAllPortbindingsResponse) GetJSON200() *PortBindingList {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListAllPlugsResponse) GetApplicationProblemJSONDefault() *Problem {
+func (r ListAllPortbindingsResponse) GetApplicationProblemJSONDefault() *Problem {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r ListAllPlugsResponse) GetBody() []byte {
+func (r ListAllPortbindingsResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r ListAllPlugsResponse) Status() string {
+func (r ListAllPortbindingsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -23697,7 +23745,7 @@ func (r ListAllPlugsResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ListAllPlugsResponse) StatusCode() int {
+func (r ListAllPortbindingsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -23705,7 +23753,7 @@ func (r ListAllPlugsResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListAllPlugsResponse) ContentType() string {
+func (r ListAllPortbindingsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -24394,6 +24442,110 @@ func (r GetClaimResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetClaimResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListDnszonesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DNSZoneList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListDnszonesResponse) GetJSON200() *DNSZoneList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListDnszonesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListDnszonesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListDnszonesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListDnszonesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListDnszonesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetDnszoneResponse200Headers the declared response headers of an HTTP 200 response for GetDnszone
+type GetDnszoneResponse200Headers struct {
+	ETag     string
+	Location string
+}
+
+type GetDnszoneResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DNSZone
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetDnszoneResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetDnszoneResponse) GetJSON200() *DNSZone {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetDnszoneResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetDnszoneResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetDnszoneResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetDnszoneResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetDnszoneResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -25505,32 +25657,32 @@ func (r GetOperationProgressResponse) ContentType() string {
 	return ""
 }
 
-type ListPlugsResponse struct {
+type ListPortbindingsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *PlugList
+	JSON200 *PortBindingList
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListPlugsResponse) GetJSON200() *PlugList {
+func (r ListPortbindingsResponse) GetJSON200() *PortBindingList {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListPlugsResponse) GetApplicationProblemJSONDefault() *Problem {
+func (r ListPortbindingsResponse) GetApplicationProblemJSONDefault() *Problem {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r ListPlugsResponse) GetBody() []byte {
+func (r ListPortbindingsResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r ListPlugsResponse) Status() string {
+func (r ListPortbindingsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -25538,7 +25690,7 @@ func (r ListPlugsResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ListPlugsResponse) StatusCode() int {
+func (r ListPortbindingsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -25546,47 +25698,47 @@ func (r ListPlugsResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListPlugsResponse) ContentType() string {
+func (r ListPortbindingsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// GetPlugResponse200Headers the declared response headers of an HTTP 200 response for GetPlug
-type GetPlugResponse200Headers struct {
+// GetPortbindingResponse200Headers the declared response headers of an HTTP 200 response for GetPortbinding
+type GetPortbindingResponse200Headers struct {
 	ETag     string
 	Location string
 }
 
-type GetPlugResponse struct {
+type GetPortbindingResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *Plug
+	JSON200 *PortBinding
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *GetPlugResponse200Headers
+	Headers200 *GetPortbindingResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetPlugResponse) GetJSON200() *Plug {
+func (r GetPortbindingResponse) GetJSON200() *PortBinding {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetPlugResponse) GetApplicationProblemJSONDefault() *Problem {
+func (r GetPortbindingResponse) GetApplicationProblemJSONDefault() *Problem {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r GetPlugResponse) GetBody() []byte {
+func (r GetPortbindingResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r GetPlugResponse) Status() string {
+func (r GetPortbindingResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -25594,7 +25746,7 @@ func (r GetPlugResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetPlugResponse) StatusCode() int {
+func (r GetPortbindingResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -25602,7 +25754,7 @@ func (r GetPlugResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetPlugResponse) ContentType() string {
+func (r GetPortbindingResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -27373,110 +27525,6 @@ func (r ReplaceVolumeResponse) ContentType() string {
 	return ""
 }
 
-type ListZonesResponse struct {
-	Body         []byte
-	HTTPResponse *http.Response
-	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *ZoneList
-	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *Problem
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListZonesResponse) GetJSON200() *ZoneList {
-	return r.JSON200
-}
-
-// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListZonesResponse) GetApplicationProblemJSONDefault() *Problem {
-	return r.ApplicationProblemJSONDefault
-}
-
-// GetBody returns the raw response body bytes
-func (r ListZonesResponse) GetBody() []byte {
-	return r.Body
-}
-
-// Status returns HTTPResponse.Status
-func (r ListZonesResponse) Status() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Status
-	}
-	return http.StatusText(0)
-}
-
-// StatusCode returns HTTPResponse.StatusCode
-func (r ListZonesResponse) StatusCode() int {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.StatusCode
-	}
-	return 0
-}
-
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListZonesResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
-// GetZoneResponse200Headers the declared response headers of an HTTP 200 response for GetZone
-type GetZoneResponse200Headers struct {
-	ETag     string
-	Location string
-}
-
-type GetZoneResponse struct {
-	Body         []byte
-	HTTPResponse *http.Response
-	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *Zone
-	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *Problem
-	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *GetZoneResponse200Headers
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetZoneResponse) GetJSON200() *Zone {
-	return r.JSON200
-}
-
-// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetZoneResponse) GetApplicationProblemJSONDefault() *Problem {
-	return r.ApplicationProblemJSONDefault
-}
-
-// GetBody returns the raw response body bytes
-func (r GetZoneResponse) GetBody() []byte {
-	return r.Body
-}
-
-// Status returns HTTPResponse.Status
-func (r GetZoneResponse) Status() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Status
-	}
-	return http.StatusText(0)
-}
-
-// StatusCode returns HTTPResponse.StatusCode
-func (r GetZoneResponse) StatusCode() int {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.StatusCode
-	}
-	return 0
-}
-
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetZoneResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListRemovalsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -27629,32 +27677,32 @@ func (r GetStatusResponse) ContentType() string {
 	return ""
 }
 
-type ListStoragesResponse struct {
+type ListStoragebackendsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *ResourceList
+	JSON200 *BackendList
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListStoragesResponse) GetJSON200() *ResourceList {
+func (r ListStoragebackendsResponse) GetJSON200() *BackendList {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListStoragesResponse) GetApplicationProblemJSONDefault() *Problem {
+func (r ListStoragebackendsResponse) GetApplicationProblemJSONDefault() *Problem {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r ListStoragesResponse) GetBody() []byte {
+func (r ListStoragebackendsResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r ListStoragesResponse) Status() string {
+func (r ListStoragebackendsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -27662,7 +27710,7 @@ func (r ListStoragesResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ListStoragesResponse) StatusCode() int {
+func (r ListStoragebackendsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -27670,47 +27718,47 @@ func (r ListStoragesResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListStoragesResponse) ContentType() string {
+func (r ListStoragebackendsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// CreateStorageResponse201Headers the declared response headers of an HTTP 201 response for CreateStorage
-type CreateStorageResponse201Headers struct {
+// CreateStoragebackendResponse201Headers the declared response headers of an HTTP 201 response for CreateStoragebackend
+type CreateStoragebackendResponse201Headers struct {
 	ETag     string
 	Location string
 }
 
-type CreateStorageResponse struct {
+type CreateStoragebackendResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
-	JSON201 *Resource
+	JSON201 *Backend
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers201 the parsed response headers for an HTTP 201 response
-	Headers201 *CreateStorageResponse201Headers
+	Headers201 *CreateStoragebackendResponse201Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r CreateStorageResponse) GetJSON201() *Resource {
+func (r CreateStoragebackendResponse) GetJSON201() *Backend {
 	return r.JSON201
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r CreateStorageResponse) GetApplicationProblemJSONDefault() *Problem {
+func (r CreateStoragebackendResponse) GetApplicationProblemJSONDefault() *Problem {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r CreateStorageResponse) GetBody() []byte {
+func (r CreateStoragebackendResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r CreateStorageResponse) Status() string {
+func (r CreateStoragebackendResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -27718,7 +27766,7 @@ func (r CreateStorageResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r CreateStorageResponse) StatusCode() int {
+func (r CreateStoragebackendResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -27726,47 +27774,47 @@ func (r CreateStorageResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r CreateStorageResponse) ContentType() string {
+func (r CreateStoragebackendResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// DeleteStorageResponse202Headers the declared response headers of an HTTP 202 response for DeleteStorage
-type DeleteStorageResponse202Headers struct {
+// DeleteStoragebackendResponse202Headers the declared response headers of an HTTP 202 response for DeleteStoragebackend
+type DeleteStoragebackendResponse202Headers struct {
 	ETag     string
 	Location string
 }
 
-type DeleteStorageResponse struct {
+type DeleteStoragebackendResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON202 the response for an HTTP 202 `application/json` response
-	JSON202 *Resource
+	JSON202 *Backend
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers202 the parsed response headers for an HTTP 202 response
-	Headers202 *DeleteStorageResponse202Headers
+	Headers202 *DeleteStoragebackendResponse202Headers
 }
 
 // GetJSON202 returns the response for an HTTP 202 `application/json` response
-func (r DeleteStorageResponse) GetJSON202() *Resource {
+func (r DeleteStoragebackendResponse) GetJSON202() *Backend {
 	return r.JSON202
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r DeleteStorageResponse) GetApplicationProblemJSONDefault() *Problem {
+func (r DeleteStoragebackendResponse) GetApplicationProblemJSONDefault() *Problem {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r DeleteStorageResponse) GetBody() []byte {
+func (r DeleteStoragebackendResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r DeleteStorageResponse) Status() string {
+func (r DeleteStoragebackendResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -27774,7 +27822,7 @@ func (r DeleteStorageResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r DeleteStorageResponse) StatusCode() int {
+func (r DeleteStoragebackendResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -27782,47 +27830,47 @@ func (r DeleteStorageResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r DeleteStorageResponse) ContentType() string {
+func (r DeleteStoragebackendResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// GetStorageResponse200Headers the declared response headers of an HTTP 200 response for GetStorage
-type GetStorageResponse200Headers struct {
+// GetStoragebackendResponse200Headers the declared response headers of an HTTP 200 response for GetStoragebackend
+type GetStoragebackendResponse200Headers struct {
 	ETag     string
 	Location string
 }
 
-type GetStorageResponse struct {
+type GetStoragebackendResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *Resource
+	JSON200 *Backend
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *GetStorageResponse200Headers
+	Headers200 *GetStoragebackendResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetStorageResponse) GetJSON200() *Resource {
+func (r GetStoragebackendResponse) GetJSON200() *Backend {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetStorageResponse) GetApplicationProblemJSONDefault() *Problem {
+func (r GetStoragebackendResponse) GetApplicationProblemJSONDefault() *Problem {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r GetStorageResponse) GetBody() []byte {
+func (r GetStoragebackendResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r GetStorageResponse) Status() string {
+func (r GetStoragebackendResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -27830,7 +27878,7 @@ func (r GetStorageResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetStorageResponse) StatusCode() int {
+func (r GetStoragebackendResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -27838,47 +27886,47 @@ func (r GetStorageResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetStorageResponse) ContentType() string {
+func (r GetStoragebackendResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// UpdateStorageResponse200Headers the declared response headers of an HTTP 200 response for UpdateStorage
-type UpdateStorageResponse200Headers struct {
+// UpdateStoragebackendResponse200Headers the declared response headers of an HTTP 200 response for UpdateStoragebackend
+type UpdateStoragebackendResponse200Headers struct {
 	ETag     string
 	Location string
 }
 
-type UpdateStorageResponse struct {
+type UpdateStoragebackendResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *Resource
+	JSON200 *Backend
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *UpdateStorageResponse200Headers
+	Headers200 *UpdateStoragebackendResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r UpdateStorageResponse) GetJSON200() *Resource {
+func (r UpdateStoragebackendResponse) GetJSON200() *Backend {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r UpdateStorageResponse) GetApplicationProblemJSONDefault() *Problem {
+func (r UpdateStoragebackendResponse) GetApplicationProblemJSONDefault() *Problem {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r UpdateStorageResponse) GetBody() []byte {
+func (r UpdateStoragebackendResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r UpdateStorageResponse) Status() string {
+func (r UpdateStoragebackendResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -27886,7 +27934,7 @@ func (r UpdateStorageResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r UpdateStorageResponse) StatusCode() int {
+func (r UpdateStoragebackendResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -27894,47 +27942,47 @@ func (r UpdateStorageResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r UpdateStorageResponse) ContentType() string {
+func (r UpdateStoragebackendResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
 }
 
-// ReplaceStorageResponse200Headers the declared response headers of an HTTP 200 response for ReplaceStorage
-type ReplaceStorageResponse200Headers struct {
+// ReplaceStoragebackendResponse200Headers the declared response headers of an HTTP 200 response for ReplaceStoragebackend
+type ReplaceStoragebackendResponse200Headers struct {
 	ETag     string
 	Location string
 }
 
-type ReplaceStorageResponse struct {
+type ReplaceStoragebackendResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *Resource
+	JSON200 *Backend
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *ReplaceStorageResponse200Headers
+	Headers200 *ReplaceStoragebackendResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ReplaceStorageResponse) GetJSON200() *Resource {
+func (r ReplaceStoragebackendResponse) GetJSON200() *Backend {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ReplaceStorageResponse) GetApplicationProblemJSONDefault() *Problem {
+func (r ReplaceStoragebackendResponse) GetApplicationProblemJSONDefault() *Problem {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r ReplaceStorageResponse) GetBody() []byte {
+func (r ReplaceStoragebackendResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r ReplaceStorageResponse) Status() string {
+func (r ReplaceStoragebackendResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -27942,7 +27990,7 @@ func (r ReplaceStorageResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ReplaceStorageResponse) StatusCode() int {
+func (r ReplaceStoragebackendResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -27950,7 +27998,7 @@ func (r ReplaceStorageResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ReplaceStorageResponse) ContentType() string {
+func (r ReplaceStoragebackendResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -28446,54 +28494,6 @@ func (r WhoAmIResponse) ContentType() string {
 	return ""
 }
 
-type ListAllZonesResponse struct {
-	Body         []byte
-	HTTPResponse *http.Response
-	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *ZoneList
-	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *Problem
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListAllZonesResponse) GetJSON200() *ZoneList {
-	return r.JSON200
-}
-
-// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListAllZonesResponse) GetApplicationProblemJSONDefault() *Problem {
-	return r.ApplicationProblemJSONDefault
-}
-
-// GetBody returns the raw response body bytes
-func (r ListAllZonesResponse) GetBody() []byte {
-	return r.Body
-}
-
-// Status returns HTTPResponse.Status
-func (r ListAllZonesResponse) Status() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Status
-	}
-	return http.StatusText(0)
-}
-
-// StatusCode returns HTTPResponse.StatusCode
-func (r ListAllZonesResponse) StatusCode() int {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.StatusCode
-	}
-	return 0
-}
-
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListAllZonesResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 // GetBlobWithResponse Fetch the content of an image
 //
 // Returns a wrapper object for the known response body format(s).
@@ -28507,30 +28507,30 @@ func (c *ClientWithResponses) GetBlobWithResponse(ctx context.Context, digest st
 	return ParseGetBlobResponse(rsp)
 }
 
-// FindGoneMachinesWithBodyWithResponse Say which machines were deleted
+// FindGoneVmsWithBodyWithResponse Say which VMs were deleted
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/agent/gone-machines (the `FindGoneMachines` operationId).
-func (c *ClientWithResponses) FindGoneMachinesWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*FindGoneMachinesResponse, error) {
-	rsp, err := c.FindGoneMachinesWithBody(ctx, contentType, body, reqEditors...)
+// Corresponds with POST /v1/agent/gone-vms (the `FindGoneVms` operationId).
+func (c *ClientWithResponses) FindGoneVmsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*FindGoneVmsResponse, error) {
+	rsp, err := c.FindGoneVmsWithBody(ctx, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseFindGoneMachinesResponse(rsp)
+	return ParseFindGoneVmsResponse(rsp)
 }
 
-// FindGoneMachinesWithResponse Say which machines were deleted
+// FindGoneVmsWithResponse Say which VMs were deleted
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/agent/gone-machines (the `FindGoneMachines` operationId).
-func (c *ClientWithResponses) FindGoneMachinesWithResponse(ctx context.Context, body FindGoneMachinesJSONRequestBody, reqEditors ...RequestEditorFn) (*FindGoneMachinesResponse, error) {
-	rsp, err := c.FindGoneMachines(ctx, body, reqEditors...)
+// Corresponds with POST /v1/agent/gone-vms (the `FindGoneVms` operationId).
+func (c *ClientWithResponses) FindGoneVmsWithResponse(ctx context.Context, body FindGoneVmsJSONRequestBody, reqEditors ...RequestEditorFn) (*FindGoneVmsResponse, error) {
+	rsp, err := c.FindGoneVms(ctx, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseFindGoneMachinesResponse(rsp)
+	return ParseFindGoneVmsResponse(rsp)
 }
 
 // SendHeartbeatWithResponse Say that a host lives
@@ -28604,7 +28604,7 @@ func (c *ClientWithResponses) ListAllAttachmentsWithResponse(ctx context.Context
 
 // ListAllClaimsWithResponse List claims of all projects
 //
-// Capacity of a host that is promised to a machine.
+// Capacity of a host that is promised to a VM.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -28769,7 +28769,7 @@ func (c *ClientWithResponses) ReplaceDatastoreWithResponse(ctx context.Context, 
 
 // ListDevicesWithResponse List devices
 //
-// A disk, LUN or share that a host found behind a storage resource.
+// A disk, LUN or share that a host found behind a storage backend.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -28784,7 +28784,7 @@ func (c *ClientWithResponses) ListDevicesWithResponse(ctx context.Context, param
 
 // GetDeviceWithResponse Get a device, by name or id
 //
-// A disk, LUN or share that a host found behind a storage resource.
+// A disk, LUN or share that a host found behind a storage backend.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -28795,6 +28795,21 @@ func (c *ClientWithResponses) GetDeviceWithResponse(ctx context.Context, name st
 		return nil, err
 	}
 	return ParseGetDeviceResponse(rsp)
+}
+
+// ListAllDnszonesWithResponse List dnszones of all projects
+//
+// The names and services of one network, for the hosts that need them.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/dnszones (the `ListAllDnszones` operationId).
+func (c *ClientWithResponses) ListAllDnszonesWithResponse(ctx context.Context, params *ListAllDnszonesParams, reqEditors ...RequestEditorFn) (*ListAllDnszonesResponse, error) {
+	rsp, err := c.ListAllDnszones(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAllDnszonesResponse(rsp)
 }
 
 // ReadEventLogWithResponse List what happened, newest first
@@ -28962,7 +28977,7 @@ func (c *ClientWithResponses) ReplaceHostWithResponse(ctx context.Context, name 
 
 // HostDeclareDeadWithBodyWithResponse Remove a host that is silent and switched off for good
 //
-// Its certificate is refused from then on. Its machines start elsewhere by their own policy; what lay on its own disks is given up.
+// Its certificate is refused from then on. Its VMs start elsewhere by their own policy; what lay on its own disks is given up.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -28977,7 +28992,7 @@ func (c *ClientWithResponses) HostDeclareDeadWithBodyWithResponse(ctx context.Co
 
 // HostDeclareDeadWithResponse Remove a host that is silent and switched off for good
 //
-// Its certificate is refused from then on. Its machines start elsewhere by their own policy; what lay on its own disks is given up.
+// Its certificate is refused from then on. Its VMs start elsewhere by their own policy; what lay on its own disks is given up.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -29022,7 +29037,7 @@ func (c *ClientWithResponses) GetImagecopyWithResponse(ctx context.Context, name
 
 // ListAllImagesWithResponse List images of all projects
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -29037,7 +29052,7 @@ func (c *ClientWithResponses) ListAllImagesWithResponse(ctx context.Context, par
 
 // ListAllInstancesWithResponse List instances of all projects
 //
-// One run of a machine: a QEMU process on one host.
+// One run of a VM: a QEMU process on one host.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -29211,19 +29226,19 @@ func (c *ClientWithResponses) ListAllOperationsWithResponse(ctx context.Context,
 	return ParseListAllOperationsResponse(rsp)
 }
 
-// ListAllPlugsWithResponse List plugs of all projects
+// ListAllPortbindingsWithResponse List portbindings of all projects
 //
 // A port on a host: a tap on the virtual switch.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/plugs (the `ListAllPlugs` operationId).
-func (c *ClientWithResponses) ListAllPlugsWithResponse(ctx context.Context, params *ListAllPlugsParams, reqEditors ...RequestEditorFn) (*ListAllPlugsResponse, error) {
-	rsp, err := c.ListAllPlugs(ctx, params, reqEditors...)
+// Corresponds with GET /v1/portbindings (the `ListAllPortbindings` operationId).
+func (c *ClientWithResponses) ListAllPortbindingsWithResponse(ctx context.Context, params *ListAllPortbindingsParams, reqEditors ...RequestEditorFn) (*ListAllPortbindingsResponse, error) {
+	rsp, err := c.ListAllPortbindings(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseListAllPlugsResponse(rsp)
+	return ParseListAllPortbindingsResponse(rsp)
 }
 
 // ListAllPortsWithResponse List ports of all projects
@@ -29243,7 +29258,7 @@ func (c *ClientWithResponses) ListAllPortsWithResponse(ctx context.Context, para
 
 // ListProjectsWithResponse List projects
 //
-// A tenant: it owns machines, disks, networks and images.
+// A tenant: it owns VMs, disks, networks and images.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -29258,7 +29273,7 @@ func (c *ClientWithResponses) ListProjectsWithResponse(ctx context.Context, para
 
 // CreateProjectWithBodyWithResponse Create a project
 //
-// A tenant: it owns machines, disks, networks and images.
+// A tenant: it owns VMs, disks, networks and images.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -29273,7 +29288,7 @@ func (c *ClientWithResponses) CreateProjectWithBodyWithResponse(ctx context.Cont
 
 // CreateProjectWithResponse Create a project
 //
-// A tenant: it owns machines, disks, networks and images.
+// A tenant: it owns VMs, disks, networks and images.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -29303,7 +29318,7 @@ func (c *ClientWithResponses) DeleteProjectWithResponse(ctx context.Context, nam
 
 // GetProjectWithResponse Get a project, by name or id
 //
-// A tenant: it owns machines, disks, networks and images.
+// A tenant: it owns VMs, disks, networks and images.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -29318,7 +29333,7 @@ func (c *ClientWithResponses) GetProjectWithResponse(ctx context.Context, name s
 
 // UpdateProjectWithBodyWithResponse Change labels and spec of a project
 //
-// A tenant: it owns machines, disks, networks and images.
+// A tenant: it owns VMs, disks, networks and images.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -29333,7 +29348,7 @@ func (c *ClientWithResponses) UpdateProjectWithBodyWithResponse(ctx context.Cont
 
 // UpdateProjectWithResponse Change labels and spec of a project
 //
-// A tenant: it owns machines, disks, networks and images.
+// A tenant: it owns VMs, disks, networks and images.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -29348,7 +29363,7 @@ func (c *ClientWithResponses) UpdateProjectWithResponse(ctx context.Context, nam
 
 // UpdateProjectWithApplicationMergePatchPlusJSONBodyWithResponse Change labels and spec of a project
 //
-// A tenant: it owns machines, disks, networks and images.
+// A tenant: it owns VMs, disks, networks and images.
 //
 // Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -29363,7 +29378,7 @@ func (c *ClientWithResponses) UpdateProjectWithApplicationMergePatchPlusJSONBody
 
 // ReplaceProjectWithBodyWithResponse Replace labels and spec of a project
 //
-// A tenant: it owns machines, disks, networks and images.
+// A tenant: it owns VMs, disks, networks and images.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -29378,7 +29393,7 @@ func (c *ClientWithResponses) ReplaceProjectWithBodyWithResponse(ctx context.Con
 
 // ReplaceProjectWithResponse Replace labels and spec of a project
 //
-// A tenant: it owns machines, disks, networks and images.
+// A tenant: it owns VMs, disks, networks and images.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -29453,7 +29468,7 @@ func (c *ClientWithResponses) GetAttachmentWithResponse(ctx context.Context, pro
 
 // ListClaimsWithResponse List claims
 //
-// Capacity of a host that is promised to a machine.
+// Capacity of a host that is promised to a VM.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -29468,7 +29483,7 @@ func (c *ClientWithResponses) ListClaimsWithResponse(ctx context.Context, projec
 
 // GetClaimWithResponse Get a claim, by name or id
 //
-// Capacity of a host that is promised to a machine.
+// Capacity of a host that is promised to a VM.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -29479,6 +29494,36 @@ func (c *ClientWithResponses) GetClaimWithResponse(ctx context.Context, project 
 		return nil, err
 	}
 	return ParseGetClaimResponse(rsp)
+}
+
+// ListDnszonesWithResponse List dnszones
+//
+// The names and services of one network, for the hosts that need them.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/projects/{project}/dnszones (the `ListDnszones` operationId).
+func (c *ClientWithResponses) ListDnszonesWithResponse(ctx context.Context, project string, params *ListDnszonesParams, reqEditors ...RequestEditorFn) (*ListDnszonesResponse, error) {
+	rsp, err := c.ListDnszones(ctx, project, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListDnszonesResponse(rsp)
+}
+
+// GetDnszoneWithResponse Get a dnszone, by name or id
+//
+// The names and services of one network, for the hosts that need them.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/projects/{project}/dnszones/{name} (the `GetDnszone` operationId).
+func (c *ClientWithResponses) GetDnszoneWithResponse(ctx context.Context, project string, name string, params *GetDnszoneParams, reqEditors ...RequestEditorFn) (*GetDnszoneResponse, error) {
+	rsp, err := c.GetDnszone(ctx, project, name, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetDnszoneResponse(rsp)
 }
 
 // ListEventsWithResponse List events
@@ -29513,7 +29558,7 @@ func (c *ClientWithResponses) GetEventWithResponse(ctx context.Context, project 
 
 // ListImagesWithResponse List images
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -29528,7 +29573,7 @@ func (c *ClientWithResponses) ListImagesWithResponse(ctx context.Context, projec
 
 // CreateImageWithBodyWithResponse Create a image
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -29543,7 +29588,7 @@ func (c *ClientWithResponses) CreateImageWithBodyWithResponse(ctx context.Contex
 
 // CreateImageWithResponse Create a image
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -29573,7 +29618,7 @@ func (c *ClientWithResponses) DeleteImageWithResponse(ctx context.Context, proje
 
 // GetImageWithResponse Get a image, by name or id
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -29588,7 +29633,7 @@ func (c *ClientWithResponses) GetImageWithResponse(ctx context.Context, project 
 
 // UpdateImageWithBodyWithResponse Change labels and spec of a image
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -29603,7 +29648,7 @@ func (c *ClientWithResponses) UpdateImageWithBodyWithResponse(ctx context.Contex
 
 // UpdateImageWithResponse Change labels and spec of a image
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -29618,7 +29663,7 @@ func (c *ClientWithResponses) UpdateImageWithResponse(ctx context.Context, proje
 
 // UpdateImageWithApplicationMergePatchPlusJSONBodyWithResponse Change labels and spec of a image
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -29633,7 +29678,7 @@ func (c *ClientWithResponses) UpdateImageWithApplicationMergePatchPlusJSONBodyWi
 
 // ReplaceImageWithBodyWithResponse Replace labels and spec of a image
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -29648,7 +29693,7 @@ func (c *ClientWithResponses) ReplaceImageWithBodyWithResponse(ctx context.Conte
 
 // ReplaceImageWithResponse Replace labels and spec of a image
 //
-// What a machine's disk starts from.
+// What a VM's disk starts from.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -29676,7 +29721,7 @@ func (c *ClientWithResponses) UploadImageWithResponse(ctx context.Context, proje
 
 // ListInstancesWithResponse List instances
 //
-// One run of a machine: a QEMU process on one host.
+// One run of a VM: a QEMU process on one host.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -29691,7 +29736,7 @@ func (c *ClientWithResponses) ListInstancesWithResponse(ctx context.Context, pro
 
 // GetInstanceWithResponse Get a instance, by name or id
 //
-// One run of a machine: a QEMU process on one host.
+// One run of a VM: a QEMU process on one host.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -29925,34 +29970,34 @@ func (c *ClientWithResponses) GetOperationProgressWithResponse(ctx context.Conte
 	return ParseGetOperationProgressResponse(rsp)
 }
 
-// ListPlugsWithResponse List plugs
+// ListPortbindingsWithResponse List portbindings
 //
 // A port on a host: a tap on the virtual switch.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/projects/{project}/plugs (the `ListPlugs` operationId).
-func (c *ClientWithResponses) ListPlugsWithResponse(ctx context.Context, project string, params *ListPlugsParams, reqEditors ...RequestEditorFn) (*ListPlugsResponse, error) {
-	rsp, err := c.ListPlugs(ctx, project, params, reqEditors...)
+// Corresponds with GET /v1/projects/{project}/portbindings (the `ListPortbindings` operationId).
+func (c *ClientWithResponses) ListPortbindingsWithResponse(ctx context.Context, project string, params *ListPortbindingsParams, reqEditors ...RequestEditorFn) (*ListPortbindingsResponse, error) {
+	rsp, err := c.ListPortbindings(ctx, project, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseListPlugsResponse(rsp)
+	return ParseListPortbindingsResponse(rsp)
 }
 
-// GetPlugWithResponse Get a plug, by name or id
+// GetPortbindingWithResponse Get a portbinding, by name or id
 //
 // A port on a host: a tap on the virtual switch.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/projects/{project}/plugs/{name} (the `GetPlug` operationId).
-func (c *ClientWithResponses) GetPlugWithResponse(ctx context.Context, project string, name string, params *GetPlugParams, reqEditors ...RequestEditorFn) (*GetPlugResponse, error) {
-	rsp, err := c.GetPlug(ctx, project, name, params, reqEditors...)
+// Corresponds with GET /v1/projects/{project}/portbindings/{name} (the `GetPortbinding` operationId).
+func (c *ClientWithResponses) GetPortbindingWithResponse(ctx context.Context, project string, name string, params *GetPortbindingParams, reqEditors ...RequestEditorFn) (*GetPortbindingResponse, error) {
+	rsp, err := c.GetPortbinding(ctx, project, name, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetPlugResponse(rsp)
+	return ParseGetPortbindingResponse(rsp)
 }
 
 // ListPortsWithResponse List ports
@@ -30418,7 +30463,7 @@ func (c *ClientWithResponses) ConsoleVMWithResponse(ctx context.Context, project
 	return ParseConsoleVMResponse(rsp)
 }
 
-// LogVMWithResponse What the serial console said, also of a machine that does not run
+// LogVMWithResponse What the serial console said, also of a VM that does not run
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -30431,7 +30476,7 @@ func (c *ClientWithResponses) LogVMWithResponse(ctx context.Context, project str
 	return ParseLogVMResponse(rsp)
 }
 
-// VMMigrateWithBodyWithResponse Move a running machine to another host
+// VMMigrateWithBodyWithResponse Move a running VM to another host
 //
 // Gives the operation that does it.
 //
@@ -30446,7 +30491,7 @@ func (c *ClientWithResponses) VMMigrateWithBodyWithResponse(ctx context.Context,
 	return ParseVMMigrateResponse(rsp)
 }
 
-// VMMigrateWithResponse Move a running machine to another host
+// VMMigrateWithResponse Move a running VM to another host
 //
 // Gives the operation that does it.
 //
@@ -30461,7 +30506,7 @@ func (c *ClientWithResponses) VMMigrateWithResponse(ctx context.Context, project
 	return ParseVMMigrateResponse(rsp)
 }
 
-// VMPauseWithBodyWithResponse Hold a machine in memory
+// VMPauseWithBodyWithResponse Hold a VM in memory
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -30474,7 +30519,7 @@ func (c *ClientWithResponses) VMPauseWithBodyWithResponse(ctx context.Context, p
 	return ParseVMPauseResponse(rsp)
 }
 
-// VMPauseWithResponse Hold a machine in memory
+// VMPauseWithResponse Hold a VM in memory
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -30487,7 +30532,7 @@ func (c *ClientWithResponses) VMPauseWithResponse(ctx context.Context, project s
 	return ParseVMPauseResponse(rsp)
 }
 
-// VMRestartWithBodyWithResponse Restart a machine
+// VMRestartWithBodyWithResponse Restart a VM
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -30500,7 +30545,7 @@ func (c *ClientWithResponses) VMRestartWithBodyWithResponse(ctx context.Context,
 	return ParseVMRestartResponse(rsp)
 }
 
-// VMRestartWithResponse Restart a machine
+// VMRestartWithResponse Restart a VM
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -30513,7 +30558,7 @@ func (c *ClientWithResponses) VMRestartWithResponse(ctx context.Context, project
 	return ParseVMRestartResponse(rsp)
 }
 
-// VMResumeWithBodyWithResponse Let a paused machine go on
+// VMResumeWithBodyWithResponse Let a paused VM go on
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -30526,7 +30571,7 @@ func (c *ClientWithResponses) VMResumeWithBodyWithResponse(ctx context.Context, 
 	return ParseVMResumeResponse(rsp)
 }
 
-// VMResumeWithResponse Let a paused machine go on
+// VMResumeWithResponse Let a paused VM go on
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -30552,7 +30597,7 @@ func (c *ClientWithResponses) ScreenshotVMWithResponse(ctx context.Context, proj
 	return ParseScreenshotVMResponse(rsp)
 }
 
-// VMStartWithBodyWithResponse Start a machine
+// VMStartWithBodyWithResponse Start a VM
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -30565,7 +30610,7 @@ func (c *ClientWithResponses) VMStartWithBodyWithResponse(ctx context.Context, p
 	return ParseVMStartResponse(rsp)
 }
 
-// VMStartWithResponse Start a machine
+// VMStartWithResponse Start a VM
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -30578,7 +30623,7 @@ func (c *ClientWithResponses) VMStartWithResponse(ctx context.Context, project s
 	return ParseVMStartResponse(rsp)
 }
 
-// VMStopWithBodyWithResponse Stop a machine: the guest is asked, and gets its time
+// VMStopWithBodyWithResponse Stop a VM: the guest is asked, and gets its time
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -30591,7 +30636,7 @@ func (c *ClientWithResponses) VMStopWithBodyWithResponse(ctx context.Context, pr
 	return ParseVMStopResponse(rsp)
 }
 
-// VMStopWithResponse Stop a machine: the guest is asked, and gets its time
+// VMStopWithResponse Stop a VM: the guest is asked, and gets its time
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -30767,36 +30812,6 @@ func (c *ClientWithResponses) ReplaceVolumeWithResponse(ctx context.Context, pro
 	return ParseReplaceVolumeResponse(rsp)
 }
 
-// ListZonesWithResponse List zones
-//
-// The names and services of one network, for the hosts that need them.
-//
-// Returns a wrapper object for the known response body format(s).
-//
-// Corresponds with GET /v1/projects/{project}/zones (the `ListZones` operationId).
-func (c *ClientWithResponses) ListZonesWithResponse(ctx context.Context, project string, params *ListZonesParams, reqEditors ...RequestEditorFn) (*ListZonesResponse, error) {
-	rsp, err := c.ListZones(ctx, project, params, reqEditors...)
-	if err != nil {
-		return nil, err
-	}
-	return ParseListZonesResponse(rsp)
-}
-
-// GetZoneWithResponse Get a zone, by name or id
-//
-// The names and services of one network, for the hosts that need them.
-//
-// Returns a wrapper object for the known response body format(s).
-//
-// Corresponds with GET /v1/projects/{project}/zones/{name} (the `GetZone` operationId).
-func (c *ClientWithResponses) GetZoneWithResponse(ctx context.Context, project string, name string, params *GetZoneParams, reqEditors ...RequestEditorFn) (*GetZoneResponse, error) {
-	rsp, err := c.GetZone(ctx, project, name, params, reqEditors...)
-	if err != nil {
-		return nil, err
-	}
-	return ParseGetZoneResponse(rsp)
-}
-
 // ListRemovalsWithResponse List removals
 //
 // The removal of a host, which is refused from then on.
@@ -30840,154 +30855,154 @@ func (c *ClientWithResponses) GetStatusWithResponse(ctx context.Context, reqEdit
 	return ParseGetStatusResponse(rsp)
 }
 
-// ListStoragesWithResponse List storages
+// ListStoragebackendsWithResponse List storagebackends
 //
-// A storage resource: how some storage is reached.
+// A storage backend: how some storage is reached.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/storages (the `ListStorages` operationId).
-func (c *ClientWithResponses) ListStoragesWithResponse(ctx context.Context, params *ListStoragesParams, reqEditors ...RequestEditorFn) (*ListStoragesResponse, error) {
-	rsp, err := c.ListStorages(ctx, params, reqEditors...)
+// Corresponds with GET /v1/storagebackends (the `ListStoragebackends` operationId).
+func (c *ClientWithResponses) ListStoragebackendsWithResponse(ctx context.Context, params *ListStoragebackendsParams, reqEditors ...RequestEditorFn) (*ListStoragebackendsResponse, error) {
+	rsp, err := c.ListStoragebackends(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseListStoragesResponse(rsp)
+	return ParseListStoragebackendsResponse(rsp)
 }
 
-// CreateStorageWithBodyWithResponse Create a storage
+// CreateStoragebackendWithBodyWithResponse Create a storagebackend
 //
-// A storage resource: how some storage is reached.
+// A storage backend: how some storage is reached.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/storages (the `CreateStorage` operationId).
-func (c *ClientWithResponses) CreateStorageWithBodyWithResponse(ctx context.Context, params *CreateStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateStorageResponse, error) {
-	rsp, err := c.CreateStorageWithBody(ctx, params, contentType, body, reqEditors...)
+// Corresponds with POST /v1/storagebackends (the `CreateStoragebackend` operationId).
+func (c *ClientWithResponses) CreateStoragebackendWithBodyWithResponse(ctx context.Context, params *CreateStoragebackendParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateStoragebackendResponse, error) {
+	rsp, err := c.CreateStoragebackendWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseCreateStorageResponse(rsp)
+	return ParseCreateStoragebackendResponse(rsp)
 }
 
-// CreateStorageWithResponse Create a storage
+// CreateStoragebackendWithResponse Create a storagebackend
 //
-// A storage resource: how some storage is reached.
+// A storage backend: how some storage is reached.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /v1/storages (the `CreateStorage` operationId).
-func (c *ClientWithResponses) CreateStorageWithResponse(ctx context.Context, params *CreateStorageParams, body CreateStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateStorageResponse, error) {
-	rsp, err := c.CreateStorage(ctx, params, body, reqEditors...)
+// Corresponds with POST /v1/storagebackends (the `CreateStoragebackend` operationId).
+func (c *ClientWithResponses) CreateStoragebackendWithResponse(ctx context.Context, params *CreateStoragebackendParams, body CreateStoragebackendJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateStoragebackendResponse, error) {
+	rsp, err := c.CreateStoragebackend(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseCreateStorageResponse(rsp)
+	return ParseCreateStoragebackendResponse(rsp)
 }
 
-// DeleteStorageWithResponse Delete a storage
+// DeleteStoragebackendWithResponse Delete a storagebackend
 //
 // The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202).
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with DELETE /v1/storages/{name} (the `DeleteStorage` operationId).
-func (c *ClientWithResponses) DeleteStorageWithResponse(ctx context.Context, name string, params *DeleteStorageParams, reqEditors ...RequestEditorFn) (*DeleteStorageResponse, error) {
-	rsp, err := c.DeleteStorage(ctx, name, params, reqEditors...)
+// Corresponds with DELETE /v1/storagebackends/{name} (the `DeleteStoragebackend` operationId).
+func (c *ClientWithResponses) DeleteStoragebackendWithResponse(ctx context.Context, name string, params *DeleteStoragebackendParams, reqEditors ...RequestEditorFn) (*DeleteStoragebackendResponse, error) {
+	rsp, err := c.DeleteStoragebackend(ctx, name, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseDeleteStorageResponse(rsp)
+	return ParseDeleteStoragebackendResponse(rsp)
 }
 
-// GetStorageWithResponse Get a storage, by name or id
+// GetStoragebackendWithResponse Get a storagebackend, by name or id
 //
-// A storage resource: how some storage is reached.
+// A storage backend: how some storage is reached.
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /v1/storages/{name} (the `GetStorage` operationId).
-func (c *ClientWithResponses) GetStorageWithResponse(ctx context.Context, name string, params *GetStorageParams, reqEditors ...RequestEditorFn) (*GetStorageResponse, error) {
-	rsp, err := c.GetStorage(ctx, name, params, reqEditors...)
+// Corresponds with GET /v1/storagebackends/{name} (the `GetStoragebackend` operationId).
+func (c *ClientWithResponses) GetStoragebackendWithResponse(ctx context.Context, name string, params *GetStoragebackendParams, reqEditors ...RequestEditorFn) (*GetStoragebackendResponse, error) {
+	rsp, err := c.GetStoragebackend(ctx, name, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetStorageResponse(rsp)
+	return ParseGetStoragebackendResponse(rsp)
 }
 
-// UpdateStorageWithBodyWithResponse Change labels and spec of a storage
+// UpdateStoragebackendWithBodyWithResponse Change labels and spec of a storagebackend
 //
-// A storage resource: how some storage is reached.
+// A storage backend: how some storage is reached.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
-func (c *ClientWithResponses) UpdateStorageWithBodyWithResponse(ctx context.Context, name string, params *UpdateStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateStorageResponse, error) {
-	rsp, err := c.UpdateStorageWithBody(ctx, name, params, contentType, body, reqEditors...)
+// Corresponds with PATCH /v1/storagebackends/{name} (the `UpdateStoragebackend` operationId).
+func (c *ClientWithResponses) UpdateStoragebackendWithBodyWithResponse(ctx context.Context, name string, params *UpdateStoragebackendParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateStoragebackendResponse, error) {
+	rsp, err := c.UpdateStoragebackendWithBody(ctx, name, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseUpdateStorageResponse(rsp)
+	return ParseUpdateStoragebackendResponse(rsp)
 }
 
-// UpdateStorageWithResponse Change labels and spec of a storage
+// UpdateStoragebackendWithResponse Change labels and spec of a storagebackend
 //
-// A storage resource: how some storage is reached.
+// A storage backend: how some storage is reached.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
-func (c *ClientWithResponses) UpdateStorageWithResponse(ctx context.Context, name string, params *UpdateStorageParams, body UpdateStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateStorageResponse, error) {
-	rsp, err := c.UpdateStorage(ctx, name, params, body, reqEditors...)
+// Corresponds with PATCH /v1/storagebackends/{name} (the `UpdateStoragebackend` operationId).
+func (c *ClientWithResponses) UpdateStoragebackendWithResponse(ctx context.Context, name string, params *UpdateStoragebackendParams, body UpdateStoragebackendJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateStoragebackendResponse, error) {
+	rsp, err := c.UpdateStoragebackend(ctx, name, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseUpdateStorageResponse(rsp)
+	return ParseUpdateStoragebackendResponse(rsp)
 }
 
-// UpdateStorageWithApplicationMergePatchPlusJSONBodyWithResponse Change labels and spec of a storage
+// UpdateStoragebackendWithApplicationMergePatchPlusJSONBodyWithResponse Change labels and spec of a storagebackend
 //
-// A storage resource: how some storage is reached.
+// A storage backend: how some storage is reached.
 //
 // Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with PATCH /v1/storages/{name} (the `UpdateStorage` operationId).
-func (c *ClientWithResponses) UpdateStorageWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, name string, params *UpdateStorageParams, body UpdateStorageApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateStorageResponse, error) {
-	rsp, err := c.UpdateStorageWithApplicationMergePatchPlusJSONBody(ctx, name, params, body, reqEditors...)
+// Corresponds with PATCH /v1/storagebackends/{name} (the `UpdateStoragebackend` operationId).
+func (c *ClientWithResponses) UpdateStoragebackendWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, name string, params *UpdateStoragebackendParams, body UpdateStoragebackendApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateStoragebackendResponse, error) {
+	rsp, err := c.UpdateStoragebackendWithApplicationMergePatchPlusJSONBody(ctx, name, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseUpdateStorageResponse(rsp)
+	return ParseUpdateStoragebackendResponse(rsp)
 }
 
-// ReplaceStorageWithBodyWithResponse Replace labels and spec of a storage
+// ReplaceStoragebackendWithBodyWithResponse Replace labels and spec of a storagebackend
 //
-// A storage resource: how some storage is reached.
+// A storage backend: how some storage is reached.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with PUT /v1/storages/{name} (the `ReplaceStorage` operationId).
-func (c *ClientWithResponses) ReplaceStorageWithBodyWithResponse(ctx context.Context, name string, params *ReplaceStorageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceStorageResponse, error) {
-	rsp, err := c.ReplaceStorageWithBody(ctx, name, params, contentType, body, reqEditors...)
+// Corresponds with PUT /v1/storagebackends/{name} (the `ReplaceStoragebackend` operationId).
+func (c *ClientWithResponses) ReplaceStoragebackendWithBodyWithResponse(ctx context.Context, name string, params *ReplaceStoragebackendParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceStoragebackendResponse, error) {
+	rsp, err := c.ReplaceStoragebackendWithBody(ctx, name, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseReplaceStorageResponse(rsp)
+	return ParseReplaceStoragebackendResponse(rsp)
 }
 
-// ReplaceStorageWithResponse Replace labels and spec of a storage
+// ReplaceStoragebackendWithResponse Replace labels and spec of a storagebackend
 //
-// A storage resource: how some storage is reached.
+// A storage backend: how some storage is reached.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with PUT /v1/storages/{name} (the `ReplaceStorage` operationId).
-func (c *ClientWithResponses) ReplaceStorageWithResponse(ctx context.Context, name string, params *ReplaceStorageParams, body ReplaceStorageJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceStorageResponse, error) {
-	rsp, err := c.ReplaceStorage(ctx, name, params, body, reqEditors...)
+// Corresponds with PUT /v1/storagebackends/{name} (the `ReplaceStoragebackend` operationId).
+func (c *ClientWithResponses) ReplaceStoragebackendWithResponse(ctx context.Context, name string, params *ReplaceStoragebackendParams, body ReplaceStoragebackendJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceStoragebackendResponse, error) {
+	rsp, err := c.ReplaceStoragebackend(ctx, name, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseReplaceStorageResponse(rsp)
+	return ParseReplaceStoragebackendResponse(rsp)
 }
 
 // ListAllSubnetsWithResponse List subnets of all projects
@@ -31078,7 +31093,7 @@ func (c *ClientWithResponses) GetTokenWithResponse(ctx context.Context, name str
 
 // ListUsageWithResponse Say what each project uses of what its quota limits
 //
-// Who is confined to a project sees that one.
+// Who is limited to a project sees that one.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -31156,21 +31171,6 @@ func (c *ClientWithResponses) WhoAmIWithResponse(ctx context.Context, reqEditors
 	return ParseWhoAmIResponse(rsp)
 }
 
-// ListAllZonesWithResponse List zones of all projects
-//
-// The names and services of one network, for the hosts that need them.
-//
-// Returns a wrapper object for the known response body format(s).
-//
-// Corresponds with GET /v1/zones (the `ListAllZones` operationId).
-func (c *ClientWithResponses) ListAllZonesWithResponse(ctx context.Context, params *ListAllZonesParams, reqEditors ...RequestEditorFn) (*ListAllZonesResponse, error) {
-	rsp, err := c.ListAllZones(ctx, params, reqEditors...)
-	if err != nil {
-		return nil, err
-	}
-	return ParseListAllZonesResponse(rsp)
-}
-
 // ParseGetBlobResponse parses an HTTP response from a GetBlobWithResponse call
 func ParseGetBlobResponse(rsp *http.Response) (*GetBlobResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -31200,15 +31200,15 @@ func ParseGetBlobResponse(rsp *http.Response) (*GetBlobResponse, error) {
 	return response, nil
 }
 
-// ParseFindGoneMachinesResponse parses an HTTP response from a FindGoneMachinesWithResponse call
-func ParseFindGoneMachinesResponse(rsp *http.Response) (*FindGoneMachinesResponse, error) {
+// ParseFindGoneVmsResponse parses an HTTP response from a FindGoneVmsWithResponse call
+func ParseFindGoneVmsResponse(rsp *http.Response) (*FindGoneVmsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &FindGoneMachinesResponse{
+	response := &FindGoneVmsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -31773,6 +31773,39 @@ func ParseGetDeviceResponse(rsp *http.Response) (*GetDeviceResponse, error) {
 			headers.Location = value
 		}
 		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListAllDnszonesResponse parses an HTTP response from a ListAllDnszonesWithResponse call
+func ParseListAllDnszonesResponse(rsp *http.Response) (*ListAllDnszonesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAllDnszonesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DNSZoneList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
 	}
 
 	return response, nil
@@ -32664,22 +32697,22 @@ func ParseListAllOperationsResponse(rsp *http.Response) (*ListAllOperationsRespo
 	return response, nil
 }
 
-// ParseListAllPlugsResponse parses an HTTP response from a ListAllPlugsWithResponse call
-func ParseListAllPlugsResponse(rsp *http.Response) (*ListAllPlugsResponse, error) {
+// ParseListAllPortbindingsResponse parses an HTTP response from a ListAllPortbindingsWithResponse call
+func ParseListAllPortbindingsResponse(rsp *http.Response) (*ListAllPortbindingsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ListAllPlugsResponse{
+	response := &ListAllPortbindingsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest PlugList
+		var dest PortBindingList
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -33266,6 +33299,92 @@ func ParseGetClaimResponse(rsp *http.Response) (*GetClaimResponse, error) {
 	switch {
 	case rsp.StatusCode == 200:
 		var headers GetClaimResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListDnszonesResponse parses an HTTP response from a ListDnszonesWithResponse call
+func ParseListDnszonesResponse(rsp *http.Response) (*ListDnszonesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListDnszonesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DNSZoneList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetDnszoneResponse parses an HTTP response from a GetDnszoneWithResponse call
+func ParseGetDnszoneResponse(rsp *http.Response) (*GetDnszoneResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetDnszoneResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DNSZone
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetDnszoneResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -34235,22 +34354,22 @@ func ParseGetOperationProgressResponse(rsp *http.Response) (*GetOperationProgres
 	return response, nil
 }
 
-// ParseListPlugsResponse parses an HTTP response from a ListPlugsWithResponse call
-func ParseListPlugsResponse(rsp *http.Response) (*ListPlugsResponse, error) {
+// ParseListPortbindingsResponse parses an HTTP response from a ListPortbindingsWithResponse call
+func ParseListPortbindingsResponse(rsp *http.Response) (*ListPortbindingsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ListPlugsResponse{
+	response := &ListPortbindingsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest PlugList
+		var dest PortBindingList
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -34268,22 +34387,22 @@ func ParseListPlugsResponse(rsp *http.Response) (*ListPlugsResponse, error) {
 	return response, nil
 }
 
-// ParseGetPlugResponse parses an HTTP response from a GetPlugWithResponse call
-func ParseGetPlugResponse(rsp *http.Response) (*GetPlugResponse, error) {
+// ParseGetPortbindingResponse parses an HTTP response from a GetPortbindingWithResponse call
+func ParseGetPortbindingResponse(rsp *http.Response) (*GetPortbindingResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetPlugResponse{
+	response := &GetPortbindingResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Plug
+		var dest PortBinding
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -34300,7 +34419,7 @@ func ParseGetPlugResponse(rsp *http.Response) (*GetPlugResponse, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers GetPlugResponse200Headers
+		var headers GetPortbindingResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -35827,92 +35946,6 @@ func ParseReplaceVolumeResponse(rsp *http.Response) (*ReplaceVolumeResponse, err
 	return response, nil
 }
 
-// ParseListZonesResponse parses an HTTP response from a ListZonesWithResponse call
-func ParseListZonesResponse(rsp *http.Response) (*ListZonesResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &ListZonesResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest ZoneList
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON200 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Problem
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSONDefault = &dest
-
-	}
-
-	return response, nil
-}
-
-// ParseGetZoneResponse parses an HTTP response from a GetZoneWithResponse call
-func ParseGetZoneResponse(rsp *http.Response) (*GetZoneResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &GetZoneResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Zone
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON200 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Problem
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSONDefault = &dest
-
-	}
-
-	switch {
-	case rsp.StatusCode == 200:
-		var headers GetZoneResponse200Headers
-		if values := rsp.Header.Values("ETag"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.ETag = value
-		}
-		if values := rsp.Header.Values("Location"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.Location = value
-		}
-		response.Headers200 = &headers
-	}
-
-	return response, nil
-}
-
 // ParseListRemovalsResponse parses an HTTP response from a ListRemovalsWithResponse call
 func ParseListRemovalsResponse(rsp *http.Response) (*ListRemovalsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -36032,22 +36065,22 @@ func ParseGetStatusResponse(rsp *http.Response) (*GetStatusResponse, error) {
 	return response, nil
 }
 
-// ParseListStoragesResponse parses an HTTP response from a ListStoragesWithResponse call
-func ParseListStoragesResponse(rsp *http.Response) (*ListStoragesResponse, error) {
+// ParseListStoragebackendsResponse parses an HTTP response from a ListStoragebackendsWithResponse call
+func ParseListStoragebackendsResponse(rsp *http.Response) (*ListStoragebackendsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ListStoragesResponse{
+	response := &ListStoragebackendsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest ResourceList
+		var dest BackendList
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -36065,22 +36098,22 @@ func ParseListStoragesResponse(rsp *http.Response) (*ListStoragesResponse, error
 	return response, nil
 }
 
-// ParseCreateStorageResponse parses an HTTP response from a CreateStorageWithResponse call
-func ParseCreateStorageResponse(rsp *http.Response) (*CreateStorageResponse, error) {
+// ParseCreateStoragebackendResponse parses an HTTP response from a CreateStoragebackendWithResponse call
+func ParseCreateStoragebackendResponse(rsp *http.Response) (*CreateStoragebackendResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &CreateStorageResponse{
+	response := &CreateStoragebackendResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
-		var dest Resource
+		var dest Backend
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -36097,7 +36130,7 @@ func ParseCreateStorageResponse(rsp *http.Response) (*CreateStorageResponse, err
 
 	switch {
 	case rsp.StatusCode == 201:
-		var headers CreateStorageResponse201Headers
+		var headers CreateStoragebackendResponse201Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -36118,22 +36151,22 @@ func ParseCreateStorageResponse(rsp *http.Response) (*CreateStorageResponse, err
 	return response, nil
 }
 
-// ParseDeleteStorageResponse parses an HTTP response from a DeleteStorageWithResponse call
-func ParseDeleteStorageResponse(rsp *http.Response) (*DeleteStorageResponse, error) {
+// ParseDeleteStoragebackendResponse parses an HTTP response from a DeleteStoragebackendWithResponse call
+func ParseDeleteStoragebackendResponse(rsp *http.Response) (*DeleteStoragebackendResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &DeleteStorageResponse{
+	response := &DeleteStoragebackendResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
-		var dest Resource
+		var dest Backend
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -36150,7 +36183,7 @@ func ParseDeleteStorageResponse(rsp *http.Response) (*DeleteStorageResponse, err
 
 	switch {
 	case rsp.StatusCode == 202:
-		var headers DeleteStorageResponse202Headers
+		var headers DeleteStoragebackendResponse202Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -36171,22 +36204,22 @@ func ParseDeleteStorageResponse(rsp *http.Response) (*DeleteStorageResponse, err
 	return response, nil
 }
 
-// ParseGetStorageResponse parses an HTTP response from a GetStorageWithResponse call
-func ParseGetStorageResponse(rsp *http.Response) (*GetStorageResponse, error) {
+// ParseGetStoragebackendResponse parses an HTTP response from a GetStoragebackendWithResponse call
+func ParseGetStoragebackendResponse(rsp *http.Response) (*GetStoragebackendResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetStorageResponse{
+	response := &GetStoragebackendResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Resource
+		var dest Backend
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -36203,7 +36236,7 @@ func ParseGetStorageResponse(rsp *http.Response) (*GetStorageResponse, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers GetStorageResponse200Headers
+		var headers GetStoragebackendResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -36224,22 +36257,22 @@ func ParseGetStorageResponse(rsp *http.Response) (*GetStorageResponse, error) {
 	return response, nil
 }
 
-// ParseUpdateStorageResponse parses an HTTP response from a UpdateStorageWithResponse call
-func ParseUpdateStorageResponse(rsp *http.Response) (*UpdateStorageResponse, error) {
+// ParseUpdateStoragebackendResponse parses an HTTP response from a UpdateStoragebackendWithResponse call
+func ParseUpdateStoragebackendResponse(rsp *http.Response) (*UpdateStoragebackendResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &UpdateStorageResponse{
+	response := &UpdateStoragebackendResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Resource
+		var dest Backend
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -36256,7 +36289,7 @@ func ParseUpdateStorageResponse(rsp *http.Response) (*UpdateStorageResponse, err
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers UpdateStorageResponse200Headers
+		var headers UpdateStoragebackendResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -36277,22 +36310,22 @@ func ParseUpdateStorageResponse(rsp *http.Response) (*UpdateStorageResponse, err
 	return response, nil
 }
 
-// ParseReplaceStorageResponse parses an HTTP response from a ReplaceStorageWithResponse call
-func ParseReplaceStorageResponse(rsp *http.Response) (*ReplaceStorageResponse, error) {
+// ParseReplaceStoragebackendResponse parses an HTTP response from a ReplaceStoragebackendWithResponse call
+func ParseReplaceStoragebackendResponse(rsp *http.Response) (*ReplaceStoragebackendResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ReplaceStorageResponse{
+	response := &ReplaceStoragebackendResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Resource
+		var dest Backend
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -36309,7 +36342,7 @@ func ParseReplaceStorageResponse(rsp *http.Response) (*ReplaceStorageResponse, e
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers ReplaceStorageResponse200Headers
+		var headers ReplaceStoragebackendResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -36676,39 +36709,6 @@ func ParseWhoAmIResponse(rsp *http.Response) (*WhoAmIResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest WhoAmI
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON200 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Problem
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSONDefault = &dest
-
-	}
-
-	return response, nil
-}
-
-// ParseListAllZonesResponse parses an HTTP response from a ListAllZonesWithResponse call
-func ParseListAllZonesResponse(rsp *http.Response) (*ListAllZonesResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &ListAllZonesResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest ZoneList
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

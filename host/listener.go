@@ -38,6 +38,14 @@ func NewListener(grace time.Duration, now time.Time) *Listener {
 	return &Listener{grace: grace, last: now, heard: map[resource.ID]time.Duration{}}
 }
 
+// Restart forgets what was heard: a server that leads again has not listened meanwhile.
+func (l *Listener) Restart(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last, l.listened = now, 0
+	clear(l.heard)
+}
+
 // Heartbeat takes a heartbeat.
 func (l *Listener) Heartbeat(id resource.ID, at time.Time) {
 	l.mu.Lock()

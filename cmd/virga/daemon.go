@@ -84,8 +84,6 @@ func serve(ctx context.Context, c *config) error {
 		}
 		go func() {
 			select {
-			case <-s.leader.Done():
-				cancel(fault.New(fault.Unavailable, "this server lost its leadership"))
 			case err := <-s.store.Err():
 				cancel(err)
 			case <-ctx.Done():

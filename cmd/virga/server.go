@@ -19,6 +19,7 @@ import (
 	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/leader"
 	"github.com/virga-cloud/virga/engine/part"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
@@ -39,7 +40,8 @@ const hostGrace = 10 * time.Second
 type server struct {
 	c         *config
 	store     *etcd.Store
-	leader    *etcd.Leadership
+	role      leader.Role // whether this server leads
+	listener  *host.Listener
 	db        *store.DB // for the API
 	led       *store.DB // for the loops: every commit carries the leadership
 	authority *ca.Authority
@@ -77,11 +79,8 @@ func (s *server) start(ctx context.Context, l *store.Registry) (err error) {
 	if s.store, err = etcd.Open(ctx, etcd.Config{Dir: c.in("store"), Run: c.run}); err != nil {
 		return err
 	}
-	if s.leader, err = s.store.Lead(ctx, "server"); err != nil {
-		return err
-	}
 	s.db = store.NewDB(s.store, wiring.Catalog())
-	s.led = &store.DB{View: s.db.View, Now: s.db.Now, Fence: s.leader.Fence}
+	s.led = &store.DB{View: s.db.View, Now: s.db.Now, Fence: s.role.Fence}
 	if err := s.wire(l); err != nil {
 		return err
 	}
@@ -112,8 +111,9 @@ func (s *server) wire(l *store.Registry) error {
 	}
 	s.central = ovn.NewCentral(s.centralConfig())
 	s.south = ovn.NewSouthbound(s.central.South())
+	s.listener = host.NewListener(hostGrace, s.db.Now())
 	s.cloud = wiring.NewServer(wiring.ServerDeps{
-		API: s.db, Leader: s.led, Registry: l, Listener: host.NewListener(hostGrace, s.db.Now()),
+		API: s.db, Leader: s.led, Registry: l, Listener: s.listener,
 		North: ovn.NewDatabase(s.central.North()), South: s.south, Images: images,
 		Authority: s.authority, Addresses: func() []string { return s.c.Servers }, Overlay: s.overlay,
 		Home: func() resource.ID { return s.c.HostID }, Dial: s.dialAgent, Used: used,
@@ -154,10 +154,21 @@ func (s *server) begin(ctx context.Context, l *store.Registry) error {
 		return err
 	}
 	s.tasks.Go(func() { s.rotator.Run(ctx) })
-	s.tasks.Go(func() { s.runner.Run(ctx) })
-	s.tasks.Go(func() { s.runNetwork(ctx) })
-	s.tasks.Go(func() { s.sweepKeys(ctx) })
+	s.tasks.Go(func() { s.role.Run(ctx, s.stand, s.lead) })
 	return nil
+}
+
+// stand waits until this server leads.
+func (s *server) stand(ctx context.Context) (leader.Term, error) { return s.store.Lead(ctx, "server") }
+
+// lead does what one server alone may do, until its term ends. It is called again for the next one.
+func (s *server) lead(ctx context.Context) {
+	s.listener.Restart(s.db.Now())
+	var wg sync.WaitGroup
+	wg.Go(func() { s.runner.Run(ctx) })
+	wg.Go(func() { s.runNetwork(ctx) })
+	wg.Go(func() { s.sweepKeys(ctx) })
+	wg.Wait()
 }
 
 // runNetwork starts OVN and keeps it as the records say. It is not on the way to the API: a cloud

@@ -92,6 +92,9 @@ func (t *turn) run(ctx context.Context) {
 				slog.Warn("a chore failed and is tried again", "chore", t.Name, "error", err)
 			}
 		default:
+			if failures > 0 {
+				slog.Info("a chore that had failed is done", "chore", t.Name)
+			}
 			failures = 0
 		}
 		if !t.wait(ctx, t.Pause(failures)) {

@@ -22,7 +22,7 @@ type Runner struct {
 type work struct {
 	loop  *Loop
 	mu    sync.Mutex
-	queue *Queue
+	queue *Queue // nil while nothing runs: what changes then is seen at the first look
 	wake  chan struct{}
 }
 
@@ -30,7 +30,7 @@ type work struct {
 func NewRunner(db *store.DB, loops ...*Loop) *Runner {
 	r := &Runner{db: db}
 	for _, l := range loops {
-		r.works = append(r.works, &work{loop: l, queue: NewQueue(), wake: make(chan struct{}, 1)})
+		r.works = append(r.works, &work{loop: l, wake: make(chan struct{}, 1)})
 	}
 	db.Subscribe(r.changed)
 	return r
@@ -63,10 +63,13 @@ func (r *Runner) Wake(kind resource.Kind, id resource.ID) {
 	}
 }
 
-// Run works until ctx ends and every step in work has returned.
+// Run works until ctx ends and every step in work has returned. It begins with a look at all records,
+// and may be called again after that: a leader runs once in each of its terms.
 func (r *Runner) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, w := range r.works {
+		w.begin()
+		defer w.end()
 		wg.Go(func() { r.resync(ctx, w) })
 		for range max(1, w.loop.Workers) {
 			wg.Go(func() { w.run(ctx) })
@@ -108,10 +111,24 @@ func (w *work) add(now time.Time, ids ...resource.ID) {
 	}
 	w.mu.Lock()
 	for _, id := range ids {
-		w.queue.Add(id, now)
+		if w.queue != nil {
+			w.queue.Add(id, now)
+		}
 	}
 	w.mu.Unlock()
 	w.nudge()
+}
+
+func (w *work) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queue = NewQueue()
+}
+
+func (w *work) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queue = nil
 }
 
 func (w *work) nudge() {

@@ -214,3 +214,43 @@ func TestWorkersShareTheWorkAndNeverOneRecord(t *testing.T) {
 		}
 	})
 }
+
+// A leader runs its loops once in each term. What changed in between is seen at the first look.
+func TestRunnerThatRunsAgainSeesWhatChangedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, registry := store.NewDB(memory.New(), resource.NewCatalog(things, parts, loose)), store.NewRegistry()
+		b := &bench{T: t, db: db, things: store.Specs(registry, things, "test")}
+		var seen []resource.ID
+		runner := NewRunner(db, &Loop{Name: "test", Kind: "thing", Resync: -1, Step: func(_ context.Context, id resource.ID) (Result, error) {
+			seen = append(seen, id)
+			return Result{}, nil
+		}})
+		ctx, end := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = db.Run(ctx) })
+		synctest.Wait()
+		b.thing("a")
+		term := func(meanwhile resource.ID, want ...resource.ID) {
+			ctx, over := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() { defer close(ended); runner.Run(ctx) }()
+			synctest.Wait()
+			b.thing(meanwhile)
+			synctest.Wait()
+			over()
+			<-ended
+			if slices.Sort(seen); !slices.Equal(seen, want) {
+				t.Errorf("it looked at %v, want %v", seen, want)
+			}
+			seen = nil
+		}
+		term("b", "a", "b")
+		b.thing("c")
+		if synctest.Wait(); len(seen) != 0 {
+			t.Errorf("it looked at %v when nothing ran", seen)
+		}
+		term("d", "a", "b", "c", "d")
+		end()
+		wg.Wait()
+	})
+}

@@ -135,18 +135,31 @@ func TestADeposedFenceRefusesTheCommit(t *testing.T) {
 	w := newWorld(t)
 	w.do(func(b *store.Batch) { b.Claim(store.ClaimKey("", "leader"), "me") })
 	held := w.db.Revision()
-	w.db.Fence = func() (store.Change, bool) {
-		return store.Change{Key: store.ClaimKey("", "leader"), Op: store.Check, Expect: held}, true
+	w.db.Fence = func() (store.Change, error) {
+		return store.Change{Key: store.ClaimKey("", "leader"), Op: store.Check, Expect: held}, nil
 	}
 	w.create("tom")
+	before := w.db.Revision()
+	if err := w.db.Confirm(t.Context()); err != nil || w.db.Revision() != before {
+		t.Errorf("a leader that asks whether it leads: %v, and the store is at %d after %d", err, w.db.Revision(), before)
+	}
 	w.raw("x", "y", "1")
 	_, err := w.memory.Commit(t.Context(), store.Change{Key: store.ClaimKey("", "leader"), Op: store.Put, Value: []byte(`"you"`), Expect: store.Any})
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = w.try(func(b *store.Batch) { w.specs.Create(b, &cat{Meta: resource.Meta{Name: "late", Project: "p"}}) })
-	if !fault.Is(err, fault.Conflict) {
+	late := func(b *store.Batch) { w.specs.Create(b, &cat{Meta: resource.Meta{Name: "late", Project: "p"}}) }
+	if err = w.try(late); !fault.Is(err, fault.Conflict) {
 		t.Errorf("gives %v", err)
+	}
+	if err := w.db.Confirm(t.Context()); !fault.Is(err, fault.Conflict) {
+		t.Errorf("a deposed leader that asks whether it leads hears %v", err)
+	}
+	w.db.Fence = func() (store.Change, error) {
+		return store.Change{}, fault.New(fault.Unavailable, "it does not lead")
+	}
+	if err = w.try(late); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("one that knows that it does not lead commits: %v", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
@@ -13,7 +14,8 @@ type DB struct {
 	// Now is the clock; the simulator has its own.
 	Now func() time.Time
 	// Fence, if set, is added to every commit: a leader's proof that it still leads.
-	Fence func() (Change, bool)
+	// An error refuses the commit: it leads no more.
+	Fence func() (Change, error)
 	// Inline lets a commit bring the view up to date by CatchUp, where no goroutine runs the
 	// view: in the simulator and in tests of one goroutine.
 	Inline bool
@@ -34,9 +36,11 @@ func (d *DB) Commit(ctx context.Context, b *Batch) error {
 		return err
 	}
 	if d.Fence != nil {
-		if fence, ok := d.Fence(); ok {
-			changes = append(changes, fence)
+		fence, err := d.Fence()
+		if err != nil {
+			return fault.Wrap(err, "commit")
 		}
+		changes = append(changes, fence)
 	}
 	revision, err := d.store.Commit(ctx, changes...)
 	if err != nil {
@@ -46,6 +50,19 @@ func (d *DB) Commit(ctx context.Context, b *Batch) error {
 		return d.CatchUp(ctx)
 	}
 	return d.WaitFor(ctx, revision)
+}
+
+// Confirm reports whether the fence still holds, by asking the store. It comes before effects that no
+// commit guards: rows of another database.
+func (d *DB) Confirm(ctx context.Context) error {
+	if d.Fence == nil {
+		return nil
+	}
+	fence, err := d.Fence()
+	if err == nil {
+		_, err = d.store.Commit(ctx, fence)
+	}
+	return fault.Wrap(err, "ask who leads")
 }
 
 // Store gives the store below, for what is no record.

@@ -38,6 +38,9 @@ func NewNorthbound(db *store.DB, sink Sink, w *network.Writers) *Northbound {
 
 // Step compiles all records, sends the difference, and reports.
 func (n *Northbound) Step(ctx context.Context) error {
+	if err := n.db.Confirm(ctx); err != nil {
+		return err // no commit guards OVN's rows: another server may write them by now
+	}
 	cloud := Read(n.db.Snapshot())
 	if n.sink != nil {
 		if err := n.sink.Apply(ctx, Compile(cloud)); err != nil {

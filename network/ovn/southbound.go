@@ -93,6 +93,9 @@ func NewChassisLoop(db *store.DB, s ChassisRemover) *reconcile.Loop {
 		if r == nil {
 			return reconcile.Result{}, nil
 		}
+		if err := db.Confirm(ctx); err != nil {
+			return reconcile.Result{}, err
+		}
 		return reconcile.Result{}, s.RemoveChassis(ctx, r.Spec.HostID)
 	}}
 }

@@ -45,7 +45,7 @@ func three(t *testing.T) []*Store {
 func TestAnotherServerLeadsWhenTheLeaderDies(t *testing.T) {
 	stores := three(t)
 	first := lead(t, stores[0], "brain")
-	fence, _ := first.Fence()
+	fence := first.Fence()
 	followed := make(chan *Leadership, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -68,7 +68,7 @@ func TestAnotherServerLeadsWhenTheLeaderDies(t *testing.T) {
 	if _, err := stores[2].Commit(t.Context(), put, fence); !fault.Is(err, fault.Conflict) {
 		t.Errorf("a commit under the dead leader's fence gives %v", err)
 	}
-	fence, _ = second.Fence()
+	fence = second.Fence()
 	if _, err := stores[2].Commit(t.Context(), put, fence); err != nil {
 		t.Errorf("a commit under the new leader's fence gives %v", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -69,8 +70,8 @@ func CheckRoom(dir string) error {
 
 // admit says whether the disk has free space for a commit. Size is how far the data file is used.
 func (r *diskGuard) admit(changes []store.Change, size int64) error {
-	if len(changes) == 0 {
-		return nil
+	if !slices.ContainsFunc(changes, func(c store.Change) bool { return c.Op != store.Check }) {
+		return nil // it only asks
 	}
 	free, err := left(r.dir)
 	if err != nil {

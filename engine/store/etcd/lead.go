@@ -27,10 +27,10 @@ type Leadership struct {
 // Done closes when the leadership is lost or resigned.
 func (l *Leadership) Done() <-chan struct{} { return l.done }
 
-// Fence gives the check that holds a commit to this leadership; it fits store.DB.Fence. A
-// deposed leader's commit fails with fault.Conflict, even if it does not know of it yet.
-func (l *Leadership) Fence() (store.Change, bool) {
-	return store.Change{Key: l.key, Op: store.Check, Expect: l.revision}, true
+// Fence gives the check that holds a commit to this leadership. A deposed leader's commit fails with
+// fault.Conflict, even if it does not know of it yet.
+func (l *Leadership) Fence() store.Change {
+	return store.Change{Key: l.key, Op: store.Check, Expect: l.revision}
 }
 
 // Resign gives the leadership up and waits until it is free for others.

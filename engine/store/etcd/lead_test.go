@@ -22,10 +22,7 @@ func lead(t *testing.T, s *Store, name string) *Leadership {
 
 func writeAs(t *testing.T, s *Store, l *Leadership) error {
 	t.Helper()
-	fence, ok := l.Fence()
-	if !ok {
-		t.Fatal("no fence")
-	}
+	fence := l.Fence()
 	_, err := s.Commit(t.Context(), store.Change{Key: thing("a"), Op: store.Put, Value: []byte("1"), Expect: store.Any}, fence)
 	return err
 }

@@ -40,9 +40,10 @@ func unguardScript(table, device string) string {
 	return fmt.Sprintf("add table netdev %[1]s\nadd chain netdev %[1]s in_%[2]s\ndelete chain netdev %[1]s in_%[2]s\n", table, device)
 }
 
-// outsideScript translates what leaves the virtual networks, and keeps the VMs in them from
-// the host itself (they may ping it) and from each other by way of it.
-func outsideScript(table, device, cidr string, open []int) string {
+// outsideScript translates what leaves the virtual networks, and keeps the VMs in them from the host
+// itself (they may ping it) and from each other by way of it. TCP is told of the largest packet
+// also where a VM does not know it,, and where ICMP is lost on the way.
+func outsideScript(table, device, cidr string, mtu int, open []int) string {
 	p := netip.MustParsePrefix(cidr).Masked()
 	var allow strings.Builder
 	for _, port := range open {
@@ -58,6 +59,8 @@ table inet %[1]s {
 	chain pass {
 		type filter hook forward priority 0;
 		iifname "%[2]s" oifname "%[2]s" drop
+		iifname "%[2]s" tcp flags syn tcp option maxseg size > %[5]d tcp option maxseg size set %[5]d
+		oifname "%[2]s" tcp flags syn tcp option maxseg size > %[5]d tcp option maxseg size set %[5]d
 		oifname "%[2]s" ct state established,related accept
 		oifname "%[2]s" drop
 	}
@@ -69,7 +72,7 @@ table inet %[1]s {
 %[4]s		drop
 	}
 }
-`, table, device, p, allow.String())
+`, table, device, p, allow.String(), mtu-40)
 }
 
 func dropTablesScript(table string) string {

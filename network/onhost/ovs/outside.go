@@ -29,9 +29,18 @@ func (s *Switch) setupOutside(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The rules stand before the device is up.
-	if err := nft(ctx, outsideScript(s.config.table(), external, s.config.Outside, s.config.HostPorts)); err != nil {
+	underlay, err := s.underlayMTU()
+	if err != nil {
 		return err
+	}
+	mtu := outsideMTU(underlay)
+	s.fromOutside.Store(int64(mtu))
+	// The rules stand before the device is up.
+	if err := nft(ctx, outsideScript(s.config.table(), external, s.config.Outside, mtu, s.config.HostPorts)); err != nil {
+		return err
+	}
+	if err := netlink.LinkSetMTU(link, mtu); err != nil {
+		return fault.New(fault.Unavailable, "set the MTU of %s to %d: %w", external, mtu, err)
 	}
 	if err := silence(external); err != nil {
 		return err

@@ -52,7 +52,7 @@ func (s *Switch) EnsurePort(ctx context.Context, p onhost.Port) (onhost.Attached
 			return at, fault.New(fault.Unavailable, "create the tap %s: it is gone at once", name)
 		}
 	}
-	if err := s.prepare(ctx, link, string(p.PortBindingID), int(p.MTU)); err != nil {
+	if err := s.prepare(ctx, link, string(p.PortBindingID), s.tapMTU(int(p.MTU))); err != nil {
 		return at, err
 	}
 	if err := s.db.ensurePort(ctx, integration, name, map[string]string{"iface-id": string(p.PortID), bindingWord: string(p.PortBindingID)}); err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,7 @@ func TestVMsOfOneHostHaveAWholeNetwork(t *testing.T) {
 	}
 
 	t.Run("TCPReachesTheWorldTranslated", func(t *testing.T) { tcpToTheWorld(t, g1, world) })
+	t.Run("LargeAnswersOfTheWorldArrive", func(t *testing.T) { largeAnswers(t, g1, world) })
 	t.Run("DHCPTellsAllThatAVMNeeds", func(t *testing.T) { dhcp(t, g1, p1, s) })
 	t.Run("DNSAnswers", func(t *testing.T) { askNames(t, g1, p2, s) })
 	t.Run("MetadataAnswers", func(t *testing.T) { askMetadata(t, g1, p1, x1, s) })
@@ -143,6 +145,45 @@ func tcpToTheWorld(t *testing.T, g, world *space) {
 	if who := <-from; !strings.HasPrefix(who, "203.0.113.1:") {
 		t.Errorf("the world saw %s, not the host", who)
 	}
+}
+
+// largeAnswers asks the world for datagrams that do not fit into the network in one packet, and for
+// TCP by a VM that does not know how much fits.
+func largeAnswers(t *testing.T, g, world *space) {
+	var l net.PacketConn
+	world.do(func() { l = must(net.ListenPacket("udp", "203.0.113.9:5000")) })
+	defer l.Close()
+	go func() {
+		question := make([]byte, 100)
+		for {
+			n, from, err := l.ReadFrom(question)
+			if err != nil {
+				return
+			}
+			size, _ := strconv.Atoi(string(question[:n]))
+			_, _ = l.WriteTo(make([]byte, size), from)
+		}
+	}()
+	conn, err := g.dial(t.Context(), "udp", "203.0.113.9:5000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, size := range []int{1400, 1430, 1472, 3000, 8000} {
+		// The first answer that is too large tells its sender; from then on it cuts.
+		got := 0
+		for try := 0; try < 4 && got != size; try++ {
+			_, _ = fmt.Fprint(conn, size)
+			_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+			got, _ = conn.Read(make([]byte, 9000))
+		}
+		if got != size {
+			t.Errorf("an answer of %d bytes did not come (%d)", size, got)
+		}
+	}
+	g.do(func() { check(t, netlink.LinkSetMTU(must(netlink.LinkByName("eth0")), 1500)) })
+	defer g.do(func() { check(t, netlink.LinkSetMTU(must(netlink.LinkByName("eth0")), 1442)) })
+	tcpToTheWorld(t, g, world)
 }
 
 func dhcp(t *testing.T, g *space, p *network.Port, s *network.Subnet) {

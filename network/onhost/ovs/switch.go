@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -25,6 +26,8 @@ type Switch struct {
 	source   source
 	socket   string
 	db       *database
+	// fromOutside is the largest packet that comes from the outside, in bytes; Setup finds it out.
+	fromOutside atomic.Int64
 
 	mu     sync.Mutex
 	places map[resource.ID]*place

@@ -100,6 +100,8 @@ type Status struct {
 	resource.Observed
 	// Address is where the agent listens for the servers and the other hosts, host:port.
 	Address string `json:"address,omitempty"`
+	// Addresses are all addresses of the host's own, beside those of its virtual switch.
+	Addresses []string `json:"addresses,omitempty"`
 	// TunnelAddress is the address of the overlay's tunnels.
 	TunnelAddress string `json:"tunnelAddress,omitempty"`
 	// Version of virga that the agent runs.

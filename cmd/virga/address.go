@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -28,6 +29,19 @@ func ownAddress() string {
 		}
 	}
 	return "127.0.0.1"
+}
+
+// ownAddresses are all addresses of this host, in order: those that its own services answer on.
+func ownAddresses() []string {
+	var out []string
+	addresses, _ := net.InterfaceAddrs()
+	for _, a := range addresses {
+		if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() {
+			out = append(out, ip.IP.String())
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // isHere reports whether this host has an address; what cannot be looked up is believed.

@@ -27,6 +27,8 @@ type Self struct {
 	Address string
 	// TunnelAddress is the address of the overlay's tunnels.
 	TunnelAddress string
+	// Addresses gives all addresses of this host; nil: it has only the two above.
+	Addresses func() []string
 	// Version is that of the program.
 	Version string
 	// Inventoried reports whether the agent has looked at everything that runs here; nil: it has.
@@ -116,6 +118,10 @@ func (r *reporter) look(ctx context.Context) {
 func (r *reporter) fill(t *host.Status, h *host.Host, inventoried bool) {
 	t.SeenGeneration = h.Generation
 	t.Address, t.TunnelAddress, t.Version = r.self.Address, r.self.TunnelAddress, r.self.Version
+	t.Addresses = nil
+	if r.self.Addresses != nil {
+		t.Addresses = r.self.Addresses()
+	}
 	t.Inventory, t.Profile = r.seen.inventory, r.seen.profile
 	t.Inventoried = ""
 	if inventoried {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"hash/fnv"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -66,6 +67,7 @@ func Compile(c Cloud) []Row {
 		k.ports[p.Spec.NetworkID] = append(k.ports[p.Spec.NetworkID], p)
 	}
 	k.outside()
+	k.guard(c.Hosts)
 	for _, n := range c.Networks {
 		k.network(n)
 	}
@@ -229,6 +231,29 @@ func (k *compiler) service(n *network.Network) string {
 	})
 }
 
+// hostSet is the addresses of all hosts, by the name that matches use.
+const hostSet = "virga_hosts"
+
+// guard lists the addresses of the hosts. Their own services are not for VMs: neither on the host
+// that a VM goes out by (its packet filter sees to that), nor on any other.
+func (k *compiler) guard(hosts []*host.Host) {
+	outside := netip.MustParsePrefix(network.OutsideRange) // the packet filter of the way out judges that
+	var addresses []string
+	for _, h := range hosts {
+		for _, text := range append([]string{h.Status.Address, h.Status.TunnelAddress}, h.Status.Addresses...) {
+			if ip, _, err := net.SplitHostPort(text); err == nil {
+				text = ip
+			}
+			if a, err := netip.ParseAddr(text); err == nil && a.Is4() && !a.IsLoopback() && !outside.Contains(a) {
+				addresses = append(addresses, a.String())
+			}
+		}
+	}
+	slices.Sort(addresses)
+	const key = "addresses/hosts"
+	k.add(key, &nbdb.AddressSet{Name: hostSet, Addresses: slices.Compact(addresses), ExternalIDs: marked(key)})
+}
+
 // uplink gives a router its way out: a port on the outside switch that lives on one host at a
 // time, the default route to that host's bridge, and the translation of every subnet.
 func (k *compiler) uplink(n *network.Network, lr *nbdb.LogicalRouter) {
@@ -252,6 +277,10 @@ func (k *compiler) uplink(n *network.Network, lr *nbdb.LogicalRouter) {
 	key = "route/" + id
 	lr.StaticRoutes = append(lr.StaticRoutes, k.add(key, &nbdb.LogicalRouterStaticRoute{
 		IPPrefix: "0.0.0.0/0", Nexthop: network.OutsideGateway, OutputPort: &name, ExternalIDs: marked(key),
+	}))
+	key = "policy/hosts-" + id
+	lr.Policies = append(lr.Policies, k.add(key, &nbdb.LogicalRouterPolicy{
+		Priority: 1000, Match: "ip4.dst == $" + hostSet + " && !icmp4", Action: nbdb.LogicalRouterPolicyActionDrop, ExternalIDs: marked(key),
 	}))
 	for _, s := range k.subnets[n.ID] {
 		key := "nat/" + string(s.ID)

@@ -95,6 +95,23 @@ func TestACloudCompilesToTheseRows(t *testing.T) {
 	}
 }
 
+func TestGuardListsTheHostsOwnAddressesOnce(t *testing.T) {
+	c := Cloud{Hosts: []*host.Host{
+		{Meta: resource.Meta{ID: "h2"}, Status: host.Status{Address: "192.0.2.2:7444", TunnelAddress: "192.0.2.2", Addresses: []string{"100.64.0.1", "198.51.100.2", "2001:db8::2"}}},
+		{Meta: resource.Meta{ID: "h1"}, Status: host.Status{Address: "127.0.0.1:7444", TunnelAddress: "192.0.2.1"}},
+		{Meta: resource.Meta{ID: "new"}},
+	}}
+	for _, r := range Compile(c) {
+		if set, ok := r.Model.(*nbdb.AddressSet); ok {
+			if want := []string{"192.0.2.1", "192.0.2.2", "198.51.100.2"}; !slices.Equal(set.Addresses, want) {
+				t.Errorf("the hosts' addresses are %v, want %v", set.Addresses, want)
+			}
+			return
+		}
+	}
+	t.Error("there is no set of the hosts' addresses")
+}
+
 func TestAPortIsBoundToTheHostsOfItsPortBindings(t *testing.T) {
 	p := aPort("p", aSubnet("s", aNetwork("n", "a", network.NAT, ""), "10.0.0.0/24"), "10.0.0.11")
 	source, target := aBinding("x1", p, "source", 1), aBinding("x2", p, "target", 2)

@@ -22,12 +22,14 @@ type table struct {
 var tables = []table{
 	{name: nbdb.LogicalSwitchTable, columns: []string{"name", "ports", "external_ids"}, refs: []string{"ports"}, root: true},
 	{name: nbdb.LogicalSwitchPortTable, columns: []string{"name", "type", "addresses", "port_security", "dhcpv4_options", "options", "external_ids"}, refs: []string{"dhcpv4_options"}},
-	{name: nbdb.LogicalRouterTable, columns: []string{"name", "ports", "nat", "static_routes", "options", "external_ids"}, refs: []string{"ports", "nat", "static_routes"}, root: true},
+	{name: nbdb.LogicalRouterTable, columns: []string{"name", "ports", "nat", "static_routes", "policies", "options", "external_ids"}, refs: []string{"ports", "nat", "static_routes", "policies"}, root: true},
 	{name: nbdb.LogicalRouterPortTable, columns: []string{"name", "mac", "networks", "gateway_chassis", "external_ids"}, refs: []string{"gateway_chassis"}},
 	{name: nbdb.LogicalRouterStaticRouteTable, columns: []string{"ip_prefix", "nexthop", "output_port", "external_ids"}},
+	{name: nbdb.LogicalRouterPolicyTable, columns: []string{"priority", "match", "action", "external_ids"}},
 	{name: nbdb.NATTable, columns: []string{"type", "external_ip", "logical_ip", "external_ids"}},
 	{name: nbdb.GatewayChassisTable, columns: []string{"name", "chassis_name", "priority", "external_ids"}},
 	{name: nbdb.DHCPOptionsTable, columns: []string{"cidr", "options", "external_ids"}, root: true},
+	{name: nbdb.AddressSetTable, columns: []string{"name", "addresses", "external_ids"}, root: true},
 	{name: nbdb.StaticMACBindingTable, columns: []string{"logical_port", "ip", "mac", "override_dynamic_mac"}, root: true},
 }
 
@@ -184,6 +186,8 @@ var tableNames = map[reflect.Type]string{
 	reflect.TypeFor[*nbdb.LogicalRouter]():            nbdb.LogicalRouterTable,
 	reflect.TypeFor[*nbdb.LogicalRouterPort]():        nbdb.LogicalRouterPortTable,
 	reflect.TypeFor[*nbdb.LogicalRouterStaticRoute](): nbdb.LogicalRouterStaticRouteTable,
+	reflect.TypeFor[*nbdb.LogicalRouterPolicy]():      nbdb.LogicalRouterPolicyTable,
+	reflect.TypeFor[*nbdb.AddressSet]():               nbdb.AddressSetTable,
 	reflect.TypeFor[*nbdb.NAT]():                      nbdb.NATTable,
 	reflect.TypeFor[*nbdb.GatewayChassis]():           nbdb.GatewayChassisTable,
 	reflect.TypeFor[*nbdb.DHCPOptions]():              nbdb.DHCPOptionsTable,

@@ -2356,6 +2356,9 @@ type HostStatus struct {
 	// Address Address is where the agent listens for the servers and the other hosts, host:port.
 	Address string `json:"address,omitempty,omitzero"`
 
+	// Addresses Addresses are all addresses of the host's own, beside those of its virtual switch.
+	Addresses []string `json:"addresses,omitempty,omitzero"`
+
 	// Inventoried Inventoried is "yes" after the agent has looked at everything that runs on the host.
 	Inventoried string `json:"inventoried,omitempty,omitzero"`
 

@@ -6,6 +6,7 @@ import (
 	"regexp"
 
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/network"
 )
 
 // DiskInput is a disk to be made, or a volume that is there.
@@ -85,6 +86,11 @@ func (in *VMInput) Default(name string) {
 	if in.NICs == nil {
 		in.NICs = []NICInput{{}}
 	}
+	for i := range in.NICs {
+		if mac, why := network.ReadMAC(in.NICs[i].MAC); why == "" {
+			in.NICs[i].MAC = mac
+		}
+	}
 	if in.Power == "" {
 		in.Power = Running
 	}
@@ -99,10 +105,7 @@ func (in *VMInput) Default(name string) {
 	}
 }
 
-var (
-	hostnamePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	macPattern      = regexp.MustCompile(`^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$`)
-)
+var hostnamePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // Check lists everything that is wrong with the input after its defaults, without looking at records.
 func (in *VMInput) Check() []fault.Detail {
@@ -155,8 +158,8 @@ func (in *VMInput) Check() []fault.Detail {
 		if a, err := netip.ParseAddr(n.Address); n.Address != "" && (err != nil || !a.Is4()) {
 			wrong(field+".address", "%q is no IPv4 address", n.Address)
 		}
-		if n.MAC != "" && !macPattern.MatchString(n.MAC) {
-			wrong(field+".mac", "%q is no unicast hardware address in lower case, like 52:54:00:12:34:56", n.MAC)
+		if _, why := network.ReadMAC(n.MAC); n.MAC != "" && why != "" {
+			wrong(field+".mac", "%s", why)
 		}
 	}
 	return out

@@ -2,10 +2,9 @@ package network
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"regexp"
-	"strings"
+	"slices"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/store"
@@ -91,11 +90,32 @@ func (s *SubnetSpec) Check() []fault.Detail {
 		out = append(out, fault.Detail{Field: "spec.service", Message: "is the gateway's address already"})
 	}
 	for i, text := range s.DNS {
-		if _, err := netip.ParseAddr(text); err != nil {
-			out = append(out, fault.Detail{Field: fmt.Sprintf("spec.dns[%d]", i), Message: fmt.Sprintf("%q is no IP address", text)})
+		field := fmt.Sprintf("spec.dns[%d]", i)
+		switch a, err := netip.ParseAddr(text); {
+		case err != nil || a.Zone() != "":
+			out = append(out, fault.Detail{Field: field, Message: fmt.Sprintf("%q is no IP address", text)})
+		case a.IsUnspecified() || a.IsMulticast() || a.Unmap() == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+			out = append(out, fault.Detail{Field: field, Message: fmt.Sprintf("%s is no address of a resolver", a)})
+		case text == s.Service:
+			out = append(out, fault.Detail{Field: field, Message: fmt.Sprintf("%s is the subnet's own resolver, which would ask itself", a)})
+		case slices.Contains(s.DNS[:i], text):
+			out = append(out, fault.Detail{Field: field, Message: fmt.Sprintf("%s is named twice", a)})
 		}
 	}
 	return out
+}
+
+// checkResolvers keeps tenants from naming a resolver that only the hosts themselves reach: hosts ask
+// in their own name. Who runs the cloud may.
+func checkResolvers(doing string, s *SubnetSpec, mayAll bool) error {
+	for i, text := range s.DNS {
+		a, err := netip.ParseAddr(text)
+		if a = a.Unmap(); err == nil && !mayAll && (a.IsLoopback() || a.IsLinkLocalUnicast() || netip.MustParsePrefix(OutsideRange).Contains(a)) {
+			return fault.Fields(doing, []fault.Detail{{Field: fmt.Sprintf("spec.dns[%d]", i),
+				Message: fmt.Sprintf("%s is an address of the hosts themselves; name a resolver that others reach, or ask an administrator of the cloud to set this one", a)}})
+		}
+	}
+	return nil
 }
 
 // CheckSubnet says whether a subnet fits beside the others of its network.
@@ -119,11 +139,18 @@ func CheckSubnet(s *store.Snapshot, subnet *Subnet) error {
 	return nil
 }
 
+// Default writes the hardware address in the usual way.
+func (s *PortSpec) Default() {
+	if mac, why := ReadMAC(s.MAC); why == "" {
+		s.MAC = mac
+	}
+}
+
 // Check lists what is wrong with a port by itself.
 func (s *PortSpec) Check() []fault.Detail {
 	var out []fault.Detail
-	if m, err := net.ParseMAC(s.MAC); s.MAC != "" && (err != nil || len(m) != 6 || m[0]&1 != 0 || s.MAC != strings.ToLower(m.String())) {
-		out = append(out, fault.Detail{Field: "spec.mac", Message: fmt.Sprintf("%q is no address of one VM like 52:54:00:12:34:56", s.MAC)})
+	if _, why := ReadMAC(s.MAC); s.MAC != "" && why != "" {
+		out = append(out, fault.Detail{Field: "spec.mac", Message: why})
 	}
 	if a, err := netip.ParseAddr(s.Address); s.Address != "" && (err != nil || !a.Is4()) {
 		out = append(out, fault.Detail{Field: "spec.address", Message: fmt.Sprintf("%q is no IPv4 address", s.Address)})

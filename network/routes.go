@@ -32,7 +32,7 @@ func Register(a *httpapi.API, w APIRights) {
 		Input: httpapi.Creating(w.createSubnet), Changing: changeSubnet, Deleting: deleteSubnet,
 	})
 	httpapi.Register(a, Ports, httpapi.Routes[PortSpec, PortStatus]{
-		Specs: w.Ports, Holders: []string{Holder}, Check: (*PortSpec).Check,
+		Specs: w.Ports, Holders: []string{Holder}, Default: (*PortSpec).Default, Check: (*PortSpec).Check,
 		Input: httpapi.Creating(w.createPort), Changing: changePort, Deleting: deletePort,
 	})
 	httpapi.Register(a, PortBindings, httpapi.Routes[PortBindingSpec, PortBindingStatus]{})
@@ -56,6 +56,9 @@ func (w APIRights) createSubnet(_ context.Context, c *httpapi.Call, in *httpapi.
 	if err := fault.Fields("create subnet "+in.Name, s.Spec.Check()); err != nil {
 		return nil, err
 	}
+	if err := checkResolvers("create subnet "+in.Name, &s.Spec, c.May(httpapi.Admin, "")); err != nil {
+		return nil, err
+	}
 	if err := CheckSubnet(c.Snapshot, s); err != nil {
 		return nil, err
 	}
@@ -66,13 +69,13 @@ func (w APIRights) createSubnet(_ context.Context, c *httpapi.Call, in *httpapi.
 	return s, nil
 }
 
-func changeSubnet(_ context.Context, _ *httpapi.Call, old *Subnet, spec *SubnetSpec) error {
+func changeSubnet(_ context.Context, c *httpapi.Call, old *Subnet, spec *SubnetSpec) error {
 	fixed := old.Spec
 	fixed.DNS = spec.DNS
 	if fmt.Sprint(fixed) != fmt.Sprint(*spec) {
 		return fault.New(fault.Invalid, "change subnet %s: only its resolvers can be changed; make another subnet, and delete this one", old.Name)
 	}
-	return nil
+	return checkResolvers("change subnet "+old.Name, spec, c.May(httpapi.Admin, ""))
 }
 
 func deleteSubnet(_ context.Context, c *httpapi.Call, s *Subnet) error {
@@ -84,6 +87,7 @@ func deleteSubnet(_ context.Context, c *httpapi.Call, s *Subnet) error {
 
 func (w APIRights) createPort(_ context.Context, c *httpapi.Call, in *httpapi.Draft[PortSpec]) (*Port, error) {
 	p := &Port{Meta: resource.Meta{Name: in.Name, Labels: in.Labels, Project: c.Project, ID: resource.NewID()}, Spec: in.Spec}
+	p.Spec.Default()
 	if err := fault.Fields("create port "+in.Name, p.Spec.Check()); err != nil {
 		return nil, err
 	}

@@ -278,9 +278,10 @@ func (k *compiler) uplink(n *network.Network, lr *nbdb.LogicalRouter) {
 	lr.StaticRoutes = append(lr.StaticRoutes, k.add(key, &nbdb.LogicalRouterStaticRoute{
 		IPPrefix: "0.0.0.0/0", Nexthop: network.OutsideGateway, OutputPort: &name, ExternalIDs: marked(key),
 	}))
+	// OVN makes no flow of "not ICMP", so the match names what else there is.
 	key = "policy/hosts-" + id
 	lr.Policies = append(lr.Policies, k.add(key, &nbdb.LogicalRouterPolicy{
-		Priority: 1000, Match: "ip4.dst == $" + hostSet + " && !icmp4", Action: nbdb.LogicalRouterPolicyActionDrop, ExternalIDs: marked(key),
+		Priority: 1000, Match: "ip4.dst == $" + hostSet + " && (tcp || udp || sctp)", Action: nbdb.LogicalRouterPolicyActionDrop, ExternalIDs: marked(key),
 	}))
 	for _, s := range k.subnets[n.ID] {
 		key := "nat/" + string(s.ID)

@@ -101,9 +101,10 @@ func newCloud(t *testing.T, configs map[*space]ovs.Config, order []*space, centr
 		}
 		north.Close()
 	})
-	for _, m := range nodes {
+	for i, m := range nodes {
 		b := c.db.Begin()
-		c.hosts.Create(b, &host.Host{Meta: resource.Meta{ID: m.id, Name: "h-" + string(m.id)}})
+		c.hosts.Create(b, &host.Host{Meta: resource.Meta{ID: m.id, Name: "h-" + string(m.id)},
+			Status: host.Status{TunnelAddress: configs[order[i]].TunnelAddress}})
 		check(t, c.db.Commit(ctx, b))
 	}
 	return c, nodes

@@ -1,6 +1,9 @@
 package ovs_test
 
 import (
+	"context"
+	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -62,6 +65,22 @@ func TestAVMMovesBetweenHostsUnderPings(t *testing.T) {
 	}
 	if !g2.reaches("100.64.0.1") || !g1.reaches("100.64.0.1") {
 		t.Error("VMs on two hosts do not both reach the way out")
+	}
+
+	var guarded []net.Listener
+	for i, h := range ms {
+		h.space.do(func() { guarded = append(guarded, must(net.Listen("tcp", fmt.Sprintf("192.168.77.%d:22", i+1)))) })
+		defer guarded[i].Close()
+		to := guarded[i].Addr().String()
+		if !g1.reaches(to[:len(to)-3]) {
+			t.Errorf("a VM does not reach the host at %s by ping", to)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		if conn, err := g1.dial(ctx, "tcp", to); err == nil {
+			conn.Close()
+			t.Errorf("a VM connected to the service of a host at %s", to)
+		}
+		cancel()
 	}
 
 	// The target: its port binding is ready beside the source's, before anything moves.

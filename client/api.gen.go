@@ -194,6 +194,24 @@ func (e ImageCopyStatusPhase) Valid() bool {
 	}
 }
 
+// Defines values for ImageSourceReach.
+const (
+	Private ImageSourceReach = "private"
+	Public  ImageSourceReach = "public"
+)
+
+// Valid indicates whether the value is a known member of the ImageSourceReach enum.
+func (e ImageSourceReach) Valid() bool {
+	switch e {
+	case Private:
+		return true
+	case Public:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ImageSourceType.
 const (
 	Build  ImageSourceType = "build"
@@ -2548,15 +2566,21 @@ type ImageSource struct {
 	// Checksum Checksum is what the content must have: "sha256:" and 64 hex digits.
 	Checksum string `json:"checksum,omitempty,omitzero"`
 
+	// Reach Reach says what the URL may reach: the public internet, or private networks and the cloud's own hosts too, which only an operator may say.
+	Reach ImageSourceReach `json:"reach,omitempty,omitzero"`
+
 	// Recipe Recipe is what is built: "tiny" or "debian/12".
 	Recipe string `json:"recipe,omitempty,omitzero"`
 
 	// Type Type is upload, url or build.
 	Type ImageSourceType `json:"type"`
 
-	// URL URL is fetched; https, http or file on the server are not all allowed: http and https only.
+	// URL URL is fetched, by http or https.
 	URL string `json:"url,omitempty,omitzero"`
 }
+
+// ImageSourceReach Reach says what the URL may reach: the public internet, or private networks and the cloud's own hosts too, which only an operator may say.
+type ImageSourceReach string
 
 // ImageSourceType Type is upload, url or build.
 type ImageSourceType string

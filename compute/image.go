@@ -12,12 +12,20 @@ const (
 	Build  SourceType = "build"  // the content is built from packages
 )
 
+// What the URL of an image may reach.
+const (
+	ReachPublic  = "public"
+	ReachPrivate = "private"
+)
+
 // ImageSource says where an image comes from.
 type ImageSource struct {
 	// Type is upload, url or build.
 	Type SourceType `json:"type" enum:"upload,url,build"`
-	// URL is fetched; https, http or file on the server are not all allowed: http and https only.
+	// URL is fetched, by http or https.
 	URL string `json:"url,omitempty"`
+	// Reach says what the URL may reach: the public internet, or private networks and the cloud's own hosts too, which only an operator may say.
+	Reach string `json:"reach,omitempty" enum:"public,private"`
 	// Recipe is what is built: "tiny" or "debian/12".
 	Recipe string `json:"recipe,omitempty"`
 	// Checksum is what the content must have: "sha256:" and 64 hex digits.

@@ -68,6 +68,9 @@ func (s *ImageSpec) Check() []fault.Detail {
 	default:
 		wrong("source.type", "must be upload, url or build")
 	}
+	if source.Reach != "" && (source.Type != URL || source.Reach != ReachPublic && source.Reach != ReachPrivate) {
+		wrong("source.reach", "must be public or private, and only for an image of type url")
+	}
 	if source.Type != URL && source.URL != "" {
 		wrong("source.url", "only an image of type url has one")
 	}

@@ -36,6 +36,10 @@ type config struct {
 	OVNRemote string `json:"ovnRemote,omitempty"`
 	// Uplink is the NIC that the overlay takes over in the user-space datapath; empty: none.
 	Uplink string `json:"uplink,omitempty"`
+	// Images is the folder of the content of images; empty: below the state folder. Servers only.
+	Images string `json:"images,omitempty"`
+	// ImageSources are the networks, with commas between, that everybody's images may be fetched from although they are private.
+	ImageSources string `json:"imageSources,omitempty"`
 	// QEMU is QEMU's name or path; empty: qemu-system-x86_64.
 	QEMU string `json:"qemu,omitempty"`
 	// HostID is who this host is; empty until it has joined.

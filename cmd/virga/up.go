@@ -55,6 +55,7 @@ type hostFlags struct {
 	folders
 	name, address, listen, uplink string
 	qemu                          string
+	images, imageSources          string
 	agentPort, ovnPort            int
 }
 
@@ -67,6 +68,8 @@ func (h *hostFlags) flags(cmd *cobra.Command, server bool) {
 	cmd.Flags().IntVar(&h.agentPort, "agent-port", 7444, "port of this host's agent")
 	if server {
 		cmd.Flags().StringVar(&h.listen, "listen", ":7443", "address of the HTTPS API")
+		cmd.Flags().StringVar(&h.images, "images", "", "folder of the content of images, on another disk than the records (default: images in the state folder)")
+		cmd.Flags().StringVar(&h.imageSources, "image-sources", "", "networks, with commas between, that everybody's images may be fetched from although they are private")
 		cmd.Flags().IntVar(&h.ovnPort, "ovn-port", defaultOVNPort, "port of the virtual network's database for further hosts")
 	}
 }
@@ -101,6 +104,22 @@ func (h *hostFlags) fill(c *config, cmd *cobra.Command) error {
 	h.apply(c, cmd)
 	if c.Server != "yes" {
 		return nil
+	}
+	if cmd.Flags().Changed("images") {
+		c.Images = h.images
+		if h.images != "" {
+			folder, err := filepath.Abs(h.images)
+			if err != nil {
+				return fault.New(fault.Invalid, "find the folder of images: %w", err)
+			}
+			c.Images = folder
+		}
+	}
+	if cmd.Flags().Changed("image-sources") {
+		if _, err := networks(h.imageSources); err != nil {
+			return err
+		}
+		c.ImageSources = h.imageSources
 	}
 	if cmd.Flags().Changed("listen") || c.Listen == "" {
 		c.Listen = h.listen

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/storage/onhost/qcow2"
@@ -189,27 +187,6 @@ func (im *Importer) Convert(ctx context.Context, e Examined, to string, o Option
 		return fault.New(fault.Internal, "the converted image is not standalone: %w", err)
 	}
 	return nil
-}
-
-// enough says with numbers why a file of some bytes cannot be written; a twentieth stays free.
-func enough(to string, bytes int64) error {
-	var s syscall.Statfs_t
-	if err := syscall.Statfs(filepath.Dir(to), &s); err != nil {
-		return fault.New(fault.Internal, "see how much is free: %w", err)
-	}
-	free := int64(s.Bavail) * s.Frsize
-	spare := int64(s.Blocks) * s.Frsize / 20
-	if bytes > free-spare {
-		return fault.New(fault.Exhausted, "the server has %d MiB free for images, of which %d stay free, and this needs %d: free some space", free/mib, spare/mib, inMiB(bytes))
-	}
-	return nil
-}
-
-func noSpace(err error) error {
-	if errors.Is(err, syscall.ENOSPC) {
-		return fault.New(fault.Exhausted, "the server has no space left for images: %w", err)
-	}
-	return err
 }
 
 // readable gives what qemu-img said its kind.

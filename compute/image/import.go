@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/operation"
 	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
 )
 
 // Recipe builds an image to a file.
@@ -39,7 +41,25 @@ type Service struct {
 // NewService makes the service. It writes the statuses of images, and starts operations.
 func NewService(db *store.DB, statuses *store.StatusWriter[compute.ImageSpec, compute.ImageStatus],
 	operations *store.SpecWriter[operation.Spec, operation.Status], o ServiceOptions) *Service {
+	if o.Download.Reach.Own == nil {
+		o.Download.Reach.Own = func() []netip.Addr { return append(LocalAddresses(), hostAddresses(db.Snapshot())...) }
+	}
 	return &Service{ServiceOptions: o, db: db, statuses: statuses, operations: operations, uploads: uploads{busy: map[string]bool{}}}
+}
+
+// hostAddresses are those that the hosts of the cloud are reached at.
+func hostAddresses(s *store.Snapshot) []netip.Addr {
+	var out []netip.Addr
+	for _, h := range store.Every(s, host.Hosts) {
+		for _, text := range []string{h.Status.Address, h.Status.TunnelAddress} {
+			if at, err := netip.ParseAddrPort(text); err == nil {
+				out = append(out, at.Addr())
+			} else if a, err := netip.ParseAddr(text); err == nil {
+				out = append(out, a)
+			}
+		}
+	}
+	return out
 }
 
 // ImportType names the operation.
@@ -80,7 +100,7 @@ func (s *Service) obtain(ctx context.Context, r *operation.Run) error {
 	case compute.Upload:
 		return fault.New(fault.Precondition, "the content that was sent is not on this server any more; delete the image and send it again")
 	case compute.URL:
-		return s.Download.Fetch(ctx, source.URL, file, func(done, total int64) {
+		return s.Download.Fetch(ctx, source.URL, file, source.Reach == compute.ReachPrivate, func(done, total int64) {
 			r.Tell(done/mib, total/mib, fmt.Sprintf("fetched %d of %d MiB", done/mib, total/mib))
 		})
 	case compute.Build:

@@ -26,6 +26,9 @@ func (s *Service) Register(a *httpapi.API, specs *store.SpecWriter[compute.Image
 			if err := mayShow(c, &i.Spec); err != nil {
 				return nil, err
 			}
+			if err := mayReach(c, &i.Spec.Source); err != nil {
+				return nil, err
+			}
 			specs.Create(c.Batch, i, Holder)
 			return i, nil
 		}),
@@ -52,6 +55,25 @@ func mayShow(c *httpapi.Call, s *compute.ImageSpec) error {
 	}
 	slices.Sort(s.SharedWith)
 	s.SharedWith = slices.Compact(s.SharedWith)
+	return nil
+}
+
+// mayReach keeps the cloud's inside from those who are not its operators: the server would fetch for
+// them what they cannot reach themselves.
+func mayReach(c *httpapi.Call, s *compute.ImageSource) error {
+	operator := c.May(httpapi.Admin, "")
+	switch {
+	case s.Type != compute.URL:
+		return nil
+	case s.Reach == compute.ReachPrivate && !operator:
+		return fault.New(fault.Denied, "only an administrator of the cloud may have the server fetch from private networks")
+	case s.Reach != "":
+		return nil
+	}
+	s.Reach = compute.ReachPublic
+	if operator {
+		s.Reach = compute.ReachPrivate
+	}
 	return nil
 }
 

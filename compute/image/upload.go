@@ -116,12 +116,12 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, i *compute.Ima
 	body := &metered{r: http.MaxBytesReader(w, r.Body, most), read: func(int64) {
 		_ = timed.SetReadDeadline(time.Now().Add(time.Minute))
 	}}
-	n, err := io.Copy(io.MultiWriter(out, h), body)
+	n, err := io.Copy(io.MultiWriter(&roomy{w: out, path: file}, h), body)
 	if err != nil {
 		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
 			return Uploaded{}, fault.New(fault.Invalid, "it has more than %d MiB; no more are taken", most/mib)
 		}
-		if errors.Is(err, syscall.ENOSPC) {
+		if errors.Is(err, syscall.ENOSPC) || fault.Is(err, fault.Exhausted) {
 			return Uploaded{}, noSpace(err)
 		}
 		return Uploaded{}, fault.New(fault.Unavailable, "it broke off after %d bytes: %w", n, err)

@@ -1444,6 +1444,9 @@ type Allocation struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
 
@@ -1543,6 +1546,9 @@ type Attachment struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
 
@@ -1579,17 +1585,17 @@ type AttachmentSpec struct {
 	// HostID HostID is where.
 	HostID string `json:"hostID"`
 
-	// InstanceID VMID and InstanceID are who uses it.
+	// InstanceID Workload is who uses it: a VM. InstanceID is which run of it.
 	InstanceID string `json:"instanceID"`
 
 	// UID UID is the user that QEMU runs as and that must be able to read and write.
 	UID int64 `json:"uid"`
 
-	// VMID VMID and InstanceID are who uses it.
-	VMID string `json:"vmID"`
-
 	// VolumeID VolumeID is the disk.
 	VolumeID string `json:"volumeID"`
+
+	// Workload Workload is who uses it: a VM. InstanceID is which run of it.
+	Workload Ref `json:"workload"`
 }
 
 // AttachmentStatus AttachmentStatus is what the agent did.
@@ -1638,6 +1644,9 @@ type Backend struct {
 
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
+
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
 
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
@@ -1756,6 +1765,9 @@ type Claim struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
 
@@ -1798,11 +1810,11 @@ type ClaimSpec struct {
 	// MemoryMiB CPUs and MemoryMiB are what is promised.
 	MemoryMiB int64 `json:"memoryMiB"`
 
-	// VMID VMID is the workload.
-	VMID string `json:"vmID"`
-
 	// Why Why says who asked and why this host, in words.
 	Why string `json:"why"`
+
+	// Workload Workload is who may use it: a VM.
+	Workload Ref `json:"workload"`
 }
 
 // ClaimStatus ClaimStatus has nothing to observe.
@@ -1839,6 +1851,9 @@ type DNSZone struct {
 
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
+
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
 
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
@@ -1944,6 +1959,9 @@ type Datastore struct {
 
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
+
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
 
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
@@ -2071,6 +2089,9 @@ type Device struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
 
@@ -2197,6 +2218,9 @@ type Event struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
 
@@ -2314,6 +2338,9 @@ type Host struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
 
@@ -2425,6 +2452,9 @@ type Image struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
 
@@ -2472,6 +2502,9 @@ type ImageCopy struct {
 
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
+
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
 
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
@@ -2661,6 +2694,9 @@ type Instance struct {
 
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
+
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
 
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
@@ -2914,6 +2950,9 @@ type JoinToken struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
 
@@ -3027,6 +3066,9 @@ type Liveness struct {
 
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
+
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
 
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
@@ -3154,6 +3196,9 @@ type Network struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
 
@@ -3264,6 +3309,9 @@ type Operation struct {
 
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
+
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
 
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
@@ -3391,6 +3439,9 @@ type Port struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
 
@@ -3429,6 +3480,9 @@ type PortBinding struct {
 
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
+
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
 
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
@@ -3472,7 +3526,7 @@ type PortBindingSpec struct {
 	// HostID HostID is where.
 	HostID string `json:"hostID"`
 
-	// InstanceID VMID and InstanceID are who uses it.
+	// InstanceID Workload is who uses it: a VM. InstanceID is which run of it.
 	InstanceID string `json:"instanceID"`
 
 	// Left Left: the VM has moved on to another host. The port lives there; frames that still come here are carried on, until this port binding goes.
@@ -3499,8 +3553,8 @@ type PortBindingSpec struct {
 	// UID UID is the user that must be able to open the tap.
 	UID int64 `json:"uid"`
 
-	// VMID VMID and InstanceID are who uses it.
-	VMID string `json:"vmID"`
+	// Workload Workload is who uses it: a VM. InstanceID is which run of it.
+	Workload Ref `json:"workload"`
 }
 
 // PortBindingStatus PortBindingStatus is what the agent did.
@@ -3573,9 +3627,6 @@ type PortSpec struct {
 
 	// SubnetID NetworkID and SubnetID are where.
 	SubnetID string `json:"subnetID"`
-
-	// VMID VMID is the VM that it belongs to and is deleted with; empty: it stands alone.
-	VMID string `json:"vmID,omitempty,omitzero"`
 }
 
 // PortStatus PortStatus is what is known of it.
@@ -3712,6 +3763,9 @@ type Project struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
 
@@ -3836,6 +3890,9 @@ type Removal struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
 
@@ -3953,6 +4010,9 @@ type Subnet struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
 
@@ -4063,6 +4123,9 @@ type Token struct {
 
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
+
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
 
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
@@ -4198,6 +4261,9 @@ type VM struct {
 
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
+
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
 
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
@@ -4433,6 +4499,9 @@ type Volume struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
+	// Owner Owner is the record that this one was made for and is deleted with: the VM of a disk that was made with it. None: it stands alone.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
 	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty,omitzero"`
 
@@ -4492,9 +4561,6 @@ type VolumeSpec struct {
 
 	// SizeMiB SizeMiB is the size that the guest sees.
 	SizeMiB int64 `json:"sizeMiB"`
-
-	// VMID VMID is the VM that it belongs to and is deleted with; empty: it stands alone.
-	VMID string `json:"vmID,omitempty,omitzero"`
 }
 
 // VolumeStatus VolumeStatus is what is known of it.

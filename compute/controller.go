@@ -68,7 +68,7 @@ func (c *Controller) newInstance(b *store.Batch, snap *store.Snapshot, vm *VM, h
 	adjust(&i.Spec)
 	for n, d := range vm.Spec.Disks {
 		a := &storage.Attachment{Spec: storage.AttachmentSpec{
-			VolumeID: d.VolumeID, VMID: vm.ID, InstanceID: i.ID, HostID: hostID, Epoch: epoch, UID: vm.Spec.UID,
+			VolumeID: d.VolumeID, Workload: vm.Ref(), InstanceID: i.ID, HostID: hostID, Epoch: epoch, UID: vm.Spec.UID,
 		}}
 		a.ID, a.Name, a.Project = resource.NewID(), fmt.Sprintf("%s-disk%d", i.ID, n), vm.Project
 		c.w.Attachments.Create(b, a, AgentHolder)
@@ -121,7 +121,7 @@ func newPortBinding(snap *store.Snapshot, vm *VM, nic NIC, instanceID, hostID re
 		return nil, fault.Wrap(err, "bind port %s", port.Name)
 	}
 	p := &network.PortBinding{Spec: network.PortBindingSpec{
-		PortID: port.ID, NetworkID: net.ID, VMID: vm.ID, InstanceID: instanceID, HostID: hostID, Epoch: epoch, UID: vm.Spec.UID,
+		PortID: port.ID, NetworkID: net.ID, Workload: vm.Ref(), InstanceID: instanceID, HostID: hostID, Epoch: epoch, UID: vm.Spec.UID,
 		MAC: port.Spec.MAC, Address: port.Spec.Address, PrefixLength: prefixLength(subnet.Spec.CIDR),
 		Gateway: subnet.Spec.Gateway, Service: subnet.Spec.Service, MTU: net.Spec.MTU,
 	}}

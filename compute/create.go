@@ -46,7 +46,7 @@ func (f *Front) Create(snap *store.Snapshot, b *store.Batch, project, name strin
 		StopTimeoutSeconds: in.StopTimeoutSeconds, RestartPolicy: in.RestartPolicy, Hostname: in.Hostname,
 		SSHKeys: in.SSHKeys, UserData: in.UserData,
 	}}
-	vm.ID, vm.Name, vm.Project, vm.Labels = resource.NewID(), name, project, labels
+	vm.Kind, vm.ID, vm.Name, vm.Project, vm.Labels = VMs.Kind, resource.NewID(), name, project, labels
 	vm.Spec.UID = UIDFor(vm.ID, 0)
 	if image != nil {
 		vm.Spec.ImageID = image.ID
@@ -122,8 +122,8 @@ func (f *Front) disks(snap *store.Snapshot, vm *VM, in VMInput, image *Image) ([
 			vm.Spec.Disks = append(vm.Spec.Disks, Disk{VolumeID: v.ID, Model: VirtioBlk})
 			continue
 		}
-		v := &storage.Volume{Spec: storage.VolumeSpec{SizeMiB: d.SizeMiB, VMID: vm.ID}}
-		v.ID, v.Name, v.Project = resource.NewID(), fmt.Sprintf("%s-disk%d", vm.Name, i), vm.Project
+		v := &storage.Volume{Spec: storage.VolumeSpec{SizeMiB: d.SizeMiB}}
+		v.ID, v.Name, v.Project, v.Owner = resource.NewID(), fmt.Sprintf("%s-disk%d", vm.Name, i), vm.Project, ownerOf(vm)
 		if i == 0 && image != nil {
 			v.Spec.Base = &storage.Base{Digest: image.Status.Digest, VirtualMiB: image.Status.VirtualMiB}
 			if v.Spec.SizeMiB == 0 {
@@ -144,6 +144,12 @@ func (f *Front) disks(snap *store.Snapshot, vm *VM, in VMInput, image *Image) ([
 		made = append(made, v)
 	}
 	return made, nil
+}
+
+// ownerOf is written into what is made with a VM, and goes with it.
+func ownerOf(vm *VM) *resource.Ref {
+	ref := vm.Ref()
+	return &ref
 }
 
 func freeVolume(snap *store.Snapshot, vm *VM, name string) (*storage.Volume, error) {
@@ -218,8 +224,8 @@ func newPort(snap *store.Snapshot, vm *VM, in NICInput, beside []*network.Port) 
 	if len(subnets) == 0 {
 		return nil, fault.New(fault.Precondition, "network %s has no subnet; make one: virga subnet create NAME --network %s --cidr 10.1.0.0/24", net.Name, net.Name)
 	}
-	p := &network.Port{Spec: network.PortSpec{NetworkID: net.ID, VMID: vm.ID}}
-	p.ID, p.Project = resource.NewID(), vm.Project
+	p := &network.Port{Spec: network.PortSpec{NetworkID: net.ID}}
+	p.ID, p.Project, p.Owner = resource.NewID(), vm.Project, ownerOf(vm)
 	var err error
 	for _, s := range subnets {
 		p.Spec.SubnetID = s.ID

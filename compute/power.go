@@ -4,8 +4,6 @@ import (
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/operation"
 	"github.com/virga-cloud/virga/engine/store"
-	"github.com/virga-cloud/virga/network"
-	"github.com/virga-cloud/virga/storage"
 )
 
 // Start asks for the VM to run: for the next boot if this one is used up. Starting what runs
@@ -90,17 +88,11 @@ func usable(vm *VM, verb string) error {
 	return nil
 }
 
-// Delete marks the VM, and the disks and ports that were made with it, for deletion in one
-// commit. A migration that can still be undone is asked to be.
+// Delete marks the VM for deletion; the disks and ports that were made with it are its own and
+// go along. A migration that can still be undone is asked to be.
 func (f *Front) Delete(snap *store.Snapshot, b *store.Batch, vm *VM) error {
 	if op := hands(snap, vm); op != nil && op.Spec.Cancel == "" && op.Status.Committed == "" {
 		f.Operations.Set(b, op, func(s *operation.Spec) { s.Cancel = "yes" })
-	}
-	for _, v := range store.Referring(snap, storage.Volumes, vm.ID) {
-		f.Volumes.Delete(b, v)
-	}
-	for _, p := range store.Referring(snap, network.Ports, vm.ID) {
-		f.Ports.Delete(b, p)
 	}
 	f.VMs.Delete(b, vm)
 	return nil

@@ -48,8 +48,8 @@ func TestAHostInUseNamesTheVMsAndVolumes(t *testing.T) {
 			continue // one that is stopped, and whose disk lies there
 		}
 		instances.Create(b, &compute.Instance{Meta: in("i-" + vm), Spec: compute.InstanceSpec{VMID: resource.ID(vm), HostID: h.ID}})
-		claims.Create(b, &placement.Claim{Meta: in("c-" + vm), Spec: placement.ClaimSpec{VMID: resource.ID(vm), HostID: h.ID}})
-		attachments.Create(b, &storage.Attachment{Meta: in("at-" + vm), Spec: storage.AttachmentSpec{VMID: resource.ID(vm), VolumeID: resource.ID("disk-" + vm), HostID: h.ID}})
+		claims.Create(b, &placement.Claim{Meta: in("c-" + vm), Spec: placement.ClaimSpec{Workload: resource.Ref{Kind: "vm", Project: "blue", ID: resource.ID(vm)}, HostID: h.ID}})
+		attachments.Create(b, &storage.Attachment{Meta: in("at-" + vm), Spec: storage.AttachmentSpec{Workload: resource.Ref{Kind: "vm", Project: "blue", ID: resource.ID(vm)}, VolumeID: resource.ID("disk-" + vm), HostID: h.ID}})
 	}
 	allocate("data")
 	if err := db.Commit(t.Context(), b); err != nil {

@@ -23,29 +23,18 @@ func (c *Controller) Loop() *reconcile.Loop {
 	return &reconcile.Loop{
 		Name: "compute/vm", Kind: VMs.Kind, Workers: 4, Step: c.step,
 		Also: map[resource.Kind]func(resource.Object) []resource.ID{
-			host.Livenesses.Kind: func(x resource.Object) []resource.ID { return c.onHost(x.(*host.Liveness).Spec.HostID) },
-			host.Removals.Kind:   func(x resource.Object) []resource.ID { return c.onHost(x.(*host.Removal).Spec.HostID) },
-			storage.Volumes.Kind: func(x resource.Object) []resource.ID {
-				return []resource.ID{x.(*storage.Volume).Spec.VMID}
-			},
-			storage.Allocations.Kind: c.withDisk,
+			host.Livenesses.Kind:     func(x resource.Object) []resource.ID { return c.referring(x.(*host.Liveness).Spec.HostID) },
+			host.Removals.Kind:       func(x resource.Object) []resource.ID { return c.referring(x.(*host.Removal).Spec.HostID) },
+			storage.Volumes.Kind:     func(x resource.Object) []resource.ID { return c.referring(x.Head().ID) },
+			storage.Allocations.Kind: func(x resource.Object) []resource.ID { return c.referring(x.(*storage.Allocation).Spec.VolumeID) },
 		},
 	}
 }
 
-// onHost lists the VMs of a host whose life has changed, or ended.
-func (c *Controller) onHost(id resource.ID) []resource.ID {
+// referring lists the VMs of a host whose life has changed, or with a disk that has changed.
+func (c *Controller) referring(id resource.ID) []resource.ID {
 	var out []resource.ID
 	for _, vm := range store.Referring(c.db.Snapshot(), VMs, id) {
-		out = append(out, vm.ID)
-	}
-	return out
-}
-
-// withDisk lists the VMs whose disk has been given a place, or another size.
-func (c *Controller) withDisk(x resource.Object) []resource.ID {
-	var out []resource.ID
-	for _, vm := range store.Referring(c.db.Snapshot(), VMs, x.(*storage.Allocation).Spec.VolumeID) {
 		out = append(out, vm.ID)
 	}
 	return out

@@ -97,8 +97,6 @@ type PortSpec struct {
 	MAC string `json:"mac"`
 	// Address is its IPv4 address.
 	Address string `json:"address"`
-	// VMID is the VM that it belongs to and is deleted with; empty: it stands alone.
-	VMID resource.ID `json:"vmID,omitempty"`
 	// Hostname is the name that DNS gives it.
 	Hostname string `json:"hostname,omitempty"`
 }
@@ -121,7 +119,6 @@ var Ports = resource.Define("port", "ports", resource.Options[PortSpec, PortStat
 	Refs: func(p *Port) []resource.Ref {
 		return []resource.Ref{
 			{Kind: "network", Project: p.Project, ID: p.Spec.NetworkID}, {Kind: "subnet", Project: p.Project, ID: p.Spec.SubnetID},
-			{Kind: "vm", Project: p.Project, ID: p.Spec.VMID},
 		}
 	},
 })
@@ -132,9 +129,9 @@ type PortBindingSpec struct {
 	PortID resource.ID `json:"portID"`
 	// NetworkID is the port's network.
 	NetworkID resource.ID `json:"networkID"`
-	// VMID and InstanceID are who uses it.
-	VMID       resource.ID `json:"vmID"`
-	InstanceID resource.ID `json:"instanceID"`
+	// Workload is who uses it: a VM. InstanceID is which run of it.
+	Workload   resource.Ref `json:"workload"`
+	InstanceID resource.ID  `json:"instanceID"`
 	// HostID is where.
 	HostID resource.ID `json:"hostID"`
 	// Epoch is the owner's: the port binding with the highest decides where the port lives.
@@ -178,7 +175,7 @@ var PortBindings = resource.Define("portbinding", "portbindings", resource.Optio
 	Refs: func(p *PortBinding) []resource.Ref {
 		return []resource.Ref{
 			{Kind: "port", Project: p.Project, ID: p.Spec.PortID}, {Kind: "network", Project: p.Project, ID: p.Spec.NetworkID},
-			{Kind: "vm", Project: p.Project, ID: p.Spec.VMID}, {Kind: "instance", Project: p.Project, ID: p.Spec.InstanceID},
+			p.Spec.Workload, {Kind: "instance", Project: p.Project, ID: p.Spec.InstanceID},
 			host.Ref(p.Spec.HostID),
 		}
 	},

@@ -91,9 +91,6 @@ func (w APIRights) createPort(_ context.Context, c *httpapi.Call, in *httpapi.Dr
 	if err := fault.Fields("create port "+in.Name, p.Spec.Check()); err != nil {
 		return nil, err
 	}
-	if p.Spec.VMID != "" {
-		return nil, fault.New(fault.Invalid, "create port %s: spec.vmID: a port that is made by itself stands alone; name it when the VM is made", in.Name)
-	}
 	n := store.Find(c.Snapshot, Networks, p.Spec.NetworkID)
 	if n == nil || n.Project != c.Project {
 		return nil, fault.New(fault.NotFound, "create port %s: there is no network with id %q in project %s", in.Name, p.Spec.NetworkID, c.Project)
@@ -142,8 +139,11 @@ func deletePort(_ context.Context, c *httpapi.Call, p *Port) error {
 			return fault.New(fault.Precondition, "delete port %s: %s %s uses it; delete that first", p.Name, head.Kind, head.Name)
 		}
 	}
-	if x := c.Snapshot.Lookup(p.Spec.VMID); p.Spec.VMID != "" && x != nil {
-		return fault.New(fault.Precondition, "delete port %s: it belongs to VM %s and goes with it", p.Name, x.Head().Name)
+	if p.Owner == nil {
+		return nil
+	}
+	if x := c.Snapshot.Lookup(p.Owner.ID); x != nil {
+		return fault.New(fault.Precondition, "delete port %s: it belongs to %s %s and goes with it", p.Name, p.Owner.Kind, x.Head().Name)
 	}
 	return nil
 }

@@ -108,14 +108,14 @@ func (c *cloud) waiting(n, digest string) {
 	c.put(compute.VMs, id("vm"), compute.VMSpec{Disks: []compute.Disk{{VolumeID: id("vol")}}, NICs: []compute.NIC{{PortID: id("port")}}},
 		compute.VMStatus{Phase: compute.PhaseStarting, InstanceID: id("in"), HostID: "h1"})
 	c.put(compute.Instances, id("in"), compute.InstanceSpec{VMID: id("vm"), HostID: "h1"}, compute.InstanceStatus{Phase: compute.InstanceWaiting})
-	c.put(storage.Attachments, id("att"), storage.AttachmentSpec{VolumeID: id("vol"), VMID: id("vm"), InstanceID: id("in"), HostID: "h1"},
+	c.put(storage.Attachments, id("att"), storage.AttachmentSpec{VolumeID: id("vol"), Workload: resource.Ref{Kind: "vm", Project: "blue", ID: id("vm")}, InstanceID: id("in"), HostID: "h1"},
 		storage.AttachmentStatus{Phase: storage.AttachmentWaiting})
-	c.put(storage.Volumes, id("vol"), storage.VolumeSpec{VMID: id("vm"), Base: base}, storage.VolumeStatus{Phase: storage.VolumeCreating, DatastoreID: "ds"})
+	c.put(storage.Volumes, id("vol"), storage.VolumeSpec{Base: base}, storage.VolumeStatus{Phase: storage.VolumeCreating, DatastoreID: "ds"})
 	c.put(storage.Allocations, id("all"), storage.AllocationSpec{VolumeID: id("vol"), DatastoreID: "ds", OwnerHostID: "h1", Base: base},
 		storage.AllocationStatus{Phase: storage.Pending})
 	c.put(storage.ImageCopies, id("copy"), storage.ImageCopySpec{Digest: digest, DatastoreID: "ds", OwnerHostID: "h1"},
 		storage.ImageCopyStatus{Phase: storage.Fetching, Observed: c.trouble("unavailable", "fetch "+n+": the server closed the connection")})
-	c.put(network.Ports, id("port"), network.PortSpec{NetworkID: "net", VMID: id("vm")}, network.PortStatus{Phase: network.Ready})
+	c.put(network.Ports, id("port"), network.PortSpec{NetworkID: "net"}, network.PortStatus{Phase: network.Ready})
 }
 
 func (c *cloud) trouble(kind, message string) resource.Observed {
@@ -204,7 +204,7 @@ func TestWhoHoldsADeletedRecordIsNamed(t *testing.T) {
 func TestADiskThatNobodyNeedsYetIsNoReason(t *testing.T) {
 	c := newCloud(t)
 	c.put(compute.VMs, "web", compute.VMSpec{Disks: []compute.Disk{{VolumeID: "vol"}}}, compute.VMStatus{Phase: compute.PhaseStopped})
-	c.put(storage.Volumes, "vol", storage.VolumeSpec{VMID: "web"}, storage.VolumeStatus{Phase: storage.VolumeUnbound})
+	c.put(storage.Volumes, "vol", storage.VolumeSpec{}, storage.VolumeStatus{Phase: storage.VolumeUnbound})
 	c.says("web", `
 		vm web in project blue is stopped
 		nothing keeps it from being as specified`)

@@ -212,7 +212,7 @@ func (c *Cluster) judgeClaims(snap *store.Snapshot) {
 		var cpus, mib int64
 		for _, claim := range store.Referring(snap, placement.Claims, h.ID) {
 			cpus, mib = cpus+claim.Spec.CPUs, mib+claim.Spec.MemoryMiB
-			if store.Find(snap, compute.VMs, claim.Spec.VMID) == nil {
+			if store.Find(snap, compute.VMs, claim.Spec.Workload.ID) == nil {
 				c.fail("claim %s on %s is of no VM", claim.Name, h.Name)
 			}
 		}
@@ -264,11 +264,11 @@ func (c *Cluster) judgeUses(snap *store.Snapshot) {
 		needs(r.Ref(), r.Spec.VMID, "VM")
 	}
 	for _, r := range store.Every(snap, storage.Attachments) {
-		needs(r.Ref(), r.Spec.VMID, "VM")
+		needs(r.Ref(), r.Spec.Workload.ID, "VM")
 		needs(r.Ref(), r.Spec.VolumeID, "volume")
 	}
 	for _, r := range store.Every(snap, network.PortBindings) {
-		needs(r.Ref(), r.Spec.VMID, "VM")
+		needs(r.Ref(), r.Spec.Workload.ID, "VM")
 		needs(r.Ref(), r.Spec.PortID, "port")
 	}
 	for _, r := range store.Every(snap, storage.Allocations) {
@@ -280,7 +280,7 @@ func (c *Cluster) judgeUses(snap *store.Snapshot) {
 func (c *Cluster) judgeClaimants() {
 	snap := c.all.Snapshot()
 	for _, claim := range store.Every(snap, placement.Claims) {
-		if !slices.ContainsFunc(store.Referring(snap, compute.Instances, claim.Spec.VMID), func(i *compute.Instance) bool {
+		if !slices.ContainsFunc(store.Referring(snap, compute.Instances, claim.Spec.Workload.ID), func(i *compute.Instance) bool {
 			return i.Spec.HostID == claim.Spec.HostID
 		}) {
 			c.fail("claim %s reserves capacity on a host where its VM is not", claim.Name)

@@ -212,10 +212,14 @@ func (c *Cluster) resize(name string, mib int64) error {
 // deleteVMs deletes every VM.
 func (c *Cluster) deleteVMs() {
 	for _, vm := range store.Every(c.all.Snapshot(), compute.VMs) {
-		c.must(c.withVM(vm.Name, func(s *store.Snapshot, b *store.Batch, vm *compute.VM) error {
-			return c.server.Front.Delete(s, b, vm)
-		}))
+		c.must(c.withVM(vm.Name, c.deleteVM))
 	}
+}
+
+// deleteVM does what the API does for DELETE.
+func (c *Cluster) deleteVM(s *store.Snapshot, b *store.Batch, vm *compute.VM) error {
+	store.DeleteOwned(b, s, vm.ID)
+	return c.server.Front.Delete(s, b, vm)
 }
 
 // lastMove is the newest migration of a VM.

@@ -83,7 +83,7 @@ func vmVerb(t *teller, a args) error {
 	case "resume":
 		return simple(front.Resume)
 	case "delete":
-		return t.c.withVM(name, front.Delete)
+		return t.c.withVM(name, t.c.deleteVM)
 	}
 	return fmt.Errorf("a VM cannot %q", a.word(0))
 }

@@ -9,9 +9,9 @@ import (
 type AttachmentSpec struct {
 	// VolumeID is the disk.
 	VolumeID resource.ID `json:"volumeID"`
-	// VMID and InstanceID are who uses it.
-	VMID       resource.ID `json:"vmID"`
-	InstanceID resource.ID `json:"instanceID"`
+	// Workload is who uses it: a VM. InstanceID is which run of it.
+	Workload   resource.Ref `json:"workload"`
+	InstanceID resource.ID  `json:"instanceID"`
 	// HostID is where.
 	HostID resource.ID `json:"hostID"`
 	// Epoch is the owner's; the volume is opened for writing only with the highest.
@@ -46,7 +46,7 @@ var Attachments = resource.Define("attachment", "attachments", resource.Options[
 	Doc: "The use of a volume by one instance on one host.", Scope: resource.InProject, Reach: resource.NamedHost,
 	Refs: func(a *Attachment) []resource.Ref {
 		return []resource.Ref{
-			{Kind: "volume", Project: a.Project, ID: a.Spec.VolumeID}, {Kind: "vm", Project: a.Project, ID: a.Spec.VMID},
+			{Kind: "volume", Project: a.Project, ID: a.Spec.VolumeID}, a.Spec.Workload,
 			{Kind: "instance", Project: a.Project, ID: a.Spec.InstanceID}, host.Ref(a.Spec.HostID),
 		}
 	},

@@ -146,9 +146,6 @@ func (w APIRights) createVolume(_ context.Context, c *httpapi.Call, in *httpapi.
 	v := &Volume{Meta: meta(c, in), Spec: in.Spec}
 	DefaultVolume(&v.Spec)
 	details := CheckVolume(&v.Spec)
-	if v.Spec.VMID != "" {
-		details = append(details, fault.Detail{Field: "spec.vmID", Message: "is set by the VM that the volume is made for"})
-	}
 	if v.Spec.Base != nil { // a digest alone does not say who may read what it names
 		details = append(details, fault.Detail{Field: "spec.base", Message: "is set by the VM that is made from an image"})
 	}
@@ -169,9 +166,6 @@ func changeVolume(_ context.Context, c *httpapi.Call, old *Volume, spec *VolumeS
 // Growable refuses what cannot be changed of a volume, and growth for which its datastore has no free space.
 func Growable(snap *store.Snapshot, old *Volume, spec *VolumeSpec) error {
 	details := CheckVolumeChange(&old.Spec, spec)
-	if spec.VMID != old.Spec.VMID {
-		details = append(details, fault.Detail{Field: "spec.vmID", Message: "cannot be changed"})
-	}
 	if err := fault.Fields("change volume "+old.Name, details); err != nil {
 		return err
 	}

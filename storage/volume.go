@@ -21,8 +21,6 @@ type VolumeSpec struct {
 	Base *Base `json:"base,omitempty"`
 	// DatastoreID is where it must live; empty: where it is first needed.
 	DatastoreID resource.ID `json:"datastoreID,omitempty"`
-	// VMID is the VM that it belongs to and is deleted with; empty: it stands alone.
-	VMID resource.ID `json:"vmID,omitempty"`
 }
 
 // The phases of a volume.
@@ -63,7 +61,6 @@ var Volumes = resource.Define("volume", "volumes", resource.Options[VolumeSpec, 
 	Refs: func(v *Volume) []resource.Ref {
 		return []resource.Ref{
 			{Kind: "datastore", ID: v.Spec.DatastoreID}, {Kind: "datastore", ID: v.Status.DatastoreID},
-			{Kind: "vm", Project: v.Project, ID: v.Spec.VMID},
 		}
 	},
 })

@@ -7,8 +7,8 @@ import (
 
 // ClaimSpec is capacity that is promised to a workload on a host.
 type ClaimSpec struct {
-	// VMID is the workload.
-	VMID resource.ID `json:"vmID"`
+	// Workload is who may use it: a VM.
+	Workload resource.Ref `json:"workload"`
 	// HostID is the host.
 	HostID resource.ID `json:"hostID"`
 	// CPUs and MemoryMiB are what is promised.
@@ -30,6 +30,6 @@ type Claim = resource.Record[ClaimSpec, ClaimStatus]
 var Claims = resource.Define("claim", "claims", resource.Options[ClaimSpec, ClaimStatus]{
 	Doc: "Capacity of a host that is promised to a VM.", Scope: resource.InProject,
 	Refs: func(c *Claim) []resource.Ref {
-		return []resource.Ref{{Kind: "vm", Project: c.Project, ID: c.Spec.VMID}, host.Ref(c.Spec.HostID)}
+		return []resource.Ref{c.Spec.Workload, host.Ref(c.Spec.HostID)}
 	},
 })

@@ -44,7 +44,7 @@ func (g *Gate) Place(ctx context.Context, r compute.PlaceRequest, fill func(*sto
 	}
 	b := g.db.Begin()
 	claim := &Claim{Spec: ClaimSpec{
-		VMID: r.VM.ID, HostID: chosen.ID, CPUs: r.VM.Spec.CPUs, MemoryMiB: r.VM.Spec.MemoryMiB, Epoch: r.Epoch,
+		Workload: r.VM.Ref(), HostID: chosen.ID, CPUs: r.VM.Spec.CPUs, MemoryMiB: r.VM.Spec.MemoryMiB, Epoch: r.Epoch,
 		Why: fmt.Sprintf("%s; %s had the most free capacity (%d of %d vCPUs, %d of %d MiB free before)", r.Why, chosen.Name,
 			chosen.CPUs-chosen.ClaimedCPUs, chosen.CPUs, chosen.MemoryMiB-chosen.ClaimedMemoryMiB, chosen.MemoryMiB),
 	}}

@@ -283,6 +283,7 @@ func (k *kind[S, T]) mark(ctx context.Context, c *Call, ifMatch string) (*resour
 			}
 		}
 		k.Specs.Delete(c.Batch, r)
+		store.DeleteOwned(c.Batch, c.Snapshot, r.ID)
 		c.Note("delete", &r.Meta)
 		return nil
 	})

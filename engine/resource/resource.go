@@ -42,6 +42,9 @@ type Meta struct {
 	Name string `json:"name"`
 	// Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	Project string `json:"project,omitempty"`
+	// Owner is the record that this one was made for and is deleted with: the VM of a disk that was
+	// made with it. None: it stands alone.
+	Owner *Ref `json:"owner,omitempty"`
 	// Labels are free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Generation rises by one with every change of the spec.
@@ -61,6 +64,9 @@ func (m *Meta) Head() *Meta { return m }
 
 // Ref is the record's full address.
 func (m *Meta) Ref() Ref { return Ref{Kind: m.Kind, Project: m.Project, ID: m.ID} }
+
+// OwnedBy reports whether the record was made for another one, and goes with it.
+func (m *Meta) OwnedBy(id ID) bool { return m.Owner != nil && m.Owner.ID == id }
 
 // HeldBy reports whether the holder still has to let go.
 func (m *Meta) HeldBy(holder string) bool { return slices.Contains(m.Holders, holder) }

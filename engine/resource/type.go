@@ -37,7 +37,7 @@ type Descriptor struct {
 	// New makes an empty record to decode into.
 	New func() Object
 	// Refs lists the records that a record speaks of. It feeds the one index of the view, the
-	// triggers of the loops, and what an agent may see. Empty ids are dropped.
+	// triggers of the loops, and what an agent may see. The owner is one of them. Empty ids are dropped.
 	Refs func(Object) []Ref
 	// Counts says by how much a record adds to the totals of its project, by the name of the total.
 	Counts func(Object) map[string]int64
@@ -62,10 +62,13 @@ func Define[S, T any](kind Kind, plural string, o Options[S, T]) *Type[S, T] {
 		Kind: kind, Plural: plural, Doc: o.Doc, Scope: o.Scope, Reach: o.Reach, HostMakes: o.HostMakes,
 		New: func() Object { return new(Record[S, T]) },
 		Refs: func(x Object) []Ref {
-			if o.Refs == nil {
-				return nil
-			}
 			var out []Ref
+			if owner := x.Head().Owner; owner != nil {
+				out = append(out, *owner)
+			}
+			if o.Refs == nil {
+				return out
+			}
 			for _, ref := range o.Refs(x.(*Record[S, T])) {
 				if ref.ID != "" {
 					out = append(out, ref)

@@ -1486,6 +1486,9 @@ type AllocationSpec struct {
 	// DatastoreID DatastoreID and BackendID are where it lies.
 	DatastoreID string `json:"datastoreID"`
 
+	// Epoch Epoch rises whenever another host becomes the one that looks after it; what lies on the storage obeys only the highest.
+	Epoch int64 `json:"epoch"`
+
 	// HostIDs HostIDs are the hosts that use it. While there is one QEMU there grows it, not the owner host.
 	HostIDs []string `json:"hostIDs,omitempty,omitzero"`
 
@@ -1501,6 +1504,9 @@ type AllocationSpec struct {
 
 // AllocationStatus AllocationStatus is what the owner host did.
 type AllocationStatus struct {
+	// HighestEpoch HighestEpoch is a higher epoch than its own that the host found on the storage, after records were restored from a backup; 0: none.
+	HighestEpoch int64 `json:"highestEpoch,omitempty,omitzero"`
+
 	// Phase Phase is pending, ready or failed.
 	Phase AllocationStatusPhase `json:"phase,omitempty,omitzero"`
 
@@ -1602,6 +1608,9 @@ type AttachmentSpec struct {
 type AttachmentStatus struct {
 	// Format Format is its format: qcow2.
 	Format string `json:"format,omitempty,omitzero"`
+
+	// HighestEpoch HighestEpoch is a higher epoch than its own with which the volume was opened; 0: none was.
+	HighestEpoch int64 `json:"highestEpoch,omitempty,omitzero"`
 
 	// Path Path is the file to open, on that host.
 	Path string `json:"path,omitempty,omitzero"`
@@ -2545,12 +2554,18 @@ type ImageCopySpec struct {
 	// Digest Digest names the content.
 	Digest string `json:"digest"`
 
+	// Epoch Epoch rises whenever another host becomes the one that looks after it; what lies on the storage obeys only the highest.
+	Epoch int64 `json:"epoch"`
+
 	// OwnerHostID OwnerHostID is the host whose agent fetches it.
 	OwnerHostID string `json:"ownerHostID"`
 }
 
 // ImageCopyStatus ImageCopyStatus is how far that is.
 type ImageCopyStatus struct {
+	// HighestEpoch HighestEpoch is a higher epoch than its own that the host found on the storage, after records were restored from a backup; 0: none.
+	HighestEpoch int64 `json:"highestEpoch,omitempty,omitzero"`
+
 	// Phase Phase is pending, fetching, ready or failed.
 	Phase ImageCopyStatusPhase `json:"phase,omitempty,omitzero"`
 

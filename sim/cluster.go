@@ -31,6 +31,7 @@ type Cluster struct {
 
 	interrupts []*interruption
 	manners    map[resource.ID]string // how a VM's guest answers when it is asked to power off
+	lost       map[resource.ID]func() // files of volumes that are missing, and how they come back
 	orphans    map[resource.ID]bool   // guests that a script made by hand
 	images     map[string][]byte      // content by digest
 	folders    []folder               // of the datastores
@@ -69,7 +70,7 @@ type failure struct{ what string }
 func New(seed uint64) *Cluster {
 	c := &Cluster{
 		Seed: seed, rng: rand.New(rand.NewPCG(seed, 0x5eed)), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
-		disks: fake.NewWorld(), trace: newTrace(), manners: map[resource.ID]string{}, orphans: map[resource.ID]bool{},
+		disks: fake.NewWorld(), trace: newTrace(), manners: map[resource.ID]string{}, lost: map[resource.ID]func(){}, orphans: map[resource.ID]bool{},
 		images: map[string][]byte{},
 	}
 	c.truth = newTruth(c)

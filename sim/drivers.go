@@ -151,17 +151,23 @@ func (d *diskDriver) List(ctx context.Context, at storageon.Place) ([]storageon.
 }
 
 // EnsureImage implements storageon.Driver.
-func (d *diskDriver) EnsureImage(ctx context.Context, at storageon.Place, digest string, content func(context.Context) (io.ReadCloser, error)) (n int64, err error) {
+func (d *diskDriver) EnsureImage(ctx context.Context, at storageon.Place, i storageon.Image, content func(context.Context) (io.ReadCloser, error)) (n int64, err error) {
 	err = d.h.does("EnsureImage", func() (err error) {
-		n, err = d.h.disks.EnsureImage(ctx, at, digest, content)
+		n, err = d.h.disks.EnsureImage(ctx, at, i, content)
 		return err
 	})
 	return n, err
 }
 
-// RemoveImage implements storageon.Driver.
-func (d *diskDriver) RemoveImage(ctx context.Context, at storageon.Place, digest string) error {
-	return d.h.does("RemoveImage", func() error { return d.h.disks.RemoveImage(ctx, at, digest) })
+// RemoveImage implements storageon.Driver. Only an owner of the past may try to remove what is used.
+func (d *diskDriver) RemoveImage(ctx context.Context, at storageon.Place, i storageon.Image) error {
+	return d.h.does("RemoveImage", func() error {
+		err := d.h.disks.RemoveImage(ctx, at, i)
+		if fault.Is(err, fault.Precondition) && storageon.Highest(err) == 0 {
+			d.h.c.fail("%s: %v", d.h.Name, err)
+		}
+		return err
+	})
 }
 
 // Leave implements storageon.Driver.
@@ -192,8 +198,8 @@ func (d *diskDriver) Open(ctx context.Context, at storageon.Place, o storageon.O
 }
 
 // RemoveVolume implements storageon.Driver.
-func (d *diskDriver) RemoveVolume(ctx context.Context, at storageon.Place, id resource.ID) error {
-	return d.h.does("RemoveVolume", func() error { return d.h.disks.RemoveVolume(ctx, at, id) })
+func (d *diskDriver) RemoveVolume(ctx context.Context, at storageon.Place, v storageon.Volume) error {
+	return d.h.does("RemoveVolume", func() error { return d.h.disks.RemoveVolume(ctx, at, v) })
 }
 
 // switchDriver stands between an agent and the virtual switch.

@@ -15,6 +15,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/storage"
 )
 
 type verb func(*teller, args) error
@@ -62,7 +63,27 @@ func makeImage(t *teller, a args) error {
 }
 
 // makeVolume: volume data, which is of no VM.
-func makeVolume(t *teller, a args) error { return t.c.createVolume(a.word(0)) }
+// volume data loses-file: somebody removes its file by hand; volume data finds-file: and puts it back.
+func makeVolume(t *teller, a args) error {
+	name, what := a.word(0), ""
+	if len(a.words) > 1 {
+		what = a.word(1)
+	}
+	v := store.Named(t.c.all.Snapshot(), storage.Volumes, project, name)
+	switch {
+	case what == "":
+		return t.c.createVolume(name)
+	case v == nil:
+		return fmt.Errorf("there is no volume %s", name)
+	case what == "loses-file":
+		t.c.lost[v.ID] = t.c.disks.Lose(v.ID)
+	case what == "finds-file":
+		t.c.lost[v.ID]()
+	default:
+		return fmt.Errorf("a volume cannot %q", what)
+	}
+	return nil
+}
 
 func vmVerb(t *teller, a args) error {
 	name, front := a.word(1), t.c.server.Front
@@ -145,6 +166,8 @@ func hostVerb(t *teller, a args) error {
 		h.Die()
 	case "boots":
 		h.Boot()
+	case "deceived": // it believes that it hears its servers, whatever is true
+		h.deceived = true
 	case "declared": // host h1 declared dead [switched-off]
 		return t.c.declareDead(h.Name, a.has("switched-off"))
 	default:

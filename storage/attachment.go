@@ -36,6 +36,8 @@ type AttachmentStatus struct {
 	Path string `json:"path,omitempty"`
 	// Format is its format: qcow2.
 	Format string `json:"format,omitempty"`
+	// HighestEpoch is a higher epoch than its own with which the volume was opened; 0: none was.
+	HighestEpoch int64 `json:"highestEpoch,omitempty"`
 }
 
 // Attachment lets one instance on one host use a volume.

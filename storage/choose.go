@@ -131,6 +131,16 @@ func OwnerHost(present resource.ID, using, reaching []resource.ID, life func(res
 	return present
 }
 
+// NextEpoch gives what is looked after by another host from now on, or was met by a higher epoch on
+// the storage, an epoch that is higher than any before it. A record that is made anew for the same
+// content gets a higher one too: the store's revision only rises.
+func NextEpoch(epoch, highest, revision int64, moved bool) int64 {
+	if moved || highest > epoch {
+		return max(epoch+1, highest+1, revision)
+	}
+	return epoch
+}
+
 // promise says how much a datastore has promised.
 func promise(allocations []*Allocation) map[resource.ID]int64 {
 	out := map[resource.ID]int64{}

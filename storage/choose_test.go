@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/host"
@@ -81,6 +83,28 @@ func TestAnOwnerHostStaysUntilItIsLost(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, test.want)
 		}
 	}
+}
+
+func TestEpochOfAnOwnerHostOnlyRises(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		epoch, highest, moves := int64(0), int64(0), map[int64]bool{}
+		revision := int64(1)
+		for range rapid.IntRange(1, 50).Draw(t, "steps") {
+			revision += rapid.Int64Range(1, 5).Draw(t, "changes")
+			if rapid.IntRange(0, 9).Draw(t, "restore") == 0 {
+				revision, highest = 1, max(epoch, highest)
+			}
+			moved := rapid.Bool().Draw(t, "moved")
+			next := NextEpoch(epoch, highest, revision, moved)
+			switch {
+			case next < epoch, next < highest, moved && (next == epoch || moves[next]):
+				t.Fatalf("after %d, with %d on the storage, came %d (moved: %v)", epoch, highest, next, moved)
+			case !moved && highest <= epoch && next != epoch:
+				t.Fatalf("it rose from %d to %d for nothing", epoch, next)
+			}
+			epoch, moves[next] = next, true
+		}
+	})
 }
 
 func TestADatastoreKeepsTheIdentityThatItWasGivenFirst(t *testing.T) {

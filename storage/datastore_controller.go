@@ -165,7 +165,11 @@ func (c *Controller) imageCopy(ctx context.Context, id resource.ID) (reconcile.R
 	}
 	b := c.db.Begin()
 	d := store.Find(snap, Datastores, copied.Spec.DatastoreID)
-	c.w.ImageCopies.Set(b, copied, func(s *ImageCopySpec) { s.OwnerHostID = ownerHostOf(snap, d, s.OwnerHostID, nil) })
+	c.w.ImageCopies.Set(b, copied, func(s *ImageCopySpec) {
+		hostID := ownerHostOf(snap, d, s.OwnerHostID, nil)
+		s.Epoch = NextEpoch(s.Epoch, copied.Status.HighestEpoch, c.db.Revision(), s.OwnerHostID != hostID)
+		s.OwnerHostID = hostID
+	})
 	var again time.Duration
 	switch {
 	case lostWith(snap, d) != "":

@@ -74,6 +74,9 @@ type AllocationSpec struct {
 	BackendID   resource.ID `json:"backendID"`
 	// OwnerHostID is the host whose agent makes, grows and removes it.
 	OwnerHostID resource.ID `json:"ownerHostID"`
+	// Epoch rises whenever another host becomes the one that looks after it; what lies on the storage
+	// obeys only the highest.
+	Epoch int64 `json:"epoch"`
 	// HostIDs are the hosts that use it. While there is one QEMU there grows it, not the owner host.
 	HostIDs []resource.ID `json:"hostIDs,omitempty"`
 	// SizeMiB is the size that the guest sees.
@@ -99,6 +102,9 @@ type AllocationStatus struct {
 	SizeMiB int64 `json:"sizeMiB"`
 	// UsedMiB is the space that it takes.
 	UsedMiB int64 `json:"usedMiB"`
+	// HighestEpoch is a higher epoch than its own that the host found on the storage, after records
+	// were restored from a backup; 0: none.
+	HighestEpoch int64 `json:"highestEpoch,omitempty"`
 }
 
 // Allocation is the space of one volume on one datastore.
@@ -128,6 +134,9 @@ type ImageCopySpec struct {
 	BackendID   resource.ID `json:"backendID"`
 	// OwnerHostID is the host whose agent fetches it.
 	OwnerHostID resource.ID `json:"ownerHostID"`
+	// Epoch rises whenever another host becomes the one that looks after it; what lies on the storage
+	// obeys only the highest.
+	Epoch int64 `json:"epoch"`
 }
 
 // ImageCopyStatus is how far that is.
@@ -137,6 +146,9 @@ type ImageCopyStatus struct {
 	Phase string `json:"phase,omitempty" enum:"pending,fetching,ready,failed"`
 	// SizeMiB is the space that it takes.
 	SizeMiB int64 `json:"sizeMiB"`
+	// HighestEpoch is a higher epoch than its own that the host found on the storage, after records
+	// were restored from a backup; 0: none.
+	HighestEpoch int64 `json:"highestEpoch,omitempty"`
 }
 
 // ImageCopy is an immutable, content-addressed file on a datastore.

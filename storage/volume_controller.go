@@ -54,7 +54,7 @@ func (c *Controller) removeVolume(b *store.Batch, snap *store.Snapshot, v *Volum
 		why = "waits for " + countOf(len(attachments), "attachment") + " to be closed"
 	case allocation != nil:
 		d := store.Find(snap, Datastores, allocation.Spec.DatastoreID)
-		c.w.Allocations.Set(b, allocation, func(s *AllocationSpec) { s.OwnerHostID = ownerHostOf(snap, d, s.OwnerHostID, nil) })
+		c.w.Allocations.Set(b, allocation, func(s *AllocationSpec) { c.ownAllocation(s, allocation, ownerHostOf(snap, d, s.OwnerHostID, nil)) })
 		c.w.Allocations.Delete(b, allocation)
 		if lostWith(snap, d) != "" {
 			store.Release(b, allocation, AgentHolder) // its owner host was removed, and its file is out of reach for ever
@@ -99,7 +99,7 @@ func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume
 	}
 	life := func(id resource.ID) host.LifeState { return host.StateOf(snap, id) }
 	a := &Allocation{Spec: AllocationSpec{VolumeID: v.ID, DatastoreID: d.ID, BackendID: d.Spec.BackendID,
-		OwnerHostID: OwnerHost("", using, d.Status.HostIDs, life), HostIDs: using, SizeMiB: v.Spec.SizeMiB, Base: v.Spec.Base}}
+		OwnerHostID: OwnerHost("", using, d.Status.HostIDs, life), Epoch: c.db.Revision(), HostIDs: using, SizeMiB: v.Spec.SizeMiB, Base: v.Spec.Base}}
 	a.ID, a.Project, a.Name = resource.NewID(), v.Project, string(v.ID) // named so: one for each volume
 	c.w.Allocations.Create(b, a, AgentHolder)
 	if v.Spec.Base != nil {
@@ -122,7 +122,7 @@ func (c *Controller) needCopy(b *store.Batch, snap *store.Snapshot, d *Datastore
 			return // one that is being deleted is made again when it is gone
 		}
 	}
-	n := &ImageCopy{Spec: ImageCopySpec{Digest: digest, DatastoreID: d.ID, BackendID: d.Spec.BackendID, OwnerHostID: a.Spec.OwnerHostID}}
+	n := &ImageCopy{Spec: ImageCopySpec{Digest: digest, DatastoreID: d.ID, BackendID: d.Spec.BackendID, OwnerHostID: a.Spec.OwnerHostID, Epoch: c.db.Revision()}}
 	n.Name = strings.TrimPrefix(digest, "sha256:")[:16] + "-" + string(d.ID)
 	c.w.ImageCopies.Create(b, n, AgentHolder)
 }
@@ -147,7 +147,7 @@ func (c *Controller) keepVolume(b *store.Batch, snap *store.Snapshot, v *Volume,
 		if len(using) == 0 {
 			s.HostIDs = nil
 		}
-		s.OwnerHostID = ownerHostOf(snap, d, s.OwnerHostID, using)
+		c.ownAllocation(s, a, ownerHostOf(snap, d, s.OwnerHostID, using))
 	})
 	c.w.Volumes.Set(b, v, func(s *VolumeStatus) {
 		s.DatastoreID, s.AllocationID, s.SizeMiB, s.UsedMiB = a.Spec.DatastoreID, a.ID, a.Status.SizeMiB, a.Status.UsedMiB
@@ -164,6 +164,12 @@ func (c *Controller) keepVolume(b *store.Batch, snap *store.Snapshot, v *Volume,
 		}
 		s.Observed = c.observed(s.Observed, v.Generation, kind, message)
 	})
+}
+
+// ownAllocation makes a host the one that looks after an allocation.
+func (c *Controller) ownAllocation(s *AllocationSpec, a *Allocation, hostID resource.ID) {
+	s.Epoch = NextEpoch(s.Epoch, a.Status.HighestEpoch, c.db.Revision(), s.OwnerHostID != hostID)
+	s.OwnerHostID = hostID
 }
 
 // growing says who makes a volume as large as specified.

@@ -45,6 +45,7 @@ func NewHost(d HostDeps) *Host {
 		Options: computehost.InstanceOptions{Profile: func() host.Profile { return profile(d.DB, id) }},
 	})
 	d.Self.Inventoried, d.Storage.HostID = guests.Supervisor.Inventoried, id
+	d.Storage.Hearing = d.Hearing
 	return &Host{Sweeper: guests.Sweeper, Parts: []part.Part{
 		hosthost.Host(d.DB, d.Registry, d.Self, d.Hardware),
 		guests.Part,

@@ -2,8 +2,11 @@ package onhost
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 
+	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/storage"
 )
@@ -23,16 +26,55 @@ type Driver interface {
 	// EnsureImage keeps content under its digest. It reads content only where it is not there yet,
 	// and refuses content that has another digest. What content opens fails when its context ends.
 	// It returns the size of what is there, in MiB.
-	EnsureImage(ctx context.Context, at Place, digest string, content func(context.Context) (io.ReadCloser, error)) (int64, error)
-	// RemoveImage removes content that no volume is backed by.
-	RemoveImage(ctx context.Context, at Place, digest string) error
+	EnsureImage(ctx context.Context, at Place, i Image, content func(context.Context) (io.ReadCloser, error)) (int64, error)
+	// RemoveImage removes content. fault.Precondition: a volume is backed by it, and it stays.
+	RemoveImage(ctx context.Context, at Place, i Image) error
 	// EnsureVolume makes a volume, or grows it, unless it is in use. fault.Unavailable: its base is not
-	// there yet, or somebody has just opened it.
+	// there yet, or somebody has just opened it. fault.Precondition: it was made, and is not there.
 	EnsureVolume(ctx context.Context, at Place, v Volume) (Usage, error)
-	// Open gives the file of a volume to an owner. fault.Precondition: an owner with a higher epoch has had it.
+	// Open gives the file of a volume to an owner. fault.Precondition: an owner with a higher epoch has
+	// had it, or another one with the same.
 	Open(ctx context.Context, at Place, o Owner) (Opened, error)
-	// RemoveVolume removes a volume.
-	RemoveVolume(ctx context.Context, at Place, id resource.ID) error
+	// RemoveVolume removes a volume. Only its id and epoch are read.
+	RemoveVolume(ctx context.Context, at Place, v Volume) error
+}
+
+// Tidier is a driver that makes things half in a place of their own.
+type Tidier interface {
+	// Tidy removes what was half made by those who died, and tells how many things that were. What
+	// somebody is making, on whichever host, stays.
+	Tidy(ctx context.Context, at Place) (int, error)
+}
+
+// PastEpoch refuses whoever comes with an epoch lower than one that was here. Of images and volumes
+// the driver keeps the highest epoch of an owner host beside them, on the same storage, and compares
+// before each act: a host that has not heard that another is the owner now can do no harm.
+type PastEpoch struct{ Asked, Highest int64 }
+
+func (e *PastEpoch) Error() string {
+	return fmt.Sprintf("epoch %d is over: epoch %d was here", e.Asked, e.Highest)
+}
+
+// Judge compares an epoch with the highest one that was here: a fault.Precondition that holds a
+// PastEpoch when it is lower.
+func Judge(asked, highest int64) error {
+	if asked >= highest {
+		return nil
+	}
+	return fault.New(fault.Precondition, "%w", &PastEpoch{Asked: asked, Highest: highest})
+}
+
+// Highest gives the epoch that was in the way; 0: none was.
+func Highest(err error) int64 {
+	if past, ok := errors.AsType[*PastEpoch](err); ok {
+		return past.Highest
+	}
+	return 0
+}
+
+// Missing says that a volume was made once and is not there.
+func Missing(file string) error {
+	return fault.New(fault.Precondition, "it was made, and its file %s is missing; nothing is made in its place: put it back there, and it is found by itself", file)
 }
 
 // Place is where a driver works. The identity that it finds there must be this one.
@@ -58,11 +100,21 @@ type Item struct {
 	UsedMiB int64
 }
 
-// Volume is the desired state for a volume. Size in MiB.
+// Image is content, and the epoch of the host that looks after it.
+type Image struct {
+	Digest string
+	Epoch  int64
+}
+
+// Volume is the desired state of a volume. Size in MiB.
 type Volume struct {
 	ID      resource.ID
 	SizeMiB int64
 	Base    *storage.Base
+	// Epoch is that of the host that looks after it.
+	Epoch int64
+	// Made: it was made before. A file that is missing is then an error, never a new one.
+	Made bool
 	// InUse: a QEMU process may have it open, and grows it by itself; nobody else may touch it.
 	InUse bool
 }
@@ -73,8 +125,10 @@ type Usage struct{ SizeMiB, UsedMiB int64 }
 // Owner wants to open a volume.
 type Owner struct {
 	VolumeID resource.ID
-	Epoch    int64
-	UID      int64
+	// InstanceID is who: within one epoch there is one.
+	InstanceID resource.ID
+	Epoch      int64
+	UID        int64
 }
 
 // Opened is what QEMU is told.

@@ -36,6 +36,7 @@ type cloud struct {
 	image    []byte
 	fetches  int
 	fetchErr error
+	hearing  bool
 
 	backends    *store.SpecWriter[storage.BackendSpec, storage.BackendStatus]
 	datastores  *store.SpecWriter[storage.DatastoreSpec, storage.DatastoreStatus]
@@ -48,7 +49,7 @@ type cloud struct {
 func newCloud(t *testing.T, hosts int) *cloud {
 	catalog := resource.NewCatalog(host.Hosts, host.Livenesses, storage.Backends, storage.Devices, storage.Datastores,
 		storage.Volumes, storage.Allocations, storage.ImageCopies, storage.Attachments)
-	c := &cloud{T: t, db: store.NewDB(memory.New(), catalog), now: time.Unix(1_800_000_000, 0), drivers: map[resource.ID]*fake.Driver{}, image: []byte("content")}
+	c := &cloud{T: t, db: store.NewDB(memory.New(), catalog), now: time.Unix(1_800_000_000, 0), drivers: map[resource.ID]*fake.Driver{}, image: []byte("content"), hearing: true}
 	c.db.Now = func() time.Time { return c.now }
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -78,7 +79,7 @@ func newCloud(t *testing.T, hosts int) *cloud {
 }
 
 func (c *cloud) restartAgent(w onhost.Writers, id resource.ID) {
-	c.loops = append(c.loops, onhost.NewLoops(c.db, w, onhost.Options{HostID: id, Driver: c.drivers[id],
+	c.loops = append(c.loops, onhost.NewLoops(c.db, w, onhost.Options{HostID: id, Driver: c.drivers[id], Hearing: func() bool { return c.hearing },
 		Fetch: func(context.Context, string) (io.ReadCloser, int64, error) {
 			c.fetches++
 			return io.NopCloser(bytes.NewReader(c.image)), int64(len(c.image)), c.fetchErr

@@ -24,6 +24,8 @@ type Options struct {
 	// Fetch gives an image's content from the server, and its length in bytes. Reading it fails when
 	// the context ends.
 	Fetch func(ctx context.Context, digest string) (io.ReadCloser, int64, error)
+	// Hearing reports whether a server has answered lately: while none has, nothing is removed. Nil: always.
+	Hearing func() bool
 	// Below is the folder that relative paths of storage backends are below: the state folder.
 	Below string
 }
@@ -38,12 +40,14 @@ type Agent struct {
 	opened *openings
 	below  string
 
+	hearing func() bool
+
 	looking sync.Mutex // one at a time finds or leaves a folder
 }
 
 // NewLoops makes the loops of one host.
 func NewLoops(db *store.DB, w Writers, o Options) []*reconcile.Loop {
-	a := &Agent{db: db, w: w, host: o.HostID, driver: o.Driver, fetch: o.Fetch, opened: newOpenings(), below: o.Below}
+	a := &Agent{db: db, w: w, host: o.HostID, driver: o.Driver, fetch: o.Fetch, opened: newOpenings(), below: o.Below, hearing: o.Hearing}
 	return []*reconcile.Loop{
 		{Name: "storage/onhost/scan", Kind: storage.Backends.Kind, Step: a.scan, Resync: 30 * time.Second,
 			Also: map[resource.Kind]func(resource.Object) []resource.ID{

@@ -2,7 +2,9 @@ package onhost
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -50,7 +52,7 @@ func (a *Agent) scan(ctx context.Context, id resource.ID) (reconcile.Result, err
 	})
 	left := met
 	if met == nil {
-		left = a.orphans(ctx, snap, r, found.Identity)
+		left = errors.Join(a.orphans(ctx, snap, r, found.Identity), a.tidy(ctx, Place{a.pathOf(r), found.Identity}))
 	}
 	generation := device.Generation
 	if met == nil && (device.Spec.Identity != found.Identity || device.Spec.Path != a.pathOf(r)) {
@@ -128,7 +130,20 @@ func (a *Agent) leave(ctx context.Context, d *storage.Device) error {
 		}) {
 		return nil
 	}
-	return a.driver.Leave(ctx, Place{d.Spec.Path, id})
+	return a.destroy(func() error { return a.driver.Leave(ctx, Place{d.Spec.Path, id}) })
+}
+
+// tidy removes what was half made by those who died.
+func (a *Agent) tidy(ctx context.Context, at Place) error {
+	t, can := a.driver.(Tidier)
+	if !can || a.hearing != nil && !a.hearing() {
+		return nil
+	}
+	n, err := t.Tidy(ctx, at)
+	if n > 0 {
+		slog.Info("removed what was half made by those who died", "folder", at.Path, "files", n)
+	}
+	return err
 }
 
 // orphans tells of what lies in a place without a record. Only a host that alone reaches a

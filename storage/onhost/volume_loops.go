@@ -26,7 +26,7 @@ func (a *Agent) imageCopy(ctx context.Context, id resource.ID) (reconcile.Result
 	}
 	var size int64
 	if met == nil {
-		size, met = a.driver.EnsureImage(ctx, at, c.Spec.Digest, func(ctx context.Context) (io.ReadCloser, error) {
+		size, met = a.driver.EnsureImage(ctx, at, Image{c.Spec.Digest, c.Spec.Epoch}, func(ctx context.Context) (io.ReadCloser, error) {
 			if err := a.tellFetching(ctx, c); err != nil {
 				return nil, err
 			}
@@ -40,7 +40,7 @@ func (a *Agent) imageCopy(ctx context.Context, id resource.ID) (reconcile.Result
 	b := a.db.Begin()
 	a.w.ImageCopies.Set(b, c, func(s *storage.ImageCopyStatus) {
 		s.Observed = a.observed(s.Observed, c.Generation, met)
-		s.Phase = phaseOf(met)
+		s.Phase, s.HighestEpoch = phaseOf(met), max(s.HighestEpoch, Highest(met))
 		if met == nil {
 			s.SizeMiB = size
 		}
@@ -60,15 +60,26 @@ func (a *Agent) tellFetching(ctx context.Context, c *storage.ImageCopy) error {
 
 func (a *Agent) removeCopy(ctx context.Context, c *storage.ImageCopy, at Place, met error) error {
 	if met == nil {
-		met = a.driver.RemoveImage(ctx, at, c.Spec.Digest)
+		met = a.destroy(func() error { return a.driver.RemoveImage(ctx, at, Image{c.Spec.Digest, c.Spec.Epoch}) })
 	}
 	b := a.db.Begin()
 	if met != nil {
-		a.w.ImageCopies.Set(b, c, func(s *storage.ImageCopyStatus) { s.Observed = a.observed(s.Observed, c.Generation, met) })
+		a.w.ImageCopies.Set(b, c, func(s *storage.ImageCopyStatus) {
+			s.Observed, s.HighestEpoch = a.observed(s.Observed, c.Generation, met), max(s.HighestEpoch, Highest(met))
+		})
 		return a.commit(ctx, b, met)
 	}
 	store.Release(b, c, storage.AgentHolder)
 	return a.db.Commit(ctx, b)
+}
+
+// destroy does what cannot be undone, if this host hears its servers. One that does not may have been
+// told long ago of a deletion, and somebody else may have made the same thing anew since.
+func (a *Agent) destroy(do func() error) error {
+	if a.hearing != nil && !a.hearing() {
+		return fault.New(fault.Unavailable, "remove a file: this host does not hear its servers, and removes nothing until it does")
+	}
+	return do()
 }
 
 // growing is how often is looked at a file that a QEMU process is to grow.
@@ -90,11 +101,12 @@ func (a *Agent) allocation(ctx context.Context, id resource.ID) (reconcile.Resul
 	if met == nil {
 		u, met = a.driver.EnsureVolume(ctx, at, Volume{
 			ID: al.Spec.VolumeID, SizeMiB: al.Spec.SizeMiB, Base: al.Spec.Base, InUse: len(al.Spec.HostIDs) > 0,
+			Epoch: al.Spec.Epoch, Made: al.Status.Phase == storage.Ready,
 		})
 	}
 	b := a.db.Begin()
 	a.w.Allocations.Set(b, al, func(s *storage.AllocationStatus) {
-		s.Observed = a.observed(s.Observed, al.Generation, met)
+		s.Observed, s.HighestEpoch = a.observed(s.Observed, al.Generation, met), max(s.HighestEpoch, Highest(met))
 		if s.Phase != storage.Ready || met == nil {
 			s.Phase = phaseOf(met) // what was made stays made, whatever fails later
 		}
@@ -123,11 +135,15 @@ func (a *Agent) removeAllocation(ctx context.Context, snap *store.Snapshot, al *
 		met = fault.New(fault.Unavailable, "remove volume %s: it is still attached on this host", al.Spec.VolumeID)
 	}
 	if met == nil {
-		met = a.driver.RemoveVolume(ctx, at, al.Spec.VolumeID)
+		met = a.destroy(func() error {
+			return a.driver.RemoveVolume(ctx, at, Volume{ID: al.Spec.VolumeID, Epoch: al.Spec.Epoch})
+		})
 	}
 	b := a.db.Begin()
 	if met != nil {
-		a.w.Allocations.Set(b, al, func(s *storage.AllocationStatus) { s.Observed = a.observed(s.Observed, al.Generation, met) })
+		a.w.Allocations.Set(b, al, func(s *storage.AllocationStatus) {
+			s.Observed, s.HighestEpoch = a.observed(s.Observed, al.Generation, met), max(s.HighestEpoch, Highest(met))
+		})
 		return a.commit(ctx, b, met)
 	}
 	store.Release(b, al, storage.AgentHolder)
@@ -159,7 +175,7 @@ func (a *Agent) attachment(ctx context.Context, id resource.ID) (reconcile.Resul
 	opened, met := a.open(ctx, snap, at)
 	a.w.Attachments.Set(b, at, func(s *storage.AttachmentStatus) {
 		s.Observed = a.observed(s.Observed, at.Generation, met)
-		s.Phase, s.Path, s.Format = storage.AttachmentReady, opened.Path, opened.Format
+		s.Phase, s.Path, s.Format, s.HighestEpoch = storage.AttachmentReady, opened.Path, opened.Format, max(s.HighestEpoch, Highest(met))
 		if met != nil {
 			s.Phase = storage.AttachmentWaiting
 		}
@@ -180,7 +196,7 @@ func (a *Agent) open(ctx context.Context, snap *store.Snapshot, at *storage.Atta
 		if err != nil {
 			return Opened{}, err
 		}
-		return a.driver.Open(ctx, place, Owner{VolumeID: at.Spec.VolumeID, Epoch: at.Spec.Epoch, UID: at.Spec.UID})
+		return a.driver.Open(ctx, place, Owner{VolumeID: at.Spec.VolumeID, InstanceID: at.Spec.InstanceID, Epoch: at.Spec.Epoch, UID: at.Spec.UID})
 	}
 	return Opened{}, fault.New(fault.Unavailable, "volume %s has no place yet", at.Spec.VolumeID)
 }

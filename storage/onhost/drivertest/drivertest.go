@@ -9,6 +9,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"reflect"
+	"strings"
 	"sync"
 	"testing"
 
@@ -41,6 +43,10 @@ func Run(t *testing.T, fresh func(*testing.T) Subject) {
 		"AnEmptyPlaceIsLeftAndOneInUseIsNot":    left,
 		"AnOwnerOfThePastIsRefused":             epochs,
 		"AVolumeThatIsNotThereCannotBeOpened":   absent,
+		"AVolumeOpensForOneInstanceOfAnEpoch":   twoWriters,
+		"AVolumeThatIsMissingIsNotMadeAnew":     missing,
+		"ContentThatBacksAVolumeStays":          backing,
+		"AnOwnerHostOfThePastIsRefused":         ownerEpochs,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := fresh(t)
@@ -78,8 +84,8 @@ func anotherPlace(t *testing.T, s Subject, at onhost.Place) {
 		_, made := s.One.EnsureVolume(t.Context(), wrong, onhost.Volume{ID: id, SizeMiB: 16})
 		_, listed := s.One.List(t.Context(), wrong)
 		_, opened := s.One.Open(t.Context(), wrong, onhost.Owner{VolumeID: id})
-		_, kept := s.One.EnsureImage(t.Context(), wrong, digest(s.Image), content(s.Image))
-		for _, err := range []error{made, listed, opened, kept, s.One.RemoveVolume(t.Context(), wrong, id), s.One.RemoveImage(t.Context(), wrong, digest(s.Image))} {
+		_, kept := s.One.EnsureImage(t.Context(), wrong, onhost.Image{Digest: digest(s.Image)}, content(s.Image))
+		for _, err := range []error{made, listed, opened, kept, s.One.RemoveVolume(t.Context(), wrong, onhost.Volume{ID: id}), s.One.RemoveImage(t.Context(), wrong, onhost.Image{Digest: digest(s.Image)})} {
 			if !fault.Is(err, fault.Unavailable) {
 				t.Errorf("%v: %v", wrong, err)
 			}
@@ -102,8 +108,8 @@ func volumeLife(t *testing.T, s Subject, at onhost.Place) {
 	if len(items) != 1 || items[0].Kind != onhost.AVolume || items[0].Name != string(id) {
 		t.Errorf("listed %+v", items)
 	}
-	must(t, s.One.RemoveVolume(t.Context(), at, id))
-	must(t, s.Two.RemoveVolume(t.Context(), at, id))
+	must(t, s.One.RemoveVolume(t.Context(), at, onhost.Volume{ID: id}))
+	must(t, s.Two.RemoveVolume(t.Context(), at, onhost.Volume{ID: id}))
 	isEmpty(t, s, at)
 }
 
@@ -115,7 +121,7 @@ func left(t *testing.T, s Subject, at onhost.Place) {
 	if found, err := s.One.Scan(t.Context(), s.Path, false); err != nil || found.Identity != at.Identity {
 		t.Fatalf("a place with a volume was left: %+v, %v", found, err)
 	}
-	must(t, s.One.RemoveVolume(t.Context(), at, id))
+	must(t, s.One.RemoveVolume(t.Context(), at, onhost.Volume{ID: id}))
 	must(t, s.One.Leave(t.Context(), onhost.Place{Path: at.Path, Identity: "other"}))
 	if found, err := s.One.Scan(t.Context(), s.Path, false); err != nil || found.Identity != at.Identity {
 		t.Fatalf("a place that is another one was left: %+v, %v", found, err)
@@ -146,9 +152,9 @@ func base(t *testing.T, s Subject, at onhost.Place) {
 		t.Errorf("a volume without its base: %v", err)
 	}
 	isEmpty(t, s, at)
-	size, err := s.One.EnsureImage(t.Context(), at, digest(s.Image), content(s.Image))
+	size, err := s.One.EnsureImage(t.Context(), at, onhost.Image{Digest: digest(s.Image)}, content(s.Image))
 	must(t, err)
-	again, err := s.Two.EnsureImage(t.Context(), at, digest(s.Image), func(context.Context) (io.ReadCloser, error) {
+	again, err := s.Two.EnsureImage(t.Context(), at, onhost.Image{Digest: digest(s.Image)}, func(context.Context) (io.ReadCloser, error) {
 		return nil, errors.New("read again")
 	})
 	must(t, err)
@@ -160,18 +166,18 @@ func base(t *testing.T, s Subject, at onhost.Place) {
 	if u.SizeMiB != 64 {
 		t.Errorf("made %+v", u)
 	}
-	must(t, s.One.RemoveVolume(t.Context(), at, v.ID))
-	must(t, s.One.RemoveImage(t.Context(), at, digest(s.Image)))
-	must(t, s.One.RemoveImage(t.Context(), at, digest(s.Image)))
+	must(t, s.One.RemoveVolume(t.Context(), at, onhost.Volume{ID: v.ID}))
+	must(t, s.One.RemoveImage(t.Context(), at, onhost.Image{Digest: digest(s.Image)}))
+	must(t, s.One.RemoveImage(t.Context(), at, onhost.Image{Digest: digest(s.Image)}))
 	isEmpty(t, s, at)
 }
 
 func wrongContent(t *testing.T, s Subject, at onhost.Place) {
-	if _, err := s.One.EnsureImage(t.Context(), at, digest(s.Image), content([]byte("other"))); !fault.Is(err, fault.Unavailable) {
+	if _, err := s.One.EnsureImage(t.Context(), at, onhost.Image{Digest: digest(s.Image)}, content([]byte("other"))); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("other content: %v", err)
 	}
 	for _, name := range []string{"", "sha256:../../etc", "md5:" + digest(s.Image)[7:]} {
-		if _, err := s.One.EnsureImage(t.Context(), at, name, content(s.Image)); !fault.Is(err, fault.Invalid) {
+		if _, err := s.One.EnsureImage(t.Context(), at, onhost.Image{Digest: name}, content(s.Image)); !fault.Is(err, fault.Invalid) {
 			t.Errorf("digest %q: %v", name, err)
 		}
 	}
@@ -182,7 +188,7 @@ func brokenContent(t *testing.T, s Subject, at onhost.Place) {
 	broken := func(context.Context) (io.ReadCloser, error) {
 		return io.NopCloser(io.MultiReader(bytes.NewReader(s.Image[:len(s.Image)/2]), failing{})), nil
 	}
-	if _, err := s.One.EnsureImage(t.Context(), at, digest(s.Image), broken); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, err := s.One.EnsureImage(t.Context(), at, onhost.Image{Digest: digest(s.Image)}, broken); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("broken content: %v", err)
 	}
 	isEmpty(t, s, at)
@@ -205,6 +211,90 @@ func epochs(t *testing.T, s Subject, at onhost.Place) {
 		if step.ok && (err != nil || o.Path == "" || o.Format != "qcow2") || !step.ok && !fault.Is(err, fault.Precondition) {
 			t.Errorf("epoch %d: %+v, %v", step.epoch, o, err)
 		}
+	}
+}
+
+// twoWriters: two instances that were given one epoch are not both let in.
+func twoWriters(t *testing.T, s Subject, at onhost.Place) {
+	id, first, second := resource.NewID(), resource.NewID(), resource.NewID()
+	_, err := s.One.EnsureVolume(t.Context(), at, onhost.Volume{ID: id, SizeMiB: 16})
+	must(t, err)
+	for i, step := range []struct {
+		driver onhost.Driver
+		who    resource.ID
+		epoch  int64
+		ok     bool
+	}{{s.One, first, 3, true}, {s.One, first, 3, true}, {s.Two, second, 3, false}, {s.Two, second, 4, true}, {s.One, first, 4, false}, {s.One, first, 5, true}} {
+		_, err := step.driver.Open(t.Context(), at, onhost.Owner{VolumeID: id, InstanceID: step.who, Epoch: step.epoch, UID: int64(os.Geteuid())})
+		if step.ok != (err == nil) || err != nil && !fault.Is(err, fault.Precondition) {
+			t.Errorf("step %d: %v", i, err)
+		}
+	}
+}
+
+// missing: what was made is not made again, whoever took it away.
+func missing(t *testing.T, s Subject, at onhost.Place) {
+	v := onhost.Volume{ID: resource.NewID(), SizeMiB: 16, Made: true}
+	for _, d := range []onhost.Driver{s.One, s.Two} {
+		if _, err := d.EnsureVolume(t.Context(), at, v); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), string(v.ID)) {
+			t.Errorf("a volume that is missing: %v", err)
+		}
+	}
+	isEmpty(t, s, at)
+	v.Made = false
+	_, err := s.One.EnsureVolume(t.Context(), at, v)
+	must(t, err)
+	v.Made = true
+	_, err = s.Two.EnsureVolume(t.Context(), at, v)
+	must(t, err)
+}
+
+func backing(t *testing.T, s Subject, at onhost.Place) {
+	image := onhost.Image{Digest: digest(s.Image), Epoch: 1}
+	_, err := s.One.EnsureImage(t.Context(), at, image, content(s.Image))
+	must(t, err)
+	v := onhost.Volume{ID: resource.NewID(), SizeMiB: 64, Base: &storage.Base{Digest: image.Digest, VirtualMiB: 16}}
+	_, err = s.One.EnsureVolume(t.Context(), at, v)
+	must(t, err)
+	for _, d := range []onhost.Driver{s.One, s.Two} {
+		if err := d.RemoveImage(t.Context(), at, image); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), string(v.ID)) {
+			t.Errorf("content that a volume is backed by: %v", err)
+		}
+	}
+	must(t, s.Two.RemoveVolume(t.Context(), at, v))
+	must(t, s.Two.RemoveImage(t.Context(), at, image))
+	isEmpty(t, s, at)
+}
+
+// ownerEpochs: a host that has not heard that another looks after a thing now changes nothing, also
+// when the thing was removed and made anew meanwhile.
+func ownerEpochs(t *testing.T, s Subject, at onhost.Place) {
+	past, now := onhost.Image{Digest: digest(s.Image), Epoch: 3}, onhost.Image{Digest: digest(s.Image), Epoch: 7}
+	v := onhost.Volume{ID: resource.NewID(), SizeMiB: 16, Epoch: 3}
+	for _, epoch := range []int64{3, 7} {
+		v.Epoch = epoch
+		_, err := s.One.EnsureVolume(t.Context(), at, v)
+		must(t, err)
+		_, err = s.One.EnsureImage(t.Context(), at, onhost.Image{Digest: past.Digest, Epoch: epoch}, content(s.Image))
+		must(t, err)
+	}
+	must(t, s.One.RemoveImage(t.Context(), at, now))
+	_, err := s.One.EnsureImage(t.Context(), at, now, content(s.Image))
+	must(t, err)
+	before, err := s.One.List(t.Context(), at)
+	must(t, err)
+	v.Epoch, v.SizeMiB = 3, 32
+	_, grown := s.Two.EnsureVolume(t.Context(), at, v)
+	_, kept := s.Two.EnsureImage(t.Context(), at, past, content(s.Image))
+	for _, err := range []error{grown, kept, s.Two.RemoveVolume(t.Context(), at, v), s.Two.RemoveImage(t.Context(), at, past)} {
+		if !fault.Is(err, fault.Precondition) || onhost.Highest(err) != 7 {
+			t.Errorf("an owner of the past: %v", err)
+		}
+	}
+	after, err := s.One.List(t.Context(), at)
+	must(t, err)
+	if len(before) != 2 || !reflect.DeepEqual(before, after) {
+		t.Errorf("%v became %v", before, after)
 	}
 }
 

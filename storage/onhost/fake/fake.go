@@ -30,11 +30,22 @@ type folder struct {
 	capacity int64 // MiB
 	volumes  map[resource.ID]*volume
 	images   map[string]int64 // MiB
+	owners   map[string]int64 // the highest epoch of a host that looked after an image or a volume
 }
 
 type volume struct {
 	size, epoch int64
+	who         resource.ID // opened it in that epoch
 	base        string
+}
+
+// fence remembers the epoch of whoever looks after a thing, or refuses it.
+func (f *folder) fence(name string, epoch int64) error {
+	if err := onhost.Judge(epoch, f.owners[name]); err != nil {
+		return err
+	}
+	f.owners[name] = epoch
+	return nil
 }
 
 // NewWorld makes a world without folders.
@@ -60,7 +71,7 @@ func (d *Driver) Mount(path, name string, capacityMiB int64) {
 	defer d.world.mu.Unlock()
 	d.mounts[path] = name
 	if d.world.folders[name] == nil {
-		d.world.folders[name] = &folder{capacity: capacityMiB, volumes: map[resource.ID]*volume{}, images: map[string]int64{}}
+		d.world.folders[name] = &folder{capacity: capacityMiB, volumes: map[resource.ID]*volume{}, images: map[string]int64{}, owners: map[string]int64{}}
 	}
 }
 
@@ -168,7 +179,8 @@ func (d *Driver) List(_ context.Context, at onhost.Place) ([]onhost.Item, error)
 }
 
 // EnsureImage implements onhost.Driver.
-func (d *Driver) EnsureImage(ctx context.Context, at onhost.Place, digest string, content func(context.Context) (io.ReadCloser, error)) (int64, error) {
+func (d *Driver) EnsureImage(ctx context.Context, at onhost.Place, i onhost.Image, content func(context.Context) (io.ReadCloser, error)) (int64, error) {
+	digest := i.Digest
 	if err := storage.CheckDigest(digest); err != nil {
 		return 0, err
 	}
@@ -177,9 +189,10 @@ func (d *Driver) EnsureImage(ctx context.Context, at onhost.Place, digest string
 		return 0, err
 	}
 	size, there := f.images[digest]
+	err = f.fence(digest, i.Epoch)
 	leave()
-	if there {
-		return size, nil
+	if err != nil || there {
+		return size, err
 	}
 	in, err := content(ctx)
 	if err != nil {
@@ -199,6 +212,9 @@ func (d *Driver) EnsureImage(ctx context.Context, at onhost.Place, digest string
 		return 0, err
 	}
 	defer leave()
+	if err := f.fence(digest, i.Epoch); err != nil {
+		return 0, err
+	}
 	size = (n + 1<<20 - 1) >> 20
 	if f.used()+size > f.capacity {
 		return 0, fault.New(fault.Exhausted, "keep image %s: no space is left", digest)
@@ -208,8 +224,8 @@ func (d *Driver) EnsureImage(ctx context.Context, at onhost.Place, digest string
 }
 
 // RemoveImage implements onhost.Driver.
-func (d *Driver) RemoveImage(_ context.Context, at onhost.Place, digest string) error {
-	if err := storage.CheckDigest(digest); err != nil {
+func (d *Driver) RemoveImage(_ context.Context, at onhost.Place, i onhost.Image) error {
+	if err := storage.CheckDigest(i.Digest); err != nil {
 		return err
 	}
 	f, leave, err := d.enter("RemoveImage", at)
@@ -217,12 +233,15 @@ func (d *Driver) RemoveImage(_ context.Context, at onhost.Place, digest string) 
 		return err
 	}
 	defer leave()
+	if err := f.fence(i.Digest, i.Epoch); err != nil {
+		return err
+	}
 	for id, v := range f.volumes {
-		if v.base == digest {
-			panic(fmt.Sprintf("fake: image %s is removed while volume %s is backed by it", digest, id))
+		if v.base == i.Digest {
+			return fault.New(fault.Precondition, "remove image %s: volume %s is backed by it", i.Digest, id)
 		}
 	}
-	delete(f.images, digest)
+	delete(f.images, i.Digest)
 	return nil
 }
 
@@ -233,7 +252,13 @@ func (d *Driver) EnsureVolume(_ context.Context, at onhost.Place, v onhost.Volum
 		return onhost.Usage{}, err
 	}
 	defer leave()
+	if err := f.fence(string(v.ID), v.Epoch); err != nil {
+		return onhost.Usage{}, err
+	}
 	there := f.volumes[v.ID]
+	if there == nil && v.Made {
+		return onhost.Usage{}, fault.Wrap(onhost.Missing(at.Path+"/volumes/"+string(v.ID)), "look after volume %s", v.ID)
+	}
 	if there != nil && v.InUse {
 		return onhost.Usage{SizeMiB: there.size, UsedMiB: there.size / 10}, nil
 	}
@@ -265,20 +290,29 @@ func (d *Driver) Open(_ context.Context, at onhost.Place, o onhost.Owner) (onhos
 	if v == nil {
 		return onhost.Opened{}, fault.New(fault.Unavailable, "open volume %s: it is not there", o.VolumeID)
 	}
-	if o.Epoch < v.epoch {
-		return onhost.Opened{}, fault.New(fault.Precondition, "open volume %s: epoch %d is over: it was opened in epoch %d", o.VolumeID, o.Epoch, v.epoch)
+	if err := onhost.Judge(o.Epoch, v.epoch); err != nil {
+		return onhost.Opened{}, fault.Wrap(err, "open volume %s", o.VolumeID)
+	}
+	if o.Epoch == v.epoch && v.who != "" && o.InstanceID != "" && v.who != o.InstanceID {
+		return onhost.Opened{}, fault.New(fault.Precondition, "open volume %s: instance %s has it open in epoch %d", o.VolumeID, v.who, o.Epoch)
+	}
+	if o.Epoch > v.epoch || o.InstanceID != "" {
+		v.who = o.InstanceID
 	}
 	v.epoch = o.Epoch
 	return onhost.Opened{Path: at.Path + "/volumes/" + string(o.VolumeID) + "/disk.qcow2", Format: "qcow2"}, nil
 }
 
 // RemoveVolume implements onhost.Driver.
-func (d *Driver) RemoveVolume(_ context.Context, at onhost.Place, id resource.ID) error {
+func (d *Driver) RemoveVolume(_ context.Context, at onhost.Place, v onhost.Volume) error {
 	f, leave, err := d.enter("RemoveVolume", at)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	delete(f.volumes, id)
+	if err := f.fence(string(v.ID), v.Epoch); err != nil {
+		return err
+	}
+	delete(f.volumes, v.ID)
 	return nil
 }

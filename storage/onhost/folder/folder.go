@@ -4,12 +4,14 @@
 //	virga-datastore.json              the identity, made once
 //	images/sha256-<hex>.qcow2         content that volumes are backed by, never changed
 //	volumes/<id>/disk.qcow2           a volume
-//	volumes/<id>/epoch                the highest epoch that has opened it
-//	volumes/<id>/lock                 held while that is read and written
+//	volumes/<id>/epoch                the highest epoch that has opened it, and which instance that was
+//	owners/<id or digest>/epoch       the highest epoch of a host that looked after it
+//	.../lock                          held while that is compared and acted upon
 //	.partial/...                      what is being made, renamed into its place when whole
 package folder
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +19,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -39,7 +42,10 @@ const (
 // Driver is the folder driver.
 type Driver struct{ tool qcow2.Tool }
 
-var _ onhost.Driver = (*Driver)(nil)
+var (
+	_ onhost.Driver = (*Driver)(nil)
+	_ onhost.Tidier = (*Driver)(nil)
+)
 
 // New makes a driver that works with this qemu-img.
 func New(tool qcow2.Tool) *Driver { return &Driver{tool: tool} }
@@ -153,6 +159,9 @@ func (d *Driver) Leave(_ context.Context, at onhost.Place) error {
 			return explain(err, "leave folder %s", at.Path)
 		}
 	}
+	if err := os.RemoveAll(filepath.Join(at.Path, owners)); err != nil {
+		return explain(err, "leave folder %s", at.Path)
+	}
 	if err := os.Remove(filepath.Join(at.Path, marker)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return explain(err, "leave folder %s", at.Path)
 	}
@@ -192,6 +201,7 @@ func (d *Driver) List(_ context.Context, at onhost.Place) ([]onhost.Item, error)
 			out = append(out, item(e))
 		}
 	}
+	slices.SortFunc(out, func(a, b onhost.Item) int { return cmp.Compare(a.Kind+a.Name, b.Kind+b.Name) })
 	return out, nil
 }
 

@@ -1,12 +1,14 @@
 package folder_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
@@ -66,6 +68,49 @@ func place(t *testing.T, d *folder.Driver) onhost.Place {
 		t.Fatal(err)
 	}
 	return onhost.Place{Path: path, Identity: found.Identity}
+}
+
+func TestTidyRemovesWhatTheDeadHaveHalfMadeAndNothingElse(t *testing.T) {
+	d := folder.New(qcow2.Tool{})
+	at := place(t, d)
+	half := filepath.Join(at.Path, ".partial")
+	old := time.Now().Add(-2 * time.Hour)
+	for _, name := range []string{"image-1", "image-living", "image-young", "volume-1/disk.qcow2", "volume-1/lock", "volume-bare/disk.qcow2", "volume-living/lock", "theirs"} {
+		path := filepath.Join(half, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(name, "living") || strings.HasSuffix(name, "living/lock") { // somebody makes it
+			f, err := os.OpenFile(path, os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if name != "image-young" {
+			if err := os.Chtimes(filepath.Join(half, strings.Split(name, "/")[0]), old, old); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	removed, err := d.Tidy(t.Context(), at)
+	if err != nil || removed != 3 {
+		t.Errorf("removed %d, %v", removed, err)
+	}
+	var left []string
+	entries, _ := os.ReadDir(half)
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	if got := strings.Join(left, " "); got != "image-living image-young theirs volume-living" {
+		t.Errorf("left: %s", got)
+	}
+	if _, err := d.Tidy(t.Context(), onhost.Place{Path: at.Path, Identity: "other"}); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("in a place that is another one: %v", err)
+	}
 }
 
 func TestAFullDiskLeavesNothingHalfMade(t *testing.T) {

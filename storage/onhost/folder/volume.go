@@ -6,40 +6,51 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
-	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/storage/onhost"
 	"github.com/virga-cloud/virga/storage/onhost/qcow2"
 )
 
-const disk = "disk.qcow2"
+const (
+	disk         = "disk.qcow2"
+	volumePrefix = "volume-" // of one in the making
+)
 
 // EnsureVolume implements onhost.Driver.
-func (d *Driver) EnsureVolume(ctx context.Context, at onhost.Place, v onhost.Volume) (onhost.Usage, error) {
+func (d *Driver) EnsureVolume(ctx context.Context, at onhost.Place, v onhost.Volume) (u onhost.Usage, err error) {
 	if err := errors.Join(enter(at), checkID(v.ID)); err != nil {
 		return onhost.Usage{}, explain(err, "make volume %s", v.ID)
 	}
+	err = fenced(ctx, at, string(v.ID), v.Epoch, func() error {
+		u, err = d.ensure(ctx, at, v)
+		return err
+	})
+	return u, explain(err, "look after volume %s", v.ID)
+}
+
+func (d *Driver) ensure(ctx context.Context, at onhost.Place, v onhost.Volume) (onhost.Usage, error) {
 	file := filepath.Join(at.Path, "volumes", string(v.ID), disk)
 	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
+		if v.Made {
+			return onhost.Usage{}, onhost.Missing(file)
+		}
 		if err := d.create(ctx, at, v, file); err != nil {
-			return onhost.Usage{}, explain(err, "make volume %s", v.ID)
+			return onhost.Usage{}, explain(err, "make it")
 		}
 	}
 	size, err := virtualSize(file)
 	if err != nil {
-		return onhost.Usage{}, explain(err, "read volume %s", v.ID)
+		return onhost.Usage{}, explain(err, "read it")
 	}
 	if size < v.SizeMiB*mib && !v.InUse {
 		if err := d.tool.Resize(ctx, qcow2.File{Path: file, Format: qcow2.QCOW2}, v.SizeMiB*mib); err != nil {
 			if tool, ok := errors.AsType[*qcow2.Error](err); ok && tool.InUse {
-				return onhost.Usage{}, fault.New(fault.Unavailable, "grow volume %s: a VM has just opened it, which grows it now", v.ID)
+				return onhost.Usage{}, fault.New(fault.Unavailable, "a VM has just opened it, and grows it now")
 			}
-			return onhost.Usage{}, explain(err, "grow volume %s", v.ID)
+			return onhost.Usage{}, explain(err, "grow it")
 		}
 		size = v.SizeMiB * mib
 	}
@@ -54,6 +65,11 @@ func (d *Driver) create(ctx context.Context, at onhost.Place, v onhost.Volume, f
 		if err != nil {
 			return err
 		}
+		unused, err := d.use(ctx, at, v.Base.Digest)
+		if err != nil {
+			return err
+		}
+		defer unused()
 		if _, err := os.Lstat(base); err != nil {
 			return fault.New(fault.Unavailable, "image %s is not there yet", v.Base.Digest)
 		}
@@ -62,11 +78,16 @@ func (d *Driver) create(ctx context.Context, at onhost.Place, v onhost.Volume, f
 	if err := folders(at, "volumes", partial); err != nil {
 		return err
 	}
-	work, err := os.MkdirTemp(filepath.Join(at.Path, partial), "volume-")
+	work, err := os.MkdirTemp(filepath.Join(at.Path, partial), volumePrefix)
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
+	making, err := hold(ctx, work, syscall.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer making.Close()
 	temp := filepath.Join(work, disk)
 	if err := d.tool.Create(ctx, temp, v.SizeMiB*mib, backing); err != nil {
 		return err
@@ -84,6 +105,19 @@ func (d *Driver) create(ctx context.Context, at onhost.Place, v onhost.Volume, f
 	return durable.SyncFolder(filepath.Dir(file))
 }
 
+// use keeps content from being removed until the volume that is made from it is there to be seen.
+func (d *Driver) use(ctx context.Context, at onhost.Place, digest string) (done func(), err error) {
+	folder := filepath.Join(at.Path, owners, ownerName(digest))
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := hold(ctx, folder, syscall.LOCK_SH)
+	if err != nil {
+		return nil, err
+	}
+	return func() { lock.Close() }, nil
+}
+
 // virtualSize reads the size of the disk from a qcow2 file's head: cheaper than a process, and it
 // works while the disk is in use.
 func virtualSize(file string) (int64, error) {
@@ -96,16 +130,21 @@ func virtualSize(file string) (int64, error) {
 }
 
 // Open implements onhost.Driver.
-func (d *Driver) Open(_ context.Context, at onhost.Place, o onhost.Owner) (onhost.Opened, error) {
+func (d *Driver) Open(ctx context.Context, at onhost.Place, o onhost.Owner) (onhost.Opened, error) {
 	if err := errors.Join(enter(at), checkID(o.VolumeID)); err != nil {
 		return onhost.Opened{}, explain(err, "open volume %s", o.VolumeID)
 	}
 	folder := filepath.Join(at.Path, "volumes", string(o.VolumeID))
 	file := filepath.Join(folder, disk)
 	if _, err := os.Lstat(file); err != nil {
-		return onhost.Opened{}, fault.New(fault.Unavailable, "open volume %s: it is not there", o.VolumeID)
+		return onhost.Opened{}, fault.New(fault.Unavailable, "open volume %s: its file %s is not there", o.VolumeID, file)
 	}
-	if err := raiseEpoch(folder, o.Epoch); err != nil {
+	lock, err := hold(ctx, folder, syscall.LOCK_EX)
+	if err == nil {
+		err = raise(folder, o.Epoch, o.InstanceID)
+		lock.Close()
+	}
+	if err != nil {
 		return onhost.Opened{}, explain(err, "open volume %s", o.VolumeID)
 	}
 	if closed := closedTo(file, o.UID); closed != "" {
@@ -134,46 +173,22 @@ func closedTo(file string, uid int64) string {
 	return ""
 }
 
-// raiseEpoch remembers an epoch, or refuses one that is lower than a remembered one. The lock
-// orders two hosts, where the file system has locks between hosts.
-func raiseEpoch(folder string, epoch int64) error {
-	lock, err := os.OpenFile(filepath.Join(folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return err
-	}
-	file := filepath.Join(folder, "epoch")
-	data, err := os.ReadFile(file)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	highest := int64(0)
-	if err == nil {
-		if highest, err = strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64); err != nil {
-			return fault.New(fault.Precondition, "file %s is damaged; write the highest epoch of its VM into it", file)
-		}
-	}
-	switch {
-	case epoch < highest:
-		return fault.New(fault.Precondition, "epoch %d is over: the volume was opened in epoch %d", epoch, highest)
-	case epoch == highest:
-		return nil
-	}
-	return durable.Write(file, []byte(strconv.FormatInt(epoch, 10)+"\n"), 0o600)
-}
-
 // RemoveVolume implements onhost.Driver.
-func (d *Driver) RemoveVolume(_ context.Context, at onhost.Place, id resource.ID) error {
-	if err := errors.Join(enter(at), checkID(id)); err != nil {
-		return explain(err, "remove volume %s", id)
+func (d *Driver) RemoveVolume(ctx context.Context, at onhost.Place, v onhost.Volume) error {
+	if err := errors.Join(enter(at), checkID(v.ID)); err != nil {
+		return explain(err, "remove volume %s", v.ID)
 	}
-	// the disk first: a folder without one is a leftover, a disk without an epoch would be a danger
-	folder := filepath.Join(at.Path, "volumes", string(id))
-	if err := os.Remove(filepath.Join(folder, disk)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return explain(err, "remove volume %s", id)
+	owner := filepath.Join(at.Path, owners, string(v.ID))
+	err := fenced(ctx, at, string(v.ID), v.Epoch, func() error {
+		// the disk first: a folder without one is a leftover, a disk without an epoch would be a danger
+		folder := filepath.Join(at.Path, "volumes", string(v.ID))
+		if err := os.Remove(filepath.Join(folder, disk)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return os.RemoveAll(folder)
+	})
+	if err == nil {
+		_ = os.RemoveAll(owner) // its id never comes again; and not with the lock in hand, which NFS keeps by another name
 	}
-	return explain(os.RemoveAll(folder), "remove volume %s", id)
+	return explain(err, "remove volume %s", v.ID)
 }

@@ -49,3 +49,30 @@ func HeadSize(r io.ReaderAt) (int64, error) {
 	h, err := ReadHead(r)
 	return h.Size, err
 }
+
+// longestBacking is how long the name of the file that another builds on may be, by the format.
+const longestBacking = 1023
+
+// BackingName reads the name of the file that a qcow2 file builds on; empty: none. Nothing is done
+// with the name here: a guest's QEMU may have written it.
+func BackingName(r io.ReaderAt) (string, error) {
+	if _, err := ReadHead(r); err != nil {
+		return "", err
+	}
+	b := make([]byte, 12)
+	if _, err := r.ReadAt(b, 8); err != nil {
+		return "", err
+	}
+	at, length := binary.BigEndian.Uint64(b), binary.BigEndian.Uint32(b[8:])
+	if at == 0 || length == 0 {
+		return "", nil
+	}
+	if length > longestBacking || at > 1<<30 {
+		return "", errors.New("the head of the qcow2 file makes no sense")
+	}
+	name := make([]byte, length)
+	if _, err := r.ReadAt(name, int64(at)); err != nil {
+		return "", err
+	}
+	return string(name), nil
+}

@@ -2413,6 +2413,9 @@ type HostStatus struct {
 	// Addresses Addresses are all addresses of the host's own, beside those of its virtual switch.
 	Addresses []string `json:"addresses,omitempty,omitzero"`
 
+	// APIAddress APIAddress is where the server on this host answers, host:port; empty: it runs none.
+	APIAddress string `json:"apiAddress,omitempty,omitzero"`
+
 	// Inventoried Inventoried is "yes" after the agent has looked at everything that runs on the host.
 	Inventoried string `json:"inventoried,omitempty,omitzero"`
 
@@ -2670,6 +2673,9 @@ type ImageStatus struct {
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+
+	// ServerID ServerID is the host whose server keeps the content; the other servers pass on who asks for it.
+	ServerID string `json:"serverID,omitempty,omitzero"`
 
 	// SizeMiB SizeMiB is the size of the stored file, VirtualMiB that of the disk, in MiB.
 	SizeMiB int64 `json:"sizeMiB"`
@@ -3877,6 +3883,12 @@ type Ref struct {
 	ID      string `json:"id"`
 	Kind    string `json:"kind"`
 	Project string `json:"project,omitempty,omitzero"`
+}
+
+// RelayRequest RelayRequest names the hosts that were heard by another server.
+type RelayRequest struct {
+	// HostIDs HostIDs are the hosts.
+	HostIDs []string `json:"hostIDs"`
 }
 
 // Removal Removal is the end of a host. From the moment it is there nobody believes the host any more, and what its agent held is let go of for it. It stays when the host is gone: one that comes back from the dead is told so, instead of not being known.
@@ -6228,6 +6240,9 @@ type UpdateVolumeApplicationMergePatchPlusJSONRequestBody UpdateVolumeApplicatio
 // ReplaceVolumeJSONRequestBody defines body for ReplaceVolume for application/json ContentType.
 type ReplaceVolumeJSONRequestBody = VolumeChange
 
+// RelayHeartbeatsJSONRequestBody defines body for RelayHeartbeats for application/json ContentType.
+type RelayHeartbeatsJSONRequestBody = RelayRequest
+
 // CreateStoragebackendJSONRequestBody defines body for CreateStoragebackend for application/json ContentType.
 type CreateStoragebackendJSONRequestBody = BackendDraft
 
@@ -7078,7 +7093,7 @@ type ClientInterface interface {
 
 	// GetOperationProgress Say how far the present step of an operation is
 	//
-	// Progress is kept in memory and may be unknown.
+	// It is asked of the server that leads, and may be unknown.
 	//
 	// Corresponds with GET /v1/projects/{project}/operations/{name}/progress (the `GetOperationProgress` operationId).
 	GetOperationProgress(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7554,6 +7569,25 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/removals/{name} (the `GetRemoval` operationId).
 	GetRemoval(ctx context.Context, name string, params *GetRemovalParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetServerBlob Fetch the content of an image from the server that keeps it
+	//
+	// Corresponds with GET /v1/server/blobs/{digest} (the `GetServerBlob` operationId).
+	GetServerBlob(ctx context.Context, digest string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RelayHeartbeatsWithBody Pass on to the server that leads which hosts live
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/server/heartbeats (the `RelayHeartbeats` operationId).
+	RelayHeartbeatsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RelayHeartbeats Pass on to the server that leads which hosts live
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/server/heartbeats (the `RelayHeartbeats` operationId).
+	RelayHeartbeats(ctx context.Context, body RelayHeartbeatsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetStatus Say whether the server is ready
 	//
@@ -9478,7 +9512,7 @@ func (c *Client) OperationCancel(ctx context.Context, project string, name strin
 
 // GetOperationProgress Say how far the present step of an operation is
 //
-// Progress is kept in memory and may be unknown.
+// It is asked of the server that leads, and may be unknown.
 //
 // Corresponds with GET /v1/projects/{project}/operations/{name}/progress (the `GetOperationProgress` operationId).
 func (c *Client) GetOperationProgress(ctx context.Context, project string, name string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -10555,6 +10589,55 @@ func (c *Client) ListRemovals(ctx context.Context, params *ListRemovalsParams, r
 // Corresponds with GET /v1/removals/{name} (the `GetRemoval` operationId).
 func (c *Client) GetRemoval(ctx context.Context, name string, params *GetRemovalParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetRemovalRequest(c.Server, name, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetServerBlob Fetch the content of an image from the server that keeps it
+//
+// Corresponds with GET /v1/server/blobs/{digest} (the `GetServerBlob` operationId).
+func (c *Client) GetServerBlob(ctx context.Context, digest string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetServerBlobRequest(c.Server, digest)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RelayHeartbeatsWithBody Pass on to the server that leads which hosts live
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/server/heartbeats (the `RelayHeartbeats` operationId).
+func (c *Client) RelayHeartbeatsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRelayHeartbeatsRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RelayHeartbeats Pass on to the server that leads which hosts live
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/server/heartbeats (the `RelayHeartbeats` operationId).
+func (c *Client) RelayHeartbeats(ctx context.Context, body RelayHeartbeatsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRelayHeartbeatsRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -19182,6 +19265,80 @@ func NewGetRemovalRequest(server string, name string, params *GetRemovalParams) 
 	return req, nil
 }
 
+// NewGetServerBlobRequest constructs an http.Request for the GetServerBlob method
+func NewGetServerBlobRequest(server string, digest string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "digest", digest, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/server/blobs/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRelayHeartbeatsRequest calls the generic RelayHeartbeats builder with application/json body
+func NewRelayHeartbeatsRequest(server string, body RelayHeartbeatsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRelayHeartbeatsRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewRelayHeartbeatsRequestWithBody constructs an http.Request for the RelayHeartbeats method, with any body, and a specified content type
+func NewRelayHeartbeatsRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/server/heartbeats")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewGetStatusRequest constructs an http.Request for the GetStatus method
 func NewGetStatusRequest(server string) (*http.Request, error) {
 	var err error
@@ -21181,7 +21338,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetOperationProgressWithResponse Say how far the present step of an operation is
 	//
-	// Progress is kept in memory and may be unknown.
+	// It is asked of the server that leads, and may be unknown.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -21699,6 +21856,27 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/removals/{name} (the `GetRemoval` operationId).
 	GetRemovalWithResponse(ctx context.Context, name string, params *GetRemovalParams, reqEditors ...RequestEditorFn) (*GetRemovalResponse, error)
+
+	// GetServerBlobWithResponse Fetch the content of an image from the server that keeps it
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/server/blobs/{digest} (the `GetServerBlob` operationId).
+	GetServerBlobWithResponse(ctx context.Context, digest string, reqEditors ...RequestEditorFn) (*GetServerBlobResponse, error)
+
+	// RelayHeartbeatsWithBodyWithResponse Pass on to the server that leads which hosts live
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/server/heartbeats (the `RelayHeartbeats` operationId).
+	RelayHeartbeatsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RelayHeartbeatsResponse, error)
+
+	// RelayHeartbeatsWithResponse Pass on to the server that leads which hosts live
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/server/heartbeats (the `RelayHeartbeats` operationId).
+	RelayHeartbeatsWithResponse(ctx context.Context, body RelayHeartbeatsJSONRequestBody, reqEditors ...RequestEditorFn) (*RelayHeartbeatsResponse, error)
 
 	// GetStatusWithResponse Say whether the server is ready
 	//
@@ -27737,6 +27915,88 @@ func (r GetRemovalResponse) ContentType() string {
 	return ""
 }
 
+type GetServerBlobResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetServerBlobResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetServerBlobResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetServerBlobResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetServerBlobResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetServerBlobResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RelayHeartbeatsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RelayHeartbeatsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RelayHeartbeatsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RelayHeartbeatsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RelayHeartbeatsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RelayHeartbeatsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetStatusResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -30065,7 +30325,7 @@ func (c *ClientWithResponses) OperationCancelWithResponse(ctx context.Context, p
 
 // GetOperationProgressWithResponse Say how far the present step of an operation is
 //
-// Progress is kept in memory and may be unknown.
+// It is asked of the server that leads, and may be unknown.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -30948,6 +31208,45 @@ func (c *ClientWithResponses) GetRemovalWithResponse(ctx context.Context, name s
 		return nil, err
 	}
 	return ParseGetRemovalResponse(rsp)
+}
+
+// GetServerBlobWithResponse Fetch the content of an image from the server that keeps it
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/server/blobs/{digest} (the `GetServerBlob` operationId).
+func (c *ClientWithResponses) GetServerBlobWithResponse(ctx context.Context, digest string, reqEditors ...RequestEditorFn) (*GetServerBlobResponse, error) {
+	rsp, err := c.GetServerBlob(ctx, digest, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetServerBlobResponse(rsp)
+}
+
+// RelayHeartbeatsWithBodyWithResponse Pass on to the server that leads which hosts live
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/server/heartbeats (the `RelayHeartbeats` operationId).
+func (c *ClientWithResponses) RelayHeartbeatsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RelayHeartbeatsResponse, error) {
+	rsp, err := c.RelayHeartbeatsWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRelayHeartbeatsResponse(rsp)
+}
+
+// RelayHeartbeatsWithResponse Pass on to the server that leads which hosts live
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/server/heartbeats (the `RelayHeartbeats` operationId).
+func (c *ClientWithResponses) RelayHeartbeatsWithResponse(ctx context.Context, body RelayHeartbeatsJSONRequestBody, reqEditors ...RequestEditorFn) (*RelayHeartbeatsResponse, error) {
+	rsp, err := c.RelayHeartbeats(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRelayHeartbeatsResponse(rsp)
 }
 
 // GetStatusWithResponse Say whether the server is ready
@@ -36135,6 +36434,64 @@ func ParseGetRemovalResponse(rsp *http.Response) (*GetRemovalResponse, error) {
 			headers.Location = value
 		}
 		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetServerBlobResponse parses an HTTP response from a GetServerBlobWithResponse call
+func ParseGetServerBlobResponse(rsp *http.Response) (*GetServerBlobResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetServerBlobResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRelayHeartbeatsResponse parses an HTTP response from a RelayHeartbeatsWithResponse call
+func ParseRelayHeartbeatsResponse(rsp *http.Response) (*RelayHeartbeatsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RelayHeartbeatsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
 	}
 
 	return response, nil

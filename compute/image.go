@@ -73,6 +73,8 @@ type ImageStatus struct {
 	// SizeMiB is the size of the stored file, VirtualMiB that of the disk, in MiB.
 	SizeMiB    int64 `json:"sizeMiB"`
 	VirtualMiB int64 `json:"virtualMiB"`
+	// ServerID is the host whose server keeps the content; the other servers pass on who asks for it.
+	ServerID resource.ID `json:"serverID,omitempty"`
 	// OperationID is the import that works on it.
 	OperationID resource.ID `json:"operationID,omitempty"`
 }

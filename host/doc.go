@@ -11,6 +11,9 @@
 // Silence is measured in time during which the server really listened (see Listener): neither a
 // jump of the clock nor a server that stood still loses a host.
 //
+// Heartbeats may reach any server; those that do not lead pass them on to the one that does (see
+// Relay). Whoever begins to lead has heard nobody, and listens for a grace before it calls anybody lost.
+//
 // A host has the holder "liveness": its Liveness goes first. A host is not deleted while any
 // record of a tenant refers to it, unless an administrator declares it dead.
 //

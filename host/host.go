@@ -104,6 +104,8 @@ type Status struct {
 	Addresses []string `json:"addresses,omitempty"`
 	// TunnelAddress is the address of the overlay's tunnels.
 	TunnelAddress string `json:"tunnelAddress,omitempty"`
+	// APIAddress is where the server on this host answers, host:port; empty: it runs none.
+	APIAddress string `json:"apiAddress,omitempty"`
 	// Version of virga that the agent runs.
 	Version string `json:"version,omitempty"`
 	// Profile is what was probed.

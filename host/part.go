@@ -36,6 +36,7 @@ type ServerDeps struct {
 	DB       *store.DB // for the loops
 	Rights   Rights
 	Listener *Listener
+	Relay    *Relay
 	Remover  *Remover
 	Events   Events
 	// Held lists what agents hold and the removal of a host lets go of.
@@ -53,7 +54,7 @@ func Server(d ServerDeps) part.Part {
 		Loops: []*reconcile.Loop{life.Loop(), removal.Loop()},
 		Routes: func(a *httpapi.API) {
 			Register(a, d.Remover, d.Events)
-			RegisterHeartbeat(a, d.Listener)
+			RegisterHeartbeat(a, d.Relay)
 		},
 	}
 }

@@ -40,8 +40,21 @@ func Register(a *httpapi.API, m *Remover, e Events) {
 	httpapi.Register(a, Livenesses, httpapi.Routes[LivenessSpec, LivenessStatus]{})
 }
 
-// RegisterHeartbeat offers agents the route by which they send heartbeats.
-func RegisterHeartbeat(a *httpapi.API, l *Listener) {
+// RegisterHeartbeat offers agents the route by which they send heartbeats, and servers the one by which
+// they pass them on.
+func RegisterHeartbeat(a *httpapi.API, r *Relay) {
+	type relayed struct{ Body RelayRequest }
+	httpapi.Handle(a, httpapi.Op{ID: "relay-heartbeats", Method: http.MethodPost, Path: "/v1/server/heartbeats", Right: httpapi.AsServer,
+		Tag: "agent", Status: http.StatusNoContent, Summary: "Pass on to the server that leads which hosts live"},
+		func(_ context.Context, c *httpapi.Call, in *relayed) (*struct{}, error) {
+			if r.Leads != nil && !r.Leads() {
+				return nil, fault.New(fault.Unavailable, "this server does not lead; ask who does, and tell it")
+			}
+			for _, id := range in.Body.HostIDs {
+				r.Listener.Heartbeat(id, c.DB.Now())
+			}
+			return nil, nil
+		})
 	httpapi.Handle(a, httpapi.Op{ID: "send-heartbeat", Method: http.MethodPost, Path: "/v1/agent/heartbeat", Right: httpapi.AsHost,
 		Tag: "agent", Status: http.StatusNoContent, Summary: "Say that a host lives"},
 		func(_ context.Context, c *httpapi.Call, _ *struct{}) (*struct{}, error) {
@@ -51,7 +64,7 @@ func RegisterHeartbeat(a *httpapi.API, l *Listener) {
 			if Find(c.Snapshot, c.Host) == nil {
 				return nil, fault.New(fault.NotFound, "no host with id %q: it was removed from the cloud, or has not joined; join again", c.Host)
 			}
-			l.Heartbeat(c.Host, c.DB.Now())
+			r.Heartbeat(c.Host, c.DB.Now())
 			return nil, nil
 		})
 }

@@ -28,7 +28,7 @@ func serve(t *testing.T, caller httpapi.Caller) (*world, func(method, path, body
 	w := newWorldWith(t, resource.NewCatalog(Hosts, Livenesses, Removals, lodgers), memory.New())
 	a := httpapi.New(w.db, httpapi.Options{Authenticate: func(*http.Request) (httpapi.Caller, error) { return caller, nil }})
 	Register(a, &Remover{Hosts: w.specs, Removals: w.removals, Home: func() resource.ID { return "home" }}, events{w})
-	RegisterHeartbeat(a, w.life.Listener)
+	RegisterHeartbeat(a, &Relay{Listener: w.life.Listener})
 	return w, func(method, path, body string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, path, strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")

@@ -2,6 +2,8 @@ package wiring
 
 import (
 	"context"
+	"net/http"
+	"net/url"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
@@ -12,7 +14,7 @@ import (
 )
 
 // operations runs what the parts define, and offers it: to look at, and to cancel while that is possible.
-func operations(db *store.DB, r Rights, undone func(*store.Batch, *operation.Operation, string), parts []part.Part) part.Part {
+func operations(db *store.DB, r Rights, undone func(*store.Batch, *operation.Operation, string), others Servers, parts []part.Part) part.Part {
 	var definitions []operation.Definition
 	for _, p := range parts {
 		definitions = append(definitions, p.Operations...)
@@ -21,11 +23,11 @@ func operations(db *store.DB, r Rights, undone func(*store.Batch, *operation.Ope
 	runner.Undone = undone
 	return part.Part{
 		Loops:  []*reconcile.Loop{runner.Loop()},
-		Routes: func(a *httpapi.API) { registerOperations(a, r.Operations, runner) },
+		Routes: func(a *httpapi.API) { registerOperations(a, r.Operations, runner, others) },
 	}
 }
 
-func registerOperations(a *httpapi.API, specs *store.SpecWriter[operation.Spec, operation.Status], runner *operation.Runner) {
+func registerOperations(a *httpapi.API, specs *store.SpecWriter[operation.Spec, operation.Status], runner *operation.Runner, others Servers) {
 	httpapi.Register(a, operation.Operations, httpapi.Routes[operation.Spec, operation.Status]{
 		Ready: func(o *operation.Operation) (bool, error) { return operation.Outcome(o) },
 	})
@@ -35,13 +37,19 @@ func registerOperations(a *httpapi.API, specs *store.SpecWriter[operation.Spec, 
 		})
 	httpapi.Handle(a, httpapi.Op{
 		ID: "get-operation-progress", Method: "GET", Path: "/v1/projects/{project}/operations/{name}/progress", Right: httpapi.Read, Tag: "operations",
-		Summary: "Say how far the present step of an operation is", Doc: "Progress is kept in memory and may be unknown.",
-	}, func(_ context.Context, c *httpapi.Call, in *progressIn) (*progressOut, error) {
+		Summary: "Say how far the present step of an operation is", Doc: "It is asked of the server that leads, and may be unknown.",
+	}, func(ctx context.Context, c *httpapi.Call, in *progressIn) (*progressOut, error) {
 		o := store.Named(c.Snapshot, operation.Operations, c.Project, in.Name)
 		if o == nil {
 			return nil, fault.New(fault.NotFound, "no operation %q in project %s", in.Name, c.Project)
 		}
-		p, _ := runner.Progress(o.ID)
+		p, known := runner.Progress(o.ID)
+		if !known && others != nil && !others.Leads() && !c.Server {
+			path := "/v1/projects/" + url.PathEscape(c.Project) + "/operations/" + string(o.ID) + "/progress"
+			if err := others.Ask(ctx, http.MethodGet, path, nil, &p); err != nil {
+				return nil, err
+			}
+		}
 		return &progressOut{p}, nil
 	})
 }

@@ -29,6 +29,8 @@ type ServerDeps struct {
 	Listener *host.Listener
 	North    ovn.Sink
 	South    ovn.ChassisRemover
+	// Servers is the way to the other servers; nil: there are none.
+	Servers Servers
 	// Images is how content is fetched, converted and kept; nil: no image is imported here.
 	Images *image.ServiceOptions
 
@@ -53,12 +55,13 @@ type Server struct {
 	Events  *observe.Recorder
 	Front   *compute.Front
 	Remover *host.Remover
+	Relay   *host.Relay
 }
 
 // NewServer makes a server. It reads as the list of what a server does.
 func NewServer(d ServerDeps) *Server {
 	r := newRights(d.Registry)
-	s := &Server{Rights: r, Events: observe.NewRecorder(d.Leader, r.Events, "")}
+	s := &Server{Rights: r, Events: observe.NewRecorder(d.Leader, r.Events, ""), Relay: relay(d.Listener, d.Servers)}
 	gate := placement.NewGate(d.Leader, r.Claims)
 	s.Front = &compute.Front{VMs: r.VMs, Volumes: r.Storage.Volumes, Ports: r.Network.Ports, Operations: r.Operations, Placer: gate}
 	s.Remover = &host.Remover{Hosts: r.Host.Hosts, Removals: r.Host.Removals, Home: d.Home, User: compute.UserOfHost(d.API.Catalog()),
@@ -67,7 +70,7 @@ func NewServer(d ServerDeps) *Server {
 		identity.Server(identity.ServerDeps{DB: d.Leader, Writers: r.Identity, Own: r.Network.Seeder(), Used: d.Used, Gate: identity.Gate{
 			Authority: d.Authority, Addresses: d.Addresses, Network: d.Overlay, NewHost: r.letIn,
 		}}),
-		host.Server(host.ServerDeps{DB: d.Leader, Rights: r.Host, Listener: d.Listener, Remover: s.Remover, Events: s.Events, Held: []host.Held{
+		host.Server(host.ServerDeps{DB: d.Leader, Rights: r.Host, Listener: d.Listener, Relay: s.Relay, Remover: s.Remover, Events: s.Events, Held: []host.Held{
 			host.HeldOf(compute.Instances), host.HeldOf(storage.Attachments), host.HeldOf(network.PortBindings), host.MadeBy(storage.Devices),
 		}}),
 		compute.Server(compute.ServerDeps{API: d.API, DB: d.Leader, Writers: r.Compute, Front: s.Front, Events: s.Events, Dial: d.Dial}),
@@ -80,7 +83,7 @@ func NewServer(d ServerDeps) *Server {
 	if d.Images != nil {
 		s.Parts = append(s.Parts, image.Server(image.NewService(d.Leader, r.Image.Statuses, r.Operations, *d.Images), r.Image))
 	}
-	s.Parts = append(s.Parts, operations(d.Leader, r, s.Events.Undone, s.Parts))
+	s.Parts = append(s.Parts, operations(d.Leader, r, s.Events.Undone, d.Servers, s.Parts))
 	return s
 }
 

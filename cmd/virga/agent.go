@@ -130,9 +130,13 @@ func (a *agent) wire(l *store.Registry) error {
 		return err
 	}
 	a.names, a.facts = dns.New(nil), metadata.New(a.guest)
+	self := hosthost.Self{HostID: a.c.HostID, Address: a.address(), TunnelAddress: a.c.Address, Version: version, Here: a.here, Addresses: ownAddresses}
+	if a.c.Server == "yes" {
+		self.APIAddress = a.c.Servers[0]
+	}
 	cloud := wiring.NewHost(wiring.HostDeps{
 		DB: a.db, Registry: l, Hardware: probe.ThisHost(a.c.QEMU, a.c.state), Hypervisor: a.guests,
-		Self:   hosthost.Self{HostID: a.c.HostID, Address: a.address(), TunnelAddress: a.c.Address, Version: version, Here: a.here, Addresses: ownAddresses},
+		Self:   self,
 		Switch: a.network, Responders: []networkhost.Responder{a.names, a.facts},
 		Storage: storagehost.Options{Driver: folder.New(qcow2.Tool{}), Fetch: a.fetch, Below: a.c.state},
 		Hearing: a.hearing, Logs: a.guests, Gone: a.gone,

@@ -76,7 +76,13 @@ func (s *server) start(ctx context.Context, l *store.Registry) (err error) {
 	if s.rotator, err = s.certificate(ctx); err != nil {
 		return err
 	}
-	if s.store, err = etcd.Open(ctx, etcd.Config{Dir: c.in("store"), Run: c.run}); err != nil {
+	if c.HostID == "" {
+		c.HostID = resource.NewID()
+		if err := c.save(); err != nil {
+			return err
+		}
+	}
+	if s.store, err = etcd.Open(ctx, etcd.Config{Dir: c.in("store"), Run: c.run, ID: string(c.HostID)}); err != nil {
 		return err
 	}
 	s.db = store.NewDB(s.store, wiring.Catalog())
@@ -112,8 +118,10 @@ func (s *server) wire(l *store.Registry) error {
 	s.central = ovn.NewCentral(s.centralConfig())
 	s.south = ovn.NewSouthbound(s.central.South())
 	s.listener = host.NewListener(hostGrace, s.db.Now())
+	others := newOthers(s)
+	images.Servers, images.Home = others, func() resource.ID { return s.c.HostID }
 	s.cloud = wiring.NewServer(wiring.ServerDeps{
-		API: s.db, Leader: s.led, Registry: l, Listener: s.listener,
+		API: s.db, Leader: s.led, Registry: l, Listener: s.listener, Servers: others,
 		North: ovn.NewDatabase(s.central.North()), South: s.south, Images: images,
 		Authority: s.authority, Addresses: func() []string { return s.c.Servers }, Overlay: s.overlay,
 		Home: func() resource.ID { return s.c.HostID }, Dial: s.dialAgent, Used: used,
@@ -154,6 +162,7 @@ func (s *server) begin(ctx context.Context, l *store.Registry) error {
 		return err
 	}
 	s.tasks.Go(func() { s.rotator.Run(ctx) })
+	s.tasks.Go(func() { s.cloud.Relay.Run(ctx, s.db.Now) })
 	s.tasks.Go(func() { s.role.Run(ctx, s.stand, s.lead) })
 	return nil
 }
@@ -215,12 +224,6 @@ func (s *server) seed(ctx context.Context) error {
 	b := s.db.Begin()
 	if store.Named(s.db.Snapshot(), network.Networks, identity.DefaultProject, network.DefaultNetwork) == nil {
 		s.cloud.Network.Seeder().SeedDefaults(b, identity.DefaultProject)
-	}
-	if s.c.HostID == "" {
-		s.c.HostID = resource.NewID()
-		if err := s.c.save(); err != nil {
-			return err
-		}
 	}
 	if host.Find(s.db.Snapshot(), s.c.HostID) == nil {
 		s.cloud.NewHost(b, s.c.HostID, s.c.Name)

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"net/netip"
 	"os"
 
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/operation"
+	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/host"
 )
@@ -24,8 +26,18 @@ type ServiceOptions struct {
 	Download Downloader
 	// Recipes are what can be built, by name: "tiny", "debian/12".
 	Recipes map[string]Recipe
+	// Home is the host of this server, Servers the way to the others; nil: there are none.
+	Home    func() resource.ID
+	Servers Servers
 	// MaxUploadMiB is the largest file that is taken; 0: 64 GiB.
 	MaxUploadMiB int64
+}
+
+// Servers passes requests on to other servers.
+type Servers interface {
+	Leads() bool
+	// Forward passes a request that was admitted on to the server of a host; empty: the one that leads.
+	Forward(w http.ResponseWriter, r *http.Request, server resource.ID, path string)
 }
 
 // Service is the server's part of images: the loop, the operation, the upload and the blobs.
@@ -184,6 +196,9 @@ func (s *Service) publish(_ context.Context, r *operation.Run) error {
 		t.SeenGeneration, t.Problems = i.Generation, nil
 		t.Phase, t.SourceFormat, t.Digest = compute.ImageReady, named(e.Format), k.Digest
 		t.SizeMiB, t.VirtualMiB = inMiB(k.Bytes), inMiB(e.VirtualBytes)
+		if s.Home != nil {
+			t.ServerID = s.Home()
+		}
 	})
 	return nil
 }

@@ -37,6 +37,8 @@ func (s *Service) Register(a *httpapi.API, specs *store.SpecWriter[compute.Image
 		Tag: compute.Images.Plural, Status: http.StatusAccepted, Summary: "Send the content of an image that waits for it"}, s.UploadHandler())
 	a.Raw(httpapi.Op{ID: "get-blob", Method: http.MethodGet, Path: "/v1/agent/blobs/{digest}", Right: httpapi.AsHost,
 		Tag: "agent", Summary: "Fetch the content of an image"}, s.BlobHandler())
+	a.Raw(httpapi.Op{ID: "get-server-blob", Method: http.MethodGet, Path: "/v1/server/blobs/{digest}", Right: httpapi.AsServer,
+		Tag: "agent", Summary: "Fetch the content of an image from the server that keeps it"}, s.BlobHandler())
 }
 
 // mayShow lets an administrator of the owning project publish an image, and everybody who may write

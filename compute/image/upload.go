@@ -15,6 +15,7 @@ import (
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 )
 
@@ -52,6 +53,10 @@ type Uploaded struct {
 // The import begins when all has come.
 func (s *Service) UploadHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.Servers != nil && !s.Servers.Leads() && !httpapi.CallerOf(r.Context()).Server {
+			s.Servers.Forward(w, r, "", r.URL.Path) // imports run where the content lies: on the server that leads
+			return
+		}
 		answer, err := s.upload(w, r)
 		if err != nil {
 			httpapi.Fail(w, r, err)
@@ -143,14 +148,32 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, i *compute.Ima
 // BlobHandler gives agents the content of images: GET /v1/agent/blobs/{digest}.
 func (s *Service) BlobHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		f, err := s.Importer.Blobs.Open(r.PathValue("digest"))
+		digest := r.PathValue("digest")
+		f, err := s.Importer.Blobs.Open(digest)
+		if to := s.elsewhere(digest); fault.Is(err, fault.NotFound) && to != "" && !httpapi.CallerOf(r.Context()).Server {
+			s.Servers.Forward(w, r, to, "/v1/server/blobs/"+digest)
+			return
+		}
 		if err != nil {
 			httpapi.Fail(w, r, err)
 			return
 		}
 		defer f.Close()
 		w.Header().Set("Content-Type", "application/octet-stream")
-		w.Header().Set("ETag", `"`+r.PathValue("digest")+`"`)
+		w.Header().Set("ETag", `"`+digest+`"`)
 		http.ServeContent(w, r, "", time.Time{}, f)
 	})
+}
+
+// elsewhere is the host whose server keeps a content that is not here; empty if none is known.
+func (s *Service) elsewhere(digest string) resource.ID {
+	if s.Servers == nil {
+		return ""
+	}
+	for _, i := range store.Every(s.db.Snapshot(), compute.Images) {
+		if i.Status.Digest == digest && i.Status.ServerID != s.Home() {
+			return i.Status.ServerID
+		}
+	}
+	return ""
 }

@@ -19,6 +19,8 @@ const (
 	Write  Right = "write"
 	Admin  Right = "admin"
 	AsHost Right = "host" // a host with its certificate
+
+	AsServer Right = "server" // another server with its certificate
 )
 
 var rank = map[Right]int{Read: 1, Write: 2, Admin: 3}
@@ -29,6 +31,7 @@ type Caller struct {
 	Right   Right       // the highest of Read, Write, Admin; empty: none
 	Project string      // limits Right to one project; empty: everywhere, and the cloud itself
 	Host    resource.ID // the host that showed its certificate
+	Server  bool        // another server of the cloud, which has admitted whom it asks for
 }
 
 // May reports whether the caller has a right in a project; an empty project means the cloud itself.
@@ -40,6 +43,8 @@ func (c Caller) May(right Right, project string) bool {
 		return rank[c.Right] > 0
 	case AsHost:
 		return c.Host != ""
+	case AsServer:
+		return c.Server
 	}
 	return rank[right] > 0 && rank[c.Right] >= rank[right] && (c.Project == "" || c.Project == project)
 }
@@ -50,6 +55,8 @@ func (c Caller) refuse(right Right, project string) error {
 		where = "project " + project
 	}
 	switch {
+	case right == AsServer:
+		return fault.New(fault.Denied, "%s is no server; only a server of this cloud may do this", c.User)
 	case right == AsHost:
 		return fault.New(fault.Denied, "%s is no host; only a host with its certificate may do this", c.User)
 	case c.Host != "":

@@ -161,7 +161,7 @@ func security(right Right) []map[string][]string {
 	switch right {
 	case Public:
 		return []map[string][]string{{}}
-	case AsHost:
+	case AsHost, AsServer:
 		return []map[string][]string{{"certificate": {}}}
 	}
 	return []map[string][]string{{"token": {}}}

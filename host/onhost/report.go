@@ -29,6 +29,8 @@ type Self struct {
 	TunnelAddress string
 	// Addresses gives all addresses of this host; nil: it has only the two above.
 	Addresses func() []string
+	// APIAddress is where the server on this host answers, host:port; empty: it runs none.
+	APIAddress string
 	// Version is that of the program.
 	Version string
 	// Inventoried reports whether the agent has looked at everything that runs here; nil: it has.
@@ -117,11 +119,11 @@ func (r *reporter) look(ctx context.Context) {
 
 func (r *reporter) fill(t *host.Status, h *host.Host, inventoried bool) {
 	t.SeenGeneration = h.Generation
-	t.Address, t.TunnelAddress, t.Version = r.self.Address, r.self.TunnelAddress, r.self.Version
 	t.Addresses = nil
 	if r.self.Addresses != nil {
 		t.Addresses = r.self.Addresses()
 	}
+	t.Address, t.TunnelAddress, t.APIAddress, t.Version = r.self.Address, r.self.TunnelAddress, r.self.APIAddress, r.self.Version
 	t.Inventory, t.Profile = r.seen.inventory, r.seen.profile
 	t.Inventoried = ""
 	if inventoried {

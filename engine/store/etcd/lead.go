@@ -53,7 +53,7 @@ func (s *Store) Lead(ctx context.Context, name string) (*Leadership, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	key := store.ClaimKey("", "leader:"+name)
+	key := leaderKey(name)
 	for {
 		expect, err := s.turn(ctx, encode(key), name)
 		var l *Leadership
@@ -69,6 +69,20 @@ func (s *Store) Lead(ctx context.Context, name string) (*Leadership, error) {
 		}
 	}
 }
+
+// Leader is the ID of the server that leads under a name; empty: none does at the moment.
+func (s *Store) Leader(ctx context.Context, name string) (id string, err error) {
+	e, err := s.Get(ctx, leaderKey(name))
+	if fault.Is(err, fault.NotFound) {
+		return "", nil
+	}
+	if err == nil {
+		err = json.Unmarshal(e.Value, &id)
+	}
+	return id, fault.Wrap(err, "ask who leads")
+}
+
+func leaderKey(name string) resource.Ref { return store.ClaimKey("", "leader:"+name) }
 
 // turn waits until the leader's key may be taken, and gives the revision that it then has.
 func (s *Store) turn(ctx context.Context, path, name string) (expect int64, err error) {
@@ -95,7 +109,7 @@ func (s *Store) take(ctx context.Context, key resource.Ref, name string, expect 
 		return nil, err
 	}
 	path := encode(key)
-	value, _ := json.Marshal(s.config.Name)
+	value, _ := json.Marshal(s.config.ID)
 	t, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(path), "=", expect)).
 		Then(clientv3.OpPut(path, string(value), clientv3.WithLease(lease.ID))).Commit()
 	if err != nil || !t.Succeeded {
@@ -122,7 +136,7 @@ func (s *Store) leftBehind(value []byte, name string) bool {
 	_ = json.Unmarshal(value, &holder)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return holder == s.config.Name && s.leads[name] == nil
+	return holder == s.config.ID && s.leads[name] == nil
 }
 
 func (s *Store) waitFree(ctx context.Context, path string, after int64) error {

@@ -33,6 +33,8 @@ type Config struct {
 	Run string
 	// Name is this member's name among the servers. Empty: "server".
 	Name string
+	// ID says who leads, when this server does: the id of its host. Empty: Name.
+	ID string
 	// QuotaMiB is how large the data may grow. 0: 4096.
 	QuotaMiB int64
 	// NoSync skips the flush to disk at each commit: for tests only.
@@ -56,6 +58,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Name == "" {
 		c.Name = "server"
+	}
+	if c.ID == "" {
+		c.ID = c.Name
 	}
 	if c.QuotaMiB == 0 {
 		c.QuotaMiB = 4096

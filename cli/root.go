@@ -23,7 +23,7 @@ const overview = `Virga runs virtual machines, networks and disks on one host or
 
 Sizes have a unit: 512MiB, 10GiB. Exit codes: 0 done, 2 invalid, 3 unauthenticated, 4 denied,
 5 not found, 6 exists, 7 changed meanwhile, 8 not in the needed state, 9 no capacity,
-10 unavailable, 11 too late, 1 anything else, 130 interrupted.`
+10 unavailable, 11 too late, 12 stale, 1 anything else, 130 interrupted.`
 
 const usage = `Usage:
   {{if .HasAvailableSubCommands}}{{.CommandPath}} {{if .HasParent}}VERB{{else}}NOUN VERB{{end}}{{else}}{{.UseLine}}{{end}}{{if gt (len .Aliases) 0}}

@@ -531,6 +531,7 @@ const (
 	Invalid         ProblemKind = "invalid"
 	NotFound        ProblemKind = "not-found"
 	Precondition    ProblemKind = "precondition"
+	Stale           ProblemKind = "stale"
 	TooLate         ProblemKind = "too-late"
 	Unauthenticated ProblemKind = "unauthenticated"
 	Unavailable     ProblemKind = "unavailable"
@@ -554,6 +555,8 @@ func (e ProblemKind) Valid() bool {
 	case NotFound:
 		return true
 	case Precondition:
+		return true
+	case Stale:
 		return true
 	case TooLate:
 		return true
@@ -3681,8 +3684,9 @@ type PowerRequest struct {
 // - `denied` (Forbidden): ask an administrator for the right
 // - `not-found` (Not Found): name something that is there
 // - `exists` (Conflict): pick another name, or use what is there
-// - `conflict` (Precondition Failed): read again and retry
-// - `precondition` (Precondition Required): bring it into the needed state first
+// - `conflict` (Conflict): read again and retry
+// - `stale` (Precondition Failed): read again, and decide on what is there now
+// - `precondition` (Conflict): bring it into the needed state first
 // - `exhausted` (Insufficient Storage): add capacity, free some, or raise the quota
 // - `unavailable` (Service Unavailable): wait and retry
 // - `too-late` (Gone): start over from the present

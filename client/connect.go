@@ -125,7 +125,7 @@ func (e *Error) Error() string { return e.Message }
 
 var exitCodes = map[string]int{
 	"internal": 1, "invalid": 2, "unauthenticated": 3, "denied": 4, "not-found": 5, "exists": 6,
-	"conflict": 7, "precondition": 8, "exhausted": 9, "unavailable": 10, "too-late": 11,
+	"conflict": 7, "precondition": 8, "exhausted": 9, "unavailable": 10, "too-late": 11, "stale": 12,
 }
 
 // ExitCode is the exit code of a command that ends with an error; 0 for none.

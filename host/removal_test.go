@@ -43,12 +43,12 @@ func TestAHostIsDeclaredDeadOnlyWhenItIsSilentAndSomebodyVouches(t *testing.T) {
 		t.Errorf("no heartbeat yet: %d %s", got.Code, got.Body)
 	}
 	w.pass(3*time.Second, true)
-	if got := call("POST", path, `{"switchedOff":true}`); got.Code != 428 || !strings.Contains(got.Body.String(), "its heartbeat came") {
+	if got := call("POST", path, `{"switchedOff":true}`); got.Code != 409 || !strings.Contains(got.Body.String(), "its heartbeat came") {
 		t.Errorf("alive: %d %s", got.Code, got.Body)
 	}
 	w.pass(15*time.Second, false)
 	for _, body := range []string{"", "{}", `{"switchedOff":false}`} {
-		if got := call("POST", path, body); got.Code != 428 || !strings.Contains(got.Body.String(), "vouch by --switched-off") {
+		if got := call("POST", path, body); got.Code != 409 || !strings.Contains(got.Body.String(), "vouch by --switched-off") {
 			t.Errorf("nobody vouches: %d %s", got.Code, got.Body)
 		}
 	}

@@ -73,7 +73,7 @@ func TestAHostThatIsUsedIsNotRemoved(t *testing.T) {
 	tenant := &resource.Record[lodgerSpec, lodgerStatus]{Meta: resource.Meta{Name: "web-1", Project: "blue"}, Spec: lodgerSpec{HostID: "h"}}
 	writer.Create(b, tenant)
 	w.commit(b)
-	if got := call("DELETE", "/v1/hosts/one", ""); got.Code != 428 || !strings.Contains(got.Body.String(), "web-1 of project blue") {
+	if got := call("DELETE", "/v1/hosts/one", ""); got.Code != 409 || !strings.Contains(got.Body.String(), "web-1 of project blue") {
 		t.Errorf("used: %d %s", got.Code, got.Body)
 	}
 	b = w.db.Begin()

@@ -202,7 +202,7 @@ func TestTheFirstStartMakesAProjectAndAnAdministrator(t *testing.T) {
 			t.Errorf("%s shows a hash", path)
 		}
 	}
-	if p := y.want(428, y.as(y.admin, "DELETE", "/v1/tokens/admin", "")).problem(); !strings.Contains(p.Detail, "last of an administrator") {
+	if p := y.want(409, y.as(y.admin, "DELETE", "/v1/tokens/admin", "")).problem(); !strings.Contains(p.Detail, "last of an administrator") {
 		t.Error(p.Detail)
 	}
 }
@@ -291,18 +291,18 @@ func TestAProjectGoesOnlyWhenItIsEmpty(t *testing.T) {
 	}
 	for _, name := range []string{"x", "y"} {
 		there := map[string]string{"x": "2 things", "y": "1 thing"}[name]
-		if p := y.want(428, y.as(y.admin, "DELETE", "/v1/projects/a", "")).problem(); p.Detail != "project a still has "+there+"; delete them first" {
+		if p := y.want(409, y.as(y.admin, "DELETE", "/v1/projects/a", "")).problem(); p.Detail != "project a still has "+there+"; delete them first" {
 			t.Error(p.Detail)
 		}
 		y.want(204, y.as(y.admin, "DELETE", "/v1/projects/a/things/"+name, ""))
 	}
 	y.want(200, y.as(y.admin, "GET", "/v1/projects/a/things/gift", ""))
-	y.want(428, y.as(y.admin, "DELETE", "/v1/projects/default", ""))
+	y.want(409, y.as(y.admin, "DELETE", "/v1/projects/default", ""))
 	inside, outside := y.token(`{"user":"in","role":"member","project":"a"}`), y.token(`{"user":"out","role":"member","project":"default"}`)
 	y.want(202, y.as(y.admin, "DELETE", "/v1/projects/a", ""))
 	y.want(404, y.as(y.admin, "GET", "/v1/projects/a/things/gift", ""))
-	y.want(428, y.as(y.admin, "POST", "/v1/projects/a/things", `{"name":"late"}`))
-	y.want(428, y.as(y.admin, "POST", "/v1/tokens", `{"user":"late","role":"member","project":"a"}`))
+	y.want(409, y.as(y.admin, "POST", "/v1/projects/a/things", `{"name":"late"}`))
+	y.want(409, y.as(y.admin, "POST", "/v1/tokens", `{"user":"late","role":"member","project":"a"}`))
 	y.want(401, y.as(inside, "GET", "/v1/whoami", ""))
 	y.want(200, y.as(outside, "GET", "/v1/whoami", ""))
 	loop := NewProjectLoop(y.db)

@@ -24,6 +24,7 @@ const (
 	NotFound        Kind = "not-found"       // the caller names something that is there
 	Exists          Kind = "exists"          // the caller picks another name, or uses what is there
 	Conflict        Kind = "conflict"        // the caller reads again and retries
+	Stale           Kind = "stale"           // the caller reads again and decides anew: the revision that it named is past
 	Precondition    Kind = "precondition"    // the caller first brings the thing into the needed state
 	Exhausted       Kind = "exhausted"       // somebody adds capacity or raises a quota
 	Unavailable     Kind = "unavailable"     // the caller waits and retries
@@ -33,7 +34,7 @@ const (
 
 // Kinds returns the closed list in the order of the documentation.
 func Kinds() []Kind {
-	return []Kind{Invalid, Unauthenticated, Denied, NotFound, Exists, Conflict, Precondition, Exhausted, Unavailable, TooLate, Internal}
+	return []Kind{Invalid, Unauthenticated, Denied, NotFound, Exists, Conflict, Stale, Precondition, Exhausted, Unavailable, TooLate, Internal}
 }
 
 type mapping struct {
@@ -47,15 +48,18 @@ var mappings = map[Kind]mapping{
 	Denied:          {403, 4, "ask an administrator for the right"},
 	NotFound:        {404, 5, "name something that is there"},
 	Exists:          {409, 6, "pick another name, or use what is there"},
-	Conflict:        {412, 7, "read again and retry"},
-	Precondition:    {428, 8, "bring it into the needed state first"},
+	Conflict:        {409, 7, "read again and retry"},
+	Stale:           {412, 12, "read again, and decide on what is there now"},
+	Precondition:    {409, 8, "bring it into the needed state first"},
 	Exhausted:       {507, 9, "add capacity, free some, or raise the quota"},
 	Unavailable:     {503, 10, "wait and retry"},
 	TooLate:         {410, 11, "start over from the present"},
 	Internal:        {500, 1, "report this as a bug"},
 }
 
-// HTTPStatus is the one status code of a kind.
+// HTTPStatus is the one status code of a kind. By RFC 9110 a conflict with the state of what is there
+// is 409, whatever its kind, and 412 says that an If-Match did not hold. No route demands an If-Match,
+// so none answers 428.
 func (k Kind) HTTPStatus() int { return k.of().status }
 
 // ExitCode is the one exit code of the command line for a kind.

@@ -8,16 +8,16 @@ import (
 	"testing"
 )
 
-func TestEveryKindHasItsOwnStatusExitCodeAndAnswer(t *testing.T) {
-	statuses, exits := map[int]Kind{}, map[int]Kind{}
+func TestEveryKindHasAStatusAndItsOwnExitCodeAndAnswer(t *testing.T) {
+	exits, answers := map[int]Kind{}, map[string]Kind{}
 	for _, k := range Kinds() {
-		if other, taken := statuses[k.HTTPStatus()]; taken {
-			t.Errorf("%s and %s are both HTTP %d", k, other, k.HTTPStatus())
+		if other, taken := answers[k.Next()]; taken {
+			t.Errorf("%s and %s have one answer: %s", k, other, k.Next())
 		}
 		if other, taken := exits[k.ExitCode()]; taken {
 			t.Errorf("%s and %s both exit with %d", k, other, k.ExitCode())
 		}
-		statuses[k.HTTPStatus()], exits[k.ExitCode()] = k, k
+		answers[k.Next()], exits[k.ExitCode()] = k, k
 		if k.Next() == "" || k.ExitCode() == 0 || k.HTTPStatus() < 400 {
 			t.Errorf("%s: %d, %d, %q", k, k.HTTPStatus(), k.ExitCode(), k.Next())
 		}
@@ -27,6 +27,19 @@ func TestEveryKindHasItsOwnStatusExitCodeAndAnswer(t *testing.T) {
 	}
 	if Kind("nonsense").HTTPStatus() != 500 {
 		t.Error("a kind that is none is not internal")
+	}
+}
+
+func TestConflictsWithTheStateAre409AndAStaleIfMatchIs412(t *testing.T) {
+	for kind, want := range map[Kind]int{Exists: 409, Conflict: 409, Precondition: 409, Stale: 412} {
+		if got := kind.HTTPStatus(); got != want {
+			t.Errorf("%s is HTTP %d, want %d", kind, got, want)
+		}
+	}
+	for _, k := range Kinds() {
+		if k.HTTPStatus() == 428 {
+			t.Errorf("%s is HTTP 428, which says that an If-Match is missing, and no route demands one", k)
+		}
 	}
 }
 

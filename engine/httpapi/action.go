@@ -49,7 +49,7 @@ func Action[S, T, In, Out any](a *API, t *resource.Type[S, T], act Act, do func(
 		Summary: act.Summary, Doc: act.Doc, params: pathParameters(path), body: body}
 	handle(a, op, func(ctx context.Context, c *Call, in *actIn) (*actOut[Out], error) {
 		var out *Out
-		err := a.commit(ctx, c, in.IfMatch != "", func() (err error) {
+		err := a.commit(ctx, c, func() (err error) {
 			out, err = acted(ctx, c, k, act, in, do)
 			return err
 		})

@@ -77,13 +77,14 @@ func (a *API) quota(s *store.Snapshot, project string) func(growth map[string]in
 // attempts is how often a commit is built anew before its caller is told of the race.
 const attempts = 10
 
-// commit runs build and commits what it wrote; it begins anew when somebody was faster, unless once.
+// commit runs build and commits what it wrote; it begins anew when somebody was faster. A build that
+// holds the record to an If-Match refuses the next time.
 // That something exists already is a race too: what build chose (an address) is chosen anew, and a
 // name that is really taken is refused by build, in better words.
 //
 // In a project with a quota one write waits for the other: each is judged by totals that show all
 // before it. One server writes at a time, so a lock of this process is enough.
-func (a *API) commit(ctx context.Context, c *Call, once bool, build func() error) error {
+func (a *API) commit(ctx context.Context, c *Call, build func() error) error {
 	if a.quota(a.DB.Snapshot(), c.Project) != nil {
 		line, _ := a.lines.LoadOrStore(c.Project, &sync.Mutex{})
 		line.(*sync.Mutex).Lock()
@@ -100,7 +101,7 @@ func (a *API) commit(ctx context.Context, c *Call, once bool, build func() error
 			}
 		}
 		err := a.DB.Commit(ctx, c.Batch)
-		if raced := fault.Is(err, fault.Conflict) || fault.Is(err, fault.Exists); !raced || once || n == attempts {
+		if raced := fault.Is(err, fault.Conflict) || fault.Is(err, fault.Exists); !raced || n == attempts {
 			return err
 		}
 		// The loser's picture may be older than the winner's write: a linearizable empty commit tells how far to wait.
@@ -119,7 +120,7 @@ func (a *API) commit(ctx context.Context, c *Call, once bool, build func() error
 func Handle[In, Out any](a *API, op Op, do func(context.Context, *Call, *In) (*Out, error)) {
 	handle(a, op, func(ctx context.Context, c *Call, in *In) (*Out, error) {
 		var out *Out
-		err := a.commit(ctx, c, false, func() (err error) {
+		err := a.commit(ctx, c, func() (err error) {
 			out, err = do(ctx, c, in)
 			return err
 		})

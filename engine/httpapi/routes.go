@@ -227,7 +227,7 @@ func match(ifMatch string, r *resource.Meta) error {
 			return nil
 		}
 	}
-	return fault.New(fault.Conflict, "%s %s has changed: it is at revision %d, the request is for %s; read again and retry", r.Kind, r.Name, r.Revision, ifMatch)
+	return fault.New(fault.Stale, "%s %s has changed: it is at revision %d, the request is for %s; read again, and send the new ETag", r.Kind, r.Name, r.Revision, ifMatch)
 }
 
 // documented makes the description of a request body that the route reads itself.

@@ -131,7 +131,7 @@ func TestEverybodyMayDoWhatTheirRightSays(t *testing.T) {
 	y.want(404, y.do("member", "GET", inA+"/"+string(b.ID), ""))
 }
 
-func TestAStaleIfMatchIsAConflict(t *testing.T) {
+func TestAnIfMatchThatDoesNotHoldIsStale(t *testing.T) {
 	y := newToy(t)
 	old := y.boat("member", "a", "ann")
 	y.want(200, y.do("member", "PATCH", inA+"/ann", `{"spec":{"sails":5}}`, "If-Match", etag(old.Revision)))
@@ -141,7 +141,7 @@ func TestAStaleIfMatchIsAConflict(t *testing.T) {
 		y.do("member", "DELETE", inA+"/ann", "", "If-Match", etag(old.Revision)),
 		y.do("member", "POST", inA+"/ann/sail", "", "If-Match", etag(old.Revision)),
 	} {
-		if p := y.want(412, r).problem(t); p.Kind != fault.Conflict {
+		if p := y.want(412, r).problem(t); p.Kind != fault.Stale {
 			t.Errorf("%+v", p)
 		}
 	}
@@ -184,7 +184,7 @@ func TestAnIdempotentCreateRacedByTwentyMakesOneRecord(t *testing.T) {
 			t.Fatal(ids)
 		}
 	}
-	if p := y.want(412, y.do("member", "POST", inA, `{"name":"bob"}`, "Idempotency-Key", "k1")).problem(t); p.Kind != fault.Conflict {
+	if p := y.want(409, y.do("member", "POST", inA, `{"name":"bob"}`, "Idempotency-Key", "k1")).problem(t); p.Kind != fault.Conflict {
 		t.Errorf("%+v", p)
 	}
 	// A day later the key is worth nothing, and the sweep forgets it.
@@ -307,7 +307,7 @@ func TestADeletedRecordGoesWhenItsHolderLetsGo(t *testing.T) {
 	if p := y.want(503, y.do("member", "DELETE", inA+"/ann?wait=gone&timeout=20ms", "")).problem(t); !strings.Contains(p.Detail, "held by agent") {
 		t.Error(p.Detail)
 	}
-	y.want(428, y.do("member", "PATCH", inA+"/ann", `{"spec":{"sails":1}}`)).problem(t)
+	y.want(409, y.do("member", "PATCH", inA+"/ann", `{"spec":{"sails":1}}`)).problem(t)
 	var doing sync.WaitGroup
 	defer doing.Wait()
 	doing.Go(func() {

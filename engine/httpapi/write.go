@@ -43,7 +43,7 @@ func (k *kind[S, T]) create(ctx context.Context, c *Call, in *createIn) (*resour
 		return k.madeBefore(c, id)
 	}
 	var made *resource.Record[S, T]
-	err := k.api.commit(ctx, c, false, func() (err error) {
+	err := k.api.commit(ctx, c, func() (err error) {
 		if made, err = k.build(ctx, c, in.Body); err == nil {
 			once.claim(c.Batch, made.ID)
 			c.Note("create", &made.Meta)
@@ -166,7 +166,7 @@ func (k *kind[S, T]) registerUpdate() {
 // change writes a record anew: what the request says, on top of what base says.
 func (k *kind[S, T]) change(ctx context.Context, c *Call, in *changeIn, base func(*resource.Record[S, T]) map[string]any) (*one[S, T], error) {
 	var id resource.ID
-	err := k.api.commit(ctx, c, in.IfMatch != "", func() error {
+	err := k.api.commit(ctx, c, func() error {
 		r, err := k.find(c, c.PathValue("name"))
 		if err != nil {
 			return err
@@ -270,7 +270,7 @@ func (k *kind[S, T]) registerDelete() {
 
 func (k *kind[S, T]) mark(ctx context.Context, c *Call, ifMatch string) (*resource.Record[S, T], error) {
 	var r *resource.Record[S, T]
-	err := k.api.commit(ctx, c, ifMatch != "", func() (err error) {
+	err := k.api.commit(ctx, c, func() (err error) {
 		if r, err = k.find(c, c.PathValue("name")); err != nil {
 			return err
 		}

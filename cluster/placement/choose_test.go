@@ -60,7 +60,7 @@ func TestLackOfCapacityIsExhaustedWithTheNumbers(t *testing.T) {
 	}
 }
 
-func TestAChosenHostAlwaysHasRoomAndNoBetterOneIsLeft(t *testing.T) {
+func TestAChosenHostAlwaysHasCapacityAndNoBetterOneIsLeft(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var all []Candidate
 		for i := range rapid.IntRange(0, 6).Draw(t, "hosts") {

@@ -80,7 +80,7 @@ func (c *config) diskSpace() error {
 	if err := c.makeFolder(); err != nil || c.Server != "yes" {
 		return err
 	}
-	return etcd.CheckRoom(c.in("store"))
+	return etcd.CheckSpace(c.in("store"))
 }
 
 func (c *config) save() error {

@@ -46,8 +46,8 @@ func left(dir string) (int64, error) {
 	return int64(s.Bavail) * s.Bsize, nil
 }
 
-// CheckRoom refuses a start on a disk on which etcd would end soon.
-func CheckRoom(dir string) error {
+// CheckSpace refuses a start on a disk on which etcd would end soon.
+func CheckSpace(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fault.New(fault.Internal, "make the state folder: %w", err)
 	}

@@ -105,7 +105,7 @@ func TestAFullDiskStopsWhatIsNewAndLosesNothing(t *testing.T) {
 	}
 }
 
-func TestAStoreGoesOnWhenItsDiskHasRoomAgain(t *testing.T) {
+func TestAStoreGoesOnWhenItsDiskHasFreeSpaceAgain(t *testing.T) {
 	top := disk(t, "512m")
 	s := open(t, Config{Dir: filepath.Join(top, "store")})
 	write := func(name string) error {

@@ -116,7 +116,7 @@ func TestAFullStoreSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestAStoreFullOfItsPastMakesRoomByItself(t *testing.T) {
+func TestAStoreFullOfItsPastFreesSpaceByItself(t *testing.T) {
 	s := open(t, Config{QuotaMiB: 8, NoSync: true})
 	for i := range 30 {
 		if _, err := s.Commit(t.Context(), store.Change{Key: thing("a"), Op: store.Put, Value: make([]byte, 1<<20), Expect: store.Any}); err != nil {

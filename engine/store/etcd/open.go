@@ -107,7 +107,7 @@ func (s *Store) start(ctx context.Context) error {
 	if err := checkFormat(s.config.Dir); err != nil {
 		return err
 	}
-	if err := CheckRoom(s.config.Dir); err != nil {
+	if err := CheckSpace(s.config.Dir); err != nil {
 		return err
 	}
 	config, err := s.etcdConfig()

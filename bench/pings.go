@@ -167,7 +167,7 @@ func (l *listener) see(frame []byte, at time.Time) {
 	}
 }
 
-// stop ends it and tells what was heard.
+// stop ends it and tells what came back.
 func (l *listener) stop() pings {
 	l.mu.Lock()
 	l.until = time.Now()

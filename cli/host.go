@@ -162,7 +162,7 @@ func (s *session) hostMode(n *noun, mode, summary, done string) *cobra.Command {
 
 func (s *session) hostToken() *cobra.Command {
 	var life string
-	c := &cobra.Command{Use: "token", Short: "Make a token by which one new host joins", Args: exactly(), Example: "  virga host token\n  virga host token --expires 10m -o json",
+	c := &cobra.Command{Use: "token", Short: "Create a token with which one host joins", Args: exactly(), Example: "  virga host token\n  virga host token --expires 10m -o json",
 		Long: "Print the command that joins a new host to this cloud. The token works once."}
 	c.Flags().StringVar(&life, "expires", "1h", "how long it is good for")
 	f := addFormat(c)
@@ -228,7 +228,7 @@ func secretOf(made map[string]any) string {
 }
 
 func livenesses() *noun {
-	return &noun{kind: "liveness", plural: "livenesses", group: groupCloud, cloud: true, sample: "h1", short: "What is known of hosts' lives",
+	return &noun{kind: "liveness", plural: "livenesses", group: groupCloud, cloud: true, sample: "h1", short: "Heartbeats of hosts: alive, lost or unknown",
 		long: "Apart from what a host says of itself: whether the servers hear it.", verbs: []string{"list", "show"},
 		columns: []column{name("Host", "host", "spec.hostID"), field("State", "status.state"), since("Since", "status.since"), trouble()}}
 }

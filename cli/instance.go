@@ -1,7 +1,7 @@
 package cli
 
 func instances() *noun {
-	return &noun{kind: "instance", plural: "instances", group: groupVMs, sample: "0199-…", short: "Runs of VMs on hosts",
+	return &noun{kind: "instance", plural: "instances", group: groupVMs, sample: "0199-…", short: "QEMU processes that run VMs",
 		long: "An instance is one QEMU process on one host. A VM has one, and two while it moves.", verbs: []string{"list", "show"},
 		columns: []column{field("VM", "spec.vmName"), state("State"), name("Host", "host", "spec.hostID"), field("Desired", "spec.run"), field("Epoch", "spec.epoch"),
 			field("Boot", "spec.boot").wide(), field("PID", "status.pid").wide(), field("Accelerator", "spec.accelerator").wide(),

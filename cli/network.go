@@ -114,7 +114,7 @@ func subnetCommands(s *session, n *noun) []*cobra.Command {
 }
 
 func ports() *noun {
-	return &noun{kind: "port", plural: "ports", group: groupNetwork, sample: "web-nic0", short: "Places in networks, with addresses",
+	return &noun{kind: "port", plural: "ports", group: groupNetwork, sample: "web-nic0", short: "MAC and IP addresses in networks",
 		long: "A port has a MAC and an IP address. The ports of a VM's NICs are made and go with it;\none that was made by itself keeps its addresses for the next VM.", verbs: everyVerb, commands: portCommands,
 		columns: []column{state("State"), name("Network", "network", "spec.networkID"), field("Address", "spec.address"), field("MAC", "spec.mac"),
 			name("VM", "vm", "owner.id"), name("Hosts", "host", "status.hostIDs").wide(), name("Subnet", "subnet", "spec.subnetID").wide(), field("Hostname", "spec.hostname").wide(), trouble()}}

@@ -8,7 +8,7 @@ import (
 )
 
 func operations() *noun {
-	return &noun{kind: "operation", plural: "operations", aliases: []string{"op"}, group: groupCloud, sample: "0199-…", short: "Work that is under way or has ended",
+	return &noun{kind: "operation", plural: "operations", aliases: []string{"op"}, group: groupCloud, sample: "0199-…", short: "Operations: work under way or ended",
 		long: "A migration or an import is an operation: it has steps, and a way back until its point of no return.", verbs: []string{"list", "show"}, commands: operationCommands,
 		order: func(a, b *record) int { return b.Created.Compare(a.Created) },
 		columns: []column{field("Type", "spec.type"), computed("Target", targetText), state("State"), computed("Step", stepText),
@@ -56,7 +56,7 @@ func tookText(s *lookup, r *record) string {
 }
 
 func operationCommands(s *session, n *noun) []*cobra.Command {
-	cancel := &cobra.Command{Use: "cancel NAME", Short: "Undo an operation that has not passed its point of no return", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+	cancel := &cobra.Command{Use: "cancel NAME", Short: "Cancel an operation before its point of no return", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
 		Example: "  virga operation cancel 0199-…"}
 	cancel.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := s.do(cmd.Context(), call{method: "POST", path: s.path(n, s.project, args[0], "cancel"), in: map[string]any{}}); err != nil {

@@ -35,7 +35,7 @@ type overviewProblem struct {
 }
 
 func (s *session) statusCommand() *cobra.Command {
-	c := &cobra.Command{Use: "status", Short: "Show how the cloud is", GroupID: groupCloud, Args: exactly(),
+	c := &cobra.Command{Use: "status", Short: "Show the state of the cloud", GroupID: groupCloud, Args: exactly(),
 		Long: "Show the server, the hosts, the VMs by state, and what is not as specified.", Example: "  virga status\n  virga status -o json"}
 	f := addFormat(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {

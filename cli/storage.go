@@ -19,7 +19,7 @@ func storages() *noun {
 func storageCommands(s *session, n *noun) []*cobra.Command {
 	var folder string
 	var onHosts []string
-	c := &cobra.Command{Use: "create NAME --folder PATH --host HOST...", Short: "Name a folder that hosts reach", Args: exactly("NAME"), ValidArgsFunction: cobra.NoFileCompletions,
+	c := &cobra.Command{Use: "create NAME --folder PATH --host HOST...", Short: "Create a storage backend: a folder that hosts reach", Args: exactly("NAME"), ValidArgsFunction: cobra.NoFileCompletions,
 		Long:    "A folder is on a local disk, or a share that every host has mounted at the same path. The cloud\nfinds out by itself whether several hosts see the same folder.",
 		Example: "  virga storage create nas --folder /mnt/nas --host h1 --host h2\n  virga datastore create fast --storage nas --wait"}
 	c.Flags().StringVar(&folder, "folder", "", "path of the folder on each of the hosts")
@@ -62,7 +62,7 @@ func datastores() *noun {
 
 func datastoreCommands(s *session, n *noun) []*cobra.Command {
 	var on string
-	c := &cobra.Command{Use: "create NAME --storage STORAGE", Short: "Make a datastore on storage", Args: exactly("NAME"), ValidArgsFunction: cobra.NoFileCompletions,
+	c := &cobra.Command{Use: "create NAME --storage STORAGE", Short: "Create a datastore on a storage backend", Args: exactly("NAME"), ValidArgsFunction: cobra.NoFileCompletions,
 		Example: "  virga datastore create fast --storage nas --wait"}
 	c.Flags().StringVar(&on, "storage", "", "the storage backend that it is made on")
 	s.completeFlag(c, "storage", "storagebackend")

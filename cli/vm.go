@@ -72,9 +72,9 @@ func vmCommands(s *session, n *noun) []*cobra.Command {
 		s.vmCreate(n),
 		s.powerCommand(n, "start", "Start VMs", "", "is started"),
 		s.powerCommand(n, "stop", "Ask the guests to power off, and stop them", forced, "is asked to stop"),
-		s.powerCommand(n, "restart", "Stop and start VMs", forced, "is restarted"),
-		s.powerCommand(n, "pause", "Hold VMs in memory", "", "is paused"),
-		s.powerCommand(n, "resume", "Let paused VMs go on", "", "is resumed"),
+		s.powerCommand(n, "restart", "Restart VMs", forced, "is restarted"),
+		s.powerCommand(n, "pause", "Pause VMs: they stay in memory", "", "is paused"),
+		s.powerCommand(n, "resume", "Resume paused VMs", "", "is resumed"),
 		s.vmMigrate(n), s.vmResize(n), s.vmConsole(n), s.vmScreenshot(n), s.vmLog(n),
 	}
 }
@@ -88,7 +88,7 @@ func (s *session) powerCommand(n *noun, verb, summary, forced, done string) *cob
 		c.Flags().BoolVar(&force, "force", false, forced)
 		c.Example += "\n  virga vm " + verb + " web --force"
 	}
-	p := addPatience(c, "it is so")
+	p := addPatience(c, "the VM has the desired power state")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		for _, arg := range args {
 			r := &record{}
@@ -114,7 +114,7 @@ func (s *session) powerCommand(n *noun, verb, summary, forced, done string) *cob
 
 func (s *session) vmMigrate(n *noun) *cobra.Command {
 	var to string
-	c := &cobra.Command{Use: "migrate NAME [--to HOST]", Short: "Move a running VM to another host", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+	c := &cobra.Command{Use: "migrate NAME [--to HOST]", Short: "Migrate a running VM to another host", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
 		Long:    "The guest goes on running while its memory is copied, and stands still only for the last part.\nWithout --to the cloud chooses the host.",
 		Example: "  virga vm migrate web --to h2 --wait\n  virga vm migrate web"}
 	c.Flags().StringVar(&to, "to", "", "the host to move to")

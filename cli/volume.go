@@ -32,7 +32,7 @@ func volumeCommands(s *session, n *noun) []*cobra.Command {
 func (s *session) volumeCreate(n *noun) *cobra.Command {
 	var wanted sizeFlag
 	var datastore string
-	c := &cobra.Command{Use: "create NAME --size SIZE", Short: "Create an empty disk", Args: exactly("NAME"), ValidArgsFunction: cobra.NoFileCompletions,
+	c := &cobra.Command{Use: "create NAME --size SIZE", Short: "Create an empty volume", Args: exactly("NAME"), ValidArgsFunction: cobra.NoFileCompletions,
 		Example: "  virga volume create data --size 10GiB\n  virga volume create data --size 1TiB --datastore fast --wait"}
 	c.Flags().Var(&wanted, "size", "how large, for example 10GiB")
 	c.Flags().StringVar(&datastore, "datastore", "", "where it lives (default: where it is first needed)")
@@ -57,8 +57,8 @@ func (s *session) volumeCreate(n *noun) *cobra.Command {
 
 func (s *session) volumeResize(n *noun) *cobra.Command {
 	var wanted sizeFlag
-	c := &cobra.Command{Use: "resize NAME --size SIZE", Short: "Make a disk larger, also while its VM runs", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
-		Long: "Make a disk larger. A VM that runs sees it at once; its partitions and file systems are the guest's to grow.\n" +
+	c := &cobra.Command{Use: "resize NAME --size SIZE", Short: "Grow a volume, also while its VM runs", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Long: "Grow a volume. A VM that runs sees it at once; its partitions and file systems are the guest's to grow.\n" +
 			"A disk does not shrink.", Example: "  virga volume resize data --size 20GiB\n  virga volume resize web-disk0 --size 20GiB --wait"}
 	c.Flags().Var(&wanted, "size", "how large, for example 20GiB")
 	p := addPatience(c, "it is as large as specified")

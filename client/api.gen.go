@@ -2639,7 +2639,7 @@ type ImageSourceReach string
 // ImageSourceType Type is upload, url or build.
 type ImageSourceType string
 
-// ImageSpec ImageSpec is the desired state for an image.
+// ImageSpec ImageSpec is the desired state of an image.
 type ImageSpec struct {
 	// Description Description is for people.
 	Description string `json:"description,omitempty,omitzero"`
@@ -4582,7 +4582,7 @@ type VolumeList struct {
 	Total int64 `json:"total"`
 }
 
-// VolumeSpec VolumeSpec is the desired state for a disk.
+// VolumeSpec VolumeSpec is the desired state of a volume.
 type VolumeSpec struct {
 	// Base Base is the content it starts from; none: empty.
 	Base Base `json:"base,omitempty,omitzero"`
@@ -7378,7 +7378,7 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/projects/{project}/vms/{name}/log (the `LogVM` operationId).
 	LogVM(ctx context.Context, project string, name string, params *LogVMParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// VMMigrateWithBody Move a running VM to another host
+	// VMMigrateWithBody Migrate a running VM to another host
 	//
 	// Gives the operation that does it.
 	//
@@ -7387,7 +7387,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/migrate (the `VMMigrate` operationId).
 	VMMigrateWithBody(ctx context.Context, project string, name string, params *VMMigrateParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// VMMigrate Move a running VM to another host
+	// VMMigrate Migrate a running VM to another host
 	//
 	// Gives the operation that does it.
 	//
@@ -10147,7 +10147,7 @@ func (c *Client) LogVM(ctx context.Context, project string, name string, params 
 	return c.Client.Do(req)
 }
 
-// VMMigrateWithBody Move a running VM to another host
+// VMMigrateWithBody Migrate a running VM to another host
 //
 // Gives the operation that does it.
 //
@@ -10166,7 +10166,7 @@ func (c *Client) VMMigrateWithBody(ctx context.Context, project string, name str
 	return c.Client.Do(req)
 }
 
-// VMMigrate Move a running VM to another host
+// VMMigrate Migrate a running VM to another host
 //
 // Gives the operation that does it.
 //
@@ -21651,7 +21651,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/projects/{project}/vms/{name}/log (the `LogVM` operationId).
 	LogVMWithResponse(ctx context.Context, project string, name string, params *LogVMParams, reqEditors ...RequestEditorFn) (*LogVMResponse, error)
 
-	// VMMigrateWithBodyWithResponse Move a running VM to another host
+	// VMMigrateWithBodyWithResponse Migrate a running VM to another host
 	//
 	// Gives the operation that does it.
 	//
@@ -21660,7 +21660,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/projects/{project}/vms/{name}/migrate (the `VMMigrate` operationId).
 	VMMigrateWithBodyWithResponse(ctx context.Context, project string, name string, params *VMMigrateParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*VMMigrateResponse, error)
 
-	// VMMigrateWithResponse Move a running VM to another host
+	// VMMigrateWithResponse Migrate a running VM to another host
 	//
 	// Gives the operation that does it.
 	//
@@ -30848,7 +30848,7 @@ func (c *ClientWithResponses) LogVMWithResponse(ctx context.Context, project str
 	return ParseLogVMResponse(rsp)
 }
 
-// VMMigrateWithBodyWithResponse Move a running VM to another host
+// VMMigrateWithBodyWithResponse Migrate a running VM to another host
 //
 // Gives the operation that does it.
 //
@@ -30863,7 +30863,7 @@ func (c *ClientWithResponses) VMMigrateWithBodyWithResponse(ctx context.Context,
 	return ParseVMMigrateResponse(rsp)
 }
 
-// VMMigrateWithResponse Move a running VM to another host
+// VMMigrateWithResponse Migrate a running VM to another host
 //
 // Gives the operation that does it.
 //

@@ -39,7 +39,7 @@ const (
 	ToCloud   = "cloud"   // every project
 )
 
-// ImageSpec is the desired state for an image.
+// ImageSpec is the desired state of an image.
 type ImageSpec struct {
 	// Description is for people.
 	Description string `json:"description,omitempty"`

@@ -30,7 +30,7 @@ func (s *ImageSpec) Default() {
 	}
 }
 
-// Check lists everything that is wrong with the desired state for an image.
+// Check lists everything that is wrong with the spec of an image.
 func (s *ImageSpec) Check() []fault.Detail {
 	var out []fault.Detail
 	wrong := func(field, message string) { out = append(out, fault.Detail{Field: "spec." + field, Message: message}) }

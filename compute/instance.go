@@ -10,7 +10,7 @@ import (
 // AgentHolder holds what an agent has made on its host until the agent has undone it.
 const AgentHolder = "agent"
 
-// Run is the desired state for an instance.
+// Run is the desired state of an instance.
 type Run string
 
 // The desired powers.

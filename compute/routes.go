@@ -49,7 +49,7 @@ func (f *Front) Register(a *httpapi.API) {
 			})
 	}
 	httpapi.Action(a, VMs, httpapi.Act{
-		Name: "migrate", Summary: "Move a running VM to another host", Doc: "Gives the operation that does it.", Status: 202,
+		Name: "migrate", Summary: "Migrate a running VM to another host", Doc: "Gives the operation that does it.", Status: 202,
 	}, f.migrate)
 }
 

@@ -2,6 +2,7 @@ package house
 
 import (
 	"go/ast"
+	"go/parser"
 	"go/token"
 	"os"
 	"path/filepath"
@@ -40,7 +41,7 @@ var vocabulary = []banned{
 	{word(`scenes?`), "desired state of the network"},
 	{word(`laws?`), "invariants"},
 	{word(`quiet`), "quiescence, idle"},
-	{regexp.MustCompile(`(?i)\breturn when\b|\bhow to say it\b|\bwho are you\b`), "wait until ready; output format; unauthenticated"},
+	{regexp.MustCompile(`(?i)\b(?:return|wait until|when) it is so\b|\breturn when\b|\bhow to say it\b|\bwho are you\b`), "wait until ready; output format; unauthenticated"},
 }
 
 // word matches it alone, and as a part of a name: PlugID, aPlug.
@@ -108,30 +109,33 @@ func TestCodeSaysTheFieldsWords(t *testing.T) {
 		if f.test || f.generated || !spoken(f.path) {
 			continue
 		}
-		met := func(at token.Pos, text string) {
-			for _, c := range wrongWords(text, tree.line(at)) {
-				t.Errorf("%s:%d: %q: say %s (docs/words.md)", f.path, c.line, c.word, c.instead)
-			}
-		}
-		ast.Inspect(f.ast, func(n ast.Node) bool {
-			switch n := n.(type) {
-			case *ast.ImportSpec:
-				return false
-			case *ast.BasicLit:
-				if n.Kind == token.STRING && strings.Contains(n.Value, " ") && !ofThePlatform(n.Value) {
-					met(n.Pos(), n.Value)
-				}
-			case *ast.Ident:
-				if n.IsExported() && declared(f.ast, n) {
-					met(n.Pos(), n.Name)
-				}
-			}
-			return true
-		})
-		for _, c := range documentation(f.ast) {
-			met(c.Pos(), c.Text())
+		for _, c := range wrongInCode(tree.fset, f.ast) {
+			t.Errorf("%s:%d: %q: say %s (docs/words.md)", f.path, c.line, c.word, c.instead)
 		}
 	}
+}
+
+func wrongInCode(fset *token.FileSet, f *ast.File) (out []complaint) {
+	met := func(at token.Pos, text string) { out = append(out, wrongWords(text, fset.Position(at).Line)...) }
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.ImportSpec:
+			return false
+		case *ast.BasicLit:
+			if n.Kind == token.STRING && !ofThePlatform(n.Value) {
+				met(n.Pos(), n.Value)
+			}
+		case *ast.Ident:
+			if n.IsExported() && declared(f, n) {
+				met(n.Pos(), n.Name)
+			}
+		}
+		return true
+	})
+	for _, c := range documentation(f) {
+		met(c.Pos(), c.Text())
+	}
+	return out
 }
 
 // ofThePlatform is what we hand to other programs: kernel command lines and format strings of theirs.
@@ -203,6 +207,40 @@ func documentation(f *ast.File) (out []*ast.CommentGroup) {
 		}
 	}
 	return out
+}
+
+func TestTheCheckOfCodeReadsTextsExportedNamesAndTheirComments(t *testing.T) {
+	const sample = `// Package x has a plug.
+package x
+
+// Ledger is a keeper.
+type Ledger struct {
+	// Name of a card.
+	Name  string
+	hub   int // a room, which is ours alone
+	Cable string
+}
+
+// give is ours alone, and may speak of a scene.
+func give() error { return fault.New(fault.Invalid, "start machine %s: no emulator", "plug") }
+
+// Wish is said aloud.
+func (l *Ledger) Wish() { keeper := 1; _ = keeper }
+`
+	fset := token.NewFileSet()
+	f, err := parser.ParseFile(fset, "x.go", sample, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range wrongInCode(fset, f) {
+		got = append(got, c.word)
+	}
+	slices.Sort(got)
+	want := []string{"Cable", "Ledger", "Ledger", "Wish", "Wish", "card", "emulator", "keeper", "machine", "plug", "plug"}
+	if !slices.Equal(got, want) {
+		t.Errorf("found %q, want %q", got, want)
+	}
 }
 
 func TestTheCheckOfWordsFindsWhatIsWrongAndNothingElse(t *testing.T) {

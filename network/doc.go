@@ -1,11 +1,11 @@
 // Package network gives every VM its place in a virtual network.
 //
-//	noun     spec written by   status written by    states
-//	Network  API               network loop         pending, ready
-//	Subnet   API               network loop         pending, ready
-//	Port     API               network loop         pending, ready
-//	PortBinding     compute           the host's agent     waiting, ready, closed
-//	DNSZone     network loop      network loop         -
+//	noun         spec written by   status written by    states
+//	Network      API               network loop         pending, ready
+//	Subnet       API               network loop         pending, ready
+//	Port         API               network loop         pending, ready
+//	PortBinding  compute           the host's agent     waiting, ready, closed
+//	DNSZone      network loop      network loop         -
 //
 // A Port is a place with a MAC and an IP address, both claimed in the same commit that creates
 // it, so that no address is ever in a network twice. A PortBinding is a port on a host: a tap on the

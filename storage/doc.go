@@ -4,15 +4,15 @@
 // found there, a Datastore is made on it, and Volumes live on datastores.
 //
 //	noun        spec written by        status written by      states
-//	Backend    API                    storage loop           -
+//	Backend     API                    storage loop           -
 //	Device      the finding agent      the finding agent      -
 //	Datastore   API                    storage loop           starting, unreachable, ready
 //	Volume      API                    storage loop           unbound, creating, ready, failed, lost, deleting
-//	Allocation  storage loop           owner host's agent      pending, ready, failed
-//	ImageCopy   storage loop           owner host's agent      pending, fetching, ready, failed
+//	Allocation  storage loop           owner host's agent     pending, ready, failed
+//	ImageCopy   storage loop           owner host's agent     pending, fetching, ready, failed
 //	Attachment  compute                the host's agent       waiting, ready, closed
 //
-// A Volume is the desired state. An Allocation is its space on one datastore, looked after by one host's
+// A Volume says what is wanted. An Allocation is its space on one datastore, looked after by one host's
 // agent, the owner host. An ImageCopy is an immutable content-addressed file on a datastore that
 // allocations are backed by. An Attachment lets one instance on one host use a volume.
 //

@@ -13,7 +13,7 @@ type Base struct {
 	VirtualMiB int64 `json:"virtualMiB"`
 }
 
-// VolumeSpec is the desired state for a disk.
+// VolumeSpec is the desired state of a volume.
 type VolumeSpec struct {
 	// SizeMiB is the size that the guest sees.
 	SizeMiB int64 `json:"sizeMiB"`

@@ -16,7 +16,7 @@ import (
 func joinCommand() *cobra.Command {
 	var h hostFlags
 	cmd := &cobra.Command{
-		Use: "join TOKEN", Short: "Make this host a host of a cloud that is there; the token comes from virga host token",
+		Use: "join TOKEN", Short: "Join this host to an existing cloud; the token comes from virga host token",
 		Example: "  virga join virga-join.eyJhZGRyZXNz...", Args: cli.Arguments("TOKEN"), GroupID: cli.RunGroup,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := h.resolve(cmd); err != nil {

@@ -4,11 +4,11 @@
 // guest, decides by a pure function (decide), and does one thing at a time. It writes the status
 // "starting" before it lets anything start, so that after a crash it knows what may have happened.
 //
-// An instance is one run of a QEMU process. Once it has started it is never started again: an
-// QEMU that is gone is reported as stopped, with the way it ended, and the VM loop makes the
+// An instance is one run of a QEMU process. Once it has started it is never started again: a
+// process that is gone is reported as stopped, with the way it ended, and the VM loop makes the
 // next instance. So a guest can never run twice because an agent forgot.
 //
-//	desired state       guest              what is done
+//	desired    guest              what is done
 //	running    nothing            wait for disks and ports, start
 //	           paused, received   resume (a received guest thereby opens its disks)
 //	           sent, no Outgoing  resume: the migration was called off

@@ -1,7 +1,7 @@
 // Package resource gives every noun of the cloud its one shape: a record.
 //
-// A record has a Spec (what is wanted, written by exactly one writer) and a Status (what was
-// last seen, written by exactly one other writer), and a Meta that is the same for all. Fields
+// A record has a Spec (the desired state, with exactly one writer) and a Status (what was
+// last seen, with exactly one other writer), and a Meta that is the same for all. Fields
 // are exported and plain; records that were read are shared and never changed in place: a
 // writer works on its own copy.
 package resource

@@ -87,7 +87,7 @@ func (h *fanOut) end(err error) {
 	h.wake()
 }
 
-// wakeSoon wakes at once where it has been quiet, or few listen.
+// wakeSoon wakes at once where it has been calm, or few listen.
 func (h *fanOut) wakeSoon() {
 	if h.later {
 		return

@@ -2,7 +2,7 @@
 //
 // Loops, one for each kind of record that this host's agent answers for:
 //
-//	storage     Backend   looks at the folder, finds or makes its identity, reports a Device
+//	backend     Backend    looks at the folder, finds or makes its identity, reports a Device
 //	device      Device     takes back devices whose backend is gone
 //	imagecopy   ImageCopy  fetches an image's content, or removes it (owner host only)
 //	allocation  Allocation makes, grows, removes the volume's file (owner host only)

@@ -19,7 +19,7 @@ type Place struct {
 	Sockets string
 	// SeedPath is the seed disk; empty: none.
 	SeedPath string
-	// LogFD is the number that QEMU inherits its serial log under, open for appending: the
+	// LogFD is the number that QEMU inherits its serial log under, open for appending:
 	// QEMU's user can open no file where logs are kept.
 	LogFD int
 	// TapFDs are the numbers that QEMU inherits the taps under, in the order of the NICs.

@@ -2,8 +2,8 @@
 //
 // Each guest has a folder, and in it a small file that says what the driver must know after it has
 // died: which process it is, which epoch owns it, how it ended. That file is written before what it
-// says is done, so after a crash the truth is one of two things, and both are looked for: an
-// QEMU that was to be started is searched by its name on the command line, one that was to be
+// says is done, so after a crash the truth is one of two things, and both are looked for: a
+// process that was to be started is searched by its name on the command line, one that was to be
 // ended is ended again.
 //
 // A QEMU process is held by a pidfd that was checked against pid, start time and command line. It runs

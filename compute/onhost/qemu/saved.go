@@ -16,7 +16,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
-// The files of a guest. What the daemon trusts lies in the guest's folder, which is root's; what the
+// The files of a guest. What the daemon trusts lies in the guest's folder, which is root's; what
 // QEMU makes lies in a folder of its own user below it.
 const (
 	stateFile    = "state.json"

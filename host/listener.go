@@ -38,7 +38,7 @@ func NewListener(grace time.Duration, now time.Time) *Listener {
 	return &Listener{grace: grace, last: now, heard: map[resource.ID]time.Duration{}}
 }
 
-// Restart forgets what was heard: a server that leads again has not listened meanwhile.
+// Restart forgets all heartbeats: a server that leads again has not listened meanwhile.
 func (l *Listener) Restart(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -194,7 +194,7 @@ func documentation(f *ast.File) (out []*ast.CommentGroup) {
 			ast.Inspect(d, func(n ast.Node) bool {
 				switch n := n.(type) {
 				case *ast.GenDecl:
-					add(true, n.Doc)
+					add(speaks(n), n.Doc)
 				case *ast.TypeSpec:
 					add(n.Name.IsExported(), n.Doc, n.Comment)
 				case *ast.ValueSpec:
@@ -209,6 +209,19 @@ func documentation(f *ast.File) (out []*ast.CommentGroup) {
 	return out
 }
 
+// speaks reports whether a declaration gives others a name.
+func speaks(d *ast.GenDecl) bool {
+	return slices.ContainsFunc(d.Specs, func(s ast.Spec) bool {
+		switch s := s.(type) {
+		case *ast.TypeSpec:
+			return s.Name.IsExported()
+		case *ast.ValueSpec:
+			return slices.ContainsFunc(s.Names, (*ast.Ident).IsExported)
+		}
+		return false
+	})
+}
+
 func TestTheCheckOfCodeReadsTextsExportedNamesAndTheirComments(t *testing.T) {
 	const sample = `// Package x has a plug.
 package x
@@ -220,6 +233,9 @@ type Ledger struct {
 	hub   int // a room, which is ours alone
 	Cable string
 }
+
+// scene is ours alone, and so is a hub.
+type scene struct{}
 
 // give is ours alone, and may speak of a scene.
 func give() error { return fault.New(fault.Invalid, "start machine %s: no emulator", "plug") }

@@ -12,7 +12,7 @@ import (
 // roomEvery is after how many bytes a writer looks again at how much is free.
 const roomEvery = 64 << 20
 
-// roomy writes while there is room: others write on the same disk meanwhile.
+// roomy writes while there is free space: others write on the same disk meanwhile.
 type roomy struct {
 	w    io.Writer
 	path string

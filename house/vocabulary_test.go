@@ -53,7 +53,7 @@ func word(w string) *regexp.Regexp {
 var trade = regexp.MustCompile(`(?i)virtual machines?|physical machines?|state machines?|machine[- ]types?|MachineTypes?|machine-id|q35 machines?|microvm machine|` +
 	`QEMU's machine protocol|` + // the name of QMP
 	`"?-machine\b|` + // the flag of QEMU
-	`third part(?:y|ies)|never heard of`)
+	`third part(?:y|ies)|(?:ha[sd]|have) (?:not|never) heard`) // who listens, not who is silent
 
 // complaint is one wrong word in a text.
 type complaint struct {
@@ -261,24 +261,25 @@ func (l *Ledger) Wish() { keeper := 1; _ = keeper }
 
 func TestTheCheckOfWordsFindsWhatIsWrongAndNothingElse(t *testing.T) {
 	for text, want := range map[string]string{
-		"a machine has a wish":                    "machine wish",
-		"host h1 is not heard any more":           "is not heard",
-		"it is heard again":                       "is heard again",
-		"the emulator of a network card":          "emulator card",
-		"PlugID":                                  "PlugID",
-		"aPlug and NewLedger":                     "aPlug NewLedger",
-		"no room on the disk":                     "room",
-		"as wished":                               "wished",
-		"return when it is so":                    "Return when",
-		"two\nlines, one caretaker":               "caretaker",
-		"machine type q35, /etc/machine-id":       "",
-		"virtual machines and a physical machine": "",
-		"discard, a wildcard, unplugged, hotplug": "",
-		"a server that has never heard of it":     "",
-		"the parties":                             "parties",
-		"MachineType is pc-q35-7.2":               "",
-		"desired state, NIC, port binding":        "",
-		"the race for mushrooms and flaws":        "",
+		"a machine has a wish":                      "machine wish",
+		"host h1 is not heard any more":             "is not heard",
+		"it is heard again":                         "is heard again",
+		"the emulator of a network card":            "emulator card",
+		"PlugID":                                    "PlugID",
+		"aPlug and NewLedger":                       "aPlug NewLedger",
+		"no room on the disk":                       "room",
+		"as wished":                                 "wished",
+		"return when it is so":                      "Return when",
+		"two\nlines, one caretaker":                 "caretaker",
+		"machine type q35, /etc/machine-id":         "",
+		"virtual machines and a physical machine":   "",
+		"discard, a wildcard, unplugged, hotplug":   "",
+		"a host that has not heard that it is late": "",
+		"a server that has never heard of it":       "",
+		"the parties":                               "parties",
+		"MachineType is pc-q35-7.2":                 "",
+		"desired state, NIC, port binding":          "",
+		"the race for mushrooms and flaws":          "",
 	} {
 		var got []string
 		for _, c := range wrongWords(text, 1) {

@@ -3889,7 +3889,7 @@ type Ref struct {
 	Project string `json:"project,omitempty,omitzero"`
 }
 
-// RelayRequest RelayRequest names the hosts that were heard by another server.
+// RelayRequest RelayRequest names the hosts whose heartbeats another server took.
 type RelayRequest struct {
 	// HostIDs HostIDs are the hosts.
 	HostIDs []string `json:"hostIDs"`

@@ -26,7 +26,7 @@ type Relay struct {
 	pending map[resource.ID]bool
 }
 
-// RelayRequest names the hosts that were heard by another server.
+// RelayRequest names the hosts whose heartbeats another server took.
 type RelayRequest struct {
 	// HostIDs are the hosts.
 	HostIDs []resource.ID `json:"hostIDs" maxItems:"100000"`

@@ -88,28 +88,22 @@ func (c *config) startDaemon(ctx context.Context) error {
 			return fault.New(fault.Unavailable, "the daemon was not ready in time (%w) and was ended; it last said: %s", err, lastWords(c.logFile(), begin))
 		}
 		select {
-		case <-ended:
-			return fault.New(fault.Precondition, "the daemon ended at once: %s", lastWords(c.logFile(), begin))
+		case err := <-ended:
+			return fault.New(fault.Precondition, "the daemon ended at once (%s): %s; its log is %s", ending(err), lastWords(c.logFile(), begin), c.logFile())
 		case <-time.After(25 * time.Millisecond):
 		}
 	}
 }
 
-func (c *config) logFile() string { return c.in("virga.log") }
-
-// lastWords are the lines that a daemon wrote before it ended.
-func lastWords(path string, from int64) string {
-	data, err := os.ReadFile(path)
-	if err != nil || int64(len(data)) < from {
-		return "it said nothing"
+// ending says how a process ended: "exit status 1", "signal: killed".
+func ending(err error) string {
+	if err == nil {
+		return "exit status 0"
 	}
-	lines := strings.Split(strings.TrimSpace(string(data[from:])), "\n")
-	last := strings.TrimSpace(lines[len(lines)-1])
-	if last == "" {
-		return "it said nothing"
-	}
-	return last
+	return err.Error()
 }
+
+func (c *config) logFile() string { return c.in("virga.log") }
 
 // ready asks the daemon on its socket whether it can do its work.
 func (c *config) ready(ctx context.Context) error {

@@ -29,7 +29,7 @@ func (s *session) namesOf(cmd *cobra.Command, n *noun, typed string) ([]string, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	records, err := s.list(ctx, n, s.project, nil)
+	records, err := s.list(ctx, n, s.project)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -34,7 +34,9 @@ func (s *session) vmConsole(n *noun) *cobra.Command {
 		}
 		ws.SetReadLimit(1 << 20)
 		defer ws.CloseNow()
-		if f, ok := cmd.InOrStdin().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		f, ok := cmd.InOrStdin().(*os.File)
+		keyboard := ok && term.IsTerminal(int(f.Fd()))
+		if keyboard {
 			old, err := term.MakeRaw(int(f.Fd()))
 			if err != nil {
 				return fail("internal", "prepare the terminal: %v", err)
@@ -43,14 +45,14 @@ func (s *session) vmConsole(n *noun) *cobra.Command {
 			defer term.Restore(int(f.Fd()), old)
 			fmt.Fprintf(cmd.ErrOrStderr(), "console of vm %s; leave with Ctrl-]\r\n", args[0])
 		}
-		return talk(cmd.Context(), ws, cmd.InOrStdin(), cmd.OutOrStdout(), idle)
+		return talk(cmd.Context(), ws, cmd.InOrStdin(), bytesOut(cmd), idle, keyboard)
 	}
 	return c
 }
 
-// talk carries bytes both ways until one side ends it: the person by Ctrl-], the guest's side by
-// closing, or silence after the end of the input.
-func talk(ctx context.Context, ws *websocket.Conn, in io.Reader, out io.Writer, idle time.Duration) error {
+// talk carries bytes both ways until one side ends it: the person at a keyboard by Ctrl-], the guest's
+// side by closing, or silence after the end of the input. Of a pipe every byte is the guest's.
+func talk(ctx context.Context, ws *websocket.Conn, in io.Reader, out io.Writer, idle time.Duration, keyboard bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	typed := make(chan []byte)
@@ -67,7 +69,10 @@ func talk(ctx context.Context, ws *websocket.Conn, in io.Reader, out io.Writer, 
 				typed, silence = nil, time.After(idle)
 				continue
 			}
-			end := bytes.IndexByte(data, leave)
+			end := -1
+			if keyboard {
+				end = bytes.IndexByte(data, leave)
+			}
 			if end >= 0 {
 				data = data[:end]
 			}

@@ -9,10 +9,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/virga-cloud/virga/client"
 )
 
 func events() *noun {
-	return &noun{kind: "event", plural: "events", group: groupCloud, sample: "0199-…", short: "What happened",
+	return &noun{api: client.As[record](client.Events), group: groupCloud, sample: "0199-…", short: "What happened",
 		long: "Events tell what happened to records, and who did it or saw it.", verbs: []string{"show"}, commands: eventCommands,
 		columns: []column{since("When", "spec.at"), field("Severity", "spec.severity"), computed("About", aboutText), field("Reason", "spec.reason"),
 			field("By", "spec.by"), name("Seen by", "host", "spec.hostID").only(), field("Message", "spec.message")}}
@@ -51,7 +53,7 @@ func eventCommands(s *session, n *noun) []*cobra.Command {
 		if named && about == nil {
 			return refuse("--about %s/%s: there is no noun %q", kind, subject, kind)
 		}
-		if !all && (about == nil || !about.cloud) {
+		if !all && (about == nil || about.api.InProject) {
 			q.Set("project", s.project)
 		}
 		if last != "" {
@@ -62,10 +64,10 @@ func eventCommands(s *session, n *noun) []*cobra.Command {
 			q.Set("since", s.now().Add(-d).UTC().Format(time.RFC3339))
 		}
 		var page struct{ Items []*record }
-		if err := s.do(cmd.Context(), call{method: "GET", path: "/v1/eventlog", query: q, out: &page}); err != nil {
+		if err := s.do(cmd.Context(), client.Call{Method: "GET", Path: "/v1/eventlog", Query: q, Out: &page}); err != nil {
 			return err
 		}
-		found := slices.DeleteFunc(page.Items, func(r *record) bool { return about != nil && r.text("spec.about.kind") != about.kind })
+		found := slices.DeleteFunc(page.Items, func(r *record) bool { return about != nil && r.text("spec.about.kind") != about.api.Name })
 		slices.Reverse(found)
 		return s.tell(cmd, *f, found)
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/virga-cloud/virga/client"
 )
 
 func (s *session) explainCommand() *cobra.Command {
@@ -41,7 +43,7 @@ func (s *session) explainCommand() *cobra.Command {
 		kind, name := args[0], args[1]
 		q := url.Values{"project": {s.project}}
 		if n := nounOf(kind); n != nil {
-			kind, name = n.kind, n.spelled(name)
+			kind, name = n.api.Name, n.spelled(name)
 		}
 		var answer struct {
 			Lines []struct {
@@ -51,7 +53,7 @@ func (s *session) explainCommand() *cobra.Command {
 		}
 		var whole record
 		path := "/v1/explain/" + url.PathEscape(kind) + "/" + url.PathEscape(name)
-		if err := s.do(cmd.Context(), call{method: "GET", path: path, query: q, out: &whole}); err != nil {
+		if err := s.do(cmd.Context(), client.Call{Method: "GET", Path: path, Query: q, Out: &whole}); err != nil {
 			return err
 		}
 		if !f.forPeople() && *f != "name" {
@@ -61,7 +63,7 @@ func (s *session) explainCommand() *cobra.Command {
 			return err
 		}
 		for _, line := range answer.Lines {
-			fmt.Fprintln(cmd.OutOrStdout(), strings.Repeat("  ", line.Depth)+line.Text)
+			fmt.Fprintln(cmd.OutOrStdout(), strings.Repeat("  ", line.Depth)+oneLine(line.Text))
 		}
 		return nil
 	}

@@ -32,12 +32,12 @@ func complain(w io.Writer, err error) {
 		fmt.Fprintln(w, "virga: interrupted; what was asked for goes on in the cloud")
 		return
 	}
-	fmt.Fprintln(w, "virga: "+err.Error())
+	fmt.Fprintln(w, "virga: "+harmless(err.Error()))
 	f, ok := errors.AsType[*client.Error](err)
 	if !ok || len(f.Details) < 2 {
 		return
 	}
 	for _, d := range f.Details {
-		fmt.Fprintf(w, "  %s: %s\n", d.Field, d.Message)
+		fmt.Fprintf(w, "  %s: %s\n", harmless(d.Field), harmless(d.Message))
 	}
 }

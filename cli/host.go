@@ -7,10 +7,12 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/virga-cloud/virga/client"
 )
 
 func hosts() *noun {
-	return &noun{kind: "host", plural: "hosts", group: groupCloud, cloud: true, sample: "h1", short: "Hardware that runs the cloud's work",
+	return &noun{api: client.As[record](client.Hosts), group: groupCloud, sample: "h1", short: "Hardware that runs the cloud's work",
 		long: "A host joins with a token (`virga host token` here, `virga join` there). In maintenance it takes\nno new work.", verbs: everyVerb, commands: hostCommands, removal: declareDead,
 		columns: []column{computed("State", lifeText), field("Mode", "spec.mode"), computed("CPUs", promisedCPUs), computed("Memory", promisedMemory),
 			field("Accelerator", "status.profile.accelerator"), field("Address", "status.address"), field("Version", "status.version").wide(),
@@ -173,7 +175,7 @@ func (s *session) hostToken() *cobra.Command {
 		}
 		made := map[string]any{}
 		in := map[string]any{"expiresInSeconds": int64(d.Seconds())}
-		if err := s.do(cmd.Context(), call{method: "POST", path: "/v1/jointokens", in: in, out: &made, once: true}); err != nil {
+		if err := s.do(cmd.Context(), client.Call{Method: "POST", Path: "/v1/jointokens", In: in, Out: &made, Once: true}); err != nil {
 			return err
 		}
 		switch {
@@ -209,12 +211,12 @@ func declareDead(s *session, c *cobra.Command) func(context.Context, *record) (b
 			return false, nil
 		}
 		n := nounOf("host")
-		return true, s.do(ctx, call{method: "POST", path: s.path(n, "", r.ID) + "/declare-dead", in: map[string]any{"switchedOff": switchedOff}})
+		return true, s.do(ctx, client.Call{Method: "POST", Path: s.path(n, "", r.ID) + "/declare-dead", In: map[string]any{"switchedOff": switchedOff}})
 	}
 }
 
 func removals() *noun {
-	return &noun{kind: "removal", plural: "removals", group: groupCloud, cloud: true, sample: "0192f0c1", short: "Hosts that were removed",
+	return &noun{api: client.As[record](client.Removals), group: groupCloud, sample: "0192f0c1", short: "Hosts that were removed",
 		long: "A host that was removed is refused for ever, also when it comes back.", verbs: []string{"list", "show"},
 		columns: []column{field("Host", "spec.hostName"), field("Cause", "spec.cause"), field("By", "spec.by"), field("ID", "spec.hostID").wide(), trouble()}}
 }
@@ -228,7 +230,7 @@ func secretOf(made map[string]any) string {
 }
 
 func livenesses() *noun {
-	return &noun{kind: "liveness", plural: "livenesses", group: groupCloud, cloud: true, sample: "h1", short: "Heartbeats of hosts: alive, lost or unknown",
+	return &noun{api: client.As[record](client.Livenesses), group: groupCloud, sample: "h1", short: "Heartbeats of hosts: alive, lost or unknown",
 		long: "Apart from what a host says of itself: whether the servers hear it.", verbs: []string{"list", "show"},
 		columns: []column{name("Host", "host", "spec.hostID"), field("State", "status.state"), since("Since", "status.since"), trouble()}}
 }

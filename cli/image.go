@@ -15,7 +15,7 @@ import (
 )
 
 func images() *noun {
-	return &noun{kind: "image", plural: "images", group: groupVMs, sample: "tiny", short: "Images that VMs start from",
+	return &noun{api: client.As[record](client.Images), group: groupVMs, sample: "tiny", short: "Images that VMs start from",
 		long:  "An image is a disk that new VMs start from: imported from a file or a URL, or built from\npackages. debian/12 and debian-12 name the same image. One that another project has published or shared\nis found by its name, or by PROJECT/NAME where several have that name.",
 		verbs: everyVerb, commands: imageCommands, spell: spellImage,
 		columns: []column{
@@ -195,7 +195,7 @@ func (s *session) imageUpload(cmd *cobra.Command, n *noun, name, file string, sp
 	}
 	p := newProgress(cmd)
 	body := &counted{Reader: content, total: info.Size(), begin: time.Now(), tell: func(text string) { p.say("image " + name + ": " + text) }}
-	err = s.do(cmd.Context(), call{method: "PUT", path: s.path(n, r.Project, r.Name, "content"), body: body, length: info.Size()})
+	err = s.do(cmd.Context(), client.Call{Method: "PUT", Path: s.path(n, r.Project, r.Name, "content"), Body: body, Length: info.Size()})
 	p.end()
 	if err != nil {
 		return s.unlessRefused(cmd, n, r, fmt.Errorf("send %s: %w", file, err))
@@ -217,7 +217,7 @@ func (s *session) unlessRefused(cmd *cobra.Command, n *noun, r *record, err erro
 	if gone != nil || now.state() != "failed" && !client.IsKind(err, "invalid") {
 		return err
 	}
-	if s.do(ctx, call{method: "DELETE", path: s.path(n, r.Project, r.ID)}) != nil {
+	if s.do(ctx, client.Call{Method: "DELETE", Path: s.path(n, r.Project, r.ID)}) != nil {
 		return err
 	}
 	return fmt.Errorf("%w; image %s is taken back", err, r.Name)

@@ -5,10 +5,12 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/virga-cloud/virga/client"
 )
 
 func networks() *noun {
-	return &noun{kind: "network", plural: "networks", group: groupNetwork, sample: "lan", short: "Virtual networks",
+	return &noun{api: client.As[record](client.Networks), group: groupNetwork, sample: "lan", short: "Virtual networks",
 		long:  "A network belongs to one project and reaches over all hosts. Its subnets say which addresses its\nVMs get.",
 		verbs: everyVerb, commands: networkCommands,
 		columns: []column{state("State"), computed("Subnets", subnetsText), field("Outside", "spec.outside"), field("Domain", "spec.domain").wide(),
@@ -17,7 +19,7 @@ func networks() *noun {
 
 func subnetsText(s *lookup, r *record) string {
 	var out string
-	all, _ := s.list(s.ctx, subnets(), r.Project, nil)
+	all, _ := s.list(s.ctx, subnets(), r.Project)
 	for _, x := range all {
 		if x.text("spec.networkID") != r.ID {
 			continue
@@ -55,7 +57,7 @@ func networkCommands(s *session, n *noun) []*cobra.Command {
 		if cidr != "" {
 			if _, err := s.post(cmd, subnets(), args[0], map[string]any{"networkID": r.ID, "cidr": cidr}, m); err != nil {
 				// A network without the range that was asked for is not what was asked for.
-				if undo := s.do(context.WithoutCancel(cmd.Context()), call{method: "DELETE", path: s.path(n, r.Project, r.ID)}); undo != nil {
+				if undo := s.do(context.WithoutCancel(cmd.Context()), client.Call{Method: "DELETE", Path: s.path(n, r.Project, r.ID)}); undo != nil {
 					return fmt.Errorf("network %s is created, but its subnet is not (`virga subnet create` makes one): %w", args[0], err)
 				}
 				return err
@@ -78,7 +80,7 @@ func texts(in map[string]string) map[string]any {
 }
 
 func subnets() *noun {
-	return &noun{kind: "subnet", plural: "subnets", group: groupNetwork, sample: "lan", short: "Ranges of addresses in networks",
+	return &noun{api: client.As[record](client.Subnets), group: groupNetwork, sample: "lan", short: "Ranges of addresses in networks",
 		long: "The first address of a range is its router's, the second that of DNS and metadata.", verbs: everyVerb, commands: subnetCommands,
 		columns: []column{state("State"), name("Network", "network", "spec.networkID"), field("Range", "spec.cidr"), field("Gateway", "spec.gateway"),
 			field("Free", "status.freeAddresses"), field("DNS and metadata", "spec.service").wide(), field("Resolvers", "spec.dns").only(), trouble()}}
@@ -114,7 +116,7 @@ func subnetCommands(s *session, n *noun) []*cobra.Command {
 }
 
 func ports() *noun {
-	return &noun{kind: "port", plural: "ports", group: groupNetwork, sample: "web-nic0", short: "MAC and IP addresses in networks",
+	return &noun{api: client.As[record](client.Ports), group: groupNetwork, sample: "web-nic0", short: "MAC and IP addresses in networks",
 		long: "A port has a MAC and an IP address. The ports of a VM's NICs are made and go with it;\none that was made by itself keeps its addresses for the next VM.", verbs: everyVerb, commands: portCommands,
 		columns: []column{state("State"), name("Network", "network", "spec.networkID"), field("Address", "spec.address"), field("MAC", "spec.mac"),
 			name("VM", "vm", "owner.id"), name("Hosts", "host", "status.hostIDs").wide(), name("Subnet", "subnet", "spec.subnetID").wide(), field("Hostname", "spec.hostname").wide(), trouble()}}

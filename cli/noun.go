@@ -7,20 +7,21 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/virga-cloud/virga/client"
 )
 
 // noun is a kind of records on the command line.
 type noun struct {
-	kind, plural string
-	typed        string // what people type for it; empty: the kind
-	says         string // what sentences call one of it; empty: the kind
-	aliases      []string
-	group        string
-	cloud        bool   // belongs to the cloud as a whole, to no project
-	short        string // one line for the help
-	long         string
-	sample       string // a name for examples
-	columns      []column
+	api     client.Kind[record]
+	typed   string // what people type for it; empty: the kind
+	says    string // what sentences call one of it; empty: the kind
+	aliases []string
+	group   string
+	short   string // one line for the help
+	long    string
+	sample  string // a name for examples
+	columns []column
 	// verbs are the general ones that the noun has, of list, show, label, delete.
 	verbs    []string
 	commands func(*session, *noun) []*cobra.Command
@@ -56,7 +57,7 @@ func nouns() []*noun {
 // nounOf finds a noun by its kind, its plural or an alias.
 func nounOf(word string) *noun {
 	for _, n := range nouns() {
-		if n.kind == word || n.typed == word || n.plural == word || slices.Contains(n.aliases, word) {
+		if n.api.Name == word || n.typed == word || n.api.Plural == word || slices.Contains(n.aliases, word) {
 			return n
 		}
 	}
@@ -71,16 +72,16 @@ func (n *noun) spelled(name string) string {
 }
 
 // word is what people type for it.
-func (n *noun) word() string { return cmp.Or(n.typed, n.kind) }
+func (n *noun) word() string { return cmp.Or(n.typed, n.api.Name) }
 
 // one and many are what sentences call it.
-func (n *noun) one() string { return cmp.Or(n.says, n.kind) }
+func (n *noun) one() string { return cmp.Or(n.says, n.api.Name) }
 
 func (n *noun) many() string {
 	if n.says != "" {
 		return n.says + "s"
 	}
-	return n.plural
+	return n.api.Plural
 }
 
 // article is "a" or "an".
@@ -95,7 +96,7 @@ func (n *noun) has(verb string) bool { return slices.Contains(n.verbs, verb) }
 
 // command makes the noun's command with all of its verbs.
 func (n *noun) command(s *session) *cobra.Command {
-	c := &cobra.Command{Use: n.word(), Aliases: append([]string{n.plural}, n.aliases...), GroupID: n.group,
+	c := &cobra.Command{Use: n.word(), Aliases: append([]string{n.api.Plural}, n.aliases...), GroupID: n.group,
 		Short: n.short, Long: sentence(n.short) + "\n\n" + n.long}
 	requireVerb(c)
 	add := func(verbs ...string) {

@@ -5,10 +5,12 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/virga-cloud/virga/client"
 )
 
 func operations() *noun {
-	return &noun{kind: "operation", plural: "operations", aliases: []string{"op"}, group: groupCloud, sample: "0199-…", short: "Operations: work under way or ended",
+	return &noun{api: client.As[record](client.Operations), aliases: []string{"op"}, group: groupCloud, sample: "0199-…", short: "Operations: work under way or ended",
 		long: "A migration or an import is an operation: it has steps, and a way back until its point of no return.", verbs: []string{"list", "show"}, commands: operationCommands,
 		order: func(a, b *record) int { return b.Created.Compare(a.Created) },
 		columns: []column{field("Type", "spec.type"), computed("Target", targetText), state("State"), computed("Step", stepText),
@@ -59,7 +61,7 @@ func operationCommands(s *session, n *noun) []*cobra.Command {
 	cancel := &cobra.Command{Use: "cancel NAME", Short: "Cancel an operation before its point of no return", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
 		Example: "  virga operation cancel 0199-…"}
 	cancel.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := s.do(cmd.Context(), call{method: "POST", path: s.path(n, s.project, args[0], "cancel"), in: map[string]any{}}); err != nil {
+		if err := s.do(cmd.Context(), client.Call{Method: "POST", Path: s.path(n, s.project, args[0], "cancel"), In: map[string]any{}}); err != nil {
 			return err
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "operation %s is asked to undo what it did\n", args[0])

@@ -59,7 +59,8 @@ func (f format) data(w io.Writer, records []*record, list bool) error {
 // value writes anything as JSON or YAML.
 func (f format) value(w io.Writer, v any) error {
 	out, err := json.MarshalIndent(v, "", "  ")
-	if err == nil && f == "yaml" {
+	// What YAML would print as it is, JSON writes in letters, and JSON is YAML.
+	if err == nil && f == "yaml" && harmless(string(out)) == string(out) {
 		out, err = yaml.JSONToYAML(out)
 	}
 	if err != nil {
@@ -108,7 +109,7 @@ func printRows(w io.Writer, header []string, rows [][]string) {
 		var out table.Row
 		for i, cell := range cells {
 			if used(i) || header[i] != "Problem" && header[i] != "Labels" {
-				if cell == "" {
+				if cell = oneLine(cell); cell == "" {
 					cell = "-"
 				}
 				out = append(out, cell)
@@ -127,7 +128,7 @@ func printRows(w io.Writer, header []string, rows [][]string) {
 func describe(w io.Writer, s *lookup, n *noun, r *record) {
 	type pair struct{ key, value string }
 	pairs := []pair{{"Name", r.Name}, {"ID", r.ID}}
-	if !n.cloud {
+	if n.api.InProject {
 		pairs = append(pairs, pair{"Project", r.Project})
 	}
 	for _, c := range n.columns {

@@ -5,10 +5,12 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/virga-cloud/virga/client"
 )
 
 func projects() *noun {
-	return &noun{kind: "project", plural: "projects", group: groupCloud, cloud: true, sample: "shop", short: "Tenants, and what they may use",
+	return &noun{api: client.As[record](client.Projects), group: groupCloud, sample: "shop", short: "Tenants, and what they may use",
 		long: "A project owns VMs, disks, networks and images, and sees nothing of other projects. It is deleted when\nnothing is in it but the network default, which was made with it and goes with it.", verbs: everyVerb, commands: projectCommands,
 		columns: []column{limit("VMs", "vms", false), limit("CPUs", "cpus", false), limit("Memory", "memoryMiB", true), limit("Disk", "diskMiB", true),
 			field("Description", "spec.description"), trouble()}}
@@ -38,7 +40,7 @@ func limit(title, part string, isSize bool) column {
 func (s *lookup) usageOf(project string) *record {
 	if s.usage == nil {
 		var answer struct{ Items []*record }
-		_ = s.do(s.ctx, call{method: "GET", path: "/v1/usage", out: &answer}) // an older server has no such route
+		_ = s.do(s.ctx, client.Call{Method: "GET", Path: "/v1/usage", Out: &answer}) // an older server has no such route
 		s.usage = map[string]*record{}
 		for _, u := range answer.Items {
 			s.usage[u.text("project")] = u

@@ -70,6 +70,7 @@ func assemble(s *session, version string) *cobra.Command {
 	root.SetUsageTemplate(usage)
 	root.SetVersionTemplate("virga {{.Version}}\n")
 	requireVerb(root)
+	watchOutput(root)
 	s.addFlags(root)
 	s.completeFlag(root, "project", "project")
 	root.SetFlagErrorFunc(flagError)
@@ -91,6 +92,9 @@ func Run(root *cobra.Command) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = lostOutput(root)
+	}
 	if err != nil {
 		complain(root.ErrOrStderr(), err)
 	}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"net/url"
 	"os"
 	"time"
 
@@ -44,44 +43,27 @@ func (s *session) addFlags(root *cobra.Command) {
 
 // path is where a kind's records are, or one of them, or an action of it.
 func (s *session) path(n *noun, project string, more ...string) string {
-	p := "/v1"
-	if !n.cloud && project != "" {
-		p += "/projects/" + url.PathEscape(project)
-	}
-	p += "/" + n.plural
-	for _, part := range more {
-		p += "/" + url.PathEscape(part)
-	}
-	return p
+	return n.api.Path(project, more...)
 }
 
 // get reads one record by name or id.
 func (s *session) get(ctx context.Context, n *noun, project, name string) (*record, error) {
-	r := &record{}
-	return r, s.do(ctx, call{method: "GET", path: s.path(n, project, n.spelled(name)), out: r})
+	c, err := s.connection()
+	if err != nil {
+		return nil, err
+	}
+	r, err := n.api.Get(ctx, c, project, n.spelled(name))
+	return r, s.absent(err)
 }
 
 // list reads all records; of every project if project is empty.
-func (s *session) list(ctx context.Context, n *noun, project string, query url.Values) ([]*record, error) {
-	if query == nil {
-		query = url.Values{}
+func (s *session) list(ctx context.Context, n *noun, project string, labels ...string) ([]*record, error) {
+	c, err := s.connection()
+	if err != nil {
+		return nil, err
 	}
-	query.Set("limit", "1000")
-	var all []*record
-	for {
-		var page struct {
-			Items    []*record `json:"items"`
-			NextPage string    `json:"nextPage"`
-		}
-		if err := s.do(ctx, call{method: "GET", path: s.path(n, project), query: query, out: &page}); err != nil {
-			return nil, err
-		}
-		all = append(all, page.Items...)
-		if page.NextPage == "" {
-			return all, nil
-		}
-		query.Set("page", page.NextPage)
-	}
+	all, err := n.api.List(ctx, c, project, client.ListOptions{Labels: labels})
+	return all, s.absent(err)
 }
 
 // nameOf says an id in words. Who may not see the kind sees the end of the id.
@@ -99,7 +81,7 @@ func (s *session) nameOf(ctx context.Context, kind, project, id string) string {
 	}
 	if s.known[key] == nil {
 		s.known[key] = map[string]string{}
-		records, _ := s.list(ctx, n, project, nil)
+		records, _ := s.list(ctx, n, project)
 		for _, r := range records {
 			s.known[key][r.ID] = r.Name
 		}
@@ -161,7 +143,7 @@ func (s *session) listOnce(ctx context.Context, kind, project string) ([]*record
 		s.lists = map[string]listed{}
 	}
 	var got listed
-	got.records, got.err = s.list(ctx, nounOf(kind), project, nil)
+	got.records, got.err = s.list(ctx, nounOf(kind), project)
 	s.lists[key] = got
 	return got.records, got.err
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/virga-cloud/virga/client"
 )
 
 // overviewOf is what virga status tells.
@@ -40,7 +42,7 @@ func (s *session) statusCommand() *cobra.Command {
 	f := addFormat(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		o := overviewOf{VMs: map[string]int{}, Problems: []overviewProblem{}}
-		if err := s.do(cmd.Context(), call{method: "GET", path: "/v1/status", out: &o.Server}); err != nil {
+		if err := s.do(cmd.Context(), client.Call{Method: "GET", Path: "/v1/status", Out: &o.Server}); err != nil {
 			return err
 		}
 		s.look(cmd.Context(), &o)
@@ -58,8 +60,8 @@ func (s *session) look(ctx context.Context, o *overviewOf) {
 	view := &lookup{s, ctx}
 	for _, kind := range []string{"host", "datastore", "image", "network", "volume", "port", "vm"} {
 		all, err := s.remembered(ctx, kind)
-		if err != nil && !nounOf(kind).cloud {
-			all, _ = s.list(ctx, nounOf(kind), s.project, nil)
+		if err != nil && nounOf(kind).api.InProject {
+			all, _ = s.list(ctx, nounOf(kind), s.project)
 		}
 		for _, r := range all {
 			for _, p := range r.problems() {

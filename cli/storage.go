@@ -5,11 +5,13 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+
+	"github.com/virga-cloud/virga/client"
 )
 
 func storages() *noun {
-	return &noun{kind: "storagebackend", plural: "storagebackends", typed: "storage", says: "storage backend",
-		aliases: []string{"storage-backend", "storage-backends", "storages"}, group: groupStorage, cloud: true, sample: "local", short: "Storage backends: ways to reach storage",
+	return &noun{api: client.As[record](client.Backends), typed: "storage", says: "storage backend",
+		aliases: []string{"storage-backend", "storage-backends", "storages"}, group: groupStorage, sample: "local", short: "Storage backends: ways to reach storage",
 		long:  "A storage backend says how something is reached, and from which hosts; a datastore is made on it.",
 		verbs: everyVerb, commands: storageCommands,
 		columns: []column{field("Type", "spec.type"), field("Path", "spec.path"), name("Hosts", "host", "spec.hostIDs"),
@@ -53,7 +55,7 @@ func (s *session) pathOnHosts(folder string) (string, error) {
 }
 
 func datastores() *noun {
-	return &noun{kind: "datastore", plural: "datastores", group: groupStorage, cloud: true, sample: "fast", short: "Places where volumes live",
+	return &noun{api: client.As[record](client.Datastores), group: groupStorage, sample: "fast", short: "Places where volumes live",
 		long: "A datastore is made on storage; volumes and copies of images live on it.", verbs: everyVerb, commands: datastoreCommands,
 		columns: []column{state("State"), name("Storage", "storagebackend", "spec.backendID"), sized("Capacity", "status.capacityMiB"),
 			sized("Free", "status.freeMiB"), sized("Promised", "status.promisedMiB"), name("Hosts", "host", "status.hostIDs"),
@@ -81,7 +83,7 @@ func datastoreCommands(s *session, n *noun) []*cobra.Command {
 }
 
 func devices() *noun {
-	return &noun{kind: "device", plural: "devices", group: groupStorage, cloud: true, sample: "nas-h1", short: "Disks and folders that hosts found",
+	return &noun{api: client.As[record](client.Devices), group: groupStorage, sample: "nas-h1", short: "Disks and folders that hosts found",
 		long: "A device is what one host found behind storage. Two devices of the same identity are the same.", verbs: []string{"list", "show"},
 		columns: []column{name("Storage", "storagebackend", "spec.backendID"), name("Host", "host", "spec.hostID"), field("Path", "spec.path"),
 			sized("Capacity", "status.capacityMiB"), sized("Free", "status.freeMiB"), field("Identity", "spec.identity").wide(), trouble()}}

@@ -5,10 +5,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/virga-cloud/virga/client"
 )
 
 func tokens() *noun {
-	return &noun{kind: "token", plural: "tokens", group: groupCloud, cloud: true, sample: "ci", short: "Rights to use the API",
+	return &noun{api: client.As[record](client.Tokens), group: groupCloud, sample: "ci", short: "Rights to use the API",
 		long: "A token has a secret that is shown once, when it is made. Roles: admin may do everything, member\neverything inside one project, viewer may read inside one project.", verbs: []string{"list", "show", "delete"}, commands: tokenCommands,
 		columns: []column{field("User", "spec.user"), field("Role", "spec.role"), field("Project", "spec.project"), computed("Expires", expiry)}}
 }
@@ -53,7 +55,7 @@ func tokenCommands(s *session, n *noun) []*cobra.Command {
 		}
 		made := map[string]any{}
 		// No Idempotency-Key: a secret is told once.
-		if err := s.do(cmd.Context(), call{method: "POST", path: s.path(n, ""), in: in, out: &made}); err != nil {
+		if err := s.do(cmd.Context(), client.Call{Method: "POST", Path: s.path(n, ""), In: in, Out: &made}); err != nil {
 			return err
 		}
 		switch {

@@ -20,7 +20,7 @@ func (n *noun) listCommand(s *session) *cobra.Command {
 		Example: fmt.Sprintf("  virga %s list\n  virga %s list -l role=db -o json", n.word(), n.word())}
 	f := addFormat(c)
 	c.Flags().StringArrayVarP(&labels, "label", "l", nil, "only those with this label: k=v, k!=v or k; may be repeated")
-	if !n.cloud {
+	if n.api.InProject {
 		c.Flags().BoolVarP(&all, "all-projects", "A", false, "those of all projects")
 	}
 	keep := func(_ context.Context, records []*record) ([]*record, error) { return records, nil }
@@ -29,10 +29,10 @@ func (n *noun) listCommand(s *session) *cobra.Command {
 	}
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		project := s.project
-		if all || n.cloud {
+		if all || !n.api.InProject {
 			project = ""
 		}
-		records, err := s.list(cmd.Context(), n, project, url.Values{"label": labels})
+		records, err := s.list(cmd.Context(), n, project, labels...)
 		if err == nil {
 			records, err = keep(cmd.Context(), records)
 		}
@@ -115,7 +115,7 @@ func (n *noun) labelCommand(s *session) *cobra.Command {
 // patch changes a record by a merge patch.
 func (s *session) patch(cmd *cobra.Command, n *noun, name string, change map[string]any, done string) error {
 	r := &record{}
-	if err := s.do(cmd.Context(), call{method: "PATCH", path: s.path(n, s.project, n.spelled(name)), in: change, out: r}); err != nil {
+	if err := s.do(cmd.Context(), client.Call{Method: "PATCH", Path: s.path(n, s.project, n.spelled(name)), In: change, Out: r}); err != nil {
 		return err
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", n.one(), r.Name, done)
@@ -159,7 +159,7 @@ func (s *session) remove(cmd *cobra.Command, n *noun, r *record, p *patience, as
 			fmt.Fprintf(cmd.OutOrStdout(), "%s %s is being deleted\n", n.one(), r.Name)
 			return nil
 		}
-		if err := s.do(cmd.Context(), call{method: "DELETE", path: path}); err != nil {
+		if err := s.do(cmd.Context(), client.Call{Method: "DELETE", Path: path}); err != nil {
 			return err
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s %s is being deleted\n", n.one(), r.Name)
@@ -168,7 +168,7 @@ func (s *session) remove(cmd *cobra.Command, n *noun, r *record, p *patience, as
 	defer s.follow(cmd, n, r)()
 	first := !asked
 	err := s.patiently(cmd.Context(), p.limit, func(step time.Duration) error {
-		err := s.do(cmd.Context(), call{method: "DELETE", path: path, query: url.Values{"wait": {"gone"}, "timeout": {step.String()}}})
+		err := s.do(cmd.Context(), client.Call{Method: "DELETE", Path: path, Query: url.Values{"wait": {"gone"}, "timeout": {step.String()}}})
 		if !first && client.IsKind(err, "not-found") {
 			return nil
 		}
@@ -227,7 +227,7 @@ func (s *session) post(cmd *cobra.Command, n *noun, name string, spec map[string
 		return nil, err
 	}
 	r := &record{}
-	return r, s.do(cmd.Context(), call{method: "POST", path: s.path(n, s.project), in: body, out: r, once: true})
+	return r, s.do(cmd.Context(), client.Call{Method: "POST", Path: s.path(n, s.project), In: body, Out: r, Once: true})
 }
 
 // made waits for a new record, if that is wanted, and says it.

@@ -9,10 +9,13 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/virga-cloud/virga/client"
 )
 
 func vms() *noun {
-	return &noun{kind: "vm", plural: "vms", group: groupVMs, sample: "web", short: "Virtual machines",
+	return &noun{api: client.As[record](client.VMs), group: groupVMs, sample: "web", short: "Virtual machines",
 		long: "A VM has a desired power (start, stop, pause) that the cloud keeps true: a guest that\n" +
 			"crashes is started again, one that powers itself off stays off until the next start.",
 		verbs: everyVerb, commands: vmCommands,
@@ -30,7 +33,7 @@ func vms() *noun {
 func disksText(s *lookup, r *record) string {
 	var out []string
 	volumes := map[string]*record{}
-	if all, err := s.list(s.ctx, nounOf("volume"), r.Project, nil); err == nil {
+	if all, err := s.list(s.ctx, nounOf("volume"), r.Project); err == nil {
 		for _, v := range all {
 			volumes[v.ID] = v
 		}
@@ -49,7 +52,7 @@ func disksText(s *lookup, r *record) string {
 func nicsText(s *lookup, r *record) string {
 	var out []string
 	ports := map[string]*record{}
-	if all, err := s.list(s.ctx, nounOf("port"), r.Project, nil); err == nil {
+	if all, err := s.list(s.ctx, nounOf("port"), r.Project); err == nil {
 		for _, p := range all {
 			ports[p.ID] = p
 		}
@@ -92,9 +95,9 @@ func (s *session) powerCommand(n *noun, verb, summary, forced, done string) *cob
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		for _, arg := range args {
 			r := &record{}
-			ask := call{method: "POST", path: s.path(n, s.project, arg, verb), in: map[string]any{}, out: r}
+			ask := client.Call{Method: "POST", Path: s.path(n, s.project, arg, verb), In: map[string]any{}, Out: r}
 			if force {
-				ask.in = map[string]any{"force": true}
+				ask.In = map[string]any{"force": true}
 			}
 			err := s.do(cmd.Context(), ask)
 			word := done
@@ -127,7 +130,7 @@ func (s *session) vmMigrate(n *noun) *cobra.Command {
 			in["host"] = to
 		}
 		op := &record{}
-		if err := s.do(cmd.Context(), call{method: "POST", path: s.path(n, s.project, args[0], "migrate"), in: in, out: op}); err != nil {
+		if err := s.do(cmd.Context(), client.Call{Method: "POST", Path: s.path(n, s.project, args[0], "migrate"), In: in, Out: op}); err != nil {
 			return err
 		}
 		return s.said(cmd, op, p, *f, "vm "+args[0]+" is moved", "vm "+args[0]+" is being moved")
@@ -184,11 +187,11 @@ func (s *session) vmScreenshot(n *noun) *cobra.Command {
 			file = args[0] + ".png"
 		}
 		var picture strings.Builder
-		if err := s.do(cmd.Context(), call{method: "GET", path: s.path(n, s.project, args[0], "screenshot"), out: io.Writer(&picture)}); err != nil {
+		if err := s.do(cmd.Context(), client.Call{Method: "GET", Path: s.path(n, s.project, args[0], "screenshot"), Out: io.Writer(&picture)}); err != nil {
 			return err
 		}
 		if file == "-" {
-			_, err := io.WriteString(cmd.OutOrStdout(), picture.String())
+			_, err := io.WriteString(bytesOut(cmd), picture.String())
 			return err
 		}
 		if err := os.WriteFile(file, []byte(picture.String()), 0o644); err != nil {
@@ -198,6 +201,15 @@ func (s *session) vmScreenshot(n *noun) *cobra.Command {
 		return nil
 	}
 	return c
+}
+
+// logOut is where what a guest wrote goes: as it is, unless a person's terminal shows it.
+func logOut(cmd *cobra.Command) io.Writer {
+	plain := bytesOut(cmd)
+	if f, ok := plain.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return cmd.OutOrStdout()
+	}
+	return plain
 }
 
 func (s *session) vmLog(n *noun) *cobra.Command {
@@ -225,7 +237,7 @@ func (s *session) vmLog(n *noun) *cobra.Command {
 				q.Set(name, "true")
 			}
 		}
-		err := s.do(cmd.Context(), call{method: "GET", path: s.path(n, s.project, args[0], "log"), query: q, out: cmd.OutOrStdout()})
+		err := s.do(cmd.Context(), client.Call{Method: "GET", Path: s.path(n, s.project, args[0], "log"), Query: q, Out: logOut(cmd)})
 		if follow && cmd.Context().Err() != nil {
 			return nil // to leave is how following ends; nothing was asked for that goes on
 		}

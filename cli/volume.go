@@ -1,9 +1,13 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/virga-cloud/virga/client"
+)
 
 func volumes() *noun {
-	return &noun{kind: "volume", plural: "volumes", aliases: []string{"disk", "disks"}, group: groupStorage, sample: "data", short: "Virtual disks",
+	return &noun{api: client.As[record](client.Volumes), aliases: []string{"disk", "disks"}, group: groupStorage, sample: "data", short: "Virtual disks",
 		long:  "A volume lives on a datastore; one that names none is placed where it is first needed. The disks\nof a VM are volumes too and go with it.",
 		verbs: everyVerb, commands: volumeCommands,
 		columns: []column{

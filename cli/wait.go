@@ -45,6 +45,7 @@ func (p *progress) say(text string) {
 		return
 	}
 	p.shown = text
+	text = harmless(oneLine(text))
 	if f, ok := p.cmd.ErrOrStderr().(*os.File); ok {
 		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 1 {
 			text = cut(text, width-1)
@@ -125,8 +126,8 @@ func (s *session) ready(cmd *cobra.Command, n *noun, r *record, limit time.Durat
 	defer s.follow(cmd, n, r)()
 	err := s.patiently(cmd.Context(), limit, func(step time.Duration) error {
 		fresh := &record{}
-		err := s.do(cmd.Context(), call{method: "GET", path: s.path(n, r.Project, r.ID), out: fresh,
-			query: url.Values{"wait": {"ready"}, "timeout": {step.String()}}})
+		err := s.do(cmd.Context(), client.Call{Method: "GET", Path: s.path(n, r.Project, r.ID), Out: fresh,
+			Query: url.Values{"wait": {"ready"}, "timeout": {step.String()}}})
 		if err == nil {
 			r = fresh
 		}
@@ -199,7 +200,7 @@ func (s *session) ended(cmd *cobra.Command, op *record, limit time.Duration) (*r
 // howFar says how far the present step of an operation is, if anybody knows.
 func (s *session) howFar(ctx context.Context, op *record) string {
 	var now struct{ Words string }
-	if s.do(ctx, call{method: "GET", path: s.path(operations(), op.Project, op.ID, "progress"), out: &now}) != nil || now.Words == "" {
+	if s.do(ctx, client.Call{Method: "GET", Path: s.path(operations(), op.Project, op.ID, "progress"), Out: &now}) != nil || now.Words == "" {
 		return ""
 	}
 	return ", " + now.Words

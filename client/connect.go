@@ -26,9 +26,8 @@ type Options struct {
 	CAFile string // the certificate of the cloud's authority, PEM; none: the system's authorities
 }
 
-// Connection is a client with the way to its server.
+// Connection is the way to a server.
 type Connection struct {
-	*ClientWithResponses
 	http  *http.Client
 	base  string
 	token string
@@ -65,15 +64,10 @@ func Connect(o Options) (*Connection, error) {
 		}
 	}
 	c.http = &http.Client{Transport: transport}
-	generated, err := NewClientWithResponses(c.base, WithHTTPClient(c))
-	if err != nil {
-		return nil, newError("invalid", "connect to %s: %v", c.base, err)
-	}
-	c.ClientWithResponses = generated
 	return c, nil
 }
 
-// Do sends a request and turns a problem into an *Error; the generated client calls it.
+// Do sends a request and turns a problem into an *Error.
 func (c *Connection) Do(r *http.Request) (*http.Response, error) {
 	if c.token != "" {
 		r.Header.Set("Authorization", "Bearer "+c.token)

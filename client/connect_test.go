@@ -80,11 +80,12 @@ func connections(t *testing.T) map[string]*Connection {
 func TestAConnectionAnswersOrFailsWithAKind(t *testing.T) {
 	for name, c := range connections(t) {
 		t.Run(name, func(t *testing.T) {
-			s, err := c.GetStatusWithResponse(t.Context())
-			if err != nil || s.JSON200 == nil || s.JSON200.Version != "Bearer s" || s.JSON200.Revision != 7 {
+			var s ServerStatus
+			err := c.Call(t.Context(), Call{Method: "GET", Path: "/v1/status", Out: &s})
+			if err != nil || s.Version != "Bearer s" || s.Revision != 7 {
 				t.Errorf("%v %+v", err, s)
 			}
-			_, err = c.GetProjectWithResponse(t.Context(), "x", nil)
+			_, err = Projects.Get(t.Context(), c, "", "x")
 			e, ok := errors.AsType[*Error](err)
 			if !ok || e.Kind != "not-found" || len(e.Details) != 1 || ExitCode(err) != 5 || err.Error() != `no vm "x" in project a` {
 				t.Errorf("%v", err)
@@ -112,7 +113,7 @@ func TestAConnectionAnswersOrFailsWithAKind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.GetStatusWithResponse(t.Context()); !IsKind(err, "unavailable") {
+	if err := c.Call(t.Context(), Call{Method: "GET", Path: "/v1/status"}); !IsKind(err, "unavailable") {
 		t.Error(err)
 	}
 }

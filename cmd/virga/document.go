@@ -14,8 +14,8 @@ import (
 	"github.com/virga-cloud/virga/wiring"
 )
 
-// documentCommand writes what is generated and checked in: the OpenAPI document and the reference
-// of the command line.
+// documentCommand writes what is generated and checked in: the OpenAPI document, the reference
+// of the command line, and the client's list of kinds.
 func documentCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "document FOLDER", Short: "Write the OpenAPI document and the command reference", Hidden: true, Args: cobra.ExactArgs(1),
@@ -23,6 +23,7 @@ func documentCommand() *cobra.Command {
 			for name, write := range map[string]func(*os.File) error{
 				"openapi.yaml": func(f *os.File) error { return httpapi.WriteOpenAPI(documented(), f) },
 				"cli.md":       func(f *os.File) error { return cli.Document(cmd.Root(), f) },
+				filepath.Join("..", "..", "client", "kinds.gen.go"): func(f *os.File) error { return httpapi.WriteKinds(documented(), f) },
 			} {
 				f, err := os.Create(filepath.Join(args[0], name))
 				if err != nil {

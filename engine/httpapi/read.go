@@ -93,10 +93,15 @@ func selector(terms []string) (func(map[string]string) bool, error) {
 	}, nil
 }
 
+// Readiness asks to wait until a record is ready; exported, as huma sees no other embedded fields.
+type Readiness struct {
+	Wait    string `query:"wait" enum:"ready" doc:"Answer only when the record is ready, or cannot become so."`
+	Timeout string `query:"timeout" default:"30s" doc:"How long to wait at most, for example 30s or 5m; at most 10m."`
+}
+
 // waiting are the questions of a get.
 type waiting struct {
-	Wait        string `query:"wait" enum:"ready" doc:"Answer only when the record is ready, or cannot become so."`
-	Timeout     string `query:"timeout" default:"30s" doc:"How long to wait at most, for example 30s or 5m; at most 10m."`
+	Readiness
 	IfNoneMatch string `header:"If-None-Match" doc:"An ETag: answer when the record is at another revision, or the timeout is over."`
 }
 
@@ -138,6 +143,31 @@ func (k *kind[S, T]) registerGet() {
 			}
 			return k.answer(http.StatusOK, last), nil
 		})
+}
+
+// await waits for a record that was just written, if that is asked for. When the time is over, the
+// record is there and goes on.
+func (k *kind[S, T]) await(ctx context.Context, c *Call, asked Readiness, r *resource.Record[S, T]) (*resource.Record[S, T], error) {
+	if asked.Wait == "" {
+		return r, nil
+	}
+	limit, err := timeout(asked.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	last := r
+	err = k.api.until(ctx, c, limit, func() (bool, error) {
+		now := store.Find(c.Snapshot, k.Type, r.ID)
+		if now == nil {
+			return false, fault.New(fault.NotFound, "%s %s was deleted while waiting for it", k.Kind, r.Name)
+		}
+		last = now
+		return k.Ready(now)
+	})
+	if err != nil {
+		return nil, k.unready(err, last, limit)
+	}
+	return last, nil
 }
 
 // vanished says that a record went while somebody waited for it.

@@ -85,12 +85,18 @@ type Input[S, T any] struct {
 }
 
 // Creating makes an Input of a function that writes a new record, and what goes with it, into the
-// batch of the call. The name and the project of the record are set by it.
+// batch of the call. The name and the project of the record are set by it; a name that is asked for
+// was judged before: a record that is written without one would be called by its id.
 func Creating[In, S, T any](do func(context.Context, *Call, *In) (*resource.Record[S, T], error)) *Input[S, T] {
 	return &Input[S, T]{in: reflect.TypeFor[In](), make: func(ctx context.Context, a *API, c *Call, raw []byte) (*resource.Record[S, T], error) {
 		in := new(In)
 		if err := a.decode(raw, in); err != nil {
 			return nil, err
+		}
+		if asked := reflect.ValueOf(in).Elem().FieldByName("Name"); asked.IsValid() && asked.Kind() == reflect.String {
+			if err := CheckName(asked.String()); err != nil {
+				return nil, err
+			}
 		}
 		return do(ctx, c, in)
 	}}
@@ -111,6 +117,7 @@ type kindRoutes struct {
 	visible func(Caller, resource.Object) bool
 	show    func(resource.Object) resource.Object
 	verbs   []string
+	model   string // the name of a record in the document
 }
 
 // Register offers a kind.
@@ -135,7 +142,7 @@ func Register[S, T any](a *API, t *resource.Type[S, T], o Routes[S, T]) {
 		k.Input = k.drafts()
 	}
 	a.prepare(k.Input.in)
-	a.kinds[t.Kind] = &kindRoutes{Descriptor: t.Descriptor, reading: o.Reading,
+	a.kinds[t.Kind] = &kindRoutes{Descriptor: t.Descriptor, reading: o.Reading, model: k.noun,
 		visible: func(c Caller, x resource.Object) bool { return k.sees(c, x.(*resource.Record[S, T])) },
 		show:    func(x resource.Object) resource.Object { return k.shown(x.(*resource.Record[S, T])) },
 	}

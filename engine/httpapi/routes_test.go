@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -333,4 +334,46 @@ func TestWhatNobodyShallReadIsNotAnswered(t *testing.T) {
 			t.Errorf("%s", r.body)
 		}
 	}
+}
+
+// A script whose variable is not set sends an empty name; the domain must not be asked to make a
+// record that would be called by its id.
+func TestCreationWithoutNameIsRefusedBeforeTheDomainIsAsked(t *testing.T) {
+	y := newToy(t, func(_ *Options, r *Routes[BoatSpec, BoatStatus]) {
+		r.Input = Creating(func(context.Context, *Call, *Draft[BoatSpec]) (*Boat, error) {
+			t.Error("the domain was asked")
+			return nil, fault.New(fault.Internal, "asked")
+		})
+	})
+	for _, name := range []string{"", " ", "-x", "a b"} {
+		p := y.want(422, y.do("member", "POST", inA, fmt.Sprintf(`{"name":%q,"spec":{}}`, name))).problem(t)
+		if !strings.Contains(p.Detail, "name") {
+			t.Errorf("%q: %s", name, p.Detail)
+		}
+	}
+}
+
+func TestCreationWaitsUntilReadyWhenAsked(t *testing.T) {
+	y := newToy(t)
+	p := y.want(503, y.do("member", "POST", inA+"?wait=ready&timeout=10ms", `{"name":"slow","spec":{}}`)).problem(t)
+	if !strings.Contains(p.Detail, "boat slow is not ready after 10ms") {
+		t.Error(p.Detail)
+	}
+	y.want(200, y.do("member", "GET", inA+"/slow", "")) // it is made all the same
+	y.want(422, y.do("member", "POST", inA+"?wait=ready&timeout=1y", `{"name":"never","spec":{}}`))
+	y.want(404, y.do("member", "GET", inA+"/never", ""))
+	seen := make(chan reply, 1)
+	go func() { seen <- y.do("member", "POST", inA+"?wait=ready&timeout=1m", `{"name":"fast","spec":{}}`) }()
+	for {
+		if b := store.Named(y.DB.Snapshot(), boats, "a", "fast"); b != nil {
+			batch := y.DB.Begin()
+			y.statuses.Set(batch, b, func(s *BoatStatus) { s.SeenGeneration = 1 })
+			if err := y.DB.Commit(t.Context(), batch); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	y.want(201, <-seen)
 }

@@ -16,6 +16,7 @@ import (
 
 type createIn struct {
 	rawBody
+	Readiness
 	Key string `header:"Idempotency-Key" maxLength:"200" doc:"A word of the caller's: the same key with the same request within 24 hours makes one record."`
 }
 
@@ -24,8 +25,14 @@ func (k *kind[S, T]) registerCreate() {
 		Summary: "Create a " + string(k.Kind), Doc: k.Doc, params: pathParameters(k.path()),
 		body: documented(map[string]*huma.Schema{"application/json": k.api.OpenAPI().Components.Schemas.Schema(k.Input.in, true, "")})}
 	handle(k.api, op, func(ctx context.Context, c *Call, in *createIn) (*one[S, T], error) {
+		if _, err := timeout(in.Timeout); err != nil {
+			return nil, err // before anything is made
+		}
 		made, err := k.create(ctx, c, in)
 		if err != nil {
+			return nil, err
+		}
+		if made, err = k.await(ctx, c, in.Readiness, made); err != nil {
 			return nil, err
 		}
 		out := k.answer(http.StatusCreated, made)
@@ -107,9 +114,6 @@ func (k *kind[S, T]) build(ctx context.Context, c *Call, raw []byte) (*resource.
 // drafts is the Input of a kind whose domain has no own.
 func (k *kind[S, T]) drafts() *Input[S, T] {
 	return Creating(func(_ context.Context, c *Call, in *Draft[S]) (*resource.Record[S, T], error) {
-		if err := CheckName(in.Name); err != nil {
-			return nil, err
-		}
 		if err := k.checked("create", in.Name, &in.Spec); err != nil {
 			return nil, err
 		}

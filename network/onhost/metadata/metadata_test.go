@@ -67,7 +67,7 @@ func TestMetadataGivesUserDataByteForByte(t *testing.T) {
 		all[i] = byte(i)
 	}
 	r := New(func(resource.ID) (Guest, bool) { return Guest{InstanceID: "vm-1", UserData: all}, true })
-	s := &server{owner: r}
+	s := &server{owner: r, limit: onhost.NewLimiter(perGuest)}
 	s.desired.Store(&onhost.DesiredState{DNSZone: &network.DNSZone{}, Residents: map[string]onhost.Resident{"10.0.0.11": {InstanceID: "inst-1"}}})
 	if code, body := ask(s, "GET", "/latest/user-data", "10.0.0.11"); code != http.StatusOK || body != string(all) {
 		t.Errorf("%d %q", code, body)

@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -62,7 +63,7 @@ func (f *Front) Create(snap *store.Snapshot, b *store.Batch, project, name strin
 	if err != nil {
 		return nil, err
 	}
-	ports, err := f.nics(snap, vm, in)
+	ports, err := f.nics(snap, b, vm, in)
 	if err != nil {
 		return nil, err
 	}
@@ -169,8 +170,9 @@ func freeVolume(snap *store.Snapshot, vm *VM, name string) (*storage.Volume, err
 	return v, nil
 }
 
-// nics makes the new ports and fills in vm.Spec.NICs.
-func (f *Front) nics(snap *store.Snapshot, vm *VM, in VMInput) ([]*network.Port, error) {
+// nics makes the new ports and fills in vm.Spec.NICs. The VM has its name in each of its networks; a
+// port that was there has it while the VM uses it, unless it has one of its own.
+func (f *Front) nics(snap *store.Snapshot, b *store.Batch, vm *VM, in VMInput) ([]*network.Port, error) {
 	var made []*network.Port
 	for i, n := range in.NICs {
 		if n.Port != "" {
@@ -179,16 +181,14 @@ func (f *Front) nics(snap *store.Snapshot, vm *VM, in VMInput) ([]*network.Port,
 				return nil, err
 			}
 			vm.Spec.NICs = append(vm.Spec.NICs, NIC{PortID: p.ID, Model: VirtioNet})
+			f.Ports.Set(b, p, func(s *network.PortSpec) { s.Hostname = cmp.Or(s.Hostname, vm.Spec.Hostname) })
 			continue
 		}
 		p, err := newPort(snap, vm, n, made)
 		if err != nil {
 			return nil, err
 		}
-		p.Name = fmt.Sprintf("%s-nic%d", vm.Name, i)
-		if i == 0 {
-			p.Spec.Hostname = vm.Spec.Hostname
-		}
+		p.Name, p.Spec.Hostname = fmt.Sprintf("%s-nic%d", vm.Name, i), vm.Spec.Hostname
 		vm.Spec.NICs = append(vm.Spec.NICs, NIC{PortID: p.ID, Model: VirtioNet})
 		made = append(made, p)
 	}

@@ -4,6 +4,7 @@ import (
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/operation"
 	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/network"
 )
 
 // Start asks for the VM to run: for the next boot if this one is used up. Starting what runs
@@ -93,6 +94,11 @@ func usable(vm *VM, verb string) error {
 func (f *Front) Delete(snap *store.Snapshot, b *store.Batch, vm *VM) error {
 	if op := hands(snap, vm); op != nil && op.Spec.Cancel == "" && op.Status.Committed == "" {
 		f.Operations.Set(b, op, func(s *operation.Spec) { s.Cancel = "yes" })
+	}
+	for _, n := range vm.Spec.NICs {
+		if p := store.Find(snap, network.Ports, n.PortID); p != nil && p.Owner == nil && p.Spec.Hostname == vm.Spec.Hostname {
+			f.Ports.Set(b, p, func(s *network.PortSpec) { s.Hostname = "" }) // the name was the VM's
+		}
 	}
 	f.VMs.Delete(b, vm)
 	return nil

@@ -117,7 +117,8 @@ func (f *feed) Commit(ctx context.Context, changes ...store.Change) (int64, erro
 	if err := f.reachable(); err != nil {
 		return 0, err
 	}
-	if err := f.permitted(ctx, changes); err != nil {
+	changes, err := f.permitted(ctx, changes)
+	if err != nil {
 		return 0, err
 	}
 	revision, err := f.c.truth.commit(ctx, changes...)
@@ -134,10 +135,11 @@ func (f *feed) Commit(ctx context.Context, changes ...store.Change) (int64, erro
 
 func (f *feed) sees(e store.Entry) bool { return f.scope == nil || f.scope.Sees(e) }
 
-// permitted asks whether the daemon may write that. What it may not is a bug of its loops.
-func (f *feed) permitted(ctx context.Context, changes []store.Change) error {
+// permitted merges what the daemon reports and asks whether it may write that. What it may not is a bug
+// of its loops.
+func (f *feed) permitted(ctx context.Context, changes []store.Change) ([]store.Change, error) {
 	if f.scope == nil {
-		return nil
+		return changes, nil
 	}
 	current := map[resource.Ref]store.Entry{}
 	for _, ch := range changes {
@@ -145,7 +147,11 @@ func (f *feed) permitted(ctx context.Context, changes []store.Change) error {
 			current[ch.Key] = e
 		}
 	}
-	return f.scope.MayCommit(current, changes)
+	changes, err := remote.Merge(current, changes)
+	if err != nil {
+		return nil, err
+	}
+	return changes, f.scope.MayCommit(current, changes)
 }
 
 // Watch implements store.Store.

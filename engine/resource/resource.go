@@ -78,6 +78,8 @@ type Record[S, T any] struct {
 	Spec S `json:"spec"`
 	// Status is what was last seen.
 	Status T `json:"status"`
+
+	stored []byte // as it was read, if it has fields that this program does not know
 }
 
 // Object is any record.

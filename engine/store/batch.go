@@ -22,6 +22,7 @@ type Batch struct {
 type work struct {
 	object resource.Object // nil: to be removed
 	expect int64
+	wider  bool // more of it may change than the status and the holders
 }
 
 // NewBatch begins a commit. Now is the time that new records and deletion marks get.
@@ -72,6 +73,7 @@ func MarkDeleting[S, T any](b *Batch, r *resource.Record[S, T]) {
 			r.Deleting = &now
 		}
 	})
+	b.widen(r.Ref())
 }
 
 // Changes gives what is to be committed.
@@ -95,7 +97,7 @@ func (b *Batch) Changes() ([]Change, error) {
 		if err != nil {
 			return nil, fault.New(fault.Internal, "encode %s: %w", ref, err)
 		}
-		out = append(out, Change{Key: ref, Op: Put, Value: value, Expect: w.expect})
+		out = append(out, Change{Key: ref, Op: Put, Value: value, Expect: w.expect, Report: w.expect != Absent && !w.wider})
 		if w.expect == Absent {
 			owner, _ := json.Marshal(ref.ID)
 			out = append(out, Change{Key: name, Op: Put, Value: owner, Expect: Absent})
@@ -133,6 +135,13 @@ func merge(changes []Change) ([]Change, error) {
 		}
 	}
 	return out, nil
+}
+
+// widen says that a record which the batch changes is no mere report.
+func (b *Batch) widen(ref resource.Ref) {
+	if w := b.work[ref]; w != nil {
+		w.wider = true
+	}
 }
 
 func create[S, T any](b *Batch, r *resource.Record[S, T]) {

@@ -82,11 +82,13 @@ func (w *SpecWriter[S, T]) Set(b *Batch, r *resource.Record[S, T], change func(*
 			mine.Generation++
 		}
 	})
+	b.widen(r.Ref())
 }
 
 // Label replaces the labels.
 func (w *SpecWriter[S, T]) Label(b *Batch, r *resource.Record[S, T], labels map[string]string) {
 	edit(b, r, func(mine *resource.Record[S, T]) { mine.Labels = labels })
+	b.widen(r.Ref())
 }
 
 // Delete marks the record for deletion; it goes when the last holder lets go.

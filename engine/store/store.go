@@ -39,10 +39,12 @@ const (
 
 // Change is one part of a commit. All parts happen, or none does.
 type Change struct {
-	Key    resource.Ref
-	Op     Op
-	Value  []byte // for Put
-	Expect int64  // Any, Absent, or the revision that must be there
+	Key   resource.Ref
+	Op    Op
+	Value []byte // for Put
+	// Report marks a Put in which only the status and the holders differ from what is there at Expect.
+	Report bool
+	Expect int64 // Any, Absent, or the revision that must be there
 }
 
 // Op says what a Change does.

@@ -57,7 +57,11 @@ func (r *remote) List(ctx context.Context, kinds ...resource.Kind) ([]store.Entr
 func (r *remote) Commit(ctx context.Context, changes ...store.Change) (int64, error) {
 	var body commitWire
 	for _, c := range changes {
-		body.Changes = append(body.Changes, changeWire(c))
+		sent, err := send(c)
+		if err != nil {
+			return 0, err
+		}
+		body.Changes = append(body.Changes, sent)
 	}
 	data, err := json.Marshal(body)
 	if err != nil {

@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -148,7 +147,7 @@ func (h *hostScope) mayChange(c store.Change, current map[resource.Ref]store.Ent
 	if c.Op == store.Delete {
 		return mayRemove(c, before, names)
 	}
-	return mayReport(c, e.Value, before.Head(), after.Head())
+	return mayReport(c, before.Head(), after.Head())
 }
 
 func (h *hostScope) makes(kind resource.Descriptor, x resource.Object) bool {
@@ -183,7 +182,10 @@ func mayRemove(c store.Change, before resource.Object, names map[resource.Ref]re
 }
 
 // mayReport allows the status to change, and agents' holders to go.
-func mayReport(c store.Change, old []byte, before, after *resource.Meta) error {
+func mayReport(c store.Change, before, after *resource.Meta) error {
+	if !c.Report {
+		return denied(c, "an agent reports the status of it and lets go, and writes nothing else")
+	}
 	for _, holder := range after.Holders {
 		if !before.HeldBy(holder) {
 			return denied(c, "an agent adds no holders")
@@ -194,48 +196,7 @@ func mayReport(c store.Change, old []byte, before, after *resource.Meta) error {
 			return denied(c, "an agent does not let go for "+holder)
 		}
 	}
-	field, err := firstDifference(old, c.Value)
-	if err != nil {
-		return denied(c, "it is not understood: "+err.Error())
-	}
-	if field != "" {
-		return denied(c, "an agent changes only the status, not the "+field)
-	}
 	return nil
-}
-
-// firstDifference names a field in which two records differ beside what an agent may change.
-func firstDifference(a, b []byte) (string, error) {
-	var old, now map[string]json.RawMessage
-	if err := json.Unmarshal(a, &old); err != nil {
-		return "", err
-	}
-	if err := json.Unmarshal(b, &now); err != nil {
-		return "", err
-	}
-	for _, free := range []string{"status", "holders", "revision"} {
-		delete(old, free)
-		delete(now, free)
-	}
-	for field := range now {
-		if _, there := old[field]; !there {
-			return field, nil
-		}
-	}
-	for field, value := range old {
-		if !bytes.Equal(compact(value), compact(now[field])) {
-			return field, nil
-		}
-	}
-	return "", nil
-}
-
-func compact(value []byte) []byte {
-	var out bytes.Buffer
-	if json.Compact(&out, value) != nil {
-		return value
-	}
-	return out.Bytes()
 }
 
 func ofAgents(holder string) bool {

@@ -97,6 +97,13 @@ func change(r *rec, edit func(r *rec)) store.Change {
 	return store.Change{Key: r.Ref(), Op: store.Put, Value: value, Expect: r.Revision}
 }
 
+// report is a change of the status and the holders.
+func report(r *rec, edit func(r *rec)) store.Change {
+	c := change(r, edit)
+	c.Report = true
+	return c
+}
+
 func ids(t *testing.T, s store.Store) string {
 	t.Helper()
 	entries, _, err := s.List(t.Context())
@@ -167,7 +174,7 @@ func TestARecordThatMovesAwayIsToldAsRemoved(t *testing.T) {
 func TestAnAgentReportsAndLetsGo(t *testing.T) {
 	c := newCloud(t)
 	g := c.guest("h1", "agent", "agent:disk", "compute")
-	revision, err := c.h1.Commit(t.Context(), change(g, func(r *rec) { r.Status.Seen = "running"; r.Holders = []string{"compute", "agent"} }))
+	revision, err := c.h1.Commit(t.Context(), report(g, func(r *rec) { r.Status.Seen = "running"; r.Holders = []string{"compute", "agent"} }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,10 +211,10 @@ func TestWhatAnAgentMayNot(t *testing.T) {
 			return []store.Change{change(c.deleting(g), func(r *rec) { r.Deleting = nil })}
 		},
 		"add a holder": func(c *cloud, g *rec) []store.Change {
-			return []store.Change{change(g, func(r *rec) { r.Holders = append(r.Holders, "agent:more") })}
+			return []store.Change{report(g, func(r *rec) { r.Holders = append(r.Holders, "agent:more") })}
 		},
 		"let go for another holder": func(c *cloud, g *rec) []store.Change {
-			return []store.Change{change(g, func(r *rec) { r.Holders = []string{"agent"} })}
+			return []store.Change{report(g, func(r *rec) { r.Holders = []string{"agent"} })}
 		},
 		"remove what is not being deleted": func(c *cloud, g *rec) []store.Change {
 			return []store.Change{{Key: g.Ref(), Op: store.Delete, Expect: g.Revision}}
@@ -216,14 +223,14 @@ func TestWhatAnAgentMayNot(t *testing.T) {
 			return []store.Change{{Key: g.Ref(), Op: store.Delete, Expect: c.deleting(g).Revision}}
 		},
 		"write to another host's guest": func(c *cloud, _ *rec) []store.Change {
-			return []store.Change{change(c.guest("h2"), func(r *rec) { r.Status.Seen = "mine" })}
+			return []store.Change{report(c.guest("h2"), func(r *rec) { r.Status.Seen = "mine" })}
 		},
 		"check another host's guest": func(c *cloud, _ *rec) []store.Change {
 			g := c.guest("h2")
 			return []store.Change{{Key: g.Ref(), Op: store.Check, Expect: g.Revision}}
 		},
 		"write to what agents never see": func(c *cloud, _ *rec) []store.Change {
-			return []store.Change{change(c.record(secrets, &rec{Spec: spec{HostID: "h1"}}), func(r *rec) { r.Status.Seen = "x" })}
+			return []store.Change{report(c.record(secrets, &rec{Spec: spec{HostID: "h1"}}), func(r *rec) { r.Status.Seen = "x" })}
 		},
 		"make a guest":                  func(*cloud, *rec) []store.Change { return creation(made("guest", "h1"), `"new"`) },
 		"make a find of another host":   func(*cloud, *rec) []store.Change { return creation(made("found", "h2"), `"new"`) },
@@ -251,6 +258,12 @@ func TestWhatAnAgentMayNot(t *testing.T) {
 		},
 		"write a kind that nobody knows": func(*cloud, *rec) []store.Change {
 			return []store.Change{{Key: resource.Ref{Kind: "unknown", ID: "x"}, Op: store.Put, Value: []byte("{}")}}
+		},
+		"report a status that is none": func(_ *cloud, g *rec) []store.Change {
+			return []store.Change{{Key: g.Ref(), Op: store.Put, Value: []byte(`{"status":[7]}`), Expect: g.Revision, Report: true}}
+		},
+		"report with another change of the status": func(_ *cloud, g *rec) []store.Change {
+			return []store.Change{change(g, func(r *rec) { r.Status.Seen = "not as a report" })}
 		},
 		"write what is no JSON": func(_ *cloud, g *rec) []store.Change {
 			return []store.Change{{Key: g.Ref(), Op: store.Put, Value: []byte("no"), Expect: g.Revision}}
@@ -348,7 +361,7 @@ func TestAHostThatWasRemovedCommitsNothing(t *testing.T) {
 	if err := c.server.Commit(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
-	_, err := c.h1.Commit(t.Context(), change(g, func(r *rec) { r.Status.Seen = "x" }))
+	_, err := c.h1.Commit(t.Context(), report(g, func(r *rec) { r.Status.Seen = "x" }))
 	if !fault.Is(err, fault.Denied) {
 		t.Errorf("gives %v", err)
 	}
@@ -357,14 +370,14 @@ func TestAHostThatWasRemovedCommitsNothing(t *testing.T) {
 func TestAnOldPictureConflictsThroughTheScopeToo(t *testing.T) {
 	c := newCloud(t)
 	g := c.guest("h1")
-	report := change(g, func(r *rec) { r.Status.Seen = "one" })
-	if _, err := c.h1.Commit(t.Context(), report); err != nil {
+	first := report(g, func(r *rec) { r.Status.Seen = "one" })
+	if _, err := c.h1.Commit(t.Context(), first); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.h1.Commit(t.Context(), report); !fault.Is(err, fault.Conflict) {
+	if _, err := c.h1.Commit(t.Context(), first); !fault.Is(err, fault.Conflict) {
 		t.Errorf("gives %v", err)
 	}
-	guess := change(g, func(r *rec) { r.Status.Seen = "two" })
+	guess := report(g, func(r *rec) { r.Status.Seen = "two" })
 	guess.Expect = c.server.Revision() + 50
 	if _, err := c.h1.Commit(t.Context(), guess); !fault.Is(err, fault.Conflict) {
 		t.Errorf("a guess at a revision to come gives %v", err)

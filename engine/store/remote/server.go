@@ -26,6 +26,7 @@ type Scope interface {
 	Sees(e store.Entry) bool
 	// MayCommit refuses with fault.Denied what the caller may not commit. Current is what is
 	// there now of the keys that the changes name; the commit happens on that or not at all.
+	// Reports are merged already.
 	MayCommit(current map[resource.Ref]store.Entry, changes []store.Change) error
 }
 
@@ -100,7 +101,11 @@ func (h *handler) commit(w http.ResponseWriter, r *http.Request, scope Scope) er
 	}
 	changes := make([]store.Change, 0, len(body.Changes))
 	for _, c := range body.Changes {
-		changes = append(changes, store.Change(c))
+		got, err := receive(c)
+		if err != nil {
+			return err
+		}
+		changes = append(changes, got)
 	}
 	if err := store.Distinct(changes); err != nil {
 		return err
@@ -133,6 +138,10 @@ func (h *handler) judge(ctx context.Context, scope Scope, changes []store.Change
 		} else if !fault.Is(err, fault.NotFound) {
 			return nil, err
 		}
+	}
+	changes, err := Merge(current, changes)
+	if err != nil {
+		return nil, err
 	}
 	if err := scope.MayCommit(current, changes); err != nil {
 		return nil, err

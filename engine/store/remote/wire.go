@@ -5,7 +5,8 @@
 //
 //	GET  /entry?kind=&project=&id=      one entry
 //	GET  /list?kind=&kind=              entries at one revision
-//	POST /commit                        changes, all or none
+//	POST /commit                        changes, all or none; a report travels as {key, op, expect,
+//	                                    status, holders} and is put into the record that is there
 //	GET  /watch?after=                  lines of JSON, one for each revision, and one of nothing
 //	                                    every few seconds, so that a dead link is noticed
 //
@@ -35,11 +36,15 @@ type listWire struct {
 	Revision int64       `json:"revision"`
 }
 
+// changeWire is a change, or with op "report" what an agent observed: the server puts status and
+// holders into the record that is there, and keeps all else of it.
 type changeWire struct {
-	Key    resource.Ref `json:"key"`
-	Op     store.Op     `json:"op"`
-	Value  []byte       `json:"value,omitempty"`
-	Expect int64        `json:"expect"`
+	Key     resource.Ref    `json:"key"`
+	Op      store.Op        `json:"op"`
+	Value   []byte          `json:"value,omitempty"`
+	Expect  int64           `json:"expect"`
+	Status  json.RawMessage `json:"status,omitempty"`
+	Holders []string        `json:"holders,omitempty"`
 }
 
 type commitWire struct {

@@ -135,7 +135,7 @@ func (f *feed) Commit(ctx context.Context, changes ...store.Change) (int64, erro
 
 func (f *feed) sees(e store.Entry) bool { return f.scope == nil || f.scope.Sees(e) }
 
-// permitted merges what the daemon reports and asks whether it may write that. What it may not is a bug
+// permitted asks what of it is to be committed. What it may not is a bug
 // of its loops.
 func (f *feed) permitted(ctx context.Context, changes []store.Change) ([]store.Change, error) {
 	if f.scope == nil {
@@ -147,11 +147,7 @@ func (f *feed) permitted(ctx context.Context, changes []store.Change) ([]store.C
 			current[ch.Key] = e
 		}
 	}
-	changes, err := remote.Merge(current, changes)
-	if err != nil {
-		return nil, err
-	}
-	return changes, f.scope.MayCommit(current, changes)
+	return f.scope.Admit(current, changes)
 }
 
 // Watch implements store.Store.

@@ -3,6 +3,7 @@ package resource
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 )
 
@@ -123,6 +124,37 @@ func (c *Catalog) All() []Descriptor {
 	sort.Slice(out, func(i, j int) bool { return out[i].Kind < out[j].Kind })
 	return out
 }
+
+// AnyHost stands among the hosts of a record for all of them.
+const AnyHost ID = "*"
+
+// Hosts lists the hosts whose agents may see a record; AnyHost: all.
+func (d Descriptor) Hosts(x Object) []ID {
+	switch d.Reach {
+	case EveryHost:
+		return []ID{AnyHost}
+	case NamedHost:
+		return d.HostsNamed(x)
+	}
+	return nil
+}
+
+// HostsNamed lists the hosts that a record refers to, and the host that it is.
+func (d Descriptor) HostsNamed(x Object) []ID {
+	var out []ID
+	if d.Kind == hostKind {
+		out = append(out, x.Head().ID)
+	}
+	for _, ref := range d.Refs(x) {
+		if ref.Kind == hostKind && !slices.Contains(out, ref.ID) {
+			out = append(out, ref.ID)
+		}
+	}
+	return out
+}
+
+// hostKind is the one kind that the engine has heard of: records go to hosts by it.
+const hostKind Kind = "host"
 
 // Decode makes a record of its stored form. The revision is the store's.
 func (d Descriptor) Decode(value []byte, revision int64) (Object, error) {

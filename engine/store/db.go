@@ -35,6 +35,7 @@ func (d *DB) Commit(ctx context.Context, b *Batch) error {
 	if err != nil || len(changes) == 0 {
 		return err
 	}
+	changes = Stamp(d.catalog, changes)
 	if d.Fence != nil {
 		fence, err := d.Fence()
 		if err != nil {

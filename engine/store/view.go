@@ -51,7 +51,7 @@ type View struct {
 	revision int64
 	moved    chan struct{} // closed and replaced when revision rises
 	tell     []func([]Delta)
-	unknown  map[resource.Ref]string // records that no loop of this program understands, and why
+	strange  map[resource.ID]Strange // records that this program does not understand
 
 	fanOut *fanOut // tells those who watch the view
 	pull   Watch   // CatchUp's
@@ -63,7 +63,7 @@ func NewView(s Store, c *resource.Catalog) *View {
 	if err != nil {
 		panic("store: " + err.Error())
 	}
-	return &View{store: s, catalog: c, db: db, moved: make(chan struct{}), unknown: map[resource.Ref]string{}, fanOut: newFanOut()}
+	return &View{store: s, catalog: c, db: db, moved: make(chan struct{}), strange: map[resource.ID]Strange{}, fanOut: newFanOut()}
 }
 
 // Subscribe calls fn with what each revision changed, in order, after the view shows it. It must
@@ -171,9 +171,9 @@ func (v *View) relist(ctx context.Context) error {
 		events = append(events, Event{Key: e.Key, Value: e.Value})
 	}
 	v.mu.Lock()
-	for ref := range v.unknown {
-		if revisions[ref] == 0 {
-			delete(v.unknown, ref)
+	for id, x := range v.strange {
+		if revisions[x.Key] == 0 {
+			delete(v.strange, id)
 		}
 	}
 	v.revision = min(v.revision, revision)
@@ -272,11 +272,11 @@ func (v *View) applyOne(txn *memdb.Txn, e Event, isNews news) (Delta, bool) {
 	}
 	x, kind, err := v.decode(e, revision)
 	if err != nil {
-		v.remember(e.Key, err.Error())
+		v.remember(e, revision, err.Error())
 		return d, false
 	}
 	if err := txn.Insert(table, newRow(kind, x)); err != nil {
-		v.remember(e.Key, err.Error())
+		v.remember(e, revision, err.Error())
 		return d, false
 	}
 	v.forget(e.Key)
@@ -297,6 +297,9 @@ func (v *View) decode(e Event, revision int64) (resource.Object, resource.Descri
 	if ref := x.Head().Ref(); ref != e.Key {
 		return nil, kind, errors.New("it calls itself " + ref.String())
 	}
+	if why := resource.Strange(x); why != "" {
+		return nil, kind, errors.New(why)
+	}
 	return x, kind, nil
 }
 
@@ -308,32 +311,6 @@ func newRow(kind resource.Descriptor, x resource.Object) *row {
 		r.KindRef = append(r.KindRef, string(head.Kind)+"\x00"+string(ref.ID))
 	}
 	return r
-}
-
-func (v *View) remember(key resource.Ref, why string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if _, known := v.unknown[key]; !known {
-		slog.Error("a record is not understood and left alone", "record", key.String(), "why", why)
-	}
-	v.unknown[key] = why
-}
-
-func (v *View) forget(key resource.Ref) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	delete(v.unknown, key)
-}
-
-// NotUnderstood lists the records that this program cannot read, and why. They are left alone.
-func (v *View) NotUnderstood() map[resource.Ref]string {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	out := make(map[resource.Ref]string, len(v.unknown))
-	for k, why := range v.unknown {
-		out[k] = why
-	}
-	return out
 }
 
 // Revision is the store's revision that the view shows; 0 before the first list.

@@ -30,27 +30,25 @@ type hostScope struct {
 	view    *store.View
 }
 
-// Sees implements Scope.
+// Sees implements Scope. What this server does not understand is passed on to the hosts that are written
+// beside it.
 func (h *hostScope) Sees(e store.Entry) bool {
 	kind, known := h.catalog.Lookup(e.Key.Kind)
 	if !known {
+		return h.among(store.StampedHosts(e.Value))
+	}
+	if kind.Reach == resource.NoHost {
 		return false
 	}
-	switch kind.Reach {
-	case resource.EveryHost:
-		return true
-	case resource.NamedHost:
-		x, err := decode(kind, e)
-		return err == nil && h.concerns(kind, x)
+	x, err := decode(kind, e)
+	if err != nil {
+		return h.among(store.StampedHosts(e.Value))
 	}
-	return false
+	return h.among(kind.Hosts(x))
 }
 
-// concerns reports whether a record is the host or speaks of it.
-func (h *hostScope) concerns(kind resource.Descriptor, x resource.Object) bool {
-	return x.Head().ID == h.host || slices.ContainsFunc(kind.Refs(x), func(r resource.Ref) bool {
-		return r.Kind == "host" && r.ID == h.host
-	})
+func (h *hostScope) among(hosts []resource.ID) bool {
+	return slices.Contains(hosts, h.host) || slices.Contains(hosts, resource.AnyHost)
 }
 
 func decode(kind resource.Descriptor, e store.Entry) (resource.Object, error) {
@@ -61,14 +59,22 @@ func decode(kind resource.Descriptor, e store.Entry) (resource.Object, error) {
 	return x, err
 }
 
-// MayCommit implements Scope.
-func (h *hostScope) MayCommit(current map[resource.Ref]store.Entry, changes []store.Change) error {
+// Admit implements Scope.
+func (h *hostScope) Admit(current map[resource.Ref]store.Entry, changes []store.Change) ([]store.Change, error) {
 	if h.view.Revision() == 0 {
-		return fault.New(fault.Unavailable, "the server has not read its records yet; try again")
+		return nil, fault.New(fault.Unavailable, "the server has not read its records yet; try again")
 	}
 	if h.view.Snapshot().Lookup(h.host) == nil {
-		return fault.New(fault.Denied, "host %s is not in this cloud any more", h.host)
+		return nil, fault.New(fault.Denied, "host %s is not in this cloud any more", h.host)
 	}
+	changes, err := merged(current, changes)
+	if err != nil {
+		return nil, err
+	}
+	return store.Stamp(h.catalog, changes), h.mayCommit(current, changes)
+}
+
+func (h *hostScope) mayCommit(current map[resource.Ref]store.Entry, changes []store.Change) error {
 	names := map[resource.Ref]resource.ID{} // name keys that go with permitted changes, and whose they are
 	for _, c := range changes {
 		if c.Key.Kind == store.NameKind {
@@ -109,49 +115,66 @@ func mayName(c store.Change, current map[resource.Ref]store.Entry, names map[res
 
 func (h *hostScope) mayChange(c store.Change, current map[resource.Ref]store.Entry, names map[resource.Ref]resource.ID) error {
 	kind, known := h.catalog.Lookup(c.Key.Kind)
-	if !known {
-		return denied(c, "this server knows no such kind")
-	}
-	var before, after resource.Object
 	e, there := current[c.Key]
-	if there {
-		var err error
-		if before, err = decode(kind, e); err != nil {
-			return denied(c, "what is there is not understood: "+err.Error())
-		}
+	var before, after resource.Object // nil: there is none, or it is not understood
+	if known && there {
+		before, _ = decode(kind, e)
 	}
-	if c.Op == store.Put {
+	if known && c.Op == store.Put {
 		var err error
-		if after, err = decode(kind, store.Entry{Key: c.Key, Value: c.Value}); err != nil {
+		if after, err = decode(kind, store.Entry{Key: c.Key, Value: c.Value}); err != nil && (before != nil || !there) {
 			return denied(c, "it is not understood: "+err.Error())
 		}
 	}
+	strange := !known || there && before == nil
 	if c.Op == store.Check {
 		if !there || h.Sees(e) || h.makes(kind, before) {
 			return nil
 		}
 		return denied(c, "it is not this host's")
 	}
-	if kind.HostMakes && (before == nil || h.makes(kind, before)) && (after == nil || h.makes(kind, after)) {
+	if !strange && kind.HostMakes && (before == nil || h.makes(kind, before)) && (after == nil || h.makes(kind, after)) {
 		return mayMake(c, before, after, names)
 	}
-	if before == nil {
+	switch {
+	case !there && !known:
+		return denied(c, "this server knows no such kind; it is of an older version than the host")
+	case !there:
 		return denied(c, "agents make no records of this kind for this host")
-	}
-	if !h.Sees(e) {
+	case !h.Sees(e):
 		return denied(c, "it is not this host's")
 	}
 	if err := store.CheckExpectation(c, e.Revision); err != nil {
 		return err // it was written from an older picture; what differs is not the agent's doing
 	}
-	if c.Op == store.Delete {
-		return mayRemove(c, before, names)
+	head, err := headOf(e.Key, e.Value)
+	if err != nil {
+		return denied(c, err.Error())
 	}
-	return mayReport(c, before.Head(), after.Head())
+	if c.Op == store.Delete {
+		return mayRemove(c, head, names)
+	}
+	reported, err := headOf(c.Key, c.Value)
+	if err != nil {
+		return denied(c, err.Error())
+	}
+	return mayReport(c, head, reported)
+}
+
+// headOf reads what every record has, also of one that is not understood.
+func headOf(key resource.Ref, value []byte) (*resource.Meta, error) {
+	var head resource.Meta
+	if err := json.Unmarshal(value, &head); err != nil {
+		return nil, fault.New(fault.Invalid, "it is no record: %w", err)
+	}
+	if ref := head.Ref(); ref != key {
+		return nil, fault.New(fault.Invalid, "the record at %s calls itself %s", key, ref)
+	}
+	return &head, nil
 }
 
 func (h *hostScope) makes(kind resource.Descriptor, x resource.Object) bool {
-	return kind.HostMakes && x != nil && h.concerns(kind, x)
+	return kind.HostMakes && x != nil && slices.Contains(kind.HostsNamed(x), h.host)
 }
 
 // mayMake allows everything with a host's own record but to change its name.
@@ -169,8 +192,7 @@ func mayMake(c store.Change, before, after resource.Object, names map[resource.R
 }
 
 // mayRemove allows an agent that lets go last to remove what is being deleted.
-func mayRemove(c store.Change, before resource.Object, names map[resource.Ref]resource.ID) error {
-	head := before.Head()
+func mayRemove(c store.Change, head *resource.Meta, names map[resource.Ref]resource.ID) error {
 	if head.Deleting == nil {
 		return denied(c, "it is not being deleted")
 	}

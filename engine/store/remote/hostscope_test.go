@@ -183,96 +183,103 @@ func TestAnAgentReportsAndLetsGo(t *testing.T) {
 	}
 }
 
+// forgedName is the name key of a record.
+func forgedName(r *rec) resource.Ref { return store.NameKey(r.Kind, r.Project, r.Name) }
+
+func forgedRecord(kind resource.Kind, host resource.ID) *rec {
+	return &rec{Meta: resource.Meta{Kind: kind, ID: "new", Name: "new"}, Spec: spec{HostID: host}}
+}
+
+func forgedCreation(r *rec, owner string) []store.Change {
+	return []store.Change{change(r, func(*rec) {}), {Key: forgedName(r), Op: store.Put, Value: []byte(owner)}}
+}
+
+// forbidden makes changes that the agent of host h1, whose guest is given, may not commit.
+var forbidden = map[string]func(c *cloud, g *rec) []store.Change{
+	"change the spec": func(c *cloud, g *rec) []store.Change {
+		return []store.Change{change(g, func(r *rec) { r.Spec.Size++ })}
+	},
+	"raise the generation": func(c *cloud, g *rec) []store.Change {
+		return []store.Change{change(g, func(r *rec) { r.Generation++ })}
+	},
+	"change a label": func(c *cloud, g *rec) []store.Change {
+		return []store.Change{change(g, func(r *rec) { r.Labels = map[string]string{"a": "b"} })}
+	},
+	"change the name": func(c *cloud, g *rec) []store.Change {
+		return []store.Change{change(g, func(r *rec) { r.Name = "other" })}
+	},
+	"mark for deletion": func(c *cloud, g *rec) []store.Change {
+		return []store.Change{change(g, func(r *rec) { now := time.Now(); r.Deleting = &now })}
+	},
+	"unmark a deletion": func(c *cloud, g *rec) []store.Change {
+		return []store.Change{change(c.deleting(g), func(r *rec) { r.Deleting = nil })}
+	},
+	"add a holder": func(c *cloud, g *rec) []store.Change {
+		return []store.Change{report(g, func(r *rec) { r.Holders = append(r.Holders, "agent:more") })}
+	},
+	"let go for another holder": func(c *cloud, g *rec) []store.Change {
+		return []store.Change{report(g, func(r *rec) { r.Holders = []string{"agent"} })}
+	},
+	"remove what is not being deleted": func(c *cloud, g *rec) []store.Change {
+		return []store.Change{{Key: g.Ref(), Op: store.Delete, Expect: g.Revision}}
+	},
+	"remove what another holder holds": func(c *cloud, g *rec) []store.Change {
+		return []store.Change{{Key: g.Ref(), Op: store.Delete, Expect: c.deleting(g).Revision}}
+	},
+	"write to another host's guest": func(c *cloud, _ *rec) []store.Change {
+		return []store.Change{report(c.guest("h2"), func(r *rec) { r.Status.Seen = "mine" })}
+	},
+	"check another host's guest": func(c *cloud, _ *rec) []store.Change {
+		g := c.guest("h2")
+		return []store.Change{{Key: g.Ref(), Op: store.Check, Expect: g.Revision}}
+	},
+	"write to what agents never see": func(c *cloud, _ *rec) []store.Change {
+		return []store.Change{report(c.record(secrets, &rec{Spec: spec{HostID: "h1"}}), func(r *rec) { r.Status.Seen = "x" })}
+	},
+	"make a guest":                  func(*cloud, *rec) []store.Change { return forgedCreation(forgedRecord("guest", "h1"), `"new"`) },
+	"make a find of another host":   func(*cloud, *rec) []store.Change { return forgedCreation(forgedRecord("found", "h2"), `"new"`) },
+	"make a find with a false name": func(*cloud, *rec) []store.Change { return forgedCreation(forgedRecord("found", "h1"), `"other"`) },
+	"take over another host's find": func(c *cloud, _ *rec) []store.Change {
+		return []store.Change{change(c.record(found, &rec{Spec: spec{HostID: "h2"}}), func(r *rec) { r.Spec.HostID = "h1" })}
+	},
+	"rename a find": func(c *cloud, _ *rec) []store.Change {
+		return []store.Change{change(c.record(found, &rec{Spec: spec{HostID: "h1"}}), func(r *rec) { r.Name = "x" })}
+	},
+	"claim a name": func(*cloud, *rec) []store.Change {
+		return []store.Change{{Key: store.ClaimKey("", "leader:brain"), Op: store.Put, Value: []byte(`"h1"`)}}
+	},
+	"free a name": func(c *cloud, g *rec) []store.Change {
+		return []store.Change{{Key: forgedName(g), Op: store.Delete, Expect: store.Any}}
+	},
+	"free another's name with its own": func(c *cloud, g *rec) []store.Change {
+		f := c.record(found, &rec{Spec: spec{HostID: "h1"}})
+		return []store.Change{{Key: f.Ref(), Op: store.Delete, Expect: f.Revision}, {Key: forgedName(g), Op: store.Delete, Expect: store.Any}}
+	},
+	"write a record that calls itself another": func(c *cloud, g *rec) []store.Change {
+		x := change(g, func(r *rec) { r.Status.Seen = "x" })
+		x.Key = c.guest("h1").Ref()
+		return []store.Change{x}
+	},
+	"write a kind that nobody knows": func(*cloud, *rec) []store.Change {
+		return []store.Change{{Key: resource.Ref{Kind: "unknown", ID: "x"}, Op: store.Put, Value: []byte("{}")}}
+	},
+	"report a status that is none": func(_ *cloud, g *rec) []store.Change {
+		return []store.Change{{Key: g.Ref(), Op: store.Put, Value: []byte(`{"status":[7]}`), Expect: g.Revision, Report: true}}
+	},
+	"report with another change of the status": func(_ *cloud, g *rec) []store.Change {
+		return []store.Change{change(g, func(r *rec) { r.Status.Seen = "not as a report" })}
+	},
+	"write what is no JSON": func(_ *cloud, g *rec) []store.Change {
+		return []store.Change{{Key: g.Ref(), Op: store.Put, Value: []byte("no"), Expect: g.Revision}}
+	},
+	"slip a spec in beside a status": func(c *cloud, g *rec) []store.Change {
+		h := c.guest("h1")
+		return []store.Change{change(g, func(r *rec) { r.Status.Seen = "ok" }), change(h, func(r *rec) { r.Spec.Size = 9 })}
+	},
+}
+
 func TestWhatAnAgentMayNot(t *testing.T) {
-	name := func(r *rec) resource.Ref { return store.NameKey(r.Kind, r.Project, r.Name) }
-	made := func(kind resource.Kind, host resource.ID) *rec {
-		return &rec{Meta: resource.Meta{Kind: kind, ID: "new", Name: "new"}, Spec: spec{HostID: host}}
-	}
-	creation := func(r *rec, owner string) []store.Change {
-		return []store.Change{change(r, func(*rec) {}), {Key: name(r), Op: store.Put, Value: []byte(owner)}}
-	}
-	for what, act := range map[string]func(c *cloud, g *rec) []store.Change{
-		"change the spec": func(c *cloud, g *rec) []store.Change {
-			return []store.Change{change(g, func(r *rec) { r.Spec.Size++ })}
-		},
-		"raise the generation": func(c *cloud, g *rec) []store.Change {
-			return []store.Change{change(g, func(r *rec) { r.Generation++ })}
-		},
-		"change a label": func(c *cloud, g *rec) []store.Change {
-			return []store.Change{change(g, func(r *rec) { r.Labels = map[string]string{"a": "b"} })}
-		},
-		"change the name": func(c *cloud, g *rec) []store.Change {
-			return []store.Change{change(g, func(r *rec) { r.Name = "other" })}
-		},
-		"mark for deletion": func(c *cloud, g *rec) []store.Change {
-			return []store.Change{change(g, func(r *rec) { now := time.Now(); r.Deleting = &now })}
-		},
-		"unmark a deletion": func(c *cloud, g *rec) []store.Change {
-			return []store.Change{change(c.deleting(g), func(r *rec) { r.Deleting = nil })}
-		},
-		"add a holder": func(c *cloud, g *rec) []store.Change {
-			return []store.Change{report(g, func(r *rec) { r.Holders = append(r.Holders, "agent:more") })}
-		},
-		"let go for another holder": func(c *cloud, g *rec) []store.Change {
-			return []store.Change{report(g, func(r *rec) { r.Holders = []string{"agent"} })}
-		},
-		"remove what is not being deleted": func(c *cloud, g *rec) []store.Change {
-			return []store.Change{{Key: g.Ref(), Op: store.Delete, Expect: g.Revision}}
-		},
-		"remove what another holder holds": func(c *cloud, g *rec) []store.Change {
-			return []store.Change{{Key: g.Ref(), Op: store.Delete, Expect: c.deleting(g).Revision}}
-		},
-		"write to another host's guest": func(c *cloud, _ *rec) []store.Change {
-			return []store.Change{report(c.guest("h2"), func(r *rec) { r.Status.Seen = "mine" })}
-		},
-		"check another host's guest": func(c *cloud, _ *rec) []store.Change {
-			g := c.guest("h2")
-			return []store.Change{{Key: g.Ref(), Op: store.Check, Expect: g.Revision}}
-		},
-		"write to what agents never see": func(c *cloud, _ *rec) []store.Change {
-			return []store.Change{report(c.record(secrets, &rec{Spec: spec{HostID: "h1"}}), func(r *rec) { r.Status.Seen = "x" })}
-		},
-		"make a guest":                  func(*cloud, *rec) []store.Change { return creation(made("guest", "h1"), `"new"`) },
-		"make a find of another host":   func(*cloud, *rec) []store.Change { return creation(made("found", "h2"), `"new"`) },
-		"make a find with a false name": func(*cloud, *rec) []store.Change { return creation(made("found", "h1"), `"other"`) },
-		"take over another host's find": func(c *cloud, _ *rec) []store.Change {
-			return []store.Change{change(c.record(found, &rec{Spec: spec{HostID: "h2"}}), func(r *rec) { r.Spec.HostID = "h1" })}
-		},
-		"rename a find": func(c *cloud, _ *rec) []store.Change {
-			return []store.Change{change(c.record(found, &rec{Spec: spec{HostID: "h1"}}), func(r *rec) { r.Name = "x" })}
-		},
-		"claim a name": func(*cloud, *rec) []store.Change {
-			return []store.Change{{Key: store.ClaimKey("", "leader:brain"), Op: store.Put, Value: []byte(`"h1"`)}}
-		},
-		"free a name": func(c *cloud, g *rec) []store.Change {
-			return []store.Change{{Key: name(g), Op: store.Delete, Expect: store.Any}}
-		},
-		"free another's name with its own": func(c *cloud, g *rec) []store.Change {
-			f := c.record(found, &rec{Spec: spec{HostID: "h1"}})
-			return []store.Change{{Key: f.Ref(), Op: store.Delete, Expect: f.Revision}, {Key: name(g), Op: store.Delete, Expect: store.Any}}
-		},
-		"write a record that calls itself another": func(c *cloud, g *rec) []store.Change {
-			x := change(g, func(r *rec) { r.Status.Seen = "x" })
-			x.Key = c.guest("h1").Ref()
-			return []store.Change{x}
-		},
-		"write a kind that nobody knows": func(*cloud, *rec) []store.Change {
-			return []store.Change{{Key: resource.Ref{Kind: "unknown", ID: "x"}, Op: store.Put, Value: []byte("{}")}}
-		},
-		"report a status that is none": func(_ *cloud, g *rec) []store.Change {
-			return []store.Change{{Key: g.Ref(), Op: store.Put, Value: []byte(`{"status":[7]}`), Expect: g.Revision, Report: true}}
-		},
-		"report with another change of the status": func(_ *cloud, g *rec) []store.Change {
-			return []store.Change{change(g, func(r *rec) { r.Status.Seen = "not as a report" })}
-		},
-		"write what is no JSON": func(_ *cloud, g *rec) []store.Change {
-			return []store.Change{{Key: g.Ref(), Op: store.Put, Value: []byte("no"), Expect: g.Revision}}
-		},
-		"slip a spec in beside a status": func(c *cloud, g *rec) []store.Change {
-			h := c.guest("h1")
-			return []store.Change{change(g, func(r *rec) { r.Status.Seen = "ok" }), change(h, func(r *rec) { r.Spec.Size = 9 })}
-		},
-	} {
+	for what, act := range forbidden {
 		t.Run(strings.ReplaceAll(what, " ", ""), func(t *testing.T) {
 			c := newCloud(t)
 			g := c.guest("h1", "agent", "compute")

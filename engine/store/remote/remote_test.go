@@ -26,7 +26,9 @@ type everything struct{}
 
 func (everything) Sees(store.Entry) bool { return true }
 
-func (everything) MayCommit(map[resource.Ref]store.Entry, []store.Change) error { return nil }
+func (everything) Admit(_ map[resource.Ref]store.Entry, c []store.Change) ([]store.Change, error) {
+	return c, nil
+}
 
 func all(*http.Request) (Scope, error) { return everything{}, nil }
 

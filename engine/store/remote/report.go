@@ -44,9 +44,9 @@ func receive(c changeWire) (store.Change, error) {
 	return store.Change{Key: c.Key, Op: store.Put, Value: value, Expect: c.Expect, Report: true}, err
 }
 
-// Merge puts what reports bring into the records that are there. Fields of a record that the reporter, or
+// merged puts what reports bring into the records that are there. Fields of a record that the reporter, or
 // this server, does not know stay as they are, and their order says nothing.
-func Merge(current map[resource.Ref]store.Entry, changes []store.Change) ([]store.Change, error) {
+func merged(current map[resource.Ref]store.Entry, changes []store.Change) ([]store.Change, error) {
 	out := make([]store.Change, len(changes))
 	for i, c := range changes {
 		if c.Report {

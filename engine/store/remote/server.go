@@ -24,10 +24,10 @@ type Scope interface {
 	// Sees reports whether the caller may see an entry. A change that moves an entry out of sight
 	// is told as its removal.
 	Sees(e store.Entry) bool
-	// MayCommit refuses with fault.Denied what the caller may not commit. Current is what is
-	// there now of the keys that the changes name; the commit happens on that or not at all.
-	// Reports are merged already.
-	MayCommit(current map[resource.Ref]store.Entry, changes []store.Change) error
+	// Admit gives the changes as they are to be committed, or refuses with fault.Denied what the caller
+	// may not commit. Current is what is there now of the keys that the changes name; the commit happens
+	// on that or not at all.
+	Admit(current map[resource.Ref]store.Entry, changes []store.Change) ([]store.Change, error)
 }
 
 // Access finds the scope of a request's sender, or refuses.
@@ -139,11 +139,8 @@ func (h *handler) judge(ctx context.Context, scope Scope, changes []store.Change
 			return nil, err
 		}
 	}
-	changes, err := Merge(current, changes)
+	changes, err := scope.Admit(current, changes)
 	if err != nil {
-		return nil, err
-	}
-	if err := scope.MayCommit(current, changes); err != nil {
 		return nil, err
 	}
 	pinned := make([]store.Change, len(changes))

@@ -42,6 +42,9 @@ func (s *Sweeper) Orphans(ctx context.Context) ([]Guest, error) {
 	snap := s.db.Snapshot()
 	var out []Guest
 	for _, g := range guests {
+		if !s.db.Understands(g.ID) {
+			continue // its record is of another version
+		}
 		if i := store.Find(snap, compute.Instances, g.ID); i == nil || i.Spec.HostID != s.hostID {
 			out = append(out, g)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
 )
 
 // What a fan-out keeps of the past. A watcher that is further behind is cut off.
@@ -27,30 +28,33 @@ const (
 // does not read is in nobody's way: the past moves on, and it is told so when it reads again.
 type fanOut struct {
 	mu    sync.Mutex
-	life  int           // rises when the past was lost
-	floor int64         // all that happened after it is in past; -1: nothing is known yet
-	past  []Changes     // in order of revisions
-	bytes int           // of the values in past
-	moved chan struct{} // closed and replaced when anything changes
-	heads int           // how many wait for it, about
-	woken time.Time     // when it was last closed
-	later bool          // it will be in a moment
-	err   error         // why nothing more comes
+	life  int                       // rises when the past was lost
+	floor int64                     // all that happened after it is in past; -1: nothing is known yet
+	past  []Changes                 // in order of revisions
+	meant []map[resource.ID]Changes // what each of past means for each host
+	bytes int                       // of the values in past
+	moved chan struct{}             // closed and replaced when anything changes
+	heads int                       // how many wait for it, about
+	woken time.Time                 // when it was last closed
+	later bool                      // it will be in a moment
+	err   error                     // why nothing more comes
+	ears  ears                      // of hosts' agents, which hear only what concerns them
 }
 
-func newFanOut() *fanOut { return &fanOut{floor: -1, moved: make(chan struct{})} }
+func newFanOut() *fanOut { return &fanOut{floor: -1, moved: make(chan struct{}), ears: newEars()} }
 
-// add appends what a revision changed.
-func (h *fanOut) add(c Changes) {
-	if len(c.Events) == 0 {
-		return
-	}
+// add appends what a revision changed, and for which hosts.
+func (h *fanOut) add(c Changes, concerned map[resource.ID]Changes) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.floor < 0 || c.Revision <= h.top() {
 		return
 	}
-	h.past = append(h.past, c)
+	h.ears.hear(c.Revision, concerned)
+	if len(c.Events) == 0 {
+		return
+	}
+	h.past, h.meant = append(h.past, c), append(h.meant, concerned)
 	h.bytes += weight(c)
 	old := 0
 	for ; len(h.past)-old > fanOutRevisions || h.bytes > fanOutBytes && len(h.past)-old > 1; old++ {
@@ -58,7 +62,8 @@ func (h *fanOut) add(c Changes) {
 		h.bytes -= weight(h.past[old])
 	}
 	clear(h.past[:old])
-	h.past = h.past[old:]
+	clear(h.meant[:old])
+	h.past, h.meant = h.past[old:], h.meant[old:]
 	h.wakeSoon()
 }
 
@@ -75,7 +80,8 @@ func (h *fanOut) restart(revision int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.life++
-	h.floor, h.past, h.bytes = revision, nil, 0
+	h.floor, h.past, h.meant, h.bytes = revision, nil, nil, 0
+	h.ears.restart(revision)
 	h.wake()
 }
 
@@ -84,6 +90,7 @@ func (h *fanOut) end(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.err = err
+	h.ears.wakeAll()
 	h.wake()
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"log/slog"
+	"slices"
 
 	"github.com/virga-cloud/virga/engine/resource"
 )
@@ -50,4 +51,19 @@ func (v *View) Understands(id resource.ID) bool {
 	defer v.mu.Unlock()
 	_, there := v.strange[id]
 	return !there
+}
+
+// strangeOf gives the records that are not understood; those that the host may not see without their value.
+func (v *View) strangeOf(host resource.ID) map[resource.Ref]Strange {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	out := make(map[resource.Ref]Strange, len(v.strange))
+	for _, x := range v.strange {
+		hosts := HostsOf(v.catalog, x.Entry)
+		if !slices.Contains(hosts, host) && !slices.Contains(hosts, resource.AnyHost) {
+			x.Value = nil
+		}
+		out[x.Key] = x
+	}
+	return out
 }

@@ -22,6 +22,7 @@ type row struct {
 	Refs    []string
 	Object  resource.Object
 	KindRef []string // kind + "\x00" + referred id
+	Hosts   []string // whose agents see it
 }
 
 const table = "record"
@@ -34,6 +35,7 @@ var schema = &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{totals: total
 		"name": {Name: "name", Unique: true, Indexer: &memdb.CompoundIndex{Indexes: []memdb.Indexer{
 			&memdb.StringFieldIndex{Field: "Kind"}, &memdb.StringFieldIndex{Field: "Name"}}}},
 		"ref":     {Name: "ref", AllowMissing: true, Indexer: &memdb.StringSliceFieldIndex{Field: "Refs"}},
+		"host":    {Name: "host", AllowMissing: true, Indexer: &memdb.StringSliceFieldIndex{Field: "Hosts"}},
 		"kindref": {Name: "kindref", AllowMissing: true, Indexer: &memdb.StringSliceFieldIndex{Field: "KindRef"}},
 	},
 }}}
@@ -209,7 +211,7 @@ func (v *View) Apply(c Changes) {
 	v.apply(c.Revision, c.Events, func(there int64, _ resource.Ref) (int64, bool) {
 		return c.Revision, there < c.Revision
 	})
-	v.fanOut.add(c)
+	v.fanOut.add(c, v.concerned(c))
 }
 
 // news tells the revision that an event brings for a key of which the view shows another one,
@@ -306,6 +308,9 @@ func (v *View) decode(e Event, revision int64) (resource.Object, resource.Descri
 func newRow(kind resource.Descriptor, x resource.Object) *row {
 	head := x.Head()
 	r := &row{Kind: string(head.Kind), ID: string(head.ID), Name: head.Project + "/" + head.Name, Object: x}
+	for _, id := range kind.Hosts(x) {
+		r.Hosts = append(r.Hosts, string(id))
+	}
 	for _, ref := range kind.Refs(x) {
 		r.Refs = append(r.Refs, string(ref.ID))
 		r.KindRef = append(r.KindRef, string(head.Kind)+"\x00"+string(ref.ID))

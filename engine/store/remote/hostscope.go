@@ -30,24 +30,13 @@ type hostScope struct {
 	view    *store.View
 }
 
+// Host implements Scope.
+func (h *hostScope) Host() resource.ID { return h.host }
+
 // Sees implements Scope. What this server does not understand is passed on to the hosts that are written
 // beside it.
 func (h *hostScope) Sees(e store.Entry) bool {
-	kind, known := h.catalog.Lookup(e.Key.Kind)
-	if !known {
-		return h.among(store.StampedHosts(e.Value))
-	}
-	if kind.Reach == resource.NoHost {
-		return false
-	}
-	x, err := decode(kind, e)
-	if err != nil {
-		return h.among(store.StampedHosts(e.Value))
-	}
-	return h.among(kind.Hosts(x))
-}
-
-func (h *hostScope) among(hosts []resource.ID) bool {
+	hosts := store.HostsOf(h.catalog, e)
 	return slices.Contains(hosts, h.host) || slices.Contains(hosts, resource.AnyHost)
 }
 

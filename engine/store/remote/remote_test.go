@@ -26,6 +26,8 @@ type everything struct{}
 
 func (everything) Sees(store.Entry) bool { return true }
 
+func (everything) Host() resource.ID { return "" }
+
 func (everything) Admit(_ map[resource.Ref]store.Entry, c []store.Change) ([]store.Change, error) {
 	return c, nil
 }

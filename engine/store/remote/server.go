@@ -21,6 +21,8 @@ const (
 
 // Scope is what a caller may see and do.
 type Scope interface {
+	// Host is the one host whose records the caller sees; empty: it is not bound to one.
+	Host() resource.ID
 	// Sees reports whether the caller may see an entry. A change that moves an entry out of sight
 	// is told as its removal.
 	Sees(e store.Entry) bool
@@ -80,7 +82,7 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request, scope Scope) erro
 	for _, k := range r.URL.Query()["kind"] {
 		kinds = append(kinds, resource.Kind(k))
 	}
-	entries, revision, err := h.store.List(r.Context(), kinds...)
+	entries, revision, err := h.read(r.Context(), scope, kinds)
 	if err != nil {
 		return err
 	}
@@ -92,6 +94,14 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request, scope Scope) erro
 	}
 	answer(w, http.StatusOK, out)
 	return nil
+}
+
+// read asks the index of the host's records, where there is one.
+func (h *handler) read(ctx context.Context, scope Scope, kinds []resource.Kind) ([]store.Entry, int64, error) {
+	if by, ok := h.store.(store.ByHost); ok && scope.Host() != "" {
+		return by.ListHost(ctx, scope.Host(), kinds...)
+	}
+	return h.store.List(ctx, kinds...)
 }
 
 func (h *handler) commit(w http.ResponseWriter, r *http.Request, scope Scope) error {
@@ -117,6 +127,9 @@ func (h *handler) commit(w http.ResponseWriter, r *http.Request, scope Scope) er
 		}
 		revision, err := h.store.Commit(r.Context(), pinned...)
 		if err == nil {
+			if by, ok := h.store.(store.ByHost); ok {
+				by.Ask(scope.Host(), revision)
+			}
 			answer(w, http.StatusOK, revisionWire{revision})
 			return nil
 		}
@@ -160,11 +173,11 @@ func (h *handler) watch(w http.ResponseWriter, r *http.Request, scope Scope) err
 	if err != nil {
 		return fault.New(fault.Invalid, "watch: after is no revision: %w", err)
 	}
-	watch, err := h.store.Watch(r.Context(), after)
+	next, stop, err := h.follow(r.Context(), scope, after)
 	if err != nil {
 		return err
 	}
-	defer watch.Stop()
+	defer stop()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set(keepaliveHeader, strconv.FormatInt(h.keepalive.Milliseconds(), 10))
 	out := &lines{to: w, control: http.NewResponseController(w), patience: 6 * h.keepalive}
@@ -174,24 +187,65 @@ func (h *handler) watch(w http.ResponseWriter, r *http.Request, scope Scope) err
 	tick := time.NewTicker(h.keepalive)
 	defer tick.Stop()
 	for {
+		some, err := next(tick.C)
+		if r.Context().Err() != nil {
+			return nil
+		}
+		if err == nil && len(some) == 0 {
+			_, err = h.access(r) // meanwhile
+			some = []lineWire{{}}
+		}
+		if err != nil {
+			_ = out.write(lineWire{Fault: toWire(ended(err))})
+			return nil
+		}
+		for _, line := range some {
+			if out.write(line) != nil {
+				return nil // the caller has gone
+			}
+		}
+	}
+}
+
+// follow gives what happens, bit by bit: nothing means that a tick came. An agent hears what concerns its
+// host; that other revisions have passed it hears at ticks, and when it waits for one of its own.
+func (h *handler) follow(ctx context.Context, scope Scope, after int64) (next func(tick <-chan time.Time) ([]lineWire, error), stop func(), err error) {
+	if by, ok := h.store.(store.ByHost); ok && scope.Host() != "" {
+		f, err := by.FollowHost(ctx, scope.Host(), after)
+		if err != nil {
+			return nil, nil, err
+		}
+		return func(tick <-chan time.Time) (out []lineWire, err error) {
+			some, err := f.Next(ctx, tick)
+			for _, c := range some {
+				out = append(out, toLine(c))
+			}
+			return out, err
+		}, f.Stop, nil
+	}
+	watch, err := h.store.Watch(ctx, after)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(tick <-chan time.Time) ([]lineWire, error) {
 		select {
 		case c, ok := <-watch.Changes():
 			if !ok {
-				_ = out.write(lineWire{Fault: toWire(ended(watch.Err()))})
-				return nil
+				return nil, ended(watch.Err())
 			}
-			err = out.write(narrow(c, scope))
-		case <-tick.C:
-			if _, refused := h.access(r); refused != nil { // meanwhile
-				_ = out.write(lineWire{Fault: toWire(refused)})
-				return nil
-			}
-			err = out.write(lineWire{})
+			return []lineWire{narrow(c, scope)}, nil
+		case <-tick:
+			return nil, nil
 		}
-		if err != nil {
-			return nil //nolint:nilerr // the caller has gone
-		}
+	}, watch.Stop, nil
+}
+
+func toLine(c store.Changes) lineWire {
+	line := lineWire{Revision: c.Revision}
+	for _, e := range c.Events {
+		line.Events = append(line.Events, eventWire(e))
 	}
+	return line
 }
 
 func ended(err error) error {

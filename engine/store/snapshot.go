@@ -82,6 +82,31 @@ func Every[S, T any](s *Snapshot, t *resource.Type[S, T]) []*resource.Record[S, 
 	return collect[S, T](s.OfKind(t.Kind))
 }
 
+// InProject goes through the records of a type in a project by id, from the one after an id. It looks at no
+// more of them than are taken.
+func InProject[S, T any](s *Snapshot, t *resource.Type[S, T], project string, after resource.ID) iter.Seq[*resource.Record[S, T]] {
+	return func(yield func(*resource.Record[S, T]) bool) {
+		it, err := s.txn.LowerBound(table, "place", place(resource.Ref{Kind: t.Kind, Project: project, ID: after}))
+		if err != nil {
+			panic("store: " + err.Error())
+		}
+		for raw := it.Next(); raw != nil; raw = it.Next() {
+			head := raw.(*row).Object.Head()
+			if head.Kind != t.Kind || head.Project != project {
+				return
+			}
+			if head.ID != after && !yield(raw.(*row).Object.(*resource.Record[S, T])) {
+				return
+			}
+		}
+	}
+}
+
+// CountInProject is how many records of a kind a project has.
+func (s *Snapshot) CountInProject(kind resource.Kind, project string) int {
+	return int(s.Total(project, ofKind(kind)))
+}
+
 // Referring lists the records of type t that refer to id.
 func Referring[S, T any](s *Snapshot, t *resource.Type[S, T], id resource.ID) []*resource.Record[S, T] {
 	return collect[S, T](s.iterate("kindref", string(t.Kind)+"\x00"+string(id)))

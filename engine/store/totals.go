@@ -28,6 +28,7 @@ func (v *View) count(txn *memdb.Txn, d Delta) {
 		}
 		head := x.Head()
 		kind, _ := v.catalog.Lookup(head.Kind)
+		diff[head.Project+"\x00"+ofKind(head.Kind)] += sign
 		for name, n := range kind.Counts(x) {
 			diff[head.Project+"\x00"+name] += sign * n
 		}
@@ -42,6 +43,9 @@ func (v *View) count(txn *memdb.Txn, d Delta) {
 		_ = txn.Insert(totals, &total{Key: key, Sum: n})
 	}
 }
+
+// ofKind is the name under which the records of a kind are counted; no kind's own total is called so.
+func ofKind(kind resource.Kind) string { return "\x00" + string(kind) }
 
 // Total is the sum of what the records of a project count under a name.
 func (s *Snapshot) Total(project, name string) int64 {

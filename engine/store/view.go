@@ -23,6 +23,7 @@ type row struct {
 	Object  resource.Object
 	KindRef []string // kind + "\x00" + referred id
 	Hosts   []string // whose agents see it
+	Place   string   // kind, project and id: a list of a project goes by it
 }
 
 const table = "record"
@@ -35,6 +36,7 @@ var schema = &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{totals: total
 		"name": {Name: "name", Unique: true, Indexer: &memdb.CompoundIndex{Indexes: []memdb.Indexer{
 			&memdb.StringFieldIndex{Field: "Kind"}, &memdb.StringFieldIndex{Field: "Name"}}}},
 		"ref":     {Name: "ref", AllowMissing: true, Indexer: &memdb.StringSliceFieldIndex{Field: "Refs"}},
+		"place":   {Name: "place", Unique: true, Indexer: &memdb.StringFieldIndex{Field: "Place"}},
 		"host":    {Name: "host", AllowMissing: true, Indexer: &memdb.StringSliceFieldIndex{Field: "Hosts"}},
 		"kindref": {Name: "kindref", AllowMissing: true, Indexer: &memdb.StringSliceFieldIndex{Field: "KindRef"}},
 	},
@@ -305,9 +307,13 @@ func (v *View) decode(e Event, revision int64) (resource.Object, resource.Descri
 	return x, kind, nil
 }
 
+func place(ref resource.Ref) string {
+	return string(ref.Kind) + "\x00" + ref.Project + "\x00" + string(ref.ID)
+}
+
 func newRow(kind resource.Descriptor, x resource.Object) *row {
 	head := x.Head()
-	r := &row{Kind: string(head.Kind), ID: string(head.ID), Name: head.Project + "/" + head.Name, Object: x}
+	r := &row{Kind: string(head.Kind), ID: string(head.ID), Name: head.Project + "/" + head.Name, Place: place(head.Ref()), Object: x}
 	for _, id := range kind.Hosts(x) {
 		r.Hosts = append(r.Hosts, string(id))
 	}

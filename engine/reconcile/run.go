@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -83,26 +85,51 @@ func (r *Runner) resync(ctx context.Context, w *work) {
 	if every == 0 {
 		every = 5 * time.Minute
 	}
-	w.addAll(r.db)
+	w.addAll(r.db, 0)
 	if every < 0 {
 		return
 	}
-	tick := time.NewTicker(every)
+	tick := time.NewTimer(jittered(every))
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			w.addAll(r.db)
+			w.addAll(r.db, every/4)
+			tick.Reset(jittered(every))
 		}
 	}
 }
 
-func (w *work) addAll(db *store.DB) {
+// addAll makes all records due, the oldest first, one after the other within a time.
+func (w *work) addAll(db *store.DB, within time.Duration) {
+	var ids []resource.ID
 	for x := range db.Snapshot().OfKind(w.loop.Kind) {
-		w.add(time.Now(), x.Head().ID)
+		ids = append(ids, x.Head().ID)
 	}
+	slices.Sort(ids)
+	now := time.Now()
+	for i, id := range ids {
+		w.add(now.Add(turn(i, len(ids), within)), id)
+	}
+}
+
+// atOnce is the pause between two records of a resync where there is time enough: a hundred a second.
+const atOnce = 10 * time.Millisecond
+
+// turn is when the i-th of n records is looked at: few soon, many evenly over the whole time, so that a resync
+// of a large cloud leaves room for what people do.
+func turn(i, n int, within time.Duration) time.Duration {
+	if n == 0 {
+		return 0
+	}
+	return time.Duration(i) * min(atOnce, within/time.Duration(n))
+}
+
+// jittered keeps loops and hosts that began together from looking together.
+func jittered(every time.Duration) time.Duration {
+	return every - every/10 + rand.N(every/5+1)
 }
 
 func (w *work) add(now time.Time, ids ...resource.ID) {

@@ -48,7 +48,7 @@ func (s *Snapshot) OfKind(kind resource.Kind) iter.Seq[resource.Object] {
 
 // Mentioning lists the records of any kind that refer to id.
 func (s *Snapshot) Mentioning(id resource.ID) iter.Seq[resource.Object] {
-	return s.iterate("ref", string(id))
+	return s.iterate("ref_prefix", mention(id, ""))
 }
 
 // Find gives the record of type t with this id; nil if there is none.
@@ -67,7 +67,7 @@ func Need[S, T any](s *Snapshot, t *resource.Type[S, T], id resource.ID) (*resou
 
 // Named finds a record by project and name, or else by its id within the project; nil if neither is there.
 func Named[S, T any](s *Snapshot, t *resource.Type[S, T], project, nameOrID string) *resource.Record[S, T] {
-	raw, _ := s.txn.First(table, "name", string(t.Kind), project+"/"+nameOrID)
+	raw, _ := s.txn.First(table, "name", named(t.Kind, project, nameOrID))
 	if raw == nil {
 		if r := Find(s, t, resource.ID(nameOrID)); r != nil && r.Project == project {
 			return r
@@ -109,7 +109,7 @@ func (s *Snapshot) CountInProject(kind resource.Kind, project string) int {
 
 // Referring lists the records of type t that refer to id.
 func Referring[S, T any](s *Snapshot, t *resource.Type[S, T], id resource.ID) []*resource.Record[S, T] {
-	return collect[S, T](s.iterate("kindref", string(t.Kind)+"\x00"+string(id)))
+	return collect[S, T](s.iterate("ref", mention(id, t.Kind)))
 }
 
 func collect[S, T any](objects iter.Seq[resource.Object]) []*resource.Record[S, T] {

@@ -14,33 +14,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
-// row is what the in-memory database holds: one table for all kinds.
-type row struct {
-	Kind    string
-	ID      string
-	Name    string // project/name
-	Refs    []string
-	Object  resource.Object
-	KindRef []string // kind + "\x00" + referred id
-	Hosts   []string // whose agents see it
-	Place   string   // kind, project and id: a list of a project goes by it
-}
-
 const table = "record"
-
-var schema = &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{totals: totalsTable, table: {
-	Name: table,
-	Indexes: map[string]*memdb.IndexSchema{
-		"id":   {Name: "id", Unique: true, Indexer: &memdb.StringFieldIndex{Field: "ID"}},
-		"kind": {Name: "kind", Indexer: &memdb.StringFieldIndex{Field: "Kind"}},
-		"name": {Name: "name", Unique: true, Indexer: &memdb.CompoundIndex{Indexes: []memdb.Indexer{
-			&memdb.StringFieldIndex{Field: "Kind"}, &memdb.StringFieldIndex{Field: "Name"}}}},
-		"ref":     {Name: "ref", AllowMissing: true, Indexer: &memdb.StringSliceFieldIndex{Field: "Refs"}},
-		"place":   {Name: "place", Unique: true, Indexer: &memdb.StringFieldIndex{Field: "Place"}},
-		"host":    {Name: "host", AllowMissing: true, Indexer: &memdb.StringSliceFieldIndex{Field: "Hosts"}},
-		"kindref": {Name: "kindref", AllowMissing: true, Indexer: &memdb.StringSliceFieldIndex{Field: "KindRef"}},
-	},
-}}}
 
 // Delta is one record that changed: Old or New is nil when it was not there before, or is gone.
 type Delta struct{ Old, New resource.Object }
@@ -57,8 +31,9 @@ type View struct {
 	tell     []func([]Delta)
 	strange  map[resource.ID]Strange // records that this program does not understand
 
-	fanOut *fanOut // tells those who watch the view
-	pull   Watch   // CatchUp's
+	kinds  map[resource.Kind]*resource.Descriptor // of whoever applies
+	fanOut *fanOut                                // tells those who watch the view
+	pull   Watch                                  // CatchUp's
 }
 
 // NewView makes an empty view. Run fills it.
@@ -67,7 +42,7 @@ func NewView(s Store, c *resource.Catalog) *View {
 	if err != nil {
 		panic("store: " + err.Error())
 	}
-	return &View{store: s, catalog: c, db: db, moved: make(chan struct{}), strange: map[resource.ID]Strange{}, fanOut: newFanOut()}
+	return &View{store: s, catalog: c, db: db, moved: make(chan struct{}), strange: map[resource.ID]Strange{}, fanOut: newFanOut(), kinds: map[resource.Kind]*resource.Descriptor{}}
 }
 
 // Subscribe calls fn with what each revision changed, in order, after the view shows it. It must
@@ -279,7 +254,7 @@ func (v *View) applyOne(txn *memdb.Txn, e Event, isNews news) (Delta, bool) {
 		v.remember(e, revision, err.Error())
 		return d, false
 	}
-	if err := txn.Insert(table, newRow(kind, x)); err != nil {
+	if err := txn.Insert(table, &row{kind: v.kind(kind), Object: x}); err != nil {
 		v.remember(e, revision, err.Error())
 		return d, false
 	}
@@ -287,6 +262,16 @@ func (v *View) applyOne(txn *memdb.Txn, e Event, isNews news) (Delta, bool) {
 	d.New = x
 	v.count(txn, d)
 	return d, true
+}
+
+// kind gives the one descriptor that all rows of a kind share.
+func (v *View) kind(d resource.Descriptor) *resource.Descriptor {
+	known := v.kinds[d.Kind]
+	if known == nil {
+		known = &d
+		v.kinds[d.Kind] = known
+	}
+	return known
 }
 
 func (v *View) decode(e Event, revision int64) (resource.Object, resource.Descriptor, error) {
@@ -305,23 +290,6 @@ func (v *View) decode(e Event, revision int64) (resource.Object, resource.Descri
 		return nil, kind, errors.New(why)
 	}
 	return x, kind, nil
-}
-
-func place(ref resource.Ref) string {
-	return string(ref.Kind) + "\x00" + ref.Project + "\x00" + string(ref.ID)
-}
-
-func newRow(kind resource.Descriptor, x resource.Object) *row {
-	head := x.Head()
-	r := &row{Kind: string(head.Kind), ID: string(head.ID), Name: head.Project + "/" + head.Name, Place: place(head.Ref()), Object: x}
-	for _, id := range kind.Hosts(x) {
-		r.Hosts = append(r.Hosts, string(id))
-	}
-	for _, ref := range kind.Refs(x) {
-		r.Refs = append(r.Refs, string(ref.ID))
-		r.KindRef = append(r.KindRef, string(head.Kind)+"\x00"+string(ref.ID))
-	}
-	return r
 }
 
 // Revision is the store's revision that the view shows; 0 before the first list.

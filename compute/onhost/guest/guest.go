@@ -2,6 +2,10 @@
 //
 // A VM without the agent is normal: Dial then fails with ErrAbsent after a short wait. The
 // socket serves one client at a time, so a connection is made for a question and closed after it.
+//
+// What answers is the guest's and may be hostile. A reply has a largest size and a deadline, what is
+// in it is parsed and bounded, and a connection on which a question went unanswered is over: a late
+// reply is never taken for the next one's.
 package guest
 
 import (
@@ -19,6 +23,17 @@ import (
 // ErrAbsent says that nobody inside the VM answers.
 var ErrAbsent = errors.New("the guest agent does not answer")
 
+// ErrReply says that the agent sent something that is no reply to what it was asked.
+var ErrReply = errors.New("the guest agent gives no proper reply")
+
+// The limits of what is taken from a guest.
+const (
+	// MaxReply is the largest reply, in bytes.
+	MaxReply = 64 << 10
+	// maxStale is how much of what earlier clients have left is read past, in bytes.
+	maxStale = 1 << 20
+)
+
 // Error is the agent's answer to a command that failed.
 type Error struct {
 	Command string
@@ -28,24 +43,11 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Command + ": " + e.Desc }
 
-// Client is one connection that the agent has answered on.
+// Client is one connection that the agent has answered on. It asks one question at a time.
 type Client struct {
 	conn   net.Conn
 	reader *bufio.Reader
-}
-
-// Address is an IP address inside the VM.
-type Address struct {
-	Type   string `json:"ip-address-type"` // ipv4, ipv6
-	IP     string `json:"ip-address"`
-	Prefix int    `json:"prefix"`
-}
-
-// Interface is a network interface inside the VM.
-type Interface struct {
-	Name      string    `json:"name"`
-	MAC       string    `json:"hardware-address"`
-	Addresses []Address `json:"ip-addresses"`
+	broken error // why nothing more is asked
 }
 
 // Wait is how long the agent is given to answer where ctx allows longer.
@@ -59,7 +61,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAbsent, err)
 	}
-	c := &Client{conn: conn, reader: bufio.NewReader(conn)}
+	c := &Client{conn: conn, reader: bufio.NewReaderSize(conn, MaxReply)}
 	if err := c.sync(ctx); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("%w: %w", ErrAbsent, err)
@@ -74,32 +76,62 @@ func (c *Client) Close() error { return c.conn.Close() }
 // front of the answer, and the answer carries our number.
 func (c *Client) sync(ctx context.Context) error {
 	number := rand.Int64N(1 << 40)
+	defer c.limit(ctx)()
 	line, _ := json.Marshal(map[string]any{"execute": "guest-sync-delimited", "arguments": map[string]any{"id": number}})
-	if err := c.send(ctx, append([]byte{0xFF}, line...)); err != nil {
+	if err := c.send(append([]byte{0xFF}, line...)); err != nil {
 		return err
 	}
-	for {
-		if _, err := c.reader.ReadBytes(0xFF); err != nil {
+	for stale := 0; stale < maxStale; {
+		skipped, err := c.reader.ReadSlice(0xFF)
+		stale += len(skipped)
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		if err != nil {
 			return err
 		}
-		var got int64
-		if err := c.answer("guest-sync-delimited", &got); err == nil && got == number {
-			return nil
-		} else if _, refused := errors.AsType[*Error](err); err != nil && !refused {
+		reply, err := c.line()
+		if err != nil {
 			return err
+		}
+		stale += len(reply)
+		var got int64
+		if decode("guest-sync-delimited", reply, &got) == nil && got == number {
+			return nil
 		}
 	}
+	return fmt.Errorf("%w: it never comes to the end of earlier ones", ErrReply)
+}
+
+// limit makes the connection end with ctx, and within 10 s at most. The function it returns lifts that.
+func (c *Client) limit(ctx context.Context) (lift func()) {
+	deadline := time.Now().Add(10 * time.Second)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	_ = c.conn.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
+	return func() { stop() }
 }
 
 // Do runs a command of the agent and decodes its answer into result unless that is nil.
 func (c *Client) Do(ctx context.Context, command string, args, result any) error {
-	if err := c.ask(ctx, command, args); err != nil {
+	defer c.limit(ctx)()
+	if err := c.ask(command, args); err != nil {
 		return err
 	}
-	return c.answer(command, result)
+	reply, err := c.line()
+	if err != nil {
+		c.broken = err
+		return fmt.Errorf("%s: %w", command, err)
+	}
+	return decode(command, reply, result)
 }
 
-func (c *Client) ask(ctx context.Context, command string, args any) error {
+func (c *Client) ask(command string, args any) error {
+	if c.broken != nil {
+		return fmt.Errorf("%s: an earlier command was not answered: %w", command, c.broken)
+	}
 	request := map[string]any{"execute": command}
 	if args != nil {
 		request["arguments"] = args
@@ -108,63 +140,75 @@ func (c *Client) ask(ctx context.Context, command string, args any) error {
 	if err != nil {
 		return fmt.Errorf("%s: encode: %w", command, err)
 	}
-	return c.send(ctx, line)
+	if err := c.send(line); err != nil {
+		c.broken = err
+		return fmt.Errorf("%s: %w", command, err)
+	}
+	return nil
 }
 
-func (c *Client) send(ctx context.Context, line []byte) error {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		deadline = time.Now().Add(10 * time.Second)
-	}
-	_ = c.conn.SetDeadline(deadline)
+func (c *Client) send(line []byte) error {
 	_, err := c.conn.Write(append(line, '\n'))
 	return err
 }
 
-func (c *Client) answer(command string, result any) error {
-	line, err := c.reader.ReadBytes('\n')
-	if err != nil {
-		return fmt.Errorf("%s: %w", command, err)
+// line reads one reply. It is valid until the next one.
+func (c *Client) line() ([]byte, error) {
+	line, err := c.reader.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		err = fmt.Errorf("%w: it is longer than %d bytes", ErrReply, MaxReply)
 	}
+	return line, err
+}
+
+// decode reads a reply. What it says of the guest's is for the caller to judge.
+func decode(command string, reply []byte, result any) error {
 	var m struct {
 		Return json.RawMessage `json:"return"`
 		Error  *Error          `json:"error"`
 	}
-	if err := json.Unmarshal(bytes.Trim(line, "\xff\r\n"), &m); err != nil {
-		return fmt.Errorf("%s: decode %.80q: %w", command, line, err)
+	if err := json.Unmarshal(bytes.Trim(reply, "\xff\r\n"), &m); err != nil {
+		return fmt.Errorf("%s: %w: %s", command, ErrReply, Text(err.Error()))
 	}
-	if m.Error != nil {
-		m.Error.Command = command
-		return m.Error
-	}
-	if result == nil {
+	switch {
+	case m.Error != nil:
+		return &Error{Command: command, Class: Text(m.Error.Class), Desc: Text(m.Error.Desc)}
+	case m.Return == nil:
+		return fmt.Errorf("%s: %w: it has neither a result nor an error", command, ErrReply)
+	case result == nil:
 		return nil
 	}
-	return json.Unmarshal(m.Return, result)
-}
-
-// Interfaces asks for the network interfaces.
-func (c *Client) Interfaces(ctx context.Context) ([]Interface, error) {
-	var out []Interface
-	err := c.Do(ctx, "guest-network-get-interfaces", nil, &out)
-	return out, err
+	if err := json.Unmarshal(m.Return, result); err != nil {
+		return fmt.Errorf("%s: %w: %s", command, ErrReply, Text(err.Error()))
+	}
+	return nil
 }
 
 // Shutdown asks the guest to power itself off. The agent gives no answer when it does as asked.
 func (c *Client) Shutdown(ctx context.Context) error {
-	return c.ask(ctx, "guest-shutdown", map[string]any{"mode": "powerdown"})
+	defer c.limit(ctx)()
+	err := c.ask("guest-shutdown", map[string]any{"mode": "powerdown"})
+	if err == nil {
+		c.broken = errors.New("the guest was asked to power off")
+	}
+	return err
 }
 
 // Freeze flushes the guest's file systems and holds writes back; it tells how many.
 func (c *Client) Freeze(ctx context.Context) (int, error) {
-	var n int
-	err := c.Do(ctx, "guest-fsfreeze-freeze", nil, &n)
-	return n, err
+	return c.count(ctx, "guest-fsfreeze-freeze")
 }
 
 // Thaw lets writes go on.
-func (c *Client) Thaw(ctx context.Context) (int, error) {
+func (c *Client) Thaw(ctx context.Context) (int, error) { return c.count(ctx, "guest-fsfreeze-thaw") }
+
+func (c *Client) count(ctx context.Context, command string) (int, error) {
 	var n int
-	err := c.Do(ctx, "guest-fsfreeze-thaw", nil, &n)
-	return n, err
+	if err := c.Do(ctx, command, nil, &n); err != nil {
+		return 0, err
+	}
+	if n < 0 || n > maxFileSystems {
+		return 0, fmt.Errorf("%s: %w: it speaks of %d file systems", command, ErrReply, n)
+	}
+	return n, nil
 }

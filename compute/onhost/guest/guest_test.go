@@ -62,7 +62,7 @@ func TestTheAgentTellsItsAddressesAndFreezes(t *testing.T) {
 	}
 	defer func() { _ = c.Close() }()
 	all, err := c.Interfaces(t.Context())
-	if err != nil || len(all) != 1 || all[0].MAC != "52:54:00:00:00:01" || all[0].Addresses[0].IP != "10.0.0.5" {
+	if err != nil || len(all) != 1 || all[0].MAC != "52:54:00:00:00:01" || all[0].Addresses[0].String() != "10.0.0.5" {
 		t.Fatalf("%+v, %v", all, err)
 	}
 	if n, err := c.Freeze(t.Context()); err != nil || n != 2 {

@@ -36,6 +36,8 @@ type Controller struct {
 	w      Writers
 	placer Placer
 	events Recorder
+
+	waiting waiting
 }
 
 // NewController makes the controller.

@@ -68,7 +68,7 @@ func (f *Front) Create(snap *store.Snapshot, b *store.Batch, project, name strin
 		return nil, err
 	}
 	if vm.Spec.Power != Stopped {
-		if err := f.capacityFor(vm); err != nil {
+		if err := f.capacityFor(snap, vm, volumes...); err != nil {
 			return nil, err
 		}
 	}
@@ -86,8 +86,8 @@ func (f *Front) Create(snap *store.Snapshot, b *store.Batch, project, name strin
 
 // capacityFor refuses a VM for which no host has capacity now. A host without a heartbeat yet, or in
 // maintenance, is no reason to refuse: the VM waits.
-func (f *Front) capacityFor(vm *VM) error {
-	if err := f.Placer.Check(PlaceRequest{VM: vm}); fault.Is(err, fault.Exhausted) {
+func (f *Front) capacityFor(snap *store.Snapshot, vm *VM, beside ...*storage.Volume) error {
+	if err := f.Placer.Check(placing(snap, vm, beside...)); fault.Is(err, fault.Exhausted) {
 		return err
 	}
 	return nil

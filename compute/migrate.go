@@ -1,9 +1,11 @@
 package compute
 
 import (
+	"cmp"
 	"context"
 	"time"
 
+	"github.com/virga-cloud/virga/cluster/placement"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/operation"
 	"github.com/virga-cloud/virga/engine/resource"
@@ -67,10 +69,11 @@ func Movable(vm *VM, target resource.ID) error {
 	return nil
 }
 
-func moveRequest(vm *VM, target resource.ID, why, machineType string) PlaceRequest {
-	return PlaceRequest{
-		VM: vm, Epoch: vm.Status.Epoch + 1, OnHost: target, NotOn: []resource.ID{vm.Status.HostID}, MachineType: machineType, Why: why,
-	}
+func moving(snap *store.Snapshot, vm *VM, target resource.ID, why, machineType string) placement.Request {
+	r := placing(snap, vm)
+	r.Epoch, r.Why = vm.Status.Epoch+1, why
+	r.OnHost, r.NotOn, r.MachineType = cmp.Or(target, r.OnHost), []resource.ID{vm.Status.HostID}, machineType
+	return r
 }
 
 // Migration is the operation that moves a VM.
@@ -132,7 +135,7 @@ func (c *Controller) reserve(ctx context.Context, r *operation.Run) error {
 		}
 		return fault.New(fault.Precondition, "migrate VM %s: an earlier instance of it is still being cleaned up; try again soon", m.vm.Name)
 	}
-	request := moveRequest(m.vm, in.HostID, "migration asked for by "+r.Operation.Spec.By, m.source.Spec.MachineType)
+	request := moving(m.snap, m.vm, in.HostID, "migration asked for by "+r.Operation.Spec.By, m.source.Spec.MachineType)
 	return c.placer.Place(ctx, request, func(b *store.Batch, hostID resource.ID) error {
 		if h := store.Find(m.snap, host.Hosts, hostID); h == nil || h.Status.Profile.Accelerator != m.source.Spec.Accelerator {
 			return fault.New(fault.Precondition, "migrate VM %s: it runs with %s, and host %s does not", m.vm.Name, m.source.Spec.Accelerator, host.NameOf(m.snap, hostID))
@@ -168,7 +171,7 @@ func (c *Controller) unreserve(ctx context.Context, r *operation.Run) error {
 		}
 		return operation.NotYet(lookAgain, "the target has not let go of everything yet")
 	}
-	c.placer.Release(b, m.vm, m.vm.Status.HostID)
+	c.placer.Release(b, m.vm.Ref(), m.vm.Status.HostID)
 	if m.vm.Status.OperationID == r.Operation.ID {
 		c.raise(b, m)
 	}
@@ -356,7 +359,7 @@ func (c *Controller) clean(ctx context.Context, r *operation.Run) error {
 		waiting = !b.Empty() || leftOver(m.snap, m.vm)
 	}
 	if !waiting {
-		c.placer.Release(b, m.vm, m.vm.Status.HostID)
+		c.placer.Release(b, m.vm.Ref(), m.vm.Status.HostID)
 		c.w.VMStatuses.Set(b, m.vm, func(s *VMStatus) {
 			if s.OperationID == r.Operation.ID {
 				s.OperationID = ""

@@ -2,34 +2,88 @@ package compute
 
 import (
 	"context"
+	"slices"
+	"sync"
+	"time"
 
+	"github.com/virga-cloud/virga/cluster/placement"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/storage"
 )
 
-// PlaceRequest asks for a host.
-type PlaceRequest struct {
-	// VM is who asks.
-	VM *VM
-	// Epoch is the ownership that the claim is made for.
-	Epoch int64
-	// OnHost pins the choice to one host; NotOn excludes hosts.
-	OnHost resource.ID
-	NotOn  []resource.ID
-	// MachineType must be known to the host's QEMU; empty: any.
-	MachineType string
-	// Why says who asks, in words: "first start", "migration asked for by root".
-	Why string
-}
-
-// Placer is the one gate that puts VMs onto hosts; cluster/placement is the real one.
+// Placer is the one gate that puts workloads onto hosts: placement.Gate.
 type Placer interface {
 	// Check says whether there is a host now: fault.Exhausted or fault.Precondition with the
-	// reason of every host that was refused.
-	Check(PlaceRequest) error
+	// reasons why hosts were refused.
+	Check(placement.Request) error
 	// Place chooses a host and commits the claim together with what fill adds, or nothing.
-	Place(ctx context.Context, r PlaceRequest, fill func(b *store.Batch, hostID resource.ID) error) error
-	// Release gives back what the VM has claimed with this epoch or a lower one on hosts other
-	// than keep.
-	Release(b *store.Batch, vm *VM, keep resource.ID)
+	Place(ctx context.Context, r placement.Request, fill func(b *store.Batch, hostID resource.ID) error) error
+	// Release gives back what the workload has claimed on hosts other than keep.
+	Release(b *store.Batch, workload resource.Ref, keep resource.ID)
+}
+
+var _ Placer = (*placement.Gate)(nil)
+
+// placing asks for a host for a VM. Beside are volumes of the same commit, which the snapshot does not
+// show yet.
+func placing(snap *store.Snapshot, vm *VM, beside ...*storage.Volume) placement.Request {
+	r := placement.Request{
+		Workload: vm.Ref(), Name: "VM " + vm.Name,
+		Demand:      placement.Demand{CPUs: vm.Spec.CPUs, MemoryMiB: vm.Spec.MemoryMiB},
+		Constraints: placement.Constraints{OnHost: vm.Spec.HostID},
+	}
+	for _, d := range vm.Spec.Disks {
+		v := store.Find(snap, storage.Volumes, d.VolumeID)
+		if i := slices.IndexFunc(beside, func(v *storage.Volume) bool { return v.ID == d.VolumeID }); i >= 0 {
+			v = beside[i]
+		}
+		if v == nil {
+			continue // the VM loop says that it is gone
+		}
+		disk := placement.Disk{Name: v.Name, DatastoreID: v.Status.DatastoreID}
+		if v.Status.AllocationID == "" {
+			disk.DatastoreID, disk.NewMiB = v.Spec.DatastoreID, v.Spec.SizeMiB
+		}
+		r.Disks = append(r.Disks, disk)
+	}
+	return r
+}
+
+// The pauses before a VM that no host could take asks again by itself. They grow with the time that it
+// has waited; room that is given back is told at once.
+const (
+	firstRetry = 5 * time.Second
+	lastRetry  = 5 * time.Minute
+)
+
+// retryAfter is the pause after having waited for so long.
+func retryAfter(waited time.Duration) time.Duration { return min(max(firstRetry, waited/2), lastRetry) }
+
+// wokenAtOnce is how many waiting VMs one change of capacity wakes: those that have waited longest.
+const wokenAtOnce = 32
+
+// waiting are the VMs that no host could take, the one that has waited longest first. It is a hint in
+// memory: after a restart each finds itself here again at its first refusal.
+type waiting struct {
+	mu  sync.Mutex
+	ids []resource.ID
+}
+
+func (w *waiting) add(id resource.ID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !slices.Contains(w.ids, id) {
+		w.ids = append(w.ids, id)
+	}
+}
+
+// wake gives those that may ask again, and forgets them until they are refused again.
+func (w *waiting) wake() []resource.ID {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := min(wokenAtOnce, len(w.ids))
+	out := slices.Clone(w.ids[:n])
+	w.ids = slices.Delete(w.ids, 0, n)
+	return out
 }

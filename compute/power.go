@@ -9,12 +9,12 @@ import (
 
 // Start asks for the VM to run: for the next boot if this one is used up. Starting what runs
 // is no error.
-func (f *Front) Start(b *store.Batch, vm *VM) error {
+func (f *Front) Start(snap *store.Snapshot, b *store.Batch, vm *VM) error {
 	if err := usable(vm, "start"); err != nil {
 		return err
 	}
 	if vm.Status.InstanceID == "" {
-		if err := f.capacityFor(vm); err != nil {
+		if err := f.capacityFor(snap, vm); err != nil {
 			return err
 		}
 	}

@@ -35,17 +35,17 @@ func (f *Front) Register(a *httpapi.API) {
 	httpapi.Register(a, Instances, httpapi.Routes[InstanceSpec, InstanceStatus]{})
 	for _, verb := range []struct {
 		name, summary string
-		do            func(b *store.Batch, vm *VM, force bool) error
+		do            func(c *httpapi.Call, vm *VM, force bool) error
 	}{
-		{"start", "Start a VM", func(b *store.Batch, vm *VM, _ bool) error { return f.Start(b, vm) }},
-		{"stop", "Stop a VM: the guest is asked, and gets its time", f.Stop},
-		{"restart", "Restart a VM", f.Restart},
-		{"pause", "Hold a VM in memory", func(b *store.Batch, vm *VM, _ bool) error { return f.Pause(b, vm) }},
-		{"resume", "Let a paused VM go on", func(b *store.Batch, vm *VM, _ bool) error { return f.Resume(b, vm) }},
+		{"start", "Start a VM", func(c *httpapi.Call, vm *VM, _ bool) error { return f.Start(c.Snapshot, c.Batch, vm) }},
+		{"stop", "Stop a VM: the guest is asked, and gets its time", func(c *httpapi.Call, vm *VM, force bool) error { return f.Stop(c.Batch, vm, force) }},
+		{"restart", "Restart a VM", func(c *httpapi.Call, vm *VM, force bool) error { return f.Restart(c.Batch, vm, force) }},
+		{"pause", "Hold a VM in memory", func(c *httpapi.Call, vm *VM, _ bool) error { return f.Pause(c.Batch, vm) }},
+		{"resume", "Let a paused VM go on", func(c *httpapi.Call, vm *VM, _ bool) error { return f.Resume(c.Batch, vm) }},
 	} {
 		httpapi.Action(a, VMs, httpapi.Act{Name: verb.name, Summary: verb.summary},
 			func(_ context.Context, c *httpapi.Call, vm *VM, in *PowerRequest) (*VM, error) {
-				return vm, verb.do(c.Batch, vm, in.Force)
+				return vm, verb.do(c, vm, in.Force)
 			})
 	}
 	httpapi.Action(a, VMs, httpapi.Act{
@@ -124,7 +124,7 @@ func (f *Front) migrate(_ context.Context, c *httpapi.Call, vm *VM, in *MigrateR
 	if err := Movable(vm, target); err != nil {
 		return nil, err
 	}
-	if err := f.Placer.Check(moveRequest(vm, target, "migration asked for by "+c.User, "")); err != nil {
+	if err := f.Placer.Check(moving(c.Snapshot, vm, target, "migration asked for by "+c.User, "")); err != nil {
 		return nil, err
 	}
 	if err := operation.Free(c.Snapshot, vm.Ref()); err != nil {

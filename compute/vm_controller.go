@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/virga-cloud/virga/cluster/placement"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/reconcile"
 	"github.com/virga-cloud/virga/engine/resource"
@@ -23,8 +24,18 @@ func (c *Controller) Loop() *reconcile.Loop {
 	return &reconcile.Loop{
 		Name: "compute/vm", Kind: VMs.Kind, Workers: 4, Step: c.step,
 		Also: map[resource.Kind]func(resource.Object) []resource.ID{
-			host.Livenesses.Kind:     func(x resource.Object) []resource.ID { return c.referring(x.(*host.Liveness).Spec.HostID) },
-			host.Removals.Kind:       func(x resource.Object) []resource.ID { return c.referring(x.(*host.Removal).Spec.HostID) },
+			host.Livenesses.Kind: func(x resource.Object) []resource.ID {
+				return append(c.waiting.wake(), c.referring(x.(*host.Liveness).Spec.HostID)...)
+			},
+			host.Removals.Kind:      func(x resource.Object) []resource.ID { return c.referring(x.(*host.Removal).Spec.HostID) },
+			host.Hosts.Kind:         func(resource.Object) []resource.ID { return c.waiting.wake() },
+			storage.Datastores.Kind: func(resource.Object) []resource.ID { return c.waiting.wake() },
+			placement.Claims.Kind: func(x resource.Object) []resource.ID {
+				if store.Find(c.db.Snapshot(), placement.Claims, x.Head().ID) != nil {
+					return nil // one that is made gives no room
+				}
+				return c.waiting.wake()
+			},
 			storage.Volumes.Kind:     func(x resource.Object) []resource.ID { return c.referring(x.Head().ID) },
 			storage.Allocations.Kind: func(x resource.Object) []resource.ID { return c.referring(x.(*storage.Allocation).Spec.VolumeID) },
 		},
@@ -119,7 +130,8 @@ func (c *Controller) place(ctx context.Context, snap *store.Snapshot, vm *VM) (r
 		return reconcile.Result{After: time.Minute}, c.report(ctx, snap, vm, phase, why)
 	}
 	epoch := c.nextEpoch(vm)
-	request := PlaceRequest{VM: vm, Epoch: epoch, Why: fmt.Sprintf("start of boot %d", vm.Spec.Boot)}
+	request := placing(snap, vm)
+	request.Epoch, request.Why = epoch, fmt.Sprintf("start of boot %d", vm.Spec.Boot)
 	err := c.placer.Place(ctx, request, func(b *store.Batch, hostID resource.ID) error {
 		i, err := c.newInstance(b, snap, vm, hostID, epoch, fmt.Sprintf("%s-%d", vm.ID, epoch),
 			func(s *InstanceSpec) { s.Run = startingRun(vm) })
@@ -135,10 +147,24 @@ func (c *Controller) place(ctx context.Context, snap *store.Snapshot, vm *VM) (r
 	case "":
 		return reconcile.Result{}, nil
 	case fault.Exhausted, fault.Precondition, fault.Unavailable, fault.NotFound:
-		// No host now. Capacity, hosts and datastores change without telling this VM: look again.
-		return reconcile.Result{After: 5 * time.Second}, c.report(ctx, snap, vm, PhasePending, err)
+		// No host now. Capacity that is given back, hosts and datastores wake it; else it looks again.
+		c.waiting.add(vm.ID)
+		after, err := c.keepReason(vm, err)
+		return reconcile.Result{After: after}, c.report(ctx, snap, vm, PhasePending, err)
 	}
 	return reconcile.Result{}, fault.Wrap(err, "place VM %s", vm.Name)
+}
+
+// keepReason says when a VM that was refused asks again, and keeps the words of the refusal before
+// where only its figures have moved: there is nothing to write then.
+func (c *Controller) keepReason(vm *VM, refused error) (time.Duration, error) {
+	after := firstRetry
+	for _, p := range vm.Status.Problems {
+		if p.Kind == string(fault.KindOf(refused)) && placement.SameReasons(p.Message, refused.Error()) {
+			after, refused = retryAfter(c.db.Now().Sub(p.Since)), fault.New(fault.Kind(p.Kind), "%s", p.Message)
+		}
+	}
+	return after, refused
 }
 
 // nextEpoch is higher than any that this VM has had, and any that another has had before it: a
@@ -232,7 +258,7 @@ func (c *Controller) reap(ctx context.Context, snap *store.Snapshot, vm *VM, i *
 	end := judge(vm, i, exit)
 	b := c.db.Begin()
 	c.endInstance(b, snap, i)
-	c.placer.Release(b, vm, "")
+	c.placer.Release(b, vm.Ref(), "")
 	message := "the VM stopped: " + string(exit)
 	if why != "" {
 		message += ": " + why
@@ -333,7 +359,7 @@ func (c *Controller) delete(ctx context.Context, snap *store.Snapshot, vm *VM, f
 		c.deleteLeftovers(b, snap, vm)
 	}
 	if len(instances) == 0 && f.free {
-		c.placer.Release(b, vm, "")
+		c.placer.Release(b, vm.Ref(), "")
 		b.Unclaim(UIDKey(vm.Spec.UID))
 		store.Release(b, vm, Holder)
 		return c.db.Commit(ctx, b)

@@ -60,7 +60,7 @@ func TestBadInputIsRefusedWithWhatToDo(t *testing.T) {
 	h.Must("vm", "create", "web", "--image", "tiny", "--memory", "128MiB", "--stopped")
 
 	h.refuses(6, []string{"there is one of this name", "pick another name"}, "vm", "create", "web", "--image", "tiny", "--memory", "128MiB")
-	h.refuses(9, []string{"MiB of memory are free", "needed are 921600", "add a host"}, "vm", "create", "big", "--image", "tiny", "--memory", "900GiB")
+	h.refuses(9, []string{"not enough memory", "needs 921600 MiB", "add a host"}, "vm", "create", "big", "--image", "tiny", "--memory", "900GiB")
 	h.refuses(2, []string{"--memory", "parsecs", "write MiB, GiB or TiB"}, "vm", "create", "x", "--image", "tiny", "--memory", "12parsecs")
 	h.refuses(2, []string{"12 MiB is not between 64"}, "vm", "create", "x", "--image", "tiny", "--memory", "12MiB")
 	h.refuses(5, []string{`no image "nothing"`, "virga image list"}, "vm", "create", "x", "--image", "nothing")

@@ -94,7 +94,7 @@ func vmVerb(t *teller, a args) error {
 	case "create":
 		return t.createVM(name, a)
 	case "start":
-		return simple(front.Start)
+		return t.c.withVM(name, front.Start)
 	case "stop":
 		return simple(func(b *store.Batch, vm *compute.VM) error { return front.Stop(b, vm, a.has("force")) })
 	case "restart":

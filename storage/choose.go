@@ -44,6 +44,12 @@ func (p Policy) Admit(d *Datastore, promised, more int64) error {
 	return nil
 }
 
+// Fits is Admit without words, for figures that are at hand.
+func (p Policy) Fits(capacityMiB, freeMiB, promisedMiB, more int64) bool {
+	p = p.orDefault()
+	return freeMiB >= capacityMiB*p.LeastFreePercent/100 && promisedMiB+more <= capacityMiB*p.OvercommitPercent/100
+}
+
 // Question is what is asked when a volume needs a place.
 type Question struct {
 	SizeMiB int64

@@ -1,0 +1,153 @@
+package placement
+
+import (
+	"slices"
+
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// claimed is one claim that is counted. It is reserved until its commit is seen in the view.
+type claimed struct {
+	hostID   resource.ID
+	demand   Demand
+	reserved bool
+}
+
+type promised struct {
+	datastoreID resource.ID
+	mib         int64
+}
+
+// Feed keeps a State current from what changes in the view. Each record is counted by its id, so that
+// hearing of a change twice, or of one that the first picture showed already, changes nothing.
+type Feed struct {
+	*State
+	claims map[resource.ID]claimed
+	space  map[resource.ID]promised
+	// reachedBy is by which hosts a datastore was reached last, by its place.
+	reachedBy map[int][]resource.ID
+}
+
+// NewFeed begins with what a snapshot shows.
+func NewFeed(snap *store.Snapshot) *Feed {
+	f := &Feed{State: newState(), claims: map[resource.ID]claimed{}, space: map[resource.ID]promised{}, reachedBy: map[int][]resource.ID{}}
+	for _, kind := range []resource.Kind{host.Hosts.Kind, host.Livenesses.Kind, host.Removals.Kind, Claims.Kind, storage.Datastores.Kind, storage.Allocations.Kind} {
+		for x := range snap.OfKind(kind) {
+			f.apply(store.Delta{New: x})
+		}
+	}
+	return f
+}
+
+// Apply follows changes of the view, in their order.
+func (f *Feed) Apply(deltas []store.Delta) {
+	for _, d := range deltas {
+		f.apply(d)
+	}
+}
+
+func (f *Feed) apply(d store.Delta) {
+	x, gone := d.New, d.New == nil
+	if gone {
+		x = d.Old
+	}
+	switch r := x.(type) {
+	case *host.Host:
+		f.host(r, gone)
+	case *host.Liveness:
+		n := f.node(r.Spec.HostID)
+		n.life = r.Status.State
+		if gone || n.life == "" {
+			n.life = host.Unknown
+		}
+	case *host.Removal:
+		f.node(r.Spec.HostID).removed = !gone
+	case *Claim:
+		f.uncount(r.ID)
+		if !gone {
+			f.count(r.ID, claimed{hostID: r.Spec.HostID, demand: Demand{r.Spec.CPUs, r.Spec.MemoryMiB}})
+		}
+	case *storage.Datastore:
+		f.datastore(r, gone)
+	case *storage.Allocation:
+		f.allocation(r, gone)
+	}
+}
+
+func (f *Feed) host(h *host.Host, gone bool) {
+	n := f.node(h.ID)
+	n.name, n.known = h.Name, !gone && h.Deleting == nil
+	n.mode, n.machineType, n.version = h.Spec.Mode, h.Status.Profile.MachineType, machineVersion(h.Status.Profile.MachineType)
+	inv := h.Status.Inventory
+	n.total = Demand{
+		CPUs:      inv.Threads * h.Spec.CPUOvercommitPercent / 100,
+		MemoryMiB: (inv.MemoryMiB - inv.ReservedMemoryMiB) * h.Spec.MemoryOvercommitPercent / 100,
+	}
+	n.problem = ""
+	if len(h.Status.Problems) > 0 {
+		n.problem = h.Status.Problems[0].Message
+	}
+}
+
+func (f *Feed) count(id resource.ID, c claimed) {
+	f.claims[id] = c
+	f.Claim(c.hostID, c.demand)
+}
+
+func (f *Feed) uncount(id resource.ID) {
+	if c, there := f.claims[id]; there {
+		f.Free(c.hostID, c.demand)
+		delete(f.claims, id)
+	}
+}
+
+// Reserve counts a claim that is about to be committed. Cancel takes it back if the commit failed; a
+// claim that was seen in the view meanwhile stays.
+func (f *Feed) Reserve(id, hostID resource.ID, d Demand) {
+	f.count(id, claimed{hostID: hostID, demand: d, reserved: true})
+}
+
+// Cancel takes a reservation back.
+func (f *Feed) Cancel(id resource.ID) {
+	if f.claims[id].reserved {
+		f.uncount(id)
+	}
+}
+
+func (f *Feed) datastore(d *storage.Datastore, gone bool) {
+	st, at := f.store(d.ID)
+	st.name, st.known, st.ready = d.Name, !gone, d.Deleting == nil && d.Status.Phase == storage.DatastoreReady
+	st.capacityMiB, st.freeMiB = d.Status.CapacityMiB, d.Status.FreeMiB
+	var want []resource.ID
+	if !gone {
+		want = d.Status.HostIDs
+	}
+	if slices.Equal(f.reachedBy[at], want) {
+		return
+	}
+	for _, id := range f.reachedBy[at] {
+		n := f.node(id)
+		n.stores = slices.DeleteFunc(slices.Clone(n.stores), func(s int) bool { return s == at })
+	}
+	for _, id := range want {
+		n := f.node(id)
+		n.stores = append(slices.Clone(n.stores), at)
+	}
+	f.reachedBy[at] = want
+}
+
+func (f *Feed) allocation(a *storage.Allocation, gone bool) {
+	if old, there := f.space[a.ID]; there {
+		st, _ := f.store(old.datastoreID)
+		st.promisedMiB -= old.mib
+		delete(f.space, a.ID)
+	}
+	if !gone {
+		f.space[a.ID] = promised{a.Spec.DatastoreID, a.Spec.SizeMiB}
+		st, _ := f.store(a.Spec.DatastoreID)
+		st.promisedMiB += a.Spec.SizeMiB
+	}
+}

@@ -1,0 +1,203 @@
+package placement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/engine/store/memory"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// world is a view with hosts in it, and the gate that follows it.
+type world struct {
+	db          *store.DB
+	gate        *Gate
+	claims      *store.SpecWriter[ClaimSpec, ClaimStatus]
+	hosts       *store.SpecWriter[host.Spec, host.Status]
+	lives       *store.SpecWriter[host.LivenessSpec, host.LivenessStatus]
+	stores      *store.SpecWriter[storage.DatastoreSpec, storage.DatastoreStatus]
+	allocations *store.SpecWriter[storage.AllocationSpec, storage.AllocationStatus]
+}
+
+func newWorld() *world {
+	l := store.NewRegistry()
+	db := store.NewDB(memory.New(), resource.NewCatalog(host.Hosts, host.Livenesses, host.Removals, Claims, storage.Datastores, storage.Allocations))
+	db.Inline, db.Now = true, func() time.Time { return time.Unix(1_700_000_000, 0) }
+	w := &world{db: db, claims: NewRight(l), hosts: store.Specs(l, host.Hosts, "t"), lives: store.Specs(l, host.Livenesses, "t"),
+		stores: store.Specs(l, storage.Datastores, "t"), allocations: store.Specs(l, storage.Allocations, "t")}
+	w.gate = NewGate(db, w.claims)
+	return w
+}
+
+func (w *world) do(fill func(*store.Batch)) {
+	b := w.db.Begin()
+	fill(b)
+	if err := w.db.Commit(context.Background(), b); err != nil {
+		panic(err)
+	}
+}
+
+func (w *world) addHost(name string, life host.LifeState) resource.ID {
+	h := host.New(resource.ID(name), name)
+	h.Status.Inventory, h.Status.Profile.MachineType = host.Inventory{Threads: 4, MemoryMiB: 8192}, "pc-q35-7.2"
+	w.do(func(b *store.Batch) {
+		w.hosts.Create(b, h, "holder")
+		w.lives.Create(b, &host.Liveness{Meta: resource.Meta{Name: "l-" + name}, Spec: host.LivenessSpec{HostID: h.ID}, Status: host.LivenessStatus{State: life}})
+	})
+	return h.ID
+}
+
+// shown is what of a state makes a difference, without the order in which it was heard of.
+func shown(s *State) map[string]any {
+	out := map[string]any{}
+	for i, n := range s.nodes {
+		if !n.known && n.claimed == (Demand{}) {
+			continue
+		}
+		var reached []string
+		for _, at := range n.stores {
+			reached = append(reached, string(s.stores[at].id))
+		}
+		slices.Sort(reached)
+		if n.stores = nil; !n.known {
+			n = node{id: n.id, claimed: n.claimed}
+		}
+		out["host "+string(s.nodes[i].id)] = fmt.Sprintf("%+v %v", n, reached)
+	}
+	for _, d := range s.stores {
+		if d.known {
+			out["store "+string(d.id)] = d
+		}
+	}
+	return out
+}
+
+func TestFeedEqualsARebuildAfterAnyChanges(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w, made := newWorld(), 0
+		for range rapid.IntRange(1, 30).Draw(t, "changes") {
+			made++
+			name := fmt.Sprintf("x%d", made)
+			snap := w.db.Snapshot()
+			hosts, claims := store.Every(snap, host.Hosts), store.Every(snap, Claims)
+			stores, allocations := store.Every(snap, storage.Datastores), store.Every(snap, storage.Allocations)
+			pick := func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "which") }
+			act := rapid.IntRange(0, 9).Draw(t, "act")
+			switch {
+			case act == 0 || len(hosts) == 0:
+				w.addHost(name, rapid.SampledFrom([]host.LifeState{host.Alive, host.Lost, ""}).Draw(t, "life"))
+			case act == 1:
+				_ = w.gate.Place(context.Background(), Request{Workload: resource.Ref{Kind: "vm", ID: resource.ID(name)}, Demand: Demand{1, 512}},
+					func(*store.Batch, resource.ID) error { return nil })
+			case act == 2:
+				w.do(func(b *store.Batch) {
+					w.claims.Create(b, &Claim{Spec: ClaimSpec{HostID: hosts[pick(len(hosts))].ID, CPUs: 2, MemoryMiB: 100}})
+				})
+			case act == 3 && len(claims) > 0:
+				w.do(func(b *store.Batch) { w.claims.Delete(b, claims[pick(len(claims))]) })
+			case act == 4:
+				h := hosts[pick(len(hosts))]
+				w.do(func(b *store.Batch) {
+					w.hosts.Set(b, h, func(s *host.Spec) { s.Mode, s.MemoryOvercommitPercent = host.Maintenance, 150 })
+				})
+			case act == 5:
+				h := hosts[pick(len(hosts))]
+				w.do(func(b *store.Batch) { w.hosts.Delete(b, h); store.Release(b, h, "holder") })
+			case act == 6:
+				d := &storage.Datastore{Meta: resource.Meta{Name: name}, Status: storage.DatastoreStatus{Phase: storage.DatastoreReady, CapacityMiB: 1000, FreeMiB: 900}}
+				for _, h := range hosts[:rapid.IntRange(0, len(hosts)).Draw(t, "reached by")] {
+					d.Status.HostIDs = append(d.Status.HostIDs, h.ID)
+				}
+				w.do(func(b *store.Batch) { w.stores.Create(b, d) })
+			case act == 7 && len(stores) > 0:
+				w.do(func(b *store.Batch) { w.stores.Delete(b, stores[pick(len(stores))]) })
+			case act == 8 && len(stores) > 0:
+				w.do(func(b *store.Batch) {
+					w.allocations.Create(b, &storage.Allocation{Spec: storage.AllocationSpec{DatastoreID: stores[pick(len(stores))].ID, SizeMiB: 70}})
+				})
+			case act == 9 && len(allocations) > 0:
+				a := allocations[pick(len(allocations))]
+				w.do(func(b *store.Batch) { w.allocations.Set(b, a, func(s *storage.AllocationSpec) { s.SizeMiB += 30 }) })
+			}
+			if got, want := shown(w.gate.State()), shown(NewFeed(w.db.Snapshot()).State); !reflect.DeepEqual(got, want) {
+				t.Fatalf("after act %d the state is\n%v, built anew\n%v", act, got, want)
+			}
+		}
+	})
+}
+
+func TestFeedThatHearsOfAChangeTwiceCountsItOnce(t *testing.T) {
+	w := newWorld()
+	id := w.addHost("h1", host.Alive)
+	w.do(func(b *store.Batch) { w.claims.Create(b, &Claim{Spec: ClaimSpec{HostID: id, CPUs: 2, MemoryMiB: 100}}) })
+	f := NewFeed(w.db.Snapshot())
+	for range 2 {
+		f.Apply([]store.Delta{{New: store.Every(w.db.Snapshot(), Claims)[0]}})
+	}
+	if got := f.node(id).claimed; got != (Demand{2, 100}) {
+		t.Errorf("claimed are %+v", got)
+	}
+}
+
+func TestClaimWhoseCommitFailsIsGivenBack(t *testing.T) {
+	w := newWorld()
+	id := w.addHost("h1", host.Alive)
+	before := shown(w.gate.State())
+	r := Request{Workload: resource.Ref{Kind: "vm", ID: "a"}, Demand: Demand{2, 4096}}
+	broken := errors.New("broken")
+	err := w.gate.Place(t.Context(), r, func(_ *store.Batch, on resource.ID) error {
+		if got := w.gate.State().node(id).claimed; on != id || got != r.Demand {
+			t.Errorf("while it is being committed, %+v is claimed on %s", got, on)
+		}
+		return broken
+	})
+	if !errors.Is(err, broken) || !reflect.DeepEqual(before, shown(w.gate.State())) {
+		t.Errorf("after %v the state is %v", err, shown(w.gate.State()))
+	}
+}
+
+func TestManyAtOnceNeverPromiseMoreThanThereIs(t *testing.T) {
+	w := newWorld()
+	id := w.addHost("h1", host.Alive) // 8192 MiB
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	placed, refused := 0, 0
+	var commits sync.Mutex // the memory store of a test has one goroutine
+	for i := range 20 {
+		all.Go(func() {
+			r := Request{Workload: resource.Ref{Kind: "vm", ID: resource.ID(fmt.Sprint(i))}, Demand: Demand{1, 1024}}
+			commits.Lock()
+			err := w.gate.Place(context.Background(), r, func(*store.Batch, resource.ID) error { return nil })
+			commits.Unlock()
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				placed++
+			} else if fault.Is(err, fault.Exhausted) {
+				refused++
+			}
+		})
+	}
+	all.Wait()
+	if placed != 8 || refused != 12 || w.gate.State().node(id).claimed != (Demand{8, 8192}) {
+		t.Errorf("%d were placed and %d refused; claimed are %+v", placed, refused, w.gate.State().node(id).claimed)
+	}
+	w.do(func(b *store.Batch) {
+		w.gate.Release(b, resource.Ref{ID: store.Every(w.db.Snapshot(), Claims)[0].Spec.Workload.ID}, "")
+	})
+	if got := w.gate.State().node(id).claimed; got != (Demand{7, 7168}) {
+		t.Errorf("after one was released %+v is claimed", got)
+	}
+}

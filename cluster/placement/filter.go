@@ -1,0 +1,90 @@
+package placement
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/virga-cloud/virga/host"
+)
+
+// Filter is one reason why a host may not be taken.
+type Filter struct {
+	Name string
+	// Passes is asked for very many hosts, and makes nothing.
+	Passes func(*State, *node, *Request) bool
+	// Why says in words why a host did not pass; equal words are told once for all hosts.
+	Why func(*State, *node, *Request) string
+	// Room says how much is free of how much, where the lack of it is the reason; nil: it is not.
+	Room func(*node) (free, all int64)
+	// Needs is how much is needed, with its unit.
+	Needs func(*Request) (need int64, unit string)
+}
+
+func says(words string) func(*State, *node, *Request) string {
+	return func(*State, *node, *Request) string { return words }
+}
+
+// filters are asked in this order; the first that refuses gives the reason.
+var filters = []Filter{
+	{Name: "excluded", Why: says("excluded: it is there already, or must not be"),
+		Passes: func(_ *State, n *node, r *Request) bool { return !slices.Contains(r.NotOn, n.id) }},
+	{Name: "reachable", Why: says("unreachable"),
+		Passes: func(_ *State, n *node, _ *Request) bool { return n.life != host.Lost && !n.removed }},
+	{Name: "heartbeat", Why: says("no heartbeat yet"),
+		Passes: func(_ *State, n *node, _ *Request) bool { return n.life == host.Alive && n.total.CPUs > 0 }},
+	{Name: "mode", Why: says("in maintenance"),
+		Passes: func(_ *State, n *node, _ *Request) bool { return n.mode == host.Active }},
+	{Name: "hypervisor",
+		Passes: func(_ *State, n *node, _ *Request) bool { return n.machineType != "" },
+		Why: func(_ *State, n *node, _ *Request) string {
+			return cmp.Or(n.problem, "what its QEMU can is not reported yet")
+		}},
+	{Name: "machine type",
+		Passes: func(_ *State, n *node, r *Request) bool {
+			return r.MachineType == "" || n.version >= machineVersion(r.MachineType)
+		},
+		Why: func(_ *State, n *node, r *Request) string {
+			return fmt.Sprintf("QEMU knows machine types up to %s, needed is %s", n.machineType, r.MachineType)
+		}},
+	{Name: "cpu", Why: says("not enough vCPUs"),
+		Passes: func(_ *State, n *node, r *Request) bool { return n.free().CPUs >= r.CPUs },
+		Room:   func(n *node) (int64, int64) { return n.free().CPUs, n.total.CPUs },
+		Needs:  func(r *Request) (int64, string) { return r.CPUs, "" }},
+	{Name: "memory", Why: says("not enough memory"),
+		Passes: func(_ *State, n *node, r *Request) bool { return n.free().MemoryMiB >= r.MemoryMiB },
+		Room:   func(n *node) (int64, int64) { return n.free().MemoryMiB, n.total.MemoryMiB },
+		Needs:  func(r *Request) (int64, string) { return r.MemoryMiB, " MiB" }},
+	{Name: "reach", Passes: func(s *State, n *node, r *Request) bool { return unreached(s, n, r) == nil },
+		Why: func(s *State, n *node, r *Request) string {
+			d := unreached(s, n, r)
+			at, there := s.storeAt[d.DatastoreID]
+			switch {
+			case d.DatastoreID == "":
+				return "no datastore within reach"
+			case !there || !s.stores[at].known:
+				return "the datastore of disk " + d.Name + " is gone"
+			}
+			return fmt.Sprintf("datastore %s, with disk %s, is out of reach", s.stores[at].name, d.Name)
+		}},
+	{Name: "datastore", Why: says("no datastore within reach has room for the new disks"),
+		Passes: func(s *State, n *node, r *Request) bool { return s.roomFor(n, r.Disks) >= 0 },
+		Room:   func(*node) (int64, int64) { return 0, 0 },
+		Needs: func(r *Request) (need int64, unit string) {
+			for _, d := range r.Disks {
+				need += d.NewMiB
+			}
+			return need, " MiB"
+		}},
+}
+
+// unreached gives the first disk of a request that a host does not reach; nil: it reaches all.
+func unreached(s *State, n *node, r *Request) *Disk {
+	for i := range r.Disks {
+		d := &r.Disks[i]
+		if d.DatastoreID == "" && len(n.stores) == 0 || d.DatastoreID != "" && !s.reaches(n, d.DatastoreID) {
+			return d
+		}
+	}
+	return nil
+}

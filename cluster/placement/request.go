@@ -1,0 +1,58 @@
+package placement
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+// Demand is what a workload takes of a host.
+type Demand struct {
+	CPUs, MemoryMiB int64
+}
+
+func (d Demand) plus(o Demand) Demand  { return Demand{d.CPUs + o.CPUs, d.MemoryMiB + o.MemoryMiB} }
+func (d Demand) minus(o Demand) Demand { return Demand{d.CPUs - o.CPUs, d.MemoryMiB - o.MemoryMiB} }
+
+// Disk is a volume that the host must reach.
+type Disk struct {
+	Name string
+	// DatastoreID is where it lies, or must lie; empty: wherever there is room.
+	DatastoreID resource.ID
+	// NewMiB is the space that must be found for it; 0: it has its place.
+	NewMiB int64
+}
+
+// Constraints narrow the choice down.
+type Constraints struct {
+	// OnHost pins the choice to one host; NotOn excludes hosts.
+	OnHost resource.ID
+	NotOn  []resource.ID
+	// MachineType must be known to the host's QEMU; empty: any.
+	MachineType string
+	// Disks must be within reach.
+	Disks []Disk
+}
+
+// Request asks for a host. Who asks is any workload: placement has never heard of a VM.
+type Request struct {
+	// Workload is who asks, and Name how people call it: "VM web".
+	Workload resource.Ref
+	Name     string
+	// Epoch is the ownership that the claim is made for.
+	Epoch int64
+	// Why says what for, in words: "start of boot 1", "migration asked for by root".
+	Why string
+	Demand
+	Constraints
+}
+
+// machineVersion orders versioned machine types: pc-q35-7.2 is 702, pc-q35-10.0 is 1000.
+func machineVersion(machine string) int {
+	version := machine[strings.LastIndexByte(machine, '-')+1:]
+	major, minor, _ := strings.Cut(version, ".")
+	a, _ := strconv.Atoi(major)
+	b, _ := strconv.Atoi(minor)
+	return a*100 + b
+}

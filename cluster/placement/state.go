@@ -1,0 +1,141 @@
+package placement
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// node is a host as placement sees it.
+type node struct {
+	id   resource.ID
+	name string
+	// known: its record is there and is not being deleted. Claims may speak of a host that is not.
+	known, removed bool
+	mode           host.Mode
+	life           host.LifeState
+	// machineType is the newest that its QEMU knows; empty: no QEMU works there, and problem says why.
+	machineType string
+	version     int
+	problem     string
+	// total is what can be promised in all, overcommit included; claimed is promised already.
+	total, claimed Demand
+	// stores are the datastores that it reaches, as places in State.stores; replaced, never changed.
+	stores []int
+}
+
+func (n *node) free() Demand { return n.total.minus(n.claimed) }
+
+// datastore is a datastore as placement sees it.
+type datastore struct {
+	id                                resource.ID
+	name                              string
+	known, ready                      bool
+	capacityMiB, freeMiB, promisedMiB int64
+}
+
+func (d *datastore) takes(mib int64) bool {
+	return d.known && d.ready && storage.Policy{}.Fits(d.capacityMiB, d.freeMiB, d.promisedMiB, mib)
+}
+
+// State is all that a decision depends on. A Feed keeps one current from what changes in the view; a
+// Clone of it is free to be played with: what if this workload were there?
+type State struct {
+	nodes    []node
+	nodeAt   map[resource.ID]int
+	stores   []datastore
+	storeAt  map[resource.ID]int
+	nextNode int // where the next search begins
+}
+
+func newState() *State {
+	return &State{nodeAt: map[resource.ID]int{}, storeAt: map[resource.ID]int{}}
+}
+
+// Clone gives a state of its own, which shares nothing that either of them changes.
+func (s *State) Clone() *State {
+	c := *s
+	c.nodes, c.stores = slices.Clone(s.nodes), slices.Clone(s.stores)
+	c.nodeAt, c.storeAt = maps.Clone(s.nodeAt), maps.Clone(s.storeAt)
+	return &c
+}
+
+// Claim takes room on a host, Free gives it back.
+func (s *State) Claim(hostID resource.ID, d Demand) {
+	n := s.node(hostID)
+	n.claimed = n.claimed.plus(d)
+}
+
+// Free is the opposite of Claim.
+func (s *State) Free(hostID resource.ID, d Demand) {
+	n := s.node(hostID)
+	n.claimed = n.claimed.minus(d)
+}
+
+// node gives a host's place, and makes it where there is none: a claim may be heard of before its host.
+func (s *State) node(id resource.ID) *node {
+	i, there := s.nodeAt[id]
+	if !there {
+		i = len(s.nodes)
+		s.nodes, s.nodeAt[id] = append(s.nodes, node{id: id, life: host.Unknown}), i
+	}
+	return &s.nodes[i]
+}
+
+func (s *State) store(id resource.ID) (*datastore, int) {
+	i, there := s.storeAt[id]
+	if !there {
+		i = len(s.stores)
+		s.stores, s.storeAt[id] = append(s.stores, datastore{id: id}), i
+	}
+	return &s.stores[i], i
+}
+
+// reaches reports whether a host reaches a datastore.
+func (s *State) reaches(n *node, id resource.ID) bool {
+	at, there := s.storeAt[id]
+	return there && s.stores[at].known && slices.Contains(n.stores, at)
+}
+
+// roomFor finds the datastore with the most free space that takes the new disks of a request which
+// may lie anywhere, one after the other; -1 where one of them fits nowhere.
+func (s *State) roomFor(n *node, disks []Disk) (freeMiB int64) {
+	var extra [4]struct {
+		at  int
+		mib int64
+	}
+	used := 0
+	for _, d := range disks {
+		if d.NewMiB == 0 {
+			continue
+		}
+		best := -1
+		var bestFree int64 = -1
+		for _, at := range n.stores {
+			st := s.stores[at]
+			if d.DatastoreID != "" && st.id != d.DatastoreID {
+				continue
+			}
+			for _, e := range extra[:used] {
+				if e.at == at {
+					st.promisedMiB += e.mib
+				}
+			}
+			if st.takes(d.NewMiB) && st.freeMiB > bestFree {
+				best, bestFree = at, st.freeMiB
+			}
+		}
+		if best < 0 {
+			return -1
+		}
+		if used < len(extra) {
+			extra[used].at, extra[used].mib = best, d.NewMiB
+			used++
+		}
+		freeMiB = max(freeMiB, bestFree)
+	}
+	return freeMiB
+}

@@ -58,8 +58,8 @@ type Question struct {
 	// HostIDs are the hosts from which it must be reached; none: any.
 	HostIDs    []resource.ID
 	Datastores []*Datastore
-	// PromisedMiB is what each datastore has promised.
-	PromisedMiB map[resource.ID]int64
+	// PromisedMiB is what a datastore has promised; asked of those only that are within reach.
+	PromisedMiB func(resource.ID) int64
 	Policy      Policy
 }
 
@@ -113,7 +113,7 @@ func (q Question) fits(d *Datastore) error {
 			return fault.New(fault.Unavailable, "datastore %s is not reached by host %s", d.Name, id)
 		}
 	}
-	return q.Policy.Admit(d, q.PromisedMiB[d.ID], q.SizeMiB)
+	return q.Policy.Admit(d, q.PromisedMiB(d.ID), q.SizeMiB)
 }
 
 // OwnerHost picks the host that looks after something on a datastore. The present one stays while

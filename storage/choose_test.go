@@ -42,12 +42,15 @@ func TestChooseTakesTheFittingDatastoreWithMostFreeSpace(t *testing.T) {
 		"the requested one is not ready": {Question{SizeMiB: 10, DatastoreID: "d"}, "", fault.Unavailable, "not ready"},
 		"no such datastore":              {Question{SizeMiB: 10, DatastoreID: "x"}, "", fault.NotFound, "no datastore x"},
 		"thin, to twice":                 {Question{SizeMiB: 2000, DatastoreID: "c"}, "c", "", ""},
-		"promised too much":              {Question{SizeMiB: 2000, DatastoreID: "c", PromisedMiB: map[resource.ID]int64{"c": 1}}, "", fault.Exhausted, "has promised 1 MiB of 2000"},
+		"promised too much":              {Question{SizeMiB: 2000, DatastoreID: "c", PromisedMiB: func(resource.ID) int64 { return 1 }}, "", fault.Exhausted, "has promised 1 MiB of 2000"},
 		"nearly nothing is free":         {Question{SizeMiB: 1, DatastoreID: "e"}, "", fault.Exhausted, "49 MiB free of 1000"},
 		"too large for all":              {Question{SizeMiB: 3000}, "", fault.Exhausted, "cannot promise 3000 more"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.q.Datastores, test.q.Policy = all, Policy{}.orDefault()
+			if test.q.PromisedMiB == nil {
+				test.q.PromisedMiB = func(resource.ID) int64 { return 0 }
+			}
 			d, err := Choose(test.q)
 			switch {
 			case test.want != "" && (err != nil || d.ID != test.want):

@@ -89,7 +89,7 @@ func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume
 		return
 	}
 	d, err := Choose(Question{SizeMiB: v.Spec.SizeMiB, DatastoreID: v.Spec.DatastoreID, HostIDs: using,
-		Datastores: store.Every(snap, Datastores), PromisedMiB: promise(store.Every(snap, Allocations)), Policy: c.policy})
+		Datastores: store.Every(snap, Datastores), PromisedMiB: promisedOn(snap), Policy: c.policy})
 	if err != nil {
 		c.w.Volumes.Set(b, v, func(s *VolumeStatus) {
 			s.Observed = c.observed(s.Observed, v.Generation, string(fault.KindOf(err)), err.Error())
@@ -109,6 +109,11 @@ func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume
 		s.Observed = c.observed(s.Observed, v.Generation, "", "")
 		s.Phase, s.DatastoreID, s.AllocationID = VolumeCreating, d.ID, a.ID
 	})
+}
+
+// promisedOn adds up what a datastore has promised, from the allocations on it alone.
+func promisedOn(snap *store.Snapshot) func(resource.ID) int64 {
+	return func(id resource.ID) int64 { return promise(store.Referring(snap, Allocations, id))[id] }
 }
 
 // needCopy makes sure that content is, or will be, on a datastore. A copy that is there is touched,
@@ -134,7 +139,7 @@ func (c *Controller) keepVolume(b *store.Batch, snap *store.Snapshot, v *Volume,
 	var refused error
 	size := a.Spec.SizeMiB
 	if more := v.Spec.SizeMiB - size; more > 0 && d != nil {
-		if refused = c.policy.Admit(d, promise(store.Every(snap, Allocations))[d.ID], more); refused == nil {
+		if refused = c.policy.Admit(d, promisedOn(snap)(d.ID), more); refused == nil {
 			size = v.Spec.SizeMiB
 		}
 	}

@@ -59,4 +59,5 @@ func place(b *testing.B, hosts int, plain bool) {
 	}
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "placements/s")
 }

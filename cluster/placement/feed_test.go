@@ -201,3 +201,25 @@ func TestManyAtOnceNeverPromiseMoreThanThereIs(t *testing.T) {
 		t.Errorf("after one was released %+v is claimed", got)
 	}
 }
+
+func TestOvercommittedHostOf6GiBAt150PercentTakesThreeVMsOf3GiB(t *testing.T) {
+	w := newWorld()
+	h := host.New("h1", "h1")
+	h.Spec.MemoryOvercommitPercent, h.Spec.CPUOvercommitPercent = 150, 100
+	h.Status.Profile.MachineType = "pc-q35-7.2"
+	h.Status.Inventory = host.Inventory{Sockets: 4, CoresPerSocket: 4, ThreadsPerCore: 2, Threads: 32, MHz: 3000, MemoryMiB: 6144}
+	w.do(func(b *store.Batch) {
+		w.hosts.Create(b, h)
+		w.lives.Create(b, &host.Liveness{Spec: host.LivenessSpec{HostID: h.ID}, Status: host.LivenessStatus{State: host.Alive}})
+	})
+	for i := range 4 {
+		r := Request{Name: "VM", Workload: resource.Ref{Kind: "vm", ID: resource.ID(fmt.Sprint(i))}, Demand: Demand{1, 3072}}
+		err := w.gate.Place(t.Context(), r, func(*store.Batch, resource.ID) error { return nil })
+		if i < 3 && err != nil || i == 3 && !fault.Is(err, fault.Exhausted) {
+			t.Errorf("VM %d: %v", i, err)
+		}
+	}
+	if total := w.gate.State().node(h.ID).total; total != (Demand{32, 9216}) {
+		t.Errorf("it can promise %+v; want 32 vCPUs and 9216 MiB", total)
+	}
+}

@@ -15,9 +15,9 @@ type Score struct {
 // scores are compared in this order; a later one counts where the earlier ones are equal.
 var scores = []Score{
 	// The host that keeps the largest share of its scarcer resource free: workloads spread out.
-	{Name: "room", Of: func(_ *State, n *node, r *Request) int64 { return freeAfter(n, r.Demand) }},
+	{Name: "capacity", Of: func(_ *State, n *node, r *Request) int64 { return freeAfter(n, r.Demand) }},
 	// Then the one with the most space for new disks.
-	{Name: "space", Of: func(s *State, n *node, r *Request) int64 { return s.roomFor(n, r.Disks) }},
+	{Name: "space", Of: func(s *State, n *node, r *Request) int64 { return s.spaceFor(n, r.Disks) }},
 }
 
 // freeAfter is the smaller of the free shares of CPU and memory, in parts of a million.

@@ -36,9 +36,9 @@ func TestEveryFilterRefusesWithItsReason(t *testing.T) {
 			r.Disks = []Disk{{Name: "data", DatastoreID: "far"}}
 		}},
 		{"reach", "no datastore within reach", fault.Precondition, func(_ *State, n *node, r *Request) { n.stores, r.Disks = nil, []Disk{{NewMiB: 1}} }},
-		{"datastore", "has room for the new disks (needs 900000 MiB)", fault.Exhausted, func(_ *State, _ *node, r *Request) { r.Disks = []Disk{{NewMiB: 900_000}} }},
-		{"datastore", "has room for the new disks (needs 300000 MiB)", fault.Exhausted, func(_ *State, _ *node, r *Request) { r.Disks = []Disk{{NewMiB: 150_000}, {NewMiB: 150_000}} }},
-		{"datastore", "has room for the new disks", fault.Exhausted, func(s *State, _ *node, r *Request) { s.stores[0].ready, r.Disks = false, []Disk{{NewMiB: 1}} }},
+		{"datastore", "has space for the new disks (needs 900000 MiB)", fault.Exhausted, func(_ *State, _ *node, r *Request) { r.Disks = []Disk{{NewMiB: 900_000}} }},
+		{"datastore", "has space for the new disks (needs 300000 MiB)", fault.Exhausted, func(_ *State, _ *node, r *Request) { r.Disks = []Disk{{NewMiB: 150_000}, {NewMiB: 150_000}} }},
+		{"datastore", "has space for the new disks", fault.Exhausted, func(s *State, _ *node, r *Request) { s.stores[0].ready, r.Disks = false, []Disk{{NewMiB: 1}} }},
 	} {
 		s, r := cloud(1), want(2, 1024)
 		if f := s.refusing(&s.nodes[0], r); f != nil {
@@ -99,7 +99,7 @@ func TestPinnedWorkloadHearsOfItsHostAlone(t *testing.T) {
 	}
 }
 
-func TestMoreSpaceDecidesBetweenHostsWithEqualRoom(t *testing.T) {
+func TestMoreSpaceDecidesBetweenHostsWithEqualCapacity(t *testing.T) {
 	s, r := cloud(3), want(1, 512)
 	s.stores[2].freeMiB = 95_000
 	if c := chosen(t, s, r); c.Host != "h1" {
@@ -111,7 +111,7 @@ func TestMoreSpaceDecidesBetweenHostsWithEqualRoom(t *testing.T) {
 	}
 	s.Claim("00003", Demand{1, 512})
 	if c := chosen(t, s, r); c.Host != "h1" {
-		t.Errorf("space counted before room: %s", c.Host)
+		t.Errorf("space counted before capacity: %s", c.Host)
 	}
 }
 
@@ -135,7 +135,7 @@ func TestWhatIsTriedOnACloneChangesNothing(t *testing.T) {
 	}
 	c.Free("00001", Demand{2, 2048})
 	if got := chosen(t, c, want(2, 2048)); got.Host != "h1" {
-		t.Errorf("room that was freed is not found: %v", got)
+		t.Errorf("capacity that was freed is not found: %v", got)
 	}
 }
 
@@ -158,7 +158,7 @@ func TestChosenHostPassesAllAndOfFewHostsNoneIsBetter(t *testing.T) {
 			case err == nil && n.id == c.HostID && !passes:
 				t.Fatalf("chosen %s, which is refused", n.name)
 			case err == nil && passes && freeAfter(n, r.Demand) > freeAfter(s.node(c.HostID), r.Demand):
-				t.Fatalf("%s was chosen, %s has more room", c.Host, n.name)
+				t.Fatalf("%s was chosen, %s has more capacity", c.Host, n.name)
 			}
 		}
 	})

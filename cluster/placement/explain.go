@@ -18,12 +18,12 @@ type reason struct {
 	filter *Filter
 	words  string
 	hosts  []string
-	// free of all is what the host named fullest has left, where the lack of room is the reason.
+	// free of all is what the host named fullest has left, where the lack of capacity is the reason.
 	free, all int64
-	roomiest  string
+	freest    string
 }
 
-// explain puts why no host was taken into one error: exhausted if room would help, else a precondition.
+// explain puts why no host was taken into one error: exhausted if capacity would help, else a precondition.
 func (s *State) explain(r *Request) error {
 	var all []*reason
 	index := map[string]*reason{}
@@ -56,11 +56,11 @@ func (s *State) explain(r *Request) error {
 
 func (g *reason) add(n *node) {
 	g.hosts = append(g.hosts, n.name)
-	if g.filter.Room == nil {
+	if g.filter.Capacity == nil {
 		return
 	}
-	if free, all := g.filter.Room(n); free > g.free {
-		g.free, g.all, g.roomiest = free, all, n.name
+	if free, all := g.filter.Capacity(n); free > g.free {
+		g.free, g.all, g.freest = free, all, n.name
 	}
 }
 
@@ -72,7 +72,7 @@ func refusal(r *Request, all []*reason) error {
 	})
 	var words []string
 	for _, g := range all {
-		if g.filter.Room != nil {
+		if g.filter.Capacity != nil {
 			kind, advice = fault.Exhausted, "stop or shrink a VM, or add a host"
 		}
 		words = append(words, g.tell(r))
@@ -94,7 +94,7 @@ func (g *reason) tell(r *Request) string {
 	if g.all == 0 {
 		return fmt.Sprintf("%s: %s (needs %d%s)", who, g.words, need, unit)
 	}
-	return fmt.Sprintf("%s: %s (needs %d%s; most free %d of %d%s on %s)", who, g.words, need, unit, g.free, g.all, unit, g.roomiest)
+	return fmt.Sprintf("%s: %s (needs %d%s; most free %d of %d%s on %s)", who, g.words, need, unit, g.free, g.all, unit, g.freest)
 }
 
 // moving matches what of a refusal moves with every start and stop elsewhere.

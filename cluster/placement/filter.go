@@ -15,8 +15,8 @@ type Filter struct {
 	Passes func(*State, *node, *Request) bool
 	// Why says in words why a host did not pass; equal words are told once for all hosts.
 	Why func(*State, *node, *Request) string
-	// Room says how much is free of how much, where the lack of it is the reason; nil: it is not.
-	Room func(*node) (free, all int64)
+	// Capacity says how much is free of how much, where the lack of it is the reason; nil: it is not.
+	Capacity func(*node) (free, all int64)
 	// Needs is how much is needed, with its unit.
 	Needs func(*Request) (need int64, unit string)
 }
@@ -48,13 +48,13 @@ var filters = []Filter{
 			return fmt.Sprintf("QEMU knows machine types up to %s, needed is %s", n.machineType, r.MachineType)
 		}},
 	{Name: "cpu", Why: says("not enough vCPUs"),
-		Passes: func(_ *State, n *node, r *Request) bool { return n.free().CPUs >= r.CPUs },
-		Room:   func(n *node) (int64, int64) { return n.free().CPUs, n.total.CPUs },
-		Needs:  func(r *Request) (int64, string) { return r.CPUs, "" }},
+		Passes:   func(_ *State, n *node, r *Request) bool { return n.free().CPUs >= r.CPUs },
+		Capacity: func(n *node) (int64, int64) { return n.free().CPUs, n.total.CPUs },
+		Needs:    func(r *Request) (int64, string) { return r.CPUs, "" }},
 	{Name: "memory", Why: says("not enough memory"),
-		Passes: func(_ *State, n *node, r *Request) bool { return n.free().MemoryMiB >= r.MemoryMiB },
-		Room:   func(n *node) (int64, int64) { return n.free().MemoryMiB, n.total.MemoryMiB },
-		Needs:  func(r *Request) (int64, string) { return r.MemoryMiB, " MiB" }},
+		Passes:   func(_ *State, n *node, r *Request) bool { return n.free().MemoryMiB >= r.MemoryMiB },
+		Capacity: func(n *node) (int64, int64) { return n.free().MemoryMiB, n.total.MemoryMiB },
+		Needs:    func(r *Request) (int64, string) { return r.MemoryMiB, " MiB" }},
 	{Name: "reach", Passes: func(s *State, n *node, r *Request) bool { return unreached(s, n, r) == nil },
 		Why: func(s *State, n *node, r *Request) string {
 			d := unreached(s, n, r)
@@ -67,9 +67,9 @@ var filters = []Filter{
 			}
 			return fmt.Sprintf("datastore %s, with disk %s, is out of reach", s.stores[at].name, d.Name)
 		}},
-	{Name: "datastore", Why: says("no datastore within reach has room for the new disks"),
-		Passes: func(s *State, n *node, r *Request) bool { return s.roomFor(n, r.Disks) >= 0 },
-		Room:   func(*node) (int64, int64) { return 0, 0 },
+	{Name: "datastore", Why: says("no datastore within reach has space for the new disks"),
+		Passes:   func(s *State, n *node, r *Request) bool { return s.spaceFor(n, r.Disks) >= 0 },
+		Capacity: func(*node) (int64, int64) { return 0, 0 },
 		Needs: func(r *Request) (need int64, unit string) {
 			for _, d := range r.Disks {
 				need += d.NewMiB

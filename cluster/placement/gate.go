@@ -59,7 +59,7 @@ func (g *Gate) Place(ctx context.Context, r Request, fill func(*store.Batch, res
 	b := g.db.Begin()
 	claim := &Claim{Spec: ClaimSpec{
 		Workload: r.Workload, HostID: chosen.HostID, CPUs: r.CPUs, MemoryMiB: r.MemoryMiB, Epoch: r.Epoch,
-		Why: fmt.Sprintf("%s; %s had room (%d of %d vCPUs, %d of %d MiB free before)", r.Why, chosen.Host,
+		Why: fmt.Sprintf("%s; %s had capacity (%d of %d vCPUs, %d of %d MiB free before)", r.Why, chosen.Host,
 			chosen.Free.CPUs, chosen.Total.CPUs, chosen.Free.MemoryMiB, chosen.Total.MemoryMiB),
 	}}
 	claim.ID, claim.Project = id, r.Workload.Project

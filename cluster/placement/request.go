@@ -18,7 +18,7 @@ func (d Demand) minus(o Demand) Demand { return Demand{d.CPUs - o.CPUs, d.Memory
 // Disk is a volume that the host must reach.
 type Disk struct {
 	Name string
-	// DatastoreID is where it lies, or must lie; empty: wherever there is room.
+	// DatastoreID is where it lies, or must lie; empty: wherever there is capacity.
 	DatastoreID resource.ID
 	// NewMiB is the space that must be found for it; 0: it has its place.
 	NewMiB int64

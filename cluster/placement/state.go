@@ -63,7 +63,7 @@ func (s *State) Clone() *State {
 	return &c
 }
 
-// Claim takes room on a host, Free gives it back.
+// Claim takes capacity on a host, Free gives it back.
 func (s *State) Claim(hostID resource.ID, d Demand) {
 	n := s.node(hostID)
 	n.claimed = n.claimed.plus(d)
@@ -100,9 +100,9 @@ func (s *State) reaches(n *node, id resource.ID) bool {
 	return there && s.stores[at].known && slices.Contains(n.stores, at)
 }
 
-// roomFor finds the datastore with the most free space that takes the new disks of a request which
+// spaceFor finds the datastore with the most free space that takes the new disks of a request which
 // may lie anywhere, one after the other; -1 where one of them fits nowhere.
-func (s *State) roomFor(n *node, disks []Disk) (freeMiB int64) {
+func (s *State) spaceFor(n *node, disks []Disk) (freeMiB int64) {
 	var extra [4]struct {
 		at  int
 		mib int64

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,9 +22,17 @@ func images() *noun {
 		verbs: everyVerb, commands: imageCommands, spell: spellImage,
 		columns: []column{
 			state("State"), sized("Size", "status.sizeMiB"), sized("Disk", "status.virtualMiB"), computed("Source", sourceText),
-			field("Project", "project").wide(), field("Visibility", "spec.visibility").wide(), field("Shared with", "spec.sharedWith").only(), field("Format", "status.sourceFormat").wide(), sized("Min memory", "spec.minMemoryMiB").only(),
+			field("Project", "project").wide(), field("Visibility", "spec.visibility").wide(), field("Shared with", "spec.sharedWith").only(), field("Format", "status.sourceFormat").wide(), computed("Data disks", dataDisksText).only(), sized("Min memory", "spec.minMemoryMiB").only(),
 			field("Digest", "status.digest").only(), name("Operation", "operation", "status.operationID").only(), field("Description", "spec.description").only(), trouble(),
 		}}
+}
+
+func dataDisksText(_ *lookup, r *record) string {
+	var out []string
+	for _, d := range r.list("status.dataDisks") {
+		out = append(out, member(d, "name")+" ("+member(d, "virtualMiB")+" MiB)")
+	}
+	return strings.Join(out, ", ")
 }
 
 // recipeName is a recipe that is written as people say it: debian/12 is called debian-12. All else with
@@ -138,12 +148,12 @@ func (s *session) imageBuild(n *noun) *cobra.Command {
 func (s *session) imageImport(n *noun) *cobra.Command {
 	var file, url, checksum string
 	c := &cobra.Command{Use: "import NAME --file FILE|--url URL", Short: "Import an image from a file or a URL", Args: exactly("NAME"),
-		Long:              "The content may be qcow2, raw, vmdk, vhdx or ova; it is checked and converted. An upload that was\ninterrupted is begun anew by the same command.",
+		Long:              "The content may be qcow2, raw, vmdk, vhd, vhdx or ova, also compressed by gzip, bzip2, xz, zstd or lz4; it is\nchecked and converted. An OVA keeps all its disks: a VM made of it has them. An upload that was interrupted is\nbegun anew by the same command.",
 		Example:           "  virga image import web --file web.qcow2 --wait\n  virga image import cirros --url https://example.org/cirros.img --checksum sha256:… --wait",
 		ValidArgsFunction: cobra.NoFileCompletions}
 	c.Flags().StringVar(&file, "file", "", "a file on this host")
 	c.Flags().StringVar(&url, "url", "", "where the server fetches it, http or https")
-	c.Flags().StringVar(&checksum, "checksum", "", "what the content must have: sha256: and 64 hex digits")
+	c.Flags().StringVar(&checksum, "checksum", "", "what the content must have: a sha256 or sha512 sum, the file or the URL of a list like SHA256SUMS")
 	f := s.addImageFlags(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if (file == "") == (url == "") {
@@ -154,7 +164,11 @@ func (s *session) imageImport(n *noun) *cobra.Command {
 			source = map[string]any{"type": "upload"}
 		}
 		if checksum != "" {
-			source["checksum"] = checksum
+			sum, err := readSum(checksum, path.Base(file+strings.SplitN(url, "?", 2)[0]))
+			if err != nil {
+				return err
+			}
+			source["checksum"] = sum
 		}
 		if url != "" {
 			r, err := s.post(cmd, n, n.spelled(args[0]), f.spec(source), f.making)
@@ -166,6 +180,27 @@ func (s *session) imageImport(n *noun) *cobra.Command {
 		return s.imageUpload(cmd, n, n.spelled(args[0]), file, f.spec(source), f.making)
 	}
 	return c
+}
+
+// readSum takes a checksum as it is, or the lines about an image out of a file like SHA256SUMS.
+func readSum(text, image string) (string, error) {
+	data, err := os.ReadFile(text)
+	if err != nil {
+		return text, nil
+	}
+	var found []string
+	for line := range strings.Lines(string(data)) {
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if slices.ContainsFunc(strings.Fields(strings.NewReplacer("(", " ", ")", " ", "*", " ").Replace(line)), func(word string) bool { return path.Base(word) == image }) {
+			found = append(found, line)
+		}
+	}
+	if len(found) == 0 {
+		return "", refuse("--checksum: the list %s has none of %s", text, image)
+	}
+	return strings.Join(found, "\n"), nil
 }
 
 // imageUpload makes the record and sends the content. A record that still waits for its content,

@@ -114,7 +114,11 @@ func findImage(snap *store.Snapshot, project string, in VMInput) (*Image, error)
 // disks makes the new volumes and fills in vm.Spec.Disks.
 func (f *Front) disks(snap *store.Snapshot, vm *VM, in VMInput, image *Image) ([]*storage.Volume, error) {
 	var made []*storage.Volume
-	for i, d := range in.Disks {
+	planned, err := planDisks(in.Disks, image)
+	if err != nil {
+		return nil, err
+	}
+	for i, d := range planned {
 		if d.Volume != "" {
 			v, err := freeVolume(snap, vm, d.Volume)
 			if err != nil {
@@ -123,17 +127,8 @@ func (f *Front) disks(snap *store.Snapshot, vm *VM, in VMInput, image *Image) ([
 			vm.Spec.Disks = append(vm.Spec.Disks, Disk{VolumeID: v.ID, Model: VirtioBlk})
 			continue
 		}
-		v := &storage.Volume{Spec: storage.VolumeSpec{SizeMiB: d.SizeMiB}}
+		v := &storage.Volume{Spec: storage.VolumeSpec{SizeMiB: d.SizeMiB, Base: d.base}}
 		v.ID, v.Name, v.Project, v.Owner = resource.NewID(), fmt.Sprintf("%s-disk%d", vm.Name, i), vm.Project, ownerOf(vm)
-		if i == 0 && image != nil {
-			v.Spec.Base = &storage.Base{Digest: image.Status.Digest, VirtualMiB: image.Status.VirtualMiB}
-			if v.Spec.SizeMiB == 0 {
-				v.Spec.SizeMiB = image.Status.VirtualMiB
-			}
-			if v.Spec.SizeMiB < image.Status.VirtualMiB {
-				return nil, fault.New(fault.Invalid, "the first disk has %d MiB, image %s needs at least %d", v.Spec.SizeMiB, image.Name, image.Status.VirtualMiB)
-			}
-		}
 		if d.Datastore != "" {
 			ds := store.Named(snap, storage.Datastores, "", d.Datastore)
 			if ds == nil {

@@ -1,6 +1,10 @@
 package compute
 
-import "github.com/virga-cloud/virga/engine/resource"
+import (
+	"slices"
+
+	"github.com/virga-cloud/virga/engine/resource"
+)
 
 // SourceType is where an image comes from.
 type SourceType string
@@ -28,7 +32,7 @@ type ImageSource struct {
 	Reach string `json:"reach,omitempty" enum:"public,private"`
 	// Recipe is what is built: "tiny" or "debian/12".
 	Recipe string `json:"recipe,omitempty"`
-	// Checksum is what the content must have: "sha256:" and 64 hex digits.
+	// Checksum is what the content must have: sha256, sha384 or sha512 as publishers write it (with or without the word, a line of SHA256SUMS), or the http or https URL of such a list.
 	Checksum string `json:"checksum,omitempty"`
 }
 
@@ -61,6 +65,17 @@ const (
 	ImageFailed    = "failed"
 )
 
+// ImageDisk is a further disk of an image.
+type ImageDisk struct {
+	// Name is what it was called in the archive that it came in.
+	Name string `json:"name,omitempty"`
+	// Content is the digest of the stored content.
+	Content string `json:"content"`
+	// SizeMiB is the size of the stored file, VirtualMiB that of the disk, in MiB.
+	SizeMiB    int64 `json:"sizeMiB"`
+	VirtualMiB int64 `json:"virtualMiB"`
+}
+
 // ImageStatus is what became of it.
 type ImageStatus struct {
 	resource.Observed
@@ -75,8 +90,15 @@ type ImageStatus struct {
 	VirtualMiB int64 `json:"virtualMiB"`
 	// ServerID is the host whose server keeps the content; the other servers pass on who asks for it.
 	ServerID resource.ID `json:"serverID,omitempty"`
+	// DataDisks are further disks that came with it, in their order after the one that boots; a VM made of the image has them all.
+	DataDisks []ImageDisk `json:"dataDisks,omitempty"`
 	// OperationID is the import that works on it.
 	OperationID resource.ID `json:"operationID,omitempty"`
+}
+
+// Has says whether content belongs to the image.
+func (t *ImageStatus) Has(digest string) bool {
+	return t.Digest == digest || slices.ContainsFunc(t.DataDisks, func(d ImageDisk) bool { return d.Content == digest })
 }
 
 // Image is what a VM's disk starts from.

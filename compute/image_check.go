@@ -3,7 +3,7 @@ package compute
 import (
 	"context"
 	"net/url"
-	"regexp"
+	"strings"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
@@ -11,8 +11,6 @@ import (
 
 // MaxShares is with how many projects an image can be shared.
 const MaxShares = 100
-
-var checksumPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
 // Recipes are what can be built.
 var Recipes = []string{"tiny", "debian/12"}
@@ -25,9 +23,17 @@ func (s *ImageSpec) Default() {
 			s.Visibility = ToShared
 		}
 	}
+	if sum, err := ParseChecksum(s.Source.Checksum); err == nil { // in one form, whatever it came in
+		s.Source.Checksum = sum
+	}
 	if s.MinMemoryMiB == 0 && s.Source.Type == Build {
 		s.MinMemoryMiB = map[string]int64{"tiny": 96, "debian/12": 256}[s.Source.Recipe]
 	}
+}
+
+// SumsURL says whether a checksum is the address of a list of them.
+func SumsURL(checksum string) bool {
+	return strings.HasPrefix(checksum, "http://") || strings.HasPrefix(checksum, "https://")
 }
 
 // Check lists everything that is wrong with the spec of an image.
@@ -48,8 +54,14 @@ func (s *ImageSpec) Check() []fault.Detail {
 		wrong("minMemoryMiB", "must be between 0 and 4194304")
 	}
 	source := s.Source
-	if source.Checksum != "" && !checksumPattern.MatchString(source.Checksum) {
-		wrong("source.checksum", "must be sha256: and 64 hex digits in lower case")
+	if SumsURL(source.Checksum) {
+		if source.Type != URL {
+			wrong("source.checksum", "only for an image of type url a list of checksums is fetched; give the sum itself")
+		}
+	} else if source.Checksum != "" {
+		if _, err := ParseChecksum(source.Checksum); err != nil {
+			wrong("source.checksum", err.Error())
+		}
 	}
 	switch source.Type {
 	case Upload:

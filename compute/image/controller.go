@@ -135,6 +135,9 @@ func (s *Service) sweep(snap *store.Snapshot) (reconcile.Result, error) {
 	needed := map[string]bool{}
 	for _, i := range store.Every(snap, compute.Images) {
 		needed[i.Status.Digest] = true
+		for _, d := range i.Status.DataDisks {
+			needed[d.Content] = true
+		}
 		if i.Status.Phase == compute.ImageImporting { // what it keeps is not known yet
 			return reconcile.Result{After: time.Minute}, nil
 		}

@@ -3,7 +3,9 @@ package image
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -22,36 +24,50 @@ type Importer struct {
 
 // Options of one import.
 type Options struct {
-	// Checksum is what the file must have, "sha256:" and hex; empty: anything.
+	// Checksum is what the file must have, "sha256:" or "sha512:" and hex; empty: anything.
 	Checksum string
 	// Tell is told percents of the conversion; nil: nobody.
 	Tell func(percent int)
 }
 
-// Result is what became of it. Sizes in MiB, rounded up.
+// Result is what became of it.
 type Result struct {
-	SourceFormat        string
-	Digest              string
-	SizeMiB, VirtualMiB int64
+	SourceFormat string
+	Disks        []Kept
+}
+
+// Kept is one disk in the store of images.
+type Kept struct {
+	Name         string `json:"name,omitempty"` // in the archive that it came in
+	Digest       string `json:"digest"`
+	Bytes        int64  `json:"bytes"`
+	VirtualBytes int64  `json:"virtualBytes"`
 }
 
 // Examined is what a file turned out to be.
 type Examined struct {
 	// Format is how it came: qcow2, raw, vmdk, vhdx, vpc, ova.
 	Format string `json:"format"`
-	// Disk is the file with the disk: the staged one, or what was unpacked of it.
-	Disk       string `json:"disk"`
-	DiskFormat string `json:"diskFormat"`
+	// Disks are those in it, the one that boots first.
+	Disks []ExaminedDisk `json:"disks"`
+}
+
+// ExaminedDisk is one disk, judged.
+type ExaminedDisk struct {
+	Name string `json:"name,omitempty"`
+	// File has it: the staged one, or what was unpacked of it.
+	File   string `json:"file"`
+	Format string `json:"format"`
 	// VirtualBytes is the size of the disk.
 	VirtualBytes int64 `json:"virtualBytes"`
 }
 
-// Import makes a blob of a file. The file and what is made beside it are gone afterwards, whatever
+// Import makes blobs of a file. The file and what is made beside it are gone afterwards, whatever
 // happens.
 func (im *Importer) Import(ctx context.Context, file string, o Options) (Result, error) {
-	converted := file + ".converted"
 	defer func() {
-		for _, f := range []string{file, file + ".disk", converted} {
+		made, _ := filepath.Glob(file + ".*")
+		for _, f := range append(made, file) {
 			_ = os.Remove(f)
 		}
 	}()
@@ -59,73 +75,124 @@ func (im *Importer) Import(ctx context.Context, file string, o Options) (Result,
 	if err != nil {
 		return Result{}, err
 	}
-	if err := im.Convert(ctx, e, converted, o); err != nil {
-		return Result{}, err
+	kept, err := im.Keep(ctx, e, file, o)
+	return Result{SourceFormat: named(e.Format), Disks: kept}, err
+}
+
+// Keep converts the disks, unless that is done, and moves them into the store. It may be called again
+// when the process died within it: what was moved is made anew.
+func (im *Importer) Keep(ctx context.Context, e Examined, file string, o Options) ([]Kept, error) {
+	var out []Kept
+	for i, d := range e.Disks {
+		to := fmt.Sprintf("%s.%s.%d", file, converted, i)
+		if _, err := os.Lstat(to); err != nil {
+			if err := im.Convert(ctx, d, to, o.part(i, len(e.Disks))); err != nil {
+				return nil, err
+			}
+		}
+		digest, size, err := im.Blobs.keep(ctx, to)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Kept{d.Name, digest, size, d.VirtualBytes})
 	}
-	digest, size, err := im.Blobs.keep(ctx, converted)
-	if err != nil {
-		return Result{}, err
+	return out, nil
+}
+
+// ConvertAll writes the disks as standalone qcow2 files beside a file.
+func (im *Importer) ConvertAll(ctx context.Context, e Examined, file string, o Options) error {
+	for i, d := range e.Disks {
+		if err := im.Convert(ctx, d, fmt.Sprintf("%s.%s.%d", file, converted, i), o.part(i, len(e.Disks))); err != nil {
+			return err
+		}
 	}
-	return Result{SourceFormat: named(e.Format), Digest: digest, SizeMiB: inMiB(size), VirtualMiB: inMiB(e.VirtualBytes)}, nil
+	return nil
+}
+
+// part tells the percents of one disk as those of all.
+func (o Options) part(i, n int) Options {
+	tell := o.Tell
+	if tell != nil && n > 1 {
+		o.Tell = func(percent int) { tell((100*i + percent) / n) }
+	}
+	return o
 }
 
 // Examine finds out what a file is, and refuses what is wrong or hostile.
 func (im *Importer) Examine(ctx context.Context, file string, o Options) (Examined, error) {
 	if o.Checksum != "" {
-		got, _, err := sum(ctx, file)
-		if err != nil {
+		if err := compare(ctx, file, o.Checksum); err != nil {
 			return Examined{}, err
 		}
-		if got != o.Checksum {
-			return Examined{}, fault.New(fault.Invalid, "what came has the checksum %s, wanted is %s: it was cut off or changed; fetch it again", got, o.Checksum)
-		}
 	}
-	e := Examined{Disk: file}
-	var err error
-	if e.Format, e.VirtualBytes, err = look(file); err != nil {
-		return Examined{}, err
-	}
-	e.DiskFormat = e.Format
-	if e.Format == ova {
-		e.Disk = file + ".disk"
-		if err := unpackOVA(ctx, file, e.Disk); err != nil {
-			return Examined{}, err
-		}
-		if e.DiskFormat, e.VirtualBytes, err = look(e.Disk); err != nil {
-			return Examined{}, fault.Wrap(err, "the disk in the OVA")
-		}
-		if e.DiskFormat == ova {
-			return Examined{}, fault.New(fault.Invalid, "what came is an archive in an archive")
-		}
-	}
-	if err := im.limit(e.VirtualBytes); err != nil {
-		return Examined{}, err
-	}
-	info, err := im.Tool.Info(ctx, qcow2.File{Path: e.Disk, Format: e.DiskFormat})
+	by, err := packedBy(file)
 	if err != nil {
-		return Examined{}, readable(err)
-	}
-	// our own reading has said so already; this is the second opinion
-	if info.Backing != "" || info.FullBacking != "" || info.Encrypted {
-		return Examined{}, fault.New(fault.Invalid, "what came builds on another file or is encrypted")
-	}
-	if err := im.whole(ctx, e, info); err != nil {
 		return Examined{}, err
 	}
-	e.VirtualBytes = info.VirtualSize
-	return e, im.limit(e.VirtualBytes)
+	if by != "" {
+		if err := im.unpack(ctx, file, file+".plain", by); err != nil {
+			return Examined{}, err
+		}
+		file += ".plain"
+	}
+	format, size, err := look(file)
+	if err != nil {
+		return Examined{}, err
+	}
+	if format != ova {
+		d, err := im.judged(ctx, ExaminedDisk{File: file, Format: format, VirtualBytes: size})
+		return Examined{Format: format, Disks: []ExaminedDisk{d}}, err
+	}
+	disks, err := im.unpackOVA(ctx, file, file+".disk")
+	if err != nil {
+		return Examined{}, err
+	}
+	e := Examined{Format: ova}
+	for i, disk := range disks {
+		d := ExaminedDisk{Name: disk.Name, File: fmt.Sprintf("%s.disk.%d", file, i)}
+		if d.Format, d.VirtualBytes, err = look(d.File); err == nil && d.Format == ova {
+			err = fault.New(fault.Invalid, "what came is an archive in an archive")
+		}
+		if err == nil {
+			d, err = im.judged(ctx, d)
+		}
+		if err != nil {
+			return Examined{}, fault.Wrap(err, "disk %q in the OVA", short(disk.Name))
+		}
+		e.Disks = append(e.Disks, d)
+	}
+	return e, nil
+}
+
+// judged asks qemu-img too, after our own reading: its second opinion, and the true size.
+func (im *Importer) judged(ctx context.Context, d ExaminedDisk) (ExaminedDisk, error) {
+	if err := im.limit(d.VirtualBytes); err != nil {
+		return d, err
+	}
+	info, err := im.Tool.Info(ctx, qcow2.File{Path: d.File, Format: d.Format})
+	if err != nil {
+		return d, readable(err)
+	}
+	if info.Backing != "" || info.FullBacking != "" || info.Encrypted {
+		return d, fault.New(fault.Invalid, "what came builds on another file or is encrypted")
+	}
+	if err := im.whole(ctx, d, info); err != nil {
+		return d, err
+	}
+	d.VirtualBytes = info.VirtualSize
+	return d, im.limit(d.VirtualBytes)
 }
 
 // whole finds a qcow2 file that is damaged or cut off: what is missing would be read as zeros.
-func (im *Importer) whole(ctx context.Context, e Examined, info qcow2.Info) error {
-	if e.DiskFormat != qcow2.QCOW2 {
+func (im *Importer) whole(ctx context.Context, e ExaminedDisk, info qcow2.Info) error {
+	if e.Format != qcow2.QCOW2 {
 		return nil
 	}
-	end, err := im.Tool.Check(ctx, qcow2.File{Path: e.Disk, Format: qcow2.QCOW2})
+	end, err := im.Tool.Check(ctx, qcow2.File{Path: e.File, Format: qcow2.QCOW2})
 	if err != nil {
 		return readable(err)
 	}
-	f, size, err := openSized(e.Disk)
+	f, size, err := openSized(e.File)
 	if err != nil {
 		return err
 	}
@@ -150,24 +217,28 @@ func look(file string) (format string, size int64, err error) {
 }
 
 func (im *Importer) limit(size int64) error {
-	most := im.MaxVirtualMiB
-	if most == 0 {
-		most = 2 << 20
-	}
-	if size > most*mib || size < 0 {
-		return fault.New(fault.Invalid, "what came says it is a disk of %d MiB; at most %d are taken", size/mib, most)
+	if most := im.most(); size > most || size < 0 {
+		return fault.New(fault.Invalid, "what came says it is a disk of %d MiB; at most %d are taken", size/mib, most/mib)
 	}
 	return nil
 }
 
+// most is the size of the largest disk, in bytes.
+func (im *Importer) most() int64 {
+	if im.MaxVirtualMiB == 0 {
+		return 2 << 40
+	}
+	return im.MaxVirtualMiB * mib
+}
+
 // Convert writes the disk as a standalone qcow2 file. What it will take is compared with what is
 // free before anything is written.
-func (im *Importer) Convert(ctx context.Context, e Examined, to string, o Options) error {
-	from := qcow2.File{Path: e.Disk, Format: e.DiskFormat}
+func (im *Importer) Convert(ctx context.Context, e ExaminedDisk, to string, o Options) error {
+	from := qcow2.File{Path: e.File, Format: e.Format}
 	need := e.VirtualBytes
 	if required, _, err := im.Tool.Measure(ctx, from); err == nil {
 		need = required
-	} else if e.DiskFormat == qcow2.QCOW2 || e.DiskFormat == qcow2.Raw {
+	} else if e.Format == qcow2.QCOW2 || e.Format == qcow2.Raw {
 		return readable(err) // these it can measure, if they are whole
 	}
 	if err := enough(to, need); err != nil {

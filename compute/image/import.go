@@ -2,9 +2,7 @@ package image
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"net/netip"
 	"os"
@@ -140,11 +138,20 @@ func (s *Service) check(ctx context.Context, r *operation.Run) error {
 	if err != nil {
 		return err
 	}
-	e, err := s.Importer.Examine(ctx, s.Importer.Blobs.staged(i.ID, content), Options{Checksum: i.Spec.Source.Checksum})
+	want, err := s.wanted(ctx, i)
+	if err != nil {
+		return err
+	}
+	e, err := s.Importer.Examine(ctx, s.Importer.Blobs.staged(i.ID, content), Options{Checksum: want})
 	if err != nil {
 		return err
 	}
 	return r.Give(e)
+}
+
+// told are options that tell an operation's progress.
+func told(r *operation.Run) Options {
+	return Options{Tell: func(percent int) { r.Tell(int64(percent), 100, fmt.Sprintf("converted %d %%", percent)) }}
 }
 
 func (s *Service) convert(ctx context.Context, r *operation.Run) error {
@@ -152,31 +159,24 @@ func (s *Service) convert(ctx context.Context, r *operation.Run) error {
 	if err != nil {
 		return err
 	}
-	to := s.Importer.Blobs.staged(r.Operation.Spec.Target.ID, converted)
-	return s.Importer.Convert(ctx, e, to, Options{Tell: func(percent int) {
-		r.Tell(int64(percent), 100, fmt.Sprintf("converted %d %%", percent))
-	}})
+	return s.Importer.ConvertAll(ctx, e, s.Importer.Blobs.staged(r.Operation.Spec.Target.ID, content), told(r))
 }
 
 // kept is what the step keep gives.
 type kept struct {
-	Digest string `json:"digest"`
-	Bytes  int64  `json:"bytes"`
+	Disks []Kept `json:"disks"`
 }
 
 func (s *Service) keepStep(ctx context.Context, r *operation.Run) error {
-	file := s.Importer.Blobs.staged(r.Operation.Spec.Target.ID, converted)
-	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
-		// we died after the file was moved and before the journal knew: make it again
-		if err := s.convert(ctx, r); err != nil {
-			return err
-		}
-	}
-	digest, size, err := s.Importer.Blobs.keep(ctx, file)
+	e, _, err := operation.Output[Examined](r, "check")
 	if err != nil {
 		return err
 	}
-	return r.Give(kept{digest, size})
+	disks, err := s.Importer.Keep(ctx, e, s.Importer.Blobs.staged(r.Operation.Spec.Target.ID, content), told(r))
+	if err != nil {
+		return err
+	}
+	return r.Give(kept{disks})
 }
 
 func (s *Service) publish(_ context.Context, r *operation.Run) error {
@@ -189,13 +189,17 @@ func (s *Service) publish(_ context.Context, r *operation.Run) error {
 		return err
 	}
 	k, there, err := operation.Output[kept](r, "keep")
-	if err != nil || !there {
+	if err != nil || !there || len(k.Disks) == 0 {
 		return fault.New(fault.Internal, "publish image %s: its content is not known (%v)", i.Name, err)
 	}
 	s.statuses.Set(r.Batch, i, func(t *compute.ImageStatus) {
 		t.SeenGeneration, t.Problems = i.Generation, nil
-		t.Phase, t.SourceFormat, t.Digest = compute.ImageReady, named(e.Format), k.Digest
-		t.SizeMiB, t.VirtualMiB = inMiB(k.Bytes), inMiB(e.VirtualBytes)
+		boot := k.Disks[0]
+		t.Phase, t.SourceFormat, t.Digest = compute.ImageReady, named(e.Format), boot.Digest
+		t.SizeMiB, t.VirtualMiB, t.DataDisks = inMiB(boot.Bytes), inMiB(boot.VirtualBytes), nil
+		for _, d := range k.Disks[1:] {
+			t.DataDisks = append(t.DataDisks, compute.ImageDisk{Name: short(d.Name), Content: d.Digest, SizeMiB: inMiB(d.Bytes), VirtualMiB: inMiB(d.VirtualBytes)})
+		}
 		if s.Home != nil {
 			t.ServerID = s.Home()
 		}

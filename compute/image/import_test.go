@@ -79,15 +79,15 @@ func TestEveryFormatBecomesTheSameDisk(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := strings.Split(name, "/")[0]; got.SourceFormat != want || got.VirtualMiB != 8 || got.SizeMiB == 0 || told != 100 {
+			if want := strings.Split(name, "/")[0]; got.SourceFormat != want || got.Disks[0].VirtualBytes != 8*mib || got.Disks[0].Bytes == 0 || told != 100 {
 				t.Errorf("result %+v, told %d", got, told)
 			}
-			path, _ := im.Blobs.path(got.Digest)
+			path, _ := im.Blobs.path(got.Disks[0].Digest)
 			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o444 {
 				t.Errorf("the blob is %v, %v", info, err)
 			}
 			qemuImg(t, "compare", "-f", "qcow2", "-F", "raw", path, raw(t, dir))
-			onlyBlobs(t, im, 1)
+			onlyBlobs(t, im, len(got.Disks))
 		})
 	}
 }
@@ -167,7 +167,7 @@ func TestWhatIsHostileOrDamagedIsRefusedInWords(t *testing.T) {
 		"cut off qcow2":    {func(dir string) string { return cut(t, sample(t, dir, "qcow2"), 300_000) }, "damaged, or cut off"},
 		"very short":       {func(dir string) string { return written(t, dir, "QFI\xfb") }, "4 bytes long"},
 		"web page":         {func(dir string) string { return written(t, dir, "<!DOCTYPE html>"+strings.Repeat(" ", 600)) }, "web page"},
-		"gzip":             {func(dir string) string { return written(t, dir, "\x1f\x8b"+strings.Repeat("\x00", 1000)) }, "unpack it first"},
+		"gzip":             {func(dir string) string { return written(t, dir, "\x1f\x8b"+strings.Repeat("\x00", 1000)) }, "compressed by gzip and damaged"},
 		"half a sector":    {func(dir string) string { return written(t, dir, strings.Repeat("x", 1000)) }, "end within a sector"},
 		"vmdk description": {func(dir string) string { return written(t, dir, descriptor+strings.Repeat("\n", 600)) }, "lies in other files"},
 		"vmdk no capacity": {func(dir string) string { return patched(t, sample(t, dir, "vmdk"), 12, le64(0)) }, "lies in other files"},

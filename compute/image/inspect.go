@@ -15,10 +15,9 @@ const ova = "ova"
 
 // others are what people send by mistake, by how it begins, and what to do about it.
 var others = []struct{ begins, is string }{
-	{"\x1f\x8b", "compressed by gzip; unpack it first"},
-	{"BZh", "compressed by bzip2; unpack it first"},
-	{"\xfd7zXZ\x00", "compressed by xz; unpack it first"},
-	{"\x28\xb5\x2f\xfd", "compressed by zstd; unpack it first"},
+	{"\x1f\x8b", "compressed twice; unpack it once"}, {"BZh", "compressed twice; unpack it once"}, {"\xfd7zXZ\x00", "compressed twice; unpack it once"},
+	{"\x28\xb5\x2f\xfd", "compressed twice; unpack it once"}, {"\x04\x22\x4d\x18", "compressed twice; unpack it once"},
+	{"\x5d\x00\x00", "compressed by lzma of before xz; compress it by xz"},
 	{"PK\x03\x04", "a zip archive; unpack it first"},
 	{"7z\xbc\xaf", "a 7-zip archive; unpack it first"},
 	{"<<< ", "a VirtualBox disk (VDI); convert it to qcow2 first"},
@@ -49,7 +48,7 @@ func detect(r io.ReaderAt, size int64) (format string, err error) {
 		return qcow2.VHDX, nil
 	case starts("conectix"):
 		return qcow2.VPC, nil
-	case string(head[257:262]) == "ustar":
+	case isTar(head):
 		return ova, nil
 	}
 	for _, o := range others {

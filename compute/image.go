@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/storage"
 )
 
 // SourceType is where an image comes from.
@@ -107,6 +108,13 @@ type Image = resource.Record[ImageSpec, ImageStatus]
 // Images is the kind.
 var Images = resource.Define("image", "images", resource.Options[ImageSpec, ImageStatus]{
 	Doc: "What a VM's disk starts from.", Scope: resource.InProject,
+	Counts: func(i *Image) map[string]int64 {
+		size := i.Status.SizeMiB
+		for _, d := range i.Status.DataDisks {
+			size += d.SizeMiB
+		}
+		return map[string]int64{storage.CountDiskMiB: size}
+	},
 	Refs: func(i *Image) []resource.Ref {
 		return []resource.Ref{{Kind: "operation", Project: i.Project, ID: i.Status.OperationID}}
 	},

@@ -3,7 +3,9 @@ package image
 import (
 	"crypto/x509"
 	"io"
+	"net/netip"
 	"net/url"
+	"regexp"
 	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -35,8 +37,14 @@ func CheckURL(raw string) error {
 	if u.User != nil {
 		return fault.New(fault.Invalid, "an image's URL has no user and no password in it: everybody who sees the image would see them")
 	}
+	if _, err := netip.ParseAddr(u.Hostname()); err != nil && oddNumber.MatchString(u.Hostname()) {
+		return fault.New(fault.Denied, "%s may not be called from this server: it is a number, and no address as people write one", short(u.Hostname()))
+	}
 	return nil
 }
+
+// oddNumber is a host whose last word is a number: some programs take it for an address of IPv4.
+var oddNumber = regexp.MustCompile(`(^|\.)(0[xX][0-9a-fA-F]*|[0-9]+)\.?$`)
 
 // metered tells how much was read.
 type metered struct {

@@ -157,7 +157,7 @@ func TestDownloadReachesNothingOfTheServersOwn(t *testing.T) {
 	inner := newSource(t, func(w http.ResponseWriter, _ *http.Request, _ int64) { _, _ = w.Write([]byte("SECRET")) })
 	port := inner.URL[strings.LastIndex(inner.URL, ":"):]
 	only := Reach{Allow: prefixes("127.0.0.9/32")}
-	for _, url := range []string{inner.URL, "http://localhost" + port, "http://[::ffff:127.0.0.1]" + port, "http://127.0.0.1:1/", "http://[::1]:1/", "http://169.254.169.254/latest"} {
+	for _, url := range []string{inner.URL, "http://localhost" + port, "http://[::ffff:127.0.0.1]" + port, "http://127.0.0.1:1/", "http://0x7f000001:1/", "http://2130706433/", "http://127.1/", "http://0177.0.0.01/", "http://[::1]:1/", "http://169.254.169.254/latest"} {
 		if _, err := fetch(t, Downloader{Reach: only}, url); !fault.Is(err, fault.Denied) || !strings.Contains(err.Error(), "may not be called") {
 			t.Errorf("%s: %v", url, err)
 		}

@@ -192,6 +192,13 @@ func (s *Service) publish(_ context.Context, r *operation.Run) error {
 	if err != nil || !there || len(k.Disks) == 0 {
 		return fault.New(fault.Internal, "publish image %s: its content is not known (%v)", i.Name, err)
 	}
+	var bytes int64
+	for _, d := range k.Disks {
+		bytes += d.Bytes
+	}
+	if err := s.allowed(i.Project, bytes); err != nil {
+		return err
+	}
 	s.statuses.Set(r.Batch, i, func(t *compute.ImageStatus) {
 		t.SeenGeneration, t.Problems = i.Generation, nil
 		boot := k.Disks[0]

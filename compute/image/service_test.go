@@ -21,6 +21,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/memory"
+	"github.com/virga-cloud/virga/identity"
 	"github.com/virga-cloud/virga/storage"
 )
 
@@ -41,7 +42,7 @@ func newServer(t testing.TB) *server {
 		t.Fatal(err)
 	}
 	s := &server{TB: t, now: time.Now()}
-	db := store.NewDB(memory.New(), resource.NewCatalog(compute.Images, operation.Operations, storage.Datastores, storage.Volumes, storage.Allocations, storage.ImageCopies))
+	db := store.NewDB(memory.New(), resource.NewCatalog(compute.Images, identity.Projects, operation.Operations, storage.Datastores, storage.Volumes, storage.Allocations, storage.ImageCopies))
 	db.Inline, db.Now = true, func() time.Time { return s.now }
 	l := store.NewRegistry()
 	s.images, s.ops = store.Specs(l, compute.Images, "api"), store.Specs(l, operation.Operations, "api")

@@ -107,6 +107,9 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, i *compute.Ima
 	if r.ContentLength > most {
 		return Uploaded{}, fault.New(fault.Invalid, "it has %d MiB; at most %d are taken", r.ContentLength/mib, most/mib)
 	}
+	if err := s.allowed(i.Project, max(0, r.ContentLength)); err != nil {
+		return Uploaded{}, err
+	}
 	if err := enough(file, max(0, r.ContentLength)); err != nil {
 		return Uploaded{}, err
 	}
@@ -137,6 +140,9 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, i *compute.Ima
 		if err := differs(other, want); err != nil {
 			return Uploaded{}, err
 		}
+	}
+	if err := s.allowed(i.Project, n); err != nil {
+		return Uploaded{}, err
 	}
 	if n == 0 {
 		return Uploaded{}, fault.New(fault.Invalid, "nothing came")

@@ -1,0 +1,19 @@
+package image
+
+import (
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/identity"
+	"github.com/virga-cloud/virga/storage"
+)
+
+// allowed refuses content that the project's quota of disk has no room for: images count there as
+// volumes do, by what is stored of them.
+func (s *Service) allowed(project string, bytes int64) error {
+	snap := s.db.Snapshot()
+	p := store.Named(snap, identity.Projects, "", project)
+	if p == nil {
+		return nil
+	}
+	used := identity.Usage{DiskMiB: snap.Total(project, storage.CountDiskMiB)}
+	return identity.Check(p.Spec.Quota, used, identity.Usage{DiskMiB: inMiB(bytes)})
+}

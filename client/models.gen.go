@@ -2017,6 +2017,21 @@ type ImageCopyStatus struct {
 // ImageCopyStatusPhase Phase is pending, fetching, ready or failed.
 type ImageCopyStatusPhase string
 
+// ImageDisk ImageDisk is a further disk of an image.
+type ImageDisk struct {
+	// Content Content is the digest of the stored content.
+	Content string `json:"content"`
+
+	// Name Name is what it was called in the archive that it came in.
+	Name string `json:"name,omitempty,omitzero"`
+
+	// SizeMiB SizeMiB is the size of the stored file, VirtualMiB that of the disk, in MiB.
+	SizeMiB int64 `json:"sizeMiB"`
+
+	// VirtualMiB SizeMiB is the size of the stored file, VirtualMiB that of the disk, in MiB.
+	VirtualMiB int64 `json:"virtualMiB"`
+}
+
 // ImageDraft Draft is the request for a new record where the domain has no own.
 type ImageDraft struct {
 	// Labels Free words for people and selectors.
@@ -2046,7 +2061,7 @@ type ImageList struct {
 
 // ImageSource ImageSource says where an image comes from.
 type ImageSource struct {
-	// Checksum Checksum is what the content must have: "sha256:" and 64 hex digits.
+	// Checksum Checksum is what the content must have: sha256, sha384 or sha512 as publishers write it (with or without the word, a line of SHA256SUMS), or the http or https URL of such a list.
 	Checksum string `json:"checksum,omitempty,omitzero"`
 
 	// Reach Reach says what the URL may reach: the public internet, or private networks and the cloud's own hosts too, which only an operator may say.
@@ -2091,6 +2106,9 @@ type ImageSpecVisibility string
 
 // ImageStatus ImageStatus is what became of it.
 type ImageStatus struct {
+	// DataDisks DataDisks are further disks that came with it, in their order after the one that boots; a VM made of the image has them all.
+	DataDisks []ImageDisk `json:"dataDisks,omitempty,omitzero"`
+
 	// Digest Digest names the stored content, a qcow2 without a backing file.
 	Digest string `json:"digest,omitempty,omitzero"`
 

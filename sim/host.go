@@ -116,7 +116,7 @@ func (a *agent) start() {
 	parts := wiring.NewHost(wiring.HostDeps{
 		DB: a.db, Registry: l, Hardware: h, Self: hoston.Self{HostID: h.ID, Address: h.address(), Version: "sim"},
 		Hypervisor: &guestDriver{h: h}, Switch: &switchDriver{h: h}, Storage: storageon.Options{Driver: &diskDriver{h: h}, Fetch: a.fetch},
-		Hearing: func() bool { return h.deceived || a.feed.reachable() == nil && a.feed.watch != nil },
+		Current: a.current,
 	})
 	if err := l.Err(); err != nil {
 		c.fail("the agent's rights: %v", err)
@@ -133,6 +133,17 @@ func (a *agent) start() {
 		return c.between(900*time.Millisecond, 1100*time.Millisecond)
 	})
 	a.connect()
+}
+
+// current says why the agent's view may be behind.
+func (a *agent) current() error {
+	if a.h.deceived {
+		return nil
+	}
+	if err := a.feed.reachable(); err != nil || a.feed.watch != nil {
+		return err
+	}
+	return fault.New(fault.Unavailable, "nothing is told of changes")
 }
 
 func (a *agent) fetch(_ context.Context, digest string) (io.ReadCloser, int64, error) {

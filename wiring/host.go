@@ -5,6 +5,7 @@ import (
 
 	computehost "github.com/virga-cloud/virga/compute/onhost"
 	"github.com/virga-cloud/virga/engine/part"
+	"github.com/virga-cloud/virga/engine/reconcile"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/host"
@@ -23,8 +24,8 @@ type HostDeps struct {
 	Switch     networkhost.Switch
 	Responders []networkhost.Responder
 	Storage    storagehost.Options
-	// Hearing reports whether a server has answered lately.
-	Hearing func() bool
+	// Current says why the view may be behind what the servers have; nil: it is not.
+	Current func() error
 	// Logs keeps serial logs; nil: none are kept. Gone asks a server which VMs were deleted.
 	Logs computehost.Logger
 	Gone func(context.Context, []resource.ID) ([]resource.ID, error)
@@ -41,15 +42,15 @@ type Host struct {
 func NewHost(d HostDeps) *Host {
 	id := d.Self.HostID
 	guests := computehost.Host(d.Registry, computehost.HostDeps{
-		DB: d.DB, HostID: id, Hypervisor: d.Hypervisor, Hearing: d.Hearing, Logs: d.Logs, Gone: d.Gone,
+		DB: d.DB, HostID: id, Hypervisor: d.Hypervisor, Current: d.Current, Logs: d.Logs, Gone: d.Gone,
 		Options: computehost.InstanceOptions{Profile: func() host.Profile { return profile(d.DB, id) }},
 	})
 	d.Self.Inventoried, d.Storage.HostID = guests.Supervisor.Inventoried, id
-	d.Storage.Hearing = d.Hearing
+	d.Storage.Current = d.Current
 	return &Host{Sweeper: guests.Sweeper, Parts: []part.Part{
 		hosthost.Host(d.DB, d.Registry, d.Self, d.Hardware),
 		guests.Part,
-		networkhost.Host(d.DB, d.Registry, id, d.Switch, d.Responders...),
+		networkhost.Host(reconcile.Knowledge{DB: d.DB, Current: d.Current}, d.Registry, id, d.Switch, d.Responders...),
 		storagehost.Host(d.DB, d.Registry, d.Storage),
 	}}
 }

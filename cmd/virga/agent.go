@@ -139,7 +139,7 @@ func (a *agent) wire(l *store.Registry) error {
 		Self:   self,
 		Switch: a.network, Responders: []networkhost.Responder{a.names, a.facts},
 		Storage: storagehost.Options{Driver: folder.New(qcow2.Tool{}), Fetch: a.fetch, Below: a.c.state},
-		Hearing: a.hearing, Logs: a.guests, Gone: a.gone,
+		Current: a.current, Logs: a.guests, Gone: a.gone,
 	})
 	a.sweeper = cloud.Sweeper
 	a.runner.Store(part.NewRunner(a.db, cloud.Parts...))
@@ -236,8 +236,13 @@ func (a *agent) post(ctx context.Context, path string, body []byte) (*http.Respo
 	return a.client.Do(request)
 }
 
-// hearing reports whether a server has answered lately.
-func (a *agent) hearing() bool { return time.Since(time.UnixMilli(a.heard.Load())) < silence }
+// current says why nothing may be concluded now from what the view does not show.
+func (a *agent) current() error {
+	if since := time.Since(time.UnixMilli(a.heard.Load())); since >= silence {
+		return fault.New(fault.Unavailable, "no server has answered this host for %s, and it removes nothing until one does", silence)
+	}
+	return nil
+}
 
 // guest tells the metadata service what a VM may know of itself.
 func (a *agent) guest(id resource.ID) (metadata.Guest, bool) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/compute/onhost"
+	"github.com/virga-cloud/virga/engine/reconcile"
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
@@ -32,7 +33,7 @@ func TestALogGoesWithItsVMAndNotBefore(t *testing.T) {
 	var asked []resource.ID
 	var answer []resource.ID
 	var heard error
-	s := &onhost.LogSweeper{DB: w.db, Logs: logs, Gone: func(_ context.Context, ids []resource.ID) ([]resource.ID, error) {
+	s := &onhost.LogSweeper{Known: reconcile.Knowledge{DB: w.db}, Logs: logs, Gone: func(_ context.Context, ids []resource.ID) ([]resource.ID, error) {
 		asked = append(asked, ids...)
 		return answer, heard
 	}}

@@ -11,6 +11,7 @@ import (
 	"github.com/virga-cloud/virga/compute/onhost"
 	"github.com/virga-cloud/virga/compute/onhost/fake"
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/reconcile"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/memory"
@@ -425,7 +426,12 @@ func TestATransferIsCancelledWhenItsRequestIsTakenBack(t *testing.T) {
 func TestAGuestWithoutARecordIsEndedOnlyWhenItWasMissedTwice(t *testing.T) {
 	w := newWorld(t)
 	synced := false
-	s := onhost.NewSweeper(w.db, w.hostA, w.hvA, func() bool { return synced })
+	s := onhost.NewSweeper(reconcile.Knowledge{DB: w.db, Current: func() error {
+		if !synced {
+			return errors.New("the servers are silent")
+		}
+		return nil
+	}}, w.hvA)
 	known := w.instance(w.hostA, compute.RunRunning)
 	w.expect(known, compute.InstanceRunning)
 	w.must(w.hvA.Ensure(t.Context(), onhost.VMConfig{ID: resource.NewID(), Epoch: 1}))

@@ -16,8 +16,8 @@ type HostDeps struct {
 	HostID     resource.ID
 	Hypervisor Hypervisor
 	Options    InstanceOptions
-	// Hearing reports whether a server has answered lately.
-	Hearing func() bool
+	// Current says why the view may be behind what the servers have; nil: it is not.
+	Current func() error
 	// Logs keeps serial logs; nil: none are kept. Gone asks a server which VMs were deleted.
 	Logs Logger
 	Gone func(context.Context, []resource.ID) ([]resource.ID, error)
@@ -34,12 +34,12 @@ type Half struct {
 func Host(l *store.Registry, d HostDeps) Half {
 	h := Half{
 		Supervisor: NewSupervisor(d.DB, d.HostID, store.Statuses(l, compute.Instances, "agent"), d.Hypervisor, d.Options),
-		Sweeper:    NewSweeper(d.DB, d.HostID, d.Hypervisor, d.Hearing),
+		Sweeper:    NewSweeper(reconcile.Knowledge{DB: d.DB, Current: d.Current}, d.Hypervisor),
 	}
 	h.Loops = []*reconcile.Loop{h.Supervisor.Loop()}
 	h.Chores = []part.Chore{{Name: "compute/onhost/orphans", Every: orphanWait / 4, Do: h.Sweeper.Sweep}}
 	if d.Logs != nil {
-		logs := &LogSweeper{DB: d.DB, Logs: d.Logs, Gone: d.Gone}
+		logs := &LogSweeper{Known: reconcile.Knowledge{DB: d.DB, Current: d.Current}, Logs: d.Logs, Gone: d.Gone}
 		h.Chores = append(h.Chores, part.Chore{Name: "compute/onhost/logs", Every: logSweep, Do: logs.Sweep})
 	}
 	return h

@@ -3,87 +3,42 @@ package onhost
 import (
 	"context"
 	"errors"
-	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/reconcile"
 	"github.com/virga-cloud/virga/engine/resource"
-	"github.com/virga-cloud/virga/engine/store"
 )
 
 // orphanWait is how long a guest's record must have been missing before the guest is ended.
 const orphanWait = 2 * time.Minute
 
-// Sweeper looks for guests without a record.
+// Sweeper ends guests without a record.
 type Sweeper struct {
-	db     *store.DB
-	hostID resource.ID
+	known  reconcile.Knowledge
 	hv     Hypervisor
-	// synced tells whether the view shows what the servers have, now.
-	synced func() bool
-
-	mu      sync.Mutex
-	missing map[resource.ID]time.Time // since when a guest's record is missing
+	pruner reconcile.Pruner
 }
 
-// NewSweeper makes a sweeper. Synced must be false while the servers are unreachable.
-func NewSweeper(db *store.DB, hostID resource.ID, hv Hypervisor, synced func() bool) *Sweeper {
-	return &Sweeper{db: db, hostID: hostID, hv: hv, synced: synced, missing: map[resource.ID]time.Time{}}
+// NewSweeper makes a sweeper.
+func NewSweeper(known reconcile.Knowledge, hv Hypervisor) *Sweeper {
+	s := &Sweeper{known: known, hv: hv}
+	s.pruner = reconcile.Pruner{Name: "guest", Kind: compute.Instances.Kind, Wait: orphanWait, List: s.here, Remove: hv.Remove}
+	return s
 }
 
-// Orphans lists the guests that no record names.
-func (s *Sweeper) Orphans(ctx context.Context) ([]Guest, error) {
+func (s *Sweeper) here(ctx context.Context) ([]resource.ID, error) {
 	guests, err := s.hv.List(ctx)
-	if err != nil {
-		return nil, fault.Wrap(err, "look for orphans")
-	}
-	snap := s.db.Snapshot()
-	var out []Guest
+	var out []resource.ID
 	for _, g := range guests {
-		if !s.db.Understands(g.ID) {
-			continue // its record is of another version
-		}
-		if i := store.Find(snap, compute.Instances, g.ID); i == nil || i.Spec.HostID != s.hostID {
-			out = append(out, g)
-		}
+		out = append(out, g.ID)
 	}
-	return out, nil
+	return out, err
 }
 
-// Sweep ends the guests whose record was missing at an earlier sweep already, long enough ago. It
-// does nothing, and forgets what it saw, while the servers are unreachable.
-func (s *Sweeper) Sweep(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.db.Revision() == 0 || !s.synced() {
-		clear(s.missing)
-		return nil
-	}
-	orphans, err := s.Orphans(ctx)
-	if err != nil {
-		return err
-	}
-	now, still := s.db.Now(), map[resource.ID]time.Time{}
-	for _, g := range orphans {
-		since, before := s.missing[g.ID]
-		if !before {
-			since = now
-			slog.Warn("a guest has no record; it is ended if that stays so", "instance", g.ID, "pid", g.PID, "wait", orphanWait)
-		}
-		still[g.ID] = since
-		if before && now.Sub(since) >= orphanWait {
-			slog.Warn("a guest without a record is ended", "instance", g.ID, "pid", g.PID)
-			if err := s.hv.Remove(ctx, g.ID); err != nil {
-				return fault.Wrap(err, "end orphan %s", g.ID)
-			}
-			delete(still, g.ID)
-		}
-	}
-	s.missing = still
-	return nil
-}
+// Sweep ends the guests whose record is surely gone, and has been for long enough.
+func (s *Sweeper) Sweep(ctx context.Context) error { return s.pruner.Sweep(ctx, s.known) }
 
 // EndAll ends every guest here at once: the host was removed, and its VMs may run elsewhere.
 func (s *Sweeper) EndAll(ctx context.Context) error {

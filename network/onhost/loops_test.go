@@ -153,13 +153,13 @@ func TestTheSweepAsksTheStoreBeforeItRemoves(t *testing.T) {
 	_, _ = b.sw.EnsurePort(t.Context(), onhost.Port{PortBindingID: resource.NewID()})
 	_, _ = b.sw.EnsureService(t.Context(), onhost.Service{DNSZoneID: resource.NewID()})
 	blind := store.NewDB(b.db.Store(), b.db.Catalog()) // has seen nothing yet
-	if err := onhost.Sweep(t.Context(), blind, b.sw); err != nil {
+	if err := onhost.Sweep(t.Context(), reconcile.Knowledge{DB: blind}, b.sw); err != nil {
 		t.Fatal(err)
 	}
 	if at, _ := b.sw.ListPorts(t.Context()); len(at) != 2 {
 		t.Errorf("a sweep that had seen nothing left %d of 2 ports", len(at))
 	}
-	if err := onhost.Sweep(t.Context(), b.db, b.sw); err != nil {
+	if err := onhost.Sweep(t.Context(), reconcile.Knowledge{DB: b.db}, b.sw); err != nil {
 		t.Fatal(err)
 	}
 	at, _ := b.sw.ListPorts(t.Context())

@@ -12,7 +12,8 @@ import (
 )
 
 // Host is the hosts' half: the agent writes the statuses of the port bindings on its switch.
-func Host(db *store.DB, l *store.Registry, hostID resource.ID, sw Switch, responders ...Responder) part.Part {
+func Host(known reconcile.Knowledge, l *store.Registry, hostID resource.ID, sw Switch, responders ...Responder) part.Part {
+	db := known.DB
 	return part.Part{
 		Loops: []*reconcile.Loop{
 			NewPortBindingLoop(db, hostID, store.Statuses(l, network.PortBindings, "agent"), sw),
@@ -20,7 +21,7 @@ func Host(db *store.DB, l *store.Registry, hostID resource.ID, sw Switch, respon
 		},
 		Chores: []part.Chore{{
 			Name: "network/onhost/sweep", Every: time.Minute,
-			Do: func(ctx context.Context) error { return Sweep(ctx, db, sw, responders...) },
+			Do: func(ctx context.Context) error { return Sweep(ctx, known, sw, responders...) },
 		}},
 	}
 }

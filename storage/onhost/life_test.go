@@ -79,7 +79,12 @@ func newCloud(t *testing.T, hosts int) *cloud {
 }
 
 func (c *cloud) restartAgent(w onhost.Writers, id resource.ID) {
-	c.loops = append(c.loops, onhost.NewLoops(c.db, w, onhost.Options{HostID: id, Driver: c.drivers[id], Hearing: func() bool { return c.hearing },
+	c.loops = append(c.loops, onhost.NewLoops(c.db, w, onhost.Options{HostID: id, Driver: c.drivers[id], Current: func() error {
+		if !c.hearing {
+			return errors.New("the servers are silent")
+		}
+		return nil
+	},
 		Fetch: func(context.Context, string) (io.ReadCloser, int64, error) {
 			c.fetches++
 			return io.NopCloser(bytes.NewReader(c.image)), int64(len(c.image)), c.fetchErr

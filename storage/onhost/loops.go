@@ -24,8 +24,8 @@ type Options struct {
 	// Fetch gives an image's content from the server, and its length in bytes. Reading it fails when
 	// the context ends.
 	Fetch func(ctx context.Context, digest string) (io.ReadCloser, int64, error)
-	// Hearing reports whether a server has answered lately: while none has, nothing is removed. Nil: always.
-	Hearing func() bool
+	// Current says why the view may be behind what the servers have: then nothing is removed. Nil: it never is.
+	Current func() error
 	// Below is the folder that relative paths of storage backends are below: the state folder.
 	Below string
 }
@@ -40,14 +40,14 @@ type Agent struct {
 	opened *openings
 	below  string
 
-	hearing func() bool
+	known reconcile.Knowledge
 
 	looking sync.Mutex // one at a time finds or leaves a folder
 }
 
 // NewLoops makes the loops of one host.
 func NewLoops(db *store.DB, w Writers, o Options) []*reconcile.Loop {
-	a := &Agent{db: db, w: w, host: o.HostID, driver: o.Driver, fetch: o.Fetch, opened: newOpenings(), below: o.Below, hearing: o.Hearing}
+	a := &Agent{db: db, w: w, host: o.HostID, driver: o.Driver, fetch: o.Fetch, opened: newOpenings(), below: o.Below, known: reconcile.Knowledge{DB: db, Current: o.Current}}
 	return []*reconcile.Loop{
 		{Name: "storage/onhost/scan", Kind: storage.Backends.Kind, Step: a.scan, Resync: 30 * time.Second,
 			Also: map[resource.Kind]func(resource.Object) []resource.ID{

@@ -136,7 +136,7 @@ func (a *Agent) leave(ctx context.Context, d *storage.Device) error {
 // tidy removes what was half made by those who died.
 func (a *Agent) tidy(ctx context.Context, at Place) error {
 	t, can := a.driver.(Tidier)
-	if !can || a.hearing != nil && !a.hearing() {
+	if !can || a.known.Doubt() != nil {
 		return nil
 	}
 	n, err := t.Tidy(ctx, at)

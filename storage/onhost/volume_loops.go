@@ -73,11 +73,11 @@ func (a *Agent) removeCopy(ctx context.Context, c *storage.ImageCopy, at Place, 
 	return a.db.Commit(ctx, b)
 }
 
-// destroy does what cannot be undone, if this host hears its servers. One that does not may have been
-// told long ago of a deletion, and somebody else may have made the same thing anew since.
+// destroy does what cannot be undone, if the view is current. One that is behind may show a deletion of
+// long ago, and somebody else may have made the same thing anew since.
 func (a *Agent) destroy(do func() error) error {
-	if a.hearing != nil && !a.hearing() {
-		return fault.New(fault.Unavailable, "remove a file: this host does not hear its servers, and removes nothing until it does")
+	if doubt := a.known.Doubt(); doubt != nil {
+		return fault.New(fault.Unavailable, "remove a file: %w", doubt)
 	}
 	return do()
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/virga-cloud/virga/engine/reconcile"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/network"
 	"github.com/virga-cloud/virga/network/onhost"
@@ -111,7 +112,7 @@ func TestVMsOfOneHostHaveAWholeNetwork(t *testing.T) {
 		if at := must(ms[0].on.ListPorts(t.Context())); len(at) != 2 {
 			t.Errorf("%d ports are left, not 2", len(at))
 		}
-		check(t, onhost.Sweep(t.Context(), c.db, ms[0].on))
+		check(t, onhost.Sweep(t.Context(), reconcile.Knowledge{DB: c.db}, ms[0].on))
 		if at := must(ms[0].on.ListPorts(t.Context())); len(at) != 2 {
 			t.Errorf("the sweep left %d ports, not 2", len(at))
 		}

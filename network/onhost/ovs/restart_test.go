@@ -9,6 +9,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/virga-cloud/virga/engine/reconcile"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/network/onhost"
 	"github.com/virga-cloud/virga/network/onhost/ovs"
@@ -86,7 +87,7 @@ func TestWhatDiesComesBackAndIsAdopted(t *testing.T) {
 		_, err := ms[0].on.EnsurePort(c.ctx, onhost.Port{PortBindingID: id, PortID: resource.NewID(), MTU: 1442})
 		check(t, err)
 		ports := len(must(ms[0].on.ListPorts(c.ctx)))
-		check(t, onhost.Sweep(c.ctx, c.db, ms[0].on))
+		check(t, onhost.Sweep(c.ctx, reconcile.Knowledge{DB: c.db}, ms[0].on))
 		left := must(ms[0].on.ListPorts(c.ctx))
 		if len(left) != ports-1 {
 			t.Errorf("%d ports before the sweep, %d after", ports, len(left))

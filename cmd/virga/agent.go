@@ -121,7 +121,7 @@ func (a *agent) wire(l *store.Registry) error {
 	slog.Info("control groups", "found", why)
 	var err error
 	if a.guests, err = qemu.New(qemu.Config{
-		RunDir: filepath.Join(a.c.run, "vm"), LogDir: a.c.in("serial"), Binary: a.c.QEMU, Groups: groups, GroupPrefix: "virga-", Dial: a.dialTarget,
+		RunDir: a.c.guests(), LogDir: a.c.in("serial"), Binary: a.c.QEMU, Groups: groups, GroupPrefix: "virga-", Dial: a.dialTarget,
 		Changed: a.stirred,
 	}); err != nil {
 		return err

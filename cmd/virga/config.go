@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/virga-cloud/virga/compute/onhost/qemu"
 	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
@@ -50,7 +51,18 @@ type config struct {
 
 func (c *config) path() string          { return filepath.Join(c.state, "config.json") }
 func (c *config) in(name string) string { return filepath.Join(c.state, name) }
-func (c *config) socket() string        { return filepath.Join(c.run, "api.sock") }
+
+// guests is where each guest has its folder: in the state folder, so that an emptied run folder or
+// another --run loses none. Sockets have short names: a state folder whose path is too long for
+// them leaves its guests in the run folder.
+func (c *config) guests() string {
+	if in := c.in("vm"); qemu.Fits(in) {
+		return in
+	}
+	return filepath.Join(c.run, "vm")
+}
+
+func (c *config) socket() string { return filepath.Join(c.run, "api.sock") }
 
 // loadConfig reads the config of a state folder; found is false where there is none yet.
 func loadConfig(state, run string) (c *config, found bool, err error) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -98,7 +97,7 @@ func (c *config) removeAll(ctx context.Context, force bool) error {
 // stopGuests asks every guest to power off, waits, and then forces.
 func (c *config) stopGuests(ctx context.Context, force bool) error {
 	groups, _ := cgroup.Probe(cgroup.Root)
-	driver, err := qemu.New(qemu.Config{RunDir: filepath.Join(c.run, "vm"), LogDir: c.in("serial"), Groups: groups, GroupPrefix: "virga-"})
+	driver, err := qemu.New(qemu.Config{RunDir: c.guests(), LogDir: c.in("serial"), Groups: groups, GroupPrefix: "virga-"})
 	if err != nil {
 		return err
 	}

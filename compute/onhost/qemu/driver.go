@@ -111,8 +111,8 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.Groups == nil {
 		cfg.Groups = new(cgroup.Groups)
 	}
-	if longest := len(cfg.RunDir) + 1 + 36 + 1 + len(ownFolder) + 1 + longestName; longest > 107 {
-		return nil, fault.New(fault.Invalid, "use %s for guests' sockets: the path is %d bytes too long", cfg.RunDir, longest-107)
+	if over := tooLong(cfg.RunDir); over > 0 {
+		return nil, fault.New(fault.Invalid, "use %s for guests' sockets: the path is %d bytes too long", cfg.RunDir, over)
 	}
 	if err := os.MkdirAll(cfg.RunDir, 0o711); err != nil {
 		return nil, fault.New(fault.Precondition, "make the folder of guests: %w", err)
@@ -132,8 +132,17 @@ func New(cfg Config) (*Driver, error) {
 			g.adopt()
 		}
 	}
+	d.rescue()
 	return d, nil
 }
+
+// tooLong says by how many bytes a folder's path is too long for the sockets of guests below it.
+func tooLong(runDir string) int {
+	return len(runDir) + 1 + 36 + 1 + len(ownFolder) + 1 + longestName - 107
+}
+
+// Fits reports whether guests can have their folders below one.
+func Fits(runDir string) bool { return tooLong(runDir) <= 0 }
 
 // Close lets go of all guests. They run on.
 func (d *Driver) Close() {
@@ -212,7 +221,12 @@ func (g *guest) adopt() {
 	defer g.mu.Unlock()
 	s, err := load(g.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		// The daemon died before it wrote that a start was near: there is no QEMU.
+		// The daemon died before it wrote that a start was near, and there is no QEMU; or somebody has
+		// removed the file, and there is one.
+		if p, err := search(g.id, g.sockets()); err == nil {
+			_ = p.pidfd.Close() // rescue takes hold of it
+			return
+		}
 		_ = os.RemoveAll(g.dir)
 		return
 	}

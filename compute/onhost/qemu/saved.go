@@ -50,6 +50,8 @@ type saved struct {
 	// Resumed: a guest that received its memory has run here.
 	Resumed bool `json:"resumed,omitempty"`
 	Screen  bool `json:"screen,omitempty"`
+	// Adrift: its sockets are gone, and nobody can speak to it.
+	Adrift bool `json:"adrift,omitempty"`
 
 	StartedAt   time.Time       `json:"startedAt"`
 	EndedAt     time.Time       `json:"endedAt,omitzero"`

@@ -60,6 +60,9 @@ func (g *guest) look(ctx context.Context) (onhost.Guest, error) {
 		if ctx.Err() == nil && !g.proc.waitEnd(settle) { // it is not just ending
 			out = g.picture()
 			out.State, out.Problem = onhost.Silent, "QEMU does not answer: "+err.Error()
+			if g.saved.Adrift {
+				out.Problem = adrift
+			}
 			return out, nil
 		}
 		if !g.alive() {

@@ -94,14 +94,11 @@ func (p *Pruner) Sweep(ctx context.Context, k Knowledge) error {
 
 // overdue remembers what has no record, and gives what has had none for long enough.
 func (p *Pruner) overdue(db *store.DB, here []resource.ID) (due []resource.ID, revision int64) {
-	snap, unread, now := db.Snapshot(), map[resource.ID]bool{}, db.Now()
+	snap, now := db.Snapshot(), db.Now()
 	revision = db.Revision()
-	for ref := range db.NotUnderstood() {
-		unread[ref.ID] = true
-	}
 	still := map[resource.ID]time.Time{}
 	for _, id := range here {
-		if snap.Lookup(id) != nil || unread[id] {
+		if snap.Lookup(id) != nil || !db.Understands(id) {
 			continue
 		}
 		since, before := p.missing[id]

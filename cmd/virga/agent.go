@@ -199,8 +199,11 @@ func (a *agent) begin(ctx context.Context) error {
 func (a *agent) runSwitch(ctx context.Context) {
 	for {
 		err := a.network.Setup(ctx)
-		if err == nil || ctx.Err() != nil {
+		if err == nil {
 			break
+		}
+		if ctx.Err() != nil {
+			return // there may be no connection to run on
 		}
 		slog.Error("the virtual switch does not start; trying again", "error", err)
 		select {

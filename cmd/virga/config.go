@@ -75,7 +75,7 @@ func loadConfig(state, run string) (c *config, found bool, err error) {
 		return nil, false, fault.New(fault.Internal, "read the config: %w", err)
 	}
 	if err := json.Unmarshal(data, c); err != nil {
-		return nil, false, fault.New(fault.Precondition, "read %s: %w; repair it, or move the state folder away to begin anew", c.path(), err)
+		return nil, false, fault.New(fault.Precondition, "read %s: %w; repair it, or bring a backup back by virga restore FILE", c.path(), err)
 	}
 	return c, true, nil
 }

@@ -70,7 +70,18 @@ func startServer(ctx context.Context, c *config, l *store.Registry) (*server, er
 
 func (s *server) start(ctx context.Context, l *store.Registry) (err error) {
 	c := s.c
-	if s.authority, err = ca.Open(c.in("ca"), ca.Options{}); err != nil {
+	if err := c.whole(true); err != nil {
+		return err
+	}
+	if c.HostID == "" { // a config that was written by hand; up has made the mark itself
+		if err := c.begin(); err != nil {
+			return err
+		}
+	}
+	if s.authority, err = ca.Open(c.in("ca"), ca.Options{Existing: !c.isNew()}); err != nil {
+		return err
+	}
+	if err := c.keys(); err != nil {
 		return err
 	}
 	if s.rotator, err = s.certificate(ctx); err != nil {
@@ -82,7 +93,7 @@ func (s *server) start(ctx context.Context, l *store.Registry) (err error) {
 			return err
 		}
 	}
-	if s.store, err = etcd.Open(ctx, etcd.Config{Dir: c.in("store"), Run: c.run, ID: string(c.HostID)}); err != nil {
+	if s.store, err = etcd.Open(ctx, etcd.Config{Dir: c.in("store"), Run: c.run, ID: string(c.HostID), Fresh: c.isNew()}); err != nil {
 		return err
 	}
 	s.db = store.NewDB(s.store, wiring.Catalog())
@@ -228,7 +239,10 @@ func (s *server) seed(ctx context.Context) error {
 	if host.Find(s.db.Snapshot(), s.c.HostID) == nil {
 		s.cloud.NewHost(b, s.c.HostID, s.c.Name)
 	}
-	return fault.Wrap(s.db.Commit(ctx, b), "make the first host")
+	if err := s.db.Commit(ctx, b); err != nil {
+		return fault.Wrap(err, "make the first host")
+	}
+	return s.c.begun()
 }
 
 // listen opens the API on the unix socket and by HTTPS.

@@ -57,6 +57,7 @@ type hostFlags struct {
 	qemu                          string
 	images, imageSources          string
 	agentPort, ovnPort            int
+	newCloud                      bool
 }
 
 func (h *hostFlags) flags(cmd *cobra.Command, server bool) {
@@ -70,6 +71,7 @@ func (h *hostFlags) flags(cmd *cobra.Command, server bool) {
 		cmd.Flags().StringVar(&h.listen, "listen", ":7443", "address of the HTTPS API")
 		cmd.Flags().StringVar(&h.images, "images", "", "folder of the content of images, on another disk than the records (default: images in the state folder)")
 		cmd.Flags().StringVar(&h.imageSources, "image-sources", "", "networks, with commas between, that everybody's images may be fetched from although they are private")
+		cmd.Flags().BoolVar(&h.newCloud, "new-cloud", false, "put aside what the state folder has of another cloud, and begin a new one")
 		cmd.Flags().IntVar(&h.ovnPort, "ovn-port", defaultOVNPort, "port of the virtual network's database for further hosts")
 	}
 }
@@ -159,8 +161,11 @@ func up(ctx context.Context, cmd *cobra.Command, h *hostFlags) error {
 		return fault.New(fault.Denied, "start Virga: it runs VMs, switches and disks, so root has to; try sudo virga up")
 	}
 	c, found, err := loadConfig(h.state, h.run)
-	if err != nil {
+	if err != nil && !h.newCloud {
 		return err
+	}
+	if c == nil {
+		c = &config{state: h.state, run: h.run}
 	}
 	if pid := c.daemonPID(); pid != 0 {
 		if !found {
@@ -172,8 +177,26 @@ func up(ctx context.Context, cmd *cobra.Command, h *hostFlags) error {
 		fmt.Fprintf(cmd.OutOrStdout(), "Virga runs already on host %s (process %d).\n", c.Name, pid)
 		return nil
 	}
+	if h.newCloud {
+		aside, err := c.putAside(time.Now())
+		if err != nil {
+			return err
+		}
+		if aside != "" {
+			fmt.Fprintf(cmd.OutOrStdout(), "What was in %s lies in %s now.\n", c.state, aside)
+		}
+		c, found = &config{state: h.state, run: h.run}, false
+	}
 	if !found {
 		c.Server = "yes"
+	}
+	if err := c.whole(found); err != nil {
+		return err
+	}
+	if !found {
+		if err := c.begin(); err != nil {
+			return err
+		}
 	}
 	moved := c.follow()
 	if err := h.fill(c, cmd); err != nil {

@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/url"
@@ -40,6 +41,8 @@ const (
 type Options struct {
 	ServerLife, HostLife time.Duration
 	Now                  func() time.Time
+	// Existing refuses to make a new authority: hosts and people trust one already.
+	Existing bool
 }
 
 // Authority issues certificates.
@@ -65,26 +68,48 @@ func Open(dir string, o Options) (*Authority, error) {
 		return nil, fault.New(fault.Internal, "make the authority's folder: %w", err)
 	}
 	certPEM, err := os.ReadFile(filepath.Join(dir, caFile))
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && !o.Existing {
 		return a, a.found(dir)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.New(fault.Internal, "read the authority: %w", err)
 	}
+	return a, a.read(dir, certPEM)
+}
+
+// read takes the authority that is there. Its key cannot be made anew: nobody would trust another. Its
+// certificate is in every certificate that it has issued.
+func (a *Authority) read(dir string, certPEM []byte) error {
 	keyPEM, err := os.ReadFile(filepath.Join(dir, keyFile))
+	if err == nil {
+		a.key, err = parseKey(keyPEM)
+	}
 	if err != nil {
-		return nil, fault.New(fault.Internal, "read the authority's key: %w; restore it from a backup", err)
+		return fault.New(fault.Precondition, "read the key of the cloud's authority, %s: %w; without it no certificate can be issued, and another would be trusted by nobody: bring it back from a backup by virga restore FILE",
+			filepath.Join(dir, keyFile), err)
 	}
-	if a.cert, err = parseCertificate(certPEM); err != nil {
-		return nil, fault.Wrap(err, "read %s", filepath.Join(dir, caFile))
+	if a.cert, err = parseCertificate(certPEM); err == nil && a.key.PublicKey.Equal(a.cert.PublicKey) {
+		return nil
 	}
-	if a.key, err = parseKey(keyPEM); err != nil {
-		return nil, fault.Wrap(err, "read %s", filepath.Join(dir, keyFile))
+	if a.cert = issuer(dir, a.key); a.cert == nil {
+		return fault.New(fault.Precondition, "the certificate of the cloud's authority, %s, is missing, damaged or not that of its key; bring both back from one backup by virga restore FILE", filepath.Join(dir, caFile))
 	}
-	if !a.key.PublicKey.Equal(a.cert.PublicKey) {
-		return nil, fault.New(fault.Internal, "the authority's key in %s is not that of its certificate; restore both from one backup", dir)
+	slog.Warn("the certificate of the cloud's authority was missing or damaged; it was taken from a certificate that it has issued", "file", filepath.Join(dir, caFile))
+	return durable.Write(filepath.Join(dir, caFile), a.PEM(), 0o644)
+}
+
+// issuer finds the authority's own certificate behind those that it has issued.
+func issuer(dir string, key *ecdsa.PrivateKey) *x509.Certificate {
+	files, _ := filepath.Glob(filepath.Join(dir, "*.crt"))
+	for _, file := range files {
+		data, _ := os.ReadFile(file)
+		for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+			if c, err := x509.ParseCertificate(block.Bytes); err == nil && c.IsCA && key.PublicKey.Equal(c.PublicKey) {
+				return c
+			}
+		}
 	}
-	return a, nil
+	return nil
 }
 
 // found makes a new authority. The key is written first: a certificate without its key would be

@@ -9,8 +9,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/virga-cloud/virga/engine/fault"
 )
 
 func TestAnAuthorityIsMadeOnceAndKeptSafe(t *testing.T) {
@@ -177,5 +180,91 @@ func TestWhoIsOfAnotherCloudIsRefused(t *testing.T) {
 	// A host's certificate does not make a server.
 	if _, err := w.shake(ServerTLS(host(w.ca), w.ca.Pool()), PinnedTLS(w.ca.Fingerprint())); err == nil {
 		t.Error("a host passed as a server")
+	}
+}
+
+// The authority of a cloud that has hosts is never made anew: nobody would trust it.
+func TestAuthorityThatIsTrustedIsNeverMadeAnew(t *testing.T) {
+	dir := t.TempDir()
+	a, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	issued := func() {
+		k, err := NewRotator(filepath.Join(dir, "server"), time.Now, func(_ context.Context, k crypto.Signer) ([]byte, error) { return a.IssueServer(k.Public(), "h1") }, nil)
+		if err == nil {
+			err = k.Ensure(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	issued()
+	read := func(name string) []byte {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	certificate, key := read(caFile), read(keyFile)
+	other, err := Open(t.TempDir(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, damaged := range map[string][]byte{"removed": nil, "empty": {}, "half": certificate[:len(certificate)/2], "garbage": []byte("no certificate"), "another's": other.PEM()} {
+		put(t, filepath.Join(dir, caFile), damaged)
+		b, err := Open(dir, Options{Existing: true})
+		if err != nil || b.Fingerprint() != a.Fingerprint() || string(read(caFile)) != string(certificate) {
+			t.Errorf("the certificate is %s: %v; want the same authority, out of what it has issued", name, err)
+		}
+	}
+	for name, damaged := range map[string][]byte{"removed": nil, "empty": {}, "half": key[:len(key)/2], "garbage": []byte("no key")} {
+		put(t, filepath.Join(dir, keyFile), damaged)
+		if _, err := Open(dir, Options{Existing: true}); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), "virga restore") {
+			t.Errorf("the key is %s: %v", name, err)
+		}
+	}
+	put(t, filepath.Join(dir, keyFile), key)
+	put(t, filepath.Join(dir, caFile), nil)
+	put(t, filepath.Join(dir, "server.crt"), nil)
+	if _, err := Open(dir, Options{Existing: true}); !fault.Is(err, fault.Precondition) {
+		t.Errorf("without any certificate that it has issued: %v", err)
+	}
+}
+
+// put writes a file; nil removes it.
+func put(t *testing.T, path string, data []byte) {
+	t.Helper()
+	err := os.Remove(path)
+	if data != nil {
+		err = os.WriteFile(path, data, 0o600)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+}
+
+func TestKeyThatIsDamagedIsMadeAnewWhereItMayBe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "host")
+	first, err := NewRotator(path, time.Now, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Replaceable(path); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := NewRotator(path, time.Now, nil, nil); err != nil || !again.key.Equal(first.key) {
+		t.Errorf("a good key was replaced: %v", err)
+	}
+	put(t, path+".key", []byte("garbage"))
+	if _, err := NewRotator(path, time.Now, nil, nil); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), path+".key") {
+		t.Errorf("a damaged key: %v", err)
+	}
+	if err := Replaceable(path); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := NewRotator(path, time.Now, nil, nil); err != nil || again.key.Equal(first.key) {
+		t.Errorf("after the damaged key was put away: %v", err)
 	}
 }

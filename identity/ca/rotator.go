@@ -48,7 +48,7 @@ func NewRotator(path string, now func() time.Time, issue Issue, fits func(*x509.
 		return nil, fault.New(fault.Internal, "read a key: %w", err)
 	}
 	if k.key, err = parseKey(keyPEM); err != nil {
-		return nil, fault.Wrap(err, "read %s.key", path)
+		return nil, fault.New(fault.Precondition, "read %s.key, the key of this host: %w; bring it back from a copy, or remove it and %s.crt and let the host join anew", path, err, path)
 	}
 	if certPEM, err := os.ReadFile(path + ".crt"); err == nil {
 		if err := k.take(certPEM); err != nil {
@@ -134,4 +134,20 @@ func (k *Rotator) present() (*tls.Certificate, error) {
 		return nil, fault.New(fault.Unavailable, "no certificate yet")
 	}
 	return k.cert, nil
+}
+
+// Replaceable puts a key that is damaged out of the way. It is for those who may issue a certificate for
+// any key: to everybody else the key is who they are.
+func Replaceable(path string) error {
+	data, err := os.ReadFile(path + ".key")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		if _, err = parseKey(data); err == nil {
+			return nil
+		}
+	}
+	slog.Warn("a key is damaged and is made anew", "file", path+".key", "error", err)
+	return fault.Wrap(durable.Rename(path+".key", path+".key.damaged"), "put the damaged key %s.key away", path)
 }

@@ -257,3 +257,25 @@ func TestVersionsAreComparedByNumber(t *testing.T) {
 		}
 	}
 }
+
+func TestDatabaseThatCannotBeReadIsMadeAnewAndKeptAside(t *testing.T) {
+	if _, err := exec.LookPath("ovsdb-tool"); err != nil {
+		t.Skip("ovsdb-tool is not installed")
+	}
+	const schema = "/usr/share/openvswitch/vswitch.ovsschema"
+	for name, damaged := range map[string]string{"empty": "", "garbage": "\xa5\x5a not a database", "half a line": `OVSDB JSON 200 0123`} {
+		file := filepath.Join(t.TempDir(), "x.db")
+		if err := os.WriteFile(file, []byte(damaged), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := EnsureDatabase(t.Context(), file, schema); err != nil {
+			t.Fatal(name, err)
+		}
+		if got, err := tool(t.Context(), "db-name", file); err != nil || got != "Open_vSwitch" {
+			t.Errorf("%s: the database is %q: %v", name, got, err)
+		}
+		if kept, err := os.ReadFile(file + ".damaged"); err != nil || string(kept) != damaged {
+			t.Errorf("%s: what was there is lost: %q, %v", name, kept, err)
+		}
+	}
+}

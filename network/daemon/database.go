@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,8 +12,9 @@ import (
 	"github.com/virga-cloud/virga/engine/fault"
 )
 
-// EnsureDatabase creates an OVSDB file by its schema, or brings an older one to a newer schema.
-// The server of the database must not run meanwhile.
+// EnsureDatabase creates an OVSDB file by its schema, or brings an older one to a newer schema. One that
+// cannot be read is put aside and made anew: what we keep in such databases is a copy of records, or
+// of what is on this host, and is written again. The server of the database must not run meanwhile.
 func EnsureDatabase(ctx context.Context, file, schema string) error {
 	if _, err := os.Stat(schema); err != nil {
 		return fault.New(fault.Precondition, "create the database %s: %s is not installed", file, schema)
@@ -20,13 +23,15 @@ func EnsureDatabase(ctx context.Context, file, schema string) error {
 		return fault.New(fault.Unavailable, "create the folder of %s: %w", file, err)
 	}
 	if _, err := os.Stat(file); os.IsNotExist(err) {
-		// The tool writes and locks beside; a half-made file never gets the name.
-		fresh := file + ".new"
-		_ = os.Remove(fresh)
-		if _, err := tool(ctx, "create", fresh, schema); err != nil {
-			return err
+		return createDatabase(ctx, file, schema)
+	}
+	// What a schema of another name says is no damage: the tool tells its name.
+	if _, err := tool(ctx, "db-name", file); err != nil && ctx.Err() == nil && !errors.Is(err, exec.ErrNotFound) {
+		slog.Warn("a database is damaged; it is put aside, made anew, and filled again", "file", file, "error", err)
+		if err := os.Rename(file, file+".damaged"); err != nil {
+			return fault.New(fault.Unavailable, "put the damaged database %s aside: %w", file, err)
 		}
-		return os.Rename(fresh, file)
+		return createDatabase(ctx, file, schema)
 	}
 	if said, err := tool(ctx, "needs-conversion", file, schema); err != nil || said != "yes" {
 		return err
@@ -41,6 +46,16 @@ func EnsureDatabase(ctx context.Context, file, schema string) error {
 	}
 	_, err = tool(ctx, "convert", file, schema)
 	return err
+}
+
+// createDatabase makes an empty one. The tool writes and locks beside; a half-made file never gets the name.
+func createDatabase(ctx context.Context, file, schema string) error {
+	fresh := file + ".new"
+	_ = os.Remove(fresh)
+	if _, err := tool(ctx, "create", fresh, schema); err != nil {
+		return err
+	}
+	return os.Rename(fresh, file)
 }
 
 func tool(ctx context.Context, args ...string) (string, error) {

@@ -40,6 +40,10 @@ type Config struct {
 	// NoSync skips the flush to disk at each commit: for tests only.
 	NoSync bool
 
+	// Fresh is true until the first records are known to be there: what a first start that was cut off
+	// has left of a store is finished, not judged.
+	Fresh bool
+
 	// The rest is for a store of several servers.
 
 	// PeerURL is where the other members reach this one, "https://10.0.0.1:2380". Empty: alone.
@@ -109,6 +113,11 @@ func (s *Store) start(ctx context.Context) error {
 	}
 	if err := CheckSpace(s.config.Dir); err != nil {
 		return err
+	}
+	if Exists(s.config.Dir) && !s.config.Fresh {
+		if err := Verify(s.config.Dir); err != nil {
+			return err
+		}
 	}
 	config, err := s.etcdConfig()
 	if err != nil {

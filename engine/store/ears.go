@@ -241,7 +241,7 @@ func (s shared) ListHost(ctx context.Context, host resource.ID, kinds ...resourc
 	var out []Entry
 	wanted := func(k resource.Kind) bool { return len(kinds) == 0 || slices.Contains(kinds, k) }
 	for _, id := range []resource.ID{host, resource.AnyHost} {
-		for x := range v.Snapshot().iterate("host", string(id)) {
+		for x := range tied(v.Snapshot().hosts, id, "") {
 			ref := x.Head().Ref()
 			if _, newer := strange[ref]; newer || !wanted(ref.Kind) {
 				continue

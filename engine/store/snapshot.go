@@ -3,52 +3,39 @@ package store
 import (
 	"iter"
 
-	"github.com/hashicorp/go-memdb"
-
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
 // Snapshot is the view at one moment; it does not change. Records read from it are shared: do
 // not write to them.
-type Snapshot struct{ txn *memdb.Txn }
+type Snapshot struct{ *picture }
 
 // Snapshot takes the present picture.
-func (v *View) Snapshot() *Snapshot { return &Snapshot{txn: v.db.Txn(false)} }
+func (v *View) Snapshot() *Snapshot {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return &Snapshot{v.shown}
+}
 
-func (s *Snapshot) all() iter.Seq[resource.Object] { return s.iterate("id_prefix", "") }
-
-func (s *Snapshot) iterate(index string, args ...any) iter.Seq[resource.Object] {
-	return func(yield func(resource.Object) bool) {
-		it, err := s.txn.Get(table, index, args...)
-		if err != nil {
-			panic("store: " + err.Error())
-		}
-		for raw := it.Next(); raw != nil; raw = it.Next() {
-			if !yield(raw.(*row).Object) {
-				return
-			}
-		}
-	}
+func (s *Snapshot) all() iter.Seq[resource.Object] {
+	return func(yield func(resource.Object) bool) { s.ids.Scan(yield) }
 }
 
 // Lookup finds a record of any kind by its id; nil if there is none.
 func (s *Snapshot) Lookup(id resource.ID) resource.Object {
-	raw, err := s.txn.First(table, "id", string(id))
-	if err != nil || raw == nil {
-		return nil
-	}
-	return raw.(*row).Object
+	x, _ := s.ids.Get(&resource.Meta{ID: id})
+	return x
 }
 
-// OfKind lists the records of a kind in no order.
+// OfKind lists the records of a kind by id, that is in the order of their creation.
 func (s *Snapshot) OfKind(kind resource.Kind) iter.Seq[resource.Object] {
-	return s.iterate("kind", string(kind))
+	return from(s.kinds, &resource.Meta{Kind: kind}, func(x *resource.Meta) bool { return x.Kind == kind })
 }
 
 // Mentioning lists the records of any kind that refer to id.
 func (s *Snapshot) Mentioning(id resource.ID) iter.Seq[resource.Object] {
-	return s.iterate("ref_prefix", mention(id, ""))
+	return tied(s.refs, id, "")
 }
 
 // Find gives the record of type t with this id; nil if there is none.
@@ -67,14 +54,14 @@ func Need[S, T any](s *Snapshot, t *resource.Type[S, T], id resource.ID) (*resou
 
 // Named finds a record by project and name, or else by its id within the project; nil if neither is there.
 func Named[S, T any](s *Snapshot, t *resource.Type[S, T], project, nameOrID string) *resource.Record[S, T] {
-	raw, _ := s.txn.First(table, "name", named(t.Kind, project, nameOrID))
-	if raw == nil {
+	x, _ := s.names.Get(&resource.Meta{Kind: t.Kind, Project: project, Name: nameOrID})
+	if x == nil {
 		if r := Find(s, t, resource.ID(nameOrID)); r != nil && r.Project == project {
 			return r
 		}
 		return nil
 	}
-	return raw.(*row).Object.(*resource.Record[S, T])
+	return x.(*resource.Record[S, T])
 }
 
 // Every lists all records of a type by id, that is in the order of their creation.
@@ -86,16 +73,9 @@ func Every[S, T any](s *Snapshot, t *resource.Type[S, T]) []*resource.Record[S, 
 // more of them than are taken.
 func InProject[S, T any](s *Snapshot, t *resource.Type[S, T], project string, after resource.ID) iter.Seq[*resource.Record[S, T]] {
 	return func(yield func(*resource.Record[S, T]) bool) {
-		it, err := s.txn.LowerBound(table, "place", place(resource.Ref{Kind: t.Kind, Project: project, ID: after}))
-		if err != nil {
-			panic("store: " + err.Error())
-		}
-		for raw := it.Next(); raw != nil; raw = it.Next() {
-			head := raw.(*row).Object.Head()
-			if head.Kind != t.Kind || head.Project != project {
-				return
-			}
-			if head.ID != after && !yield(raw.(*row).Object.(*resource.Record[S, T])) {
+		of := func(x *resource.Meta) bool { return x.Kind == t.Kind && x.Project == project }
+		for x := range from(s.places, &resource.Meta{Kind: t.Kind, Project: project, ID: after}, of) {
+			if x.Head().ID != after && !yield(x.(*resource.Record[S, T])) {
 				return
 			}
 		}
@@ -109,7 +89,7 @@ func (s *Snapshot) CountInProject(kind resource.Kind, project string) int {
 
 // Referring lists the records of type t that refer to id.
 func Referring[S, T any](s *Snapshot, t *resource.Type[S, T], id resource.ID) []*resource.Record[S, T] {
-	return collect[S, T](s.iterate("ref", mention(id, t.Kind)))
+	return collect[S, T](tied(s.refs, id, t.Kind))
 }
 
 func collect[S, T any](objects iter.Seq[resource.Object]) []*resource.Record[S, T] {

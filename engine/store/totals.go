@@ -1,33 +1,22 @@
 package store
 
-import (
-	"github.com/hashicorp/go-memdb"
-
-	"github.com/virga-cloud/virga/engine/resource"
-)
-
-const totals = "total"
-
-var totalsTable = &memdb.TableSchema{Name: totals, Indexes: map[string]*memdb.IndexSchema{
-	"id": {Name: "id", Unique: true, Indexer: &memdb.StringFieldIndex{Field: "Key"}},
-}}
+import "github.com/virga-cloud/virga/engine/resource"
 
 // total is a sum over the records of a project.
 type total struct {
-	Key string // project + "\x00" + name
-	Sum int64
+	key string // project + "\x00" + name
+	sum int64
 }
 
 // count brings the totals up to date with one change: nobody has to count ten thousand records to
 // let one more in.
-func (v *View) count(txn *memdb.Txn, d Delta) {
+func (p *picture) count(kind resource.Descriptor, d Delta) {
 	diff := map[string]int64{}
 	for sign, x := range map[int64]resource.Object{-1: d.Old, 1: d.New} {
 		if x == nil {
 			continue
 		}
 		head := x.Head()
-		kind, _ := v.catalog.Lookup(head.Kind)
 		diff[head.Project+"\x00"+ofKind(head.Kind)] += sign
 		for name, n := range kind.Counts(x) {
 			diff[head.Project+"\x00"+name] += sign * n
@@ -37,10 +26,8 @@ func (v *View) count(txn *memdb.Txn, d Delta) {
 		if n == 0 {
 			continue
 		}
-		if raw, _ := txn.First(totals, "id", key); raw != nil {
-			n += raw.(*total).Sum
-		}
-		_ = txn.Insert(totals, &total{Key: key, Sum: n})
+		there, _ := p.totals.Get(total{key: key})
+		p.totals.Set(total{key, there.sum + n})
 	}
 }
 
@@ -49,11 +36,8 @@ func ofKind(kind resource.Kind) string { return "\x00" + string(kind) }
 
 // Total is the sum of what the records of a project count under a name.
 func (s *Snapshot) Total(project, name string) int64 {
-	raw, _ := s.txn.First(totals, "id", project+"\x00"+name)
-	if raw == nil {
-		return 0
-	}
-	return raw.(*total).Sum
+	there, _ := s.totals.Get(total{key: project + "\x00" + name})
+	return there.sum
 }
 
 // Growth is by how much a batch changes the totals of a project.

@@ -8,13 +8,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/go-memdb"
-
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 )
-
-const table = "record"
 
 // Delta is one record that changed: Old or New is nil when it was not there before, or is gone.
 type Delta struct{ Old, New resource.Object }
@@ -23,26 +19,22 @@ type Delta struct{ Old, New resource.Object }
 type View struct {
 	store   Store
 	catalog *resource.Catalog
-	db      *memdb.MemDB
+	next    *picture // of whoever applies
 
 	mu       sync.Mutex
+	shown    *picture // a copy of it, that changes no more
 	revision int64
 	moved    chan struct{} // closed and replaced when revision rises
 	tell     []func([]Delta)
 	strange  map[resource.ID]Strange // records that this program does not understand
 
-	kinds  map[resource.Kind]*resource.Descriptor // of whoever applies
-	fanOut *fanOut                                // tells those who watch the view
-	pull   Watch                                  // CatchUp's
+	fanOut *fanOut // tells those who watch the view
+	pull   Watch   // CatchUp's
 }
 
 // NewView makes an empty view. Run fills it.
 func NewView(s Store, c *resource.Catalog) *View {
-	db, err := memdb.NewMemDB(schema)
-	if err != nil {
-		panic("store: " + err.Error())
-	}
-	return &View{store: s, catalog: c, db: db, moved: make(chan struct{}), strange: map[resource.ID]Strange{}, fanOut: newFanOut(), kinds: map[resource.Kind]*resource.Descriptor{}}
+	return &View{store: s, catalog: c, next: newPicture(), shown: newPicture(), moved: make(chan struct{}), strange: map[resource.ID]Strange{}, fanOut: newFanOut()}
 }
 
 // Subscribe calls fn with what each revision changed, in order, after the view shows it. It must
@@ -196,7 +188,6 @@ func (v *View) Apply(c Changes) {
 type news func(there int64, key resource.Ref) (revision int64, isNew bool)
 
 func (v *View) apply(revision int64, events []Event, isNews news) {
-	txn := v.db.Txn(true)
 	var deltas []Delta
 	// Removals first: a name that passes from one record to another within one revision must
 	// not be dropped from the index after its new owner has entered it.
@@ -205,13 +196,14 @@ func (v *View) apply(revision int64, events []Event, isNews news) {
 			if (e.Value == nil) != removals {
 				continue
 			}
-			if d, ok := v.applyOne(txn, e, isNews); ok {
+			if d, ok := v.applyOne(e, isNews); ok {
 				deltas = append(deltas, d)
 			}
 		}
 	}
-	txn.Commit()
+	shown := v.next.copy()
 	v.mu.Lock()
+	v.shown = shown
 	v.revision = max(v.revision, revision)
 	close(v.moved)
 	v.moved = make(chan struct{})
@@ -225,71 +217,64 @@ func (v *View) apply(revision int64, events []Event, isNews news) {
 	}
 }
 
-func (v *View) applyOne(txn *memdb.Txn, e Event, isNews news) (Delta, bool) {
+func (v *View) applyOne(e Event, isNews news) (Delta, bool) {
 	if e.Key.Kind == NameKind {
 		return Delta{}, false
 	}
 	var d Delta
 	var there int64
-	raw, _ := txn.First(table, "id", string(e.Key.ID))
-	if raw != nil {
-		d.Old = raw.(*row).Object
-		there = d.Old.Head().Revision
+	if old, _ := v.next.ids.Get(&resource.Meta{ID: e.Key.ID}); old != nil {
+		d.Old, there = old, old.Head().Revision
 	}
 	if e.Value == nil {
 		v.forget(e.Key)
-		if raw == nil || d.Old.Head().Ref() != e.Key {
+		if d.Old == nil || d.Old.Head().Ref() != e.Key {
 			return d, false
 		}
-		_ = txn.Delete(table, raw)
-		v.count(txn, d)
+		v.replace(d)
 		return d, true
 	}
 	revision, isNew := isNews(there, e.Key)
 	if !isNew {
 		return d, false
 	}
-	x, kind, err := v.decode(e, revision)
+	x, err := v.decode(e, revision)
 	if err != nil {
-		v.remember(e, revision, err.Error())
-		return d, false
-	}
-	if err := txn.Insert(table, &row{kind: v.kind(kind), Object: x}); err != nil {
 		v.remember(e, revision, err.Error())
 		return d, false
 	}
 	v.forget(e.Key)
 	d.New = x
-	v.count(txn, d)
+	v.replace(d)
 	return d, true
 }
 
-// kind gives the one descriptor that all rows of a kind share.
-func (v *View) kind(d resource.Descriptor) *resource.Descriptor {
-	known := v.kinds[d.Kind]
-	if known == nil {
-		known = &d
-		v.kinds[d.Kind] = known
+func (v *View) replace(d Delta) {
+	x := d.New
+	if x == nil {
+		x = d.Old
 	}
-	return known
+	kind, _ := v.catalog.Lookup(x.Head().Kind)
+	v.next.put(kind, d.Old, d.New)
+	v.next.count(kind, d)
 }
 
-func (v *View) decode(e Event, revision int64) (resource.Object, resource.Descriptor, error) {
+func (v *View) decode(e Event, revision int64) (resource.Object, error) {
 	kind, known := v.catalog.Lookup(e.Key.Kind)
 	if !known {
-		return nil, kind, errors.New("this version of virga knows no kind " + string(e.Key.Kind))
+		return nil, errors.New("this version of virga knows no kind " + string(e.Key.Kind))
 	}
 	x, err := kind.Decode(e.Value, revision)
 	if err != nil {
-		return nil, kind, err
+		return nil, err
 	}
 	if ref := x.Head().Ref(); ref != e.Key {
-		return nil, kind, errors.New("it calls itself " + ref.String())
+		return nil, errors.New("it calls itself " + ref.String())
 	}
 	if why := resource.Strange(x); why != "" {
-		return nil, kind, errors.New(why)
+		return nil, errors.New(why)
 	}
-	return x, kind, nil
+	return x, nil
 }
 
 // Revision is the store's revision that the view shows; 0 before the first list.

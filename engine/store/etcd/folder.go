@@ -13,8 +13,12 @@ import (
 )
 
 // Format is the number of the form in which this program keeps a state folder. It rises when an
-// older program could no longer read what a newer one wrote.
-const Format = 1
+// older program could no longer read what a newer one wrote. 2: kinds and fields have the field's own
+// words, and records say beside them which hosts may see them.
+const Format = 2
+
+// oldest is the lowest format that this program reads.
+const oldest = 2
 
 // checkFormat refuses a folder that a newer program wrote, and marks a new one.
 func checkFormat(dir string) error {
@@ -35,6 +39,8 @@ func checkFormat(dir string) error {
 		return fault.New(fault.Precondition, "the state folder %s has no readable format number in %s: %q; restore it from a backup", dir, path, data)
 	case n > Format:
 		return fault.New(fault.Precondition, "the state folder %s has format %d, written by a newer virga; this one reads up to %d: install the newer version", dir, n, Format)
+	case n < oldest:
+		return fault.New(fault.Precondition, "the state folder %s has format %d, written by an older virga; this one reads from %d on and has changed nothing: install the version that wrote it, or use another folder (--state)", dir, n, oldest)
 	}
 	return nil
 }

@@ -16,19 +16,22 @@ import (
 
 func thing(id string) resource.Ref { return resource.Ref{Kind: "thing", ID: resource.ID(id)} }
 
-func TestAFolderOfANewerVersionIsRefused(t *testing.T) {
+func TestStateFolderOfAnotherVersionIsRefusedAndLeftAsItIs(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(t.Context(), Config{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Close()
-	for _, text := range []string{strconv.Itoa(Format + 1), "many"} {
+	for _, text := range []string{strconv.Itoa(Format + 1), strconv.Itoa(oldest - 1), "many"} {
 		if err := os.WriteFile(filepath.Join(dir, "format"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := Open(t.Context(), Config{Dir: dir}); !fault.Is(err, fault.Precondition) {
 			t.Errorf("format %q gives %v", text, err)
+		}
+		if left, err := os.ReadFile(filepath.Join(dir, "format")); err != nil || string(left) != text {
+			t.Errorf("format %q became %q, %v", text, left, err)
 		}
 	}
 }

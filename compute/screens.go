@@ -30,6 +30,7 @@ type Screens struct {
 const (
 	agentHears   = 10 * time.Second
 	agentAnswers = time.Minute
+	stillThere   = 2 * time.Second // between two looks at whether what is shown is still there
 )
 
 // Register offers the routes.
@@ -96,8 +97,19 @@ func (s *Screens) socket(what string) http.HandlerFunc {
 			return
 		}
 		ws.SetReadLimit(1 << 20)
-		stream.Splice(websocket.NetConn(r.Context(), ws, websocket.MessageBinary), far)
+		ctx, stop := httpapi.While(r.Context(), stillThere, func() error { return s.still(i) })
+		defer stop()
+		stream.Splice(websocket.NetConn(ctx, ws, websocket.MessageBinary), far)
 	}
+}
+
+// still says why a console or a screen of an instance ends.
+func (s *Screens) still(i *Instance) error {
+	snap := s.DB.Snapshot()
+	if store.Find(snap, Instances, i.ID) == nil {
+		return fault.New(fault.NotFound, "VM %s does not run here any more", i.Spec.VMName)
+	}
+	return host.Refused(snap, i.Spec.HostID)
 }
 
 func (s *Screens) screenshot(w http.ResponseWriter, r *http.Request) {

@@ -9,8 +9,15 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/coder/websocket"
+
+	"github.com/virga-cloud/virga/compute/stream"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/httpapi"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/memory"
@@ -143,4 +150,69 @@ func TestALogThatBreaksOffIsNotTakenForTheWhole(t *testing.T) {
 	if _, text, err := h.log("web", "follow=true"); err == nil {
 		t.Errorf("%q is taken for all", text)
 	}
+}
+
+// A console went on for as long as its connection, whatever became of its user's right, the host or the VM.
+func TestConsolesAndScreensEndWithTheRightToThem(t *testing.T) {
+	for _, verb := range []string{"console", "vnc"} {
+		for _, what := range []string{"token", "host", "instance"} {
+			t.Run(verb+" "+what, func(t *testing.T) {
+				h := newHall(t)
+				l := store.NewRegistry()
+				instances, removals := store.Specs(l, Instances, "test"), store.Specs(l, host.Removals, "test")
+				h.commit(func(b *store.Batch) {
+					instances.Create(b, &Instance{Meta: resource.Meta{ID: "i1", Project: "p"}, Spec: InstanceSpec{VMID: "web-id", VMName: "web", HostID: "h1-id"}})
+				})
+				var revoked atomic.Bool
+				ws := h.open(verb, &revoked)
+				switch what {
+				case "token":
+					revoked.Store(true)
+				case "host":
+					h.commit(func(b *store.Batch) {
+						removals.Create(b, &host.Removal{Meta: resource.Meta{ID: "r", Name: "h1-id"}, Spec: host.RemovalSpec{HostID: "h1-id"}})
+					})
+				case "instance":
+					h.commit(func(b *store.Batch) { instances.Delete(b, store.Find(h.db.Snapshot(), Instances, "i1")) })
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				if _, _, err := ws.Read(ctx); err == nil || ctx.Err() != nil {
+					t.Errorf("it goes on: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// open gives the websocket of a VM whose agent echoes, after the first word.
+func (h *hall) open(verb string, revoked *atomic.Bool) *websocket.Conn {
+	h.Helper()
+	h.agents["h1-id"] = func(w http.ResponseWriter, _ *http.Request) {
+		if conn, err := stream.Upgrade(w); err == nil {
+			_, _ = io.Copy(conn, conn)
+			conn.Close()
+		}
+	}
+	api := httpapi.New(h.db, httpapi.Options{Recheck: 20 * time.Millisecond, Authenticate: func(*http.Request) (httpapi.Caller, error) {
+		if revoked.Load() {
+			return httpapi.Caller{}, fault.New(fault.Unauthenticated, "this token was deleted")
+		}
+		return httpapi.Caller{User: "mel", Right: httpapi.Write, Project: "p"}, nil
+	}})
+	(&Screens{DB: h.db, Dial: h.dial}).Register(api)
+	server := httptest.NewServer(api)
+	h.Cleanup(server.Close)
+	ws, _, err := websocket.Dial(h.Context(), server.URL+"/v1/projects/p/vms/web/"+verb, nil)
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.Cleanup(func() { _ = ws.CloseNow() })
+	if err := ws.Write(h.Context(), websocket.MessageBinary, []byte("hello")); err != nil {
+		h.Fatal(err)
+	}
+	if _, text, err := ws.Read(h.Context()); err != nil || string(text) != "hello" {
+		h.Fatalf("%q %v", text, err)
+	}
+	return ws
 }

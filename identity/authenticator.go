@@ -35,7 +35,11 @@ func NewAuthenticator(db *store.DB, removed func(*store.Snapshot, resource.ID) e
 
 // Authenticate is the hook of the API.
 func (a *Authenticator) Authenticate(r *http.Request) (httpapi.Caller, error) {
-	if secret := bearer(r); secret != "" {
+	secret, err := bearer(r)
+	if err != nil {
+		return httpapi.Caller{}, err
+	}
+	if secret != "" {
 		return a.byToken(secret)
 	}
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
@@ -47,18 +51,30 @@ func (a *Authenticator) Authenticate(r *http.Request) (httpapi.Caller, error) {
 	return httpapi.Caller{}, fault.New(fault.Unauthenticated, "nobody is signed in; show a token in the header Authorization: Bearer")
 }
 
-func bearer(r *http.Request) string {
-	if secret, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		return strings.TrimSpace(secret)
+// bearer gives the token that a request shows; none: it shows none. Who shows something else does
+// not mean to be let in by the socket.
+func bearer(r *http.Request) (string, error) {
+	if shown := r.Header.Values("Authorization"); len(shown) > 0 {
+		scheme, secret, _ := strings.Cut(strings.TrimSpace(shown[0]), " ")
+		secret = strings.TrimSpace(secret)
+		switch {
+		case len(shown) > 1:
+			return "", fault.New(fault.Unauthenticated, "the request has %d headers Authorization; send one", len(shown))
+		case !strings.EqualFold(scheme, "Bearer"): // RFC 9110, 11.1: in any case
+			return "", fault.New(fault.Unauthenticated, "the header Authorization shows no bearer token; send Authorization: Bearer TOKEN")
+		case secret == "":
+			return "", fault.New(fault.Unauthenticated, "the header Authorization has no token behind Bearer; was a variable empty?")
+		}
+		return secret, nil
 	}
 	for _, protocols := range r.Header.Values("Sec-WebSocket-Protocol") {
 		for _, p := range strings.Split(protocols, ",") {
 			if secret, ok := strings.CutPrefix(strings.TrimSpace(p), TokenProtocol); ok {
-				return secret
+				return secret, nil
 			}
 		}
 	}
-	return ""
+	return "", nil
 }
 
 func (a *Authenticator) byToken(secret string) (httpapi.Caller, error) {

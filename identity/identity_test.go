@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,14 +56,14 @@ type cloud struct {
 	address   string
 	socket    string
 	admin     string
-	ahead     time.Duration
+	ahead     atomic.Int64 // of the clock
 }
 
 func newCloud(t *testing.T) *cloud {
 	t.Helper()
 	db := store.NewDB(memory.New(), resource.NewCatalog(Projects, Tokens, JoinTokens, things, hosts))
 	y := &cloud{t: t, db: db, writers: NewWriters(store.NewRegistry())}
-	db.Now = func() time.Time { return time.Now().Add(y.ahead) }
+	db.Now = func() time.Time { return time.Now().Add(time.Duration(y.ahead.Load())) }
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = db.Run(ctx) }()
@@ -74,7 +75,7 @@ func newCloud(t *testing.T) *cloud {
 	if err := Seed(ctx, db, y.writers, func(secret string) error { y.admin = secret; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	api := httpapi.New(db, httpapi.Options{Version: "test", Authenticate: NewAuthenticator(db, func(*store.Snapshot, resource.ID) error { return nil }).Authenticate, Project: ProjectOf})
+	api := httpapi.New(db, httpapi.Options{Version: "test", Recheck: 20 * time.Millisecond, Authenticate: NewAuthenticator(db, func(*store.Snapshot, resource.ID) error { return nil }).Authenticate, Project: ProjectOf})
 	y.api = api
 	registry := store.NewRegistry()
 	thingSpecs := store.Specs(registry, things, "api")
@@ -162,10 +163,13 @@ func (y *cloud) as(secret, method, path, body string) answer {
 // local asks on the unix socket.
 func (y *cloud) local(secret, method, path, body string) answer {
 	y.t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return y.do(y.onSocket(), "http://virga", secret, method, path, body)
+}
+
+func (y *cloud) onSocket() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", y.socket)
 	}}}
-	return y.do(client, "http://virga", secret, method, path, body)
 }
 
 func (y *cloud) want(status int, a answer) answer {
@@ -273,12 +277,12 @@ func TestATokenThatExpiredOrWasDeletedIsNobody(t *testing.T) {
 	expires := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
 	secret := y.token(`{"name":"short","user":"eve","role":"viewer","project":"default","expires":"` + expires + `"}`)
 	y.want(200, y.as(secret, "GET", "/v1/projects/default/things", ""))
-	y.ahead = 2 * time.Hour
+	y.ahead.Store(int64(2 * time.Hour))
 	if p := y.want(401, y.as(secret, "GET", "/v1/projects/default/things", "")).problem(); p.Kind != fault.Unauthenticated || !strings.Contains(p.Detail, "expired") {
 		t.Errorf("%+v", p)
 	}
 	y.want(422, y.as(y.admin, "POST", "/v1/tokens", `{"user":"x","role":"admin","expires":"`+expires+`"}`))
-	y.ahead = 0
+	y.ahead.Store(0)
 	y.want(204, y.as(y.admin, "DELETE", "/v1/tokens/short", ""))
 	y.want(401, y.as(secret, "GET", "/v1/projects/default/things", ""))
 }
@@ -325,4 +329,53 @@ func TestAProjectGoesOnlyWhenItIsEmpty(t *testing.T) {
 func TestTheDocumentSpeaksOfEverything(t *testing.T) {
 	y := newCloud(t)
 	doctest.Complete(t, y.api, y.db.Catalog())
+}
+
+func TestTheSchemeOfATokenIsReadInAnyCaseAndNothingElseIsLetIn(t *testing.T) {
+	y := newCloud(t)
+	for _, c := range []struct {
+		header string
+		status int
+	}{
+		{"Bearer " + y.admin, 200}, {"bearer " + y.admin, 200}, {"BEARER  " + y.admin + " ", 200},
+		{"Bearer", 401}, {"Bearer ", 401}, {"Basic cm9vdDo=", 401}, {y.admin, 401}, {"Bearer" + y.admin, 401},
+	} {
+		// On the socket as root, who would be let in without any header: what is shown wins.
+		req, _ := http.NewRequest("GET", "http://virga/v1/tokens", nil)
+		req.Header.Set("Authorization", c.header)
+		resp, err := y.onSocket().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != c.status {
+			t.Errorf("%.12q: %d, want %d", c.header, resp.StatusCode, c.status)
+		}
+		if says := resp.Header.Get("WWW-Authenticate"); c.status == 401 && says != `Bearer realm="virga", error="invalid_token"` {
+			t.Errorf("%.12q: WWW-Authenticate %q", c.header, says)
+		}
+	}
+}
+
+func TestAWatchEndsSecondsAfterItsTokenIsDeletedOrExpires(t *testing.T) {
+	y := newCloud(t)
+	y.want(201, y.as(y.admin, "POST", "/v1/projects", `{"name":"a"}`))
+	for _, end := range []func(){
+		func() { y.want(204, y.as(y.admin, "DELETE", "/v1/tokens/eve", "")) },
+		func() { y.ahead.Store(int64(2 * time.Hour)) },
+	} {
+		secret := y.token(`{"user":"eve","role":"viewer","project":"a","expires":"` + time.Now().Add(time.Hour).Format(time.RFC3339) + `"}`)
+		req, _ := http.NewRequestWithContext(t.Context(), "GET", "http://virga/v1/watch?project=a", nil)
+		req.Header.Set("Authorization", "Bearer "+secret)
+		resp, err := y.onSocket().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end()
+		text, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if events := strings.Split(strings.TrimSpace(string(text)), "\n\n"); !strings.HasPrefix(events[len(events)-1], "event: error") || !strings.Contains(string(text), "unauthenticated") {
+			t.Errorf("%s", text)
+		}
+	}
 }

@@ -91,11 +91,11 @@ func TestAJoinTokenLetsOneHostIn(t *testing.T) {
 		t.Errorf("the same host again: %s %v", again, err)
 	}
 	late := y.invitation()
-	y.ahead = 25 * time.Hour
+	y.ahead.Store(int64(25 * time.Hour))
 	if _, err := ca.Join(t.Context(), t.TempDir(), late, "late"); !fault.Is(err, fault.Unauthenticated) {
 		t.Errorf("too late: %v", err)
 	}
-	y.ahead = 0
+	y.ahead.Store(0)
 	if _, err := ca.Join(t.Context(), t.TempDir(), y.invitation(), "one"); !fault.Is(err, fault.Exists) {
 		t.Errorf("a name that is taken: %v", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
 )
@@ -48,6 +49,7 @@ func Pour(w http.ResponseWriter, r io.Reader) {
 		}
 		n, readErr := r.Read(piece)
 		if n > 0 {
+			_ = ctl.SetWriteDeadline(time.Now().Add(time.Minute)) // who does not read is not waited for
 			_, err = w.Write(piece[:n])
 		}
 		switch {

@@ -22,8 +22,8 @@ type Act struct {
 }
 
 type actIn struct {
-	Body    *json.RawMessage
-	IfMatch string `header:"If-Match" doc:"An ETag: act only if the record is at this revision."`
+	Body *json.RawMessage
+	Conditions
 }
 
 type actOut[Out any] struct{ Body *Out }
@@ -73,7 +73,7 @@ func acted[S, T, In, Out any](ctx context.Context, c *Call, k *kind[S, T], act A
 	if err != nil {
 		return nil, err
 	}
-	if err := match(in.IfMatch, &r.Meta); err != nil {
+	if _, err := c.conditions(&r.Meta); err != nil {
 		return nil, err
 	}
 	if r.Deleting != nil {

@@ -44,6 +44,8 @@ type Options struct {
 	// Beat is the time between two bookmarks of a watch (10 s), Patience how long a watch waits
 	// for a reader that does not read (15 s).
 	Beat, Patience time.Duration
+	// Recheck is how often who has a request that lasts is asked for again (2 s).
+	Recheck time.Duration
 }
 
 // API is all routes.
@@ -77,6 +79,9 @@ func New(db *store.DB, o Options) *API {
 	}
 	if o.Patience == 0 {
 		o.Patience = 15 * time.Second
+	}
+	if o.Recheck == 0 {
+		o.Recheck = 2 * time.Second
 	}
 	a := &API{Mux: http.NewServeMux(), DB: db, options: o, names: newNamer(), kinds: map[resource.Kind]*kindRoutes{}}
 	cfg := huma.DefaultConfig(o.Title, o.Version)
@@ -139,28 +144,28 @@ func (a *API) noRoute(w http.ResponseWriter, r *http.Request) {
 		probe.Method = method
 		if _, pattern := a.Mux.Handler(probe); strings.HasPrefix(pattern, method+" ") {
 			possible = append(possible, method)
+			if method == "GET" {
+				possible = append(possible, "HEAD")
+			}
 		}
 	}
 	if len(possible) == 0 {
 		writeProblem(w, r, fault.New(fault.NotFound, "there is no %s; /docs lists what there is", r.URL.Path))
 		return
 	}
-	w.Header().Set("Allow", strings.Join(possible, ", "))
-	writeProblem(w, r, fault.New(fault.NotFound, "%s has no %s; it has %s", r.URL.Path, r.Method, strings.Join(possible, ", ")))
-}
-
-type connKey struct{}
-
-// ConnOf gives the connection that a request came by, when the server is one of NewServer.
-func ConnOf(ctx context.Context) net.Conn {
-	c, _ := ctx.Value(connKey{}).(net.Conn)
-	return c
+	allowed := strings.Join(append(possible, "OPTIONS"), ", ")
+	w.Header().Set("Allow", allowed)
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	writeProblem(w, r, refusal(http.StatusMethodNotAllowed, "%s has no %s; it has %s", r.URL.Path, r.Method, allowed))
 }
 
 // NewServer makes an HTTP server with limits on what a stranger may cost.
 func NewServer(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: patient{h, sending}, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog:    slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 	}

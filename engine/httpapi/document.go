@@ -128,6 +128,7 @@ func (a *API) registerDocument() {
 			}
 			w.Header().Set("Content-Type", media)
 			w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+			answering(w)
 			_, _ = w.Write(data)
 		})
 	}

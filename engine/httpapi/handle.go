@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -136,9 +137,11 @@ func handle[In, Out any](a *API, op Op, do func(context.Context, *Call, *In) (*O
 	o := a.operation(op)
 	o.SkipValidateBody = op.body != nil
 	huma.Register(a.API, o, func(ctx context.Context, in *In) (*Out, error) {
-		r, _ := ctx.Value(requestKey{}).(*http.Request)
+		x, _ := ctx.Value(exchangeKey{}).(exchange)
+		r := x.request
 		c := &Call{Caller: CallerOf(ctx), Project: r.PathValue("project"), DB: a.DB, api: a, request: r}
 		out, err := do(ctx, c, in)
+		answering(x.writer)
 		if err != nil {
 			return nil, a.told(ctx, op, err)
 		}
@@ -168,14 +171,22 @@ func security(right Right) []map[string][]string {
 	return []map[string][]string{{"token": {}}}
 }
 
-type requestKey struct{}
+type exchangeKey struct{}
 
-// guard admits the caller and reads the body whole, within a limit of size and time. The time is
-// lifted afterwards: a deadline that passes while the handler waits would end the request.
+// exchange is a request and where its answer goes.
+type exchange struct {
+	request *http.Request
+	writer  http.ResponseWriter
+}
+
+// guard admits the caller and reads the body whole, within a limit of size; the server limits the time.
 func (a *API) guard(right Right) func(huma.Context, func(huma.Context)) {
 	return func(hctx huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(hctx)
 		caller, err := a.admit(r, right, r.PathValue("project"))
+		if err == nil {
+			err = negotiate(hctx.Operation(), r)
+		}
 		if err == nil {
 			err = readBody(w, r)
 		}
@@ -184,7 +195,7 @@ func (a *API) guard(right Right) func(huma.Context, func(huma.Context)) {
 			return
 		}
 		ctx := context.WithValue(r.Context(), callerKey{}, caller)
-		next(huma.WithContext(hctx, context.WithValue(ctx, requestKey{}, r)))
+		next(huma.WithContext(hctx, context.WithValue(ctx, exchangeKey{}, exchange{r, w})))
 	}
 }
 
@@ -192,18 +203,27 @@ func readBody(w http.ResponseWriter, r *http.Request) error {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	ctl := http.NewResponseController(w)
-	_ = ctl.SetReadDeadline(time.Now().Add(30 * time.Second))
+	if r.ContentLength > maxBody {
+		return tooLarge()
+	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	_ = ctl.SetReadDeadline(time.Time{})
 	if _, big := errors.AsType[*http.MaxBytesError](err); big {
-		return fault.New(fault.Invalid, "the request is larger than %d KiB; send less", maxBody>>10)
+		return tooLarge()
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		p := refusal(http.StatusRequestTimeout, "the request did not come whole in time; send it faster")
+		p.header = http.Header{"Connection": {"close"}}
+		return p
 	}
 	if err != nil {
 		return fault.New(fault.Invalid, "read the request: %w", err)
 	}
 	r.Body = io.NopCloser(bytes.NewReader(data))
 	return nil
+}
+
+func tooLarge() error {
+	return refusal(http.StatusRequestEntityTooLarge, "the request is larger than %d KiB; send less", maxBody>>10)
 }
 
 // told makes the answer of an error, and logs what is our own fault.
@@ -216,7 +236,8 @@ func (a *API) told(ctx context.Context, op Op, err error) error {
 }
 
 // Raw adds a plain handler, with the same admission, for what is no JSON: an upload, a console.
-// The handler finds who asks by CallerOf, and path values in the request.
+// The handler finds who asks by CallerOf, and path values in the request. The context of the request
+// ends when its sender may do this no more, with the reason as its cause.
 func (a *API) Raw(op Op, h http.Handler) {
 	o := a.operation(op)
 	o.Responses = map[string]*huma.Response{
@@ -238,7 +259,12 @@ func (a *API) Raw(op Op, h http.Handler) {
 			writeProblem(w, r, err)
 			return
 		}
-		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
+		if body, ok := r.Body.(*timedBody); ok {
+			body.each = reading
+		}
+		ctx, stop := While(r.Context(), a.options.Recheck, func() error { return a.stillAdmitted(r, op.Right, r.PathValue("project"), caller) })
+		defer stop()
+		h.ServeHTTP(w, r.WithContext(context.WithValue(ctx, callerKey{}, caller)))
 	})
 }
 

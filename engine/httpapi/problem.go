@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -21,6 +22,8 @@ type Problem struct {
 	Status int            `json:"status" doc:"The HTTP status."`
 	Detail string         `json:"detail" doc:"What was being done to what, the cause, and what to do."`
 	Errors []fault.Detail `json:"errors,omitempty" doc:"The fields of the request that are wrong."`
+
+	header http.Header
 }
 
 const typePrefix = "urn:virga:fault:"
@@ -32,6 +35,14 @@ func (p *Problem) GetStatus() int { return p.Status }
 
 // ContentType tells the router that this is no plain JSON.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
+
+// GetHeaders tells the router what the status is incomplete without.
+func (p *Problem) GetHeaders() http.Header {
+	if p.Kind == fault.Unauthenticated {
+		return http.Header{"Www-Authenticate": {`Bearer realm="virga"`}}
+	}
+	return p.header
+}
 
 // TransformSchema lists the closed list of kinds in the reference.
 func (p *Problem) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
@@ -64,9 +75,11 @@ func writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 	if p.Kind == fault.Internal {
 		slog.Error("a request failed by our own fault", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
-	if p.Kind == fault.Unauthenticated {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="virga"`)
+	maps.Copy(w.Header(), p.GetHeaders())
+	if p.Kind == fault.Unauthenticated && r.Header.Get("Authorization") != "" {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="virga", error="invalid_token"`)
 	}
+	answering(w)
 	w.Header().Set("Content-Type", p.ContentType(""))
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p)

@@ -130,8 +130,9 @@ type Readiness struct {
 
 // waiting are the questions of a get.
 type waiting struct {
-	Readiness
-	IfNoneMatch string `header:"If-None-Match" doc:"An ETag: answer when the record is at another revision, or the timeout is over."`
+	Conditions
+	Wait    string `query:"wait" enum:"ready,change" doc:"ready: answer only when the record is ready, or cannot become so. change: when it has none of the ETags in If-None-Match any more; 304 when the time is over."`
+	Timeout string `query:"timeout" default:"30s" doc:"How long to wait at most, for example 30s or 5m; at most 10m."`
 }
 
 const longest = 10 * time.Minute
@@ -152,23 +153,33 @@ func (k *kind[S, T]) registerGet() {
 			if err != nil {
 				return nil, err
 			}
+			if in.Wait == "change" && in.IfNoneMatch == "" {
+				return nil, fault.New(fault.Invalid, "wait for a change: from what? send the ETag that you have in If-None-Match")
+			}
 			var last *resource.Record[S, T]
+			unchanged := false
 			err = k.api.until(ctx, c, limit, func() (bool, error) {
 				r, err := k.read(c, c.PathValue("name"))
 				if err != nil {
 					return false, k.vanished(last, err)
 				}
 				last = r
-				if in.IfNoneMatch != "" && in.IfNoneMatch == etag(r.Revision) {
-					return false, nil
+				if unchanged, err = c.conditions(&r.Meta); err != nil {
+					return false, err
 				}
-				if in.Wait == "" {
-					return true, nil
+				switch in.Wait {
+				case "change":
+					return !unchanged, nil
+				case "ready":
+					return k.Ready(r)
 				}
-				return k.Ready(r)
+				return true, nil
 			})
-			if err != nil {
+			if err != nil && !(in.Wait == "change" && err == errTimeout) {
 				return nil, k.unready(err, last, limit)
+			}
+			if unchanged {
+				return &one[S, T]{Status: http.StatusNotModified, ETag: etag(last.Revision)}, nil
 			}
 			return k.answer(http.StatusOK, last), nil
 		})

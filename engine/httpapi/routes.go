@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -220,21 +219,6 @@ type one[S, T any] struct {
 
 func (k *kind[S, T]) answer(status int, r *resource.Record[S, T]) *one[S, T] {
 	return &one[S, T]{Status: status, ETag: etag(r.Revision), Body: k.shown(r)}
-}
-
-func etag(revision int64) string { return `"` + strconv.FormatInt(revision, 10) + `"` }
-
-// match holds a record to what the caller named by If-Match.
-func match(ifMatch string, r *resource.Meta) error {
-	if ifMatch == "" || ifMatch == "*" {
-		return nil
-	}
-	for _, tag := range strings.Split(ifMatch, ",") {
-		if strings.TrimPrefix(strings.TrimSpace(tag), "W/") == etag(r.Revision) {
-			return nil
-		}
-	}
-	return fault.New(fault.Stale, "%s %s has changed: it is at revision %d, the request is for %s; read again, and send the new ETag", r.Kind, r.Name, r.Revision, ifMatch)
 }
 
 // documented makes the description of a request body that the route reads itself.

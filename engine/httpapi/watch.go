@@ -65,7 +65,11 @@ func (a *API) serveWatch(w http.ResponseWriter, r *http.Request) {
 	}
 	a.watching.Add(1)
 	defer a.watching.Add(-1)
-	ctx, cancel := context.WithCancel(r.Context())
+	// A project that is watched may go while the caller, who may see all, stays.
+	ctx, cancel := While(r.Context(), a.options.Recheck, func() error {
+		_, err := a.project(&Call{Project: s.project, Snapshot: a.DB.Snapshot()})
+		return err
+	})
 	defer cancel()
 	var present []store.Entry
 	listed := after < 0
@@ -85,6 +89,9 @@ func (a *API) serveWatch(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return
+	}
 	if err := s.begin(present, after, listed); err != nil {
 		return
 	}
@@ -172,6 +179,9 @@ func (s *stream) follow(ctx context.Context, changes *store.Follower, told int64
 	for {
 		some, err := changes.Next(ctx, beat.C)
 		if ctx.Err() != nil {
+			if cause := context.Cause(ctx); cause != ctx.Err() { // not the reader, who has gone
+				s.end(cause)
+			}
 			return
 		}
 		if err != nil {

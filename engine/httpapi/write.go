@@ -143,7 +143,8 @@ func (k *kind[S, T]) checked(verb, name string, spec *S) error {
 
 type changeIn struct {
 	rawBody
-	IfMatch string `header:"If-Match" doc:"An ETag: change only if the record is at this revision."`
+	Readiness
+	Conditions
 }
 
 func (k *kind[S, T]) registerUpdate() {
@@ -169,6 +170,9 @@ func (k *kind[S, T]) registerUpdate() {
 
 // change writes a record anew: what the request says, on top of what base says.
 func (k *kind[S, T]) change(ctx context.Context, c *Call, in *changeIn, base func(*resource.Record[S, T]) map[string]any) (*one[S, T], error) {
+	if _, err := timeout(in.Timeout); err != nil {
+		return nil, err // before anything is changed
+	}
 	var id resource.ID
 	err := k.api.commit(ctx, c, func() error {
 		r, err := k.find(c, c.PathValue("name"))
@@ -176,7 +180,7 @@ func (k *kind[S, T]) change(ctx context.Context, c *Call, in *changeIn, base fun
 			return err
 		}
 		id = r.ID
-		if err := match(in.IfMatch, &r.Meta); err != nil {
+		if _, err := c.conditions(&r.Meta); err != nil {
 			return err
 		}
 		if r.Deleting != nil {
@@ -202,6 +206,9 @@ func (k *kind[S, T]) change(ctx context.Context, c *Call, in *changeIn, base fun
 		return nil, err
 	}
 	r, err := store.Need(k.api.DB.Snapshot(), k.Type, id)
+	if err == nil {
+		r, err = k.await(ctx, c, in.Readiness, r)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +239,7 @@ func (k *kind[S, T]) merged(r *resource.Record[S, T], base map[string]any, raw [
 }
 
 type deleteIn struct {
-	IfMatch string `header:"If-Match" doc:"An ETag: delete only if the record is at this revision."`
+	Conditions
 	Wait    string `query:"wait" enum:"gone" doc:"Answer only when the record is gone."`
 	Timeout string `query:"timeout" default:"30s" doc:"How long to wait at most; at most 10m."`
 }
@@ -246,7 +253,7 @@ func (k *kind[S, T]) registerDelete() {
 		if err != nil {
 			return nil, err
 		}
-		last, err := k.mark(ctx, c, in.IfMatch)
+		last, err := k.mark(ctx, c)
 		if err != nil {
 			return nil, err
 		}
@@ -272,13 +279,13 @@ func (k *kind[S, T]) registerDelete() {
 	})
 }
 
-func (k *kind[S, T]) mark(ctx context.Context, c *Call, ifMatch string) (*resource.Record[S, T], error) {
+func (k *kind[S, T]) mark(ctx context.Context, c *Call) (*resource.Record[S, T], error) {
 	var r *resource.Record[S, T]
 	err := k.api.commit(ctx, c, func() (err error) {
 		if r, err = k.find(c, c.PathValue("name")); err != nil {
 			return err
 		}
-		if err := match(ifMatch, &r.Meta); err != nil || r.Deleting != nil {
+		if _, err := c.conditions(&r.Meta); err != nil || r.Deleting != nil {
 			return err
 		}
 		if k.Deleting != nil {

@@ -135,8 +135,15 @@ func TestAllRecordsAreLookedAtOnTheTimer(t *testing.T) {
 		b.thing("a")
 		b.thing("b")
 		b.called(0)
-		if got := b.called(3*time.Minute + time.Second); len(got) != 6 {
-			t.Fatalf("in 3 minutes: %v", got)
+		last := map[resource.ID]time.Duration{}
+		for _, c := range b.called(10 * time.Minute) {
+			if pause := c.at - last[c.id]; pause > 67*time.Second { // a tenth of jitter, and the turn within a resync
+				t.Errorf("%s was not looked at for %v", c.id, pause)
+			}
+			last[c.id] = c.at
+		}
+		if len(last) != 2 || last["a"] < 8*time.Minute || last["b"] < 8*time.Minute {
+			t.Fatalf("in 10 minutes they were last looked at after %v", last)
 		}
 	})
 }

@@ -67,8 +67,9 @@ type agent struct {
 	network *ovs.Switch
 	names   *dns.Responder
 	facts   *metadata.Responder
-	heard   atomic.Int64 // when a server last answered, in Unix milliseconds
-	over    chan error   // says that this host was removed from its cloud
+	heard   atomic.Int64                       // when a server last answered, in Unix milliseconds
+	known   atomic.Pointer[store.Acquaintance] // the life of the records; see hearLife
+	over    chan error                         // says that this host was removed from its cloud
 	tasks   sync.WaitGroup
 }
 
@@ -223,6 +224,7 @@ func (a *agent) beat(ctx context.Context) error {
 	if answer.StatusCode >= 300 {
 		return a.unwelcome(answer)
 	}
+	a.hearLife(answer.Header)
 	a.heard.Store(time.Now().UnixMilli())
 	return nil
 }
@@ -243,6 +245,9 @@ func (a *agent) post(ctx context.Context, path string, body []byte) (*http.Respo
 func (a *agent) current() error {
 	if since := time.Since(time.UnixMilli(a.heard.Load())); since >= silence {
 		return fault.New(fault.Unavailable, "no server has answered this host for %s, and it removes nothing until one does", silence)
+	}
+	if known := a.known.Load(); known != nil {
+		return known.Doubt()
 	}
 	return nil
 }

@@ -41,6 +41,8 @@ type config struct {
 	Images string `json:"images,omitempty"`
 	// ImageSources are the networks, with commas between, that everybody's images may be fetched from although they are private.
 	ImageSources string `json:"imageSources,omitempty"`
+	// Backups is the folder of the backups that are made by themselves; empty: below the state folder. Servers only.
+	Backups string `json:"backups,omitempty"`
 	// QEMU is QEMU's name or path; empty: qemu-system-x86_64.
 	QEMU string `json:"qemu,omitempty"`
 	// HostID is who this host is; empty until it has joined.

@@ -53,6 +53,8 @@ func (s *server) handler() http.Handler {
 			httpapi.Fail(w, r, fault.New(fault.Unavailable, "this host's agent is still starting; ask again in a moment"))
 		}
 	})
+	mux.Handle("/v1/agent/heartbeat", s.life.said(s.api))
+	s.local(mux, auth.Authenticate)
 	mux.Handle("/", s.api)
 	return mux
 }

@@ -51,6 +51,7 @@ type server struct {
 	central   *ovn.Central
 	south     *ovn.Southbound
 	api       *httpapi.API
+	life      life
 	ready     atomic.Bool // the host's own agent works too
 	end       context.CancelFunc
 	tasks     sync.WaitGroup
@@ -163,6 +164,12 @@ func (s *server) begin(ctx context.Context, l *store.Registry) error {
 	if err != nil {
 		return fault.Wrap(err, "read the records")
 	}
+	if err := s.c.notOlder(first); err != nil {
+		return err
+	}
+	if err := s.life.read(ctx, s.store); err != nil {
+		return err
+	}
 	if err := s.seed(ctx); err != nil {
 		return err
 	}
@@ -173,6 +180,8 @@ func (s *server) begin(ctx context.Context, l *store.Registry) error {
 		return err
 	}
 	s.tasks.Go(func() { s.rotator.Run(ctx) })
+	s.tasks.Go(func() { s.life.run(ctx, s.store) })
+	s.tasks.Go(func() { s.keepSeen(ctx) })
 	s.tasks.Go(func() { s.cloud.Relay.Run(ctx, s.db.Now) })
 	s.tasks.Go(func() { s.role.Run(ctx, s.stand, s.lead) })
 	return nil
@@ -188,6 +197,7 @@ func (s *server) lead(ctx context.Context) {
 	wg.Go(func() { s.runner.Run(ctx) })
 	wg.Go(func() { s.runNetwork(ctx) })
 	wg.Go(func() { s.sweepKeys(ctx) })
+	wg.Go(func() { s.keepBackups(ctx) })
 	wg.Wait()
 }
 

@@ -88,12 +88,6 @@ func (c *config) newestBackup() string {
 	return " (the newest here is " + files[len(files)-1] + ")"
 }
 
-// backups are those that are made by themselves, oldest first.
-func (c *config) backups() []string {
-	files, _ := filepath.Glob(filepath.Join(c.in("backup"), "virga-*.tar"))
-	return files
-}
-
 // putAside moves the state folder away, with all that it has, so that another cloud may begin. Nothing
 // of it may run: it would have no daemon any more.
 func (c *config) putAside(now time.Time) (to string, err error) {

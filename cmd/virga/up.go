@@ -55,7 +55,7 @@ type hostFlags struct {
 	folders
 	name, address, listen, uplink string
 	qemu                          string
-	images, imageSources          string
+	images, imageSources, backups string
 	agentPort, ovnPort            int
 	newCloud                      bool
 }
@@ -71,6 +71,7 @@ func (h *hostFlags) flags(cmd *cobra.Command, server bool) {
 		cmd.Flags().StringVar(&h.listen, "listen", ":7443", "address of the HTTPS API")
 		cmd.Flags().StringVar(&h.images, "images", "", "folder of the content of images, on another disk than the records (default: images in the state folder)")
 		cmd.Flags().StringVar(&h.imageSources, "image-sources", "", "networks, with commas between, that everybody's images may be fetched from although they are private")
+		cmd.Flags().StringVar(&h.backups, "backups", "", "folder of the daily backups of the records (default: backup in the state folder)")
 		cmd.Flags().BoolVar(&h.newCloud, "new-cloud", false, "put aside what the state folder has of another cloud, and begin a new one")
 		cmd.Flags().IntVar(&h.ovnPort, "ovn-port", defaultOVNPort, "port of the virtual network's database for further hosts")
 	}
@@ -107,14 +108,20 @@ func (h *hostFlags) fill(c *config, cmd *cobra.Command) error {
 	if c.Server != "yes" {
 		return nil
 	}
-	if cmd.Flags().Changed("images") {
-		c.Images = h.images
-		if h.images != "" {
-			folder, err := filepath.Abs(h.images)
+	for _, folder := range []struct {
+		flag, told string
+		to         *string
+	}{{"images", h.images, &c.Images}, {"backups", h.backups, &c.Backups}} {
+		if !cmd.Flags().Changed(folder.flag) {
+			continue
+		}
+		*folder.to = folder.told
+		if folder.told != "" {
+			found, err := filepath.Abs(folder.told)
 			if err != nil {
-				return fault.New(fault.Invalid, "find the folder of images: %w", err)
+				return fault.New(fault.Invalid, "find the folder of --%s: %w", folder.flag, err)
 			}
-			c.Images = folder
+			*folder.to = found
 		}
 	}
 	if cmd.Flags().Changed("image-sources") {

@@ -122,8 +122,8 @@ type Console interface {
 	// Console attaches a viewer to the serial line. Several may watch and type; each first gets
 	// the latest of what was written before.
 	Console(ctx context.Context, id resource.ID) (io.ReadWriteCloser, error)
-	// Display is the unix socket that speaks VNC.
-	Display(ctx context.Context, id resource.ID) (string, error)
+	// Display attaches a viewer, who speaks VNC, to the screen.
+	Display(ctx context.Context, id resource.ID) (io.ReadWriteCloser, error)
 }
 
 // Logger is a hypervisor that keeps what guests say on their serial line, by VM: a log outlives

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 
 	"github.com/virga-cloud/virga/compute"
@@ -78,15 +77,11 @@ func (s *Streams) display(w http.ResponseWriter, r *http.Request, id resource.ID
 	if !ok {
 		return fault.New(fault.Precondition, "this hypervisor has no screens")
 	}
-	path, err := c.Display(r.Context(), id)
+	screen, err := c.Display(r.Context(), id)
 	if err != nil {
 		return err
 	}
-	conn, err := net.Dial("unix", path)
-	if err != nil {
-		return fault.New(fault.Unavailable, "open the screen of instance %s: %w", id, err)
-	}
-	return s.splice(w, conn)
+	return s.splice(w, screen)
 }
 
 func (s *Streams) screenshot(w http.ResponseWriter, r *http.Request, id resource.ID) error {

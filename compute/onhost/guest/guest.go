@@ -61,6 +61,13 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAbsent, err)
 	}
+	return New(ctx, conn)
+}
+
+// New waits until the agent answers on a connection, and owns it from then on, also when it fails.
+func New(ctx context.Context, conn net.Conn) (*Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, Wait)
+	defer cancel()
 	c := &Client{conn: conn, reader: bufio.NewReaderSize(conn, MaxReply)}
 	if err := c.sync(ctx); err != nil {
 		_ = conn.Close()

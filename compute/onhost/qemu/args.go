@@ -3,7 +3,6 @@ package qemu
 import (
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/google/uuid"
@@ -15,8 +14,11 @@ import (
 
 // Place is what the arguments need to know of this host besides the VM.
 type Place struct {
-	// Sockets is the folder of the guest's sockets.
-	Sockets string
+	// Folder is the guest's own folder.
+	Folder string
+	// MonitorFD, SerialFD and AgentFD are the numbers that QEMU inherits its sockets under, bound and
+	// ready to be listened on.
+	MonitorFD, SerialFD, AgentFD int
 	// SeedPath is the seed disk; empty: none.
 	SeedPath string
 	// LogFD is the number that QEMU inherits its serial log under, open for appending:
@@ -82,28 +84,27 @@ func (a *arguments) json(flag string, value map[string]any) {
 	a.add(flag, string(text))
 }
 
-// path writes a path into a list of options, where a comma is doubled.
-func (a *arguments) path(name string) string {
-	return strings.ReplaceAll(filepath.Join(a.place.Sockets, name), ",", ",,")
-}
+// escaped is a path in a list of options, where a comma is doubled.
+func escaped(path string) string { return strings.ReplaceAll(path, ",", ",,") }
 
-func (a *arguments) socket(id, name, more string) {
-	a.add("-chardev", "socket,id="+id+",path="+a.path(name)+",server=on,wait=off"+more)
+func (a *arguments) socket(id string, fd int, more string) {
+	a.add("-chardev", fmt.Sprintf("socket,id=%s,fd=%d,server=on,wait=off%s", id, fd, more))
 }
 
 func (a *arguments) channels() {
-	a.socket("mon", qmpSocket, "")
+	a.socket("mon", a.place.MonitorFD, "")
 	a.add("-mon", "chardev=mon,mode=control")
-	a.add("-add-fd", fmt.Sprintf("fd=%d,set=0", a.place.LogFD))
-	a.socket("ser0", serialSocket, ",logfile=/dev/fdset/0,logappend=on")
+	// The folder means nothing to QEMU: it tells the process from one of another daemon's.
+	a.add("-add-fd", fmt.Sprintf("fd=%d,set=0,opaque=%s", a.place.LogFD, escaped(a.place.Folder)))
+	a.socket("ser0", a.place.SerialFD, ",logfile=/dev/fdset/0,logappend=on")
 	a.add("-serial", "chardev:ser0")
-	a.socket("qga", agentSocket, "")
+	a.socket("qga", a.place.AgentFD, "")
 }
 
 // fixedDevices have addresses that never change, below the numbers that the root ports take.
 func (a *arguments) fixedDevices(m onhost.VMConfig) {
 	if m.Screen != onhost.NoScreen {
-		a.add("-device", "VGA,id=vga0,bus=pcie.0,addr=0x1", "-vnc", "unix:"+a.path(vncSocket))
+		a.add("-device", "VGA,id=vga0,bus=pcie.0,addr=0x1", "-vnc", "none") // viewers are handed to it one by one
 	}
 	a.add("-device", "virtio-balloon-pci,id=balloon0,bus=pcie.0,addr=0x2,free-page-reporting=on,deflate-on-oom=on")
 	a.add("-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,bus=pcie.0,addr=0x3,rng=rng0")

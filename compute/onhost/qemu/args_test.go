@@ -35,7 +35,7 @@ func goldenVM() onhost.VMConfig {
 }
 
 func TestTheCommandLineIsAsInTheGoldenFiles(t *testing.T) {
-	place := Place{Sockets: "/run/virga/i/vm", SeedPath: "/run/virga/i/seed.iso", LogFD: 3, TapFDs: []int{4, 5}, Direct: []bool{true, false}, AIO: "io_uring"}
+	place := Place{Folder: "/run/virga/i,j", SeedPath: "/run/virga/i,j/seed.iso", LogFD: 3, MonitorFD: 4, SerialFD: 5, AgentFD: 6, TapFDs: []int{7, 8}, Direct: []bool{true, false}, AIO: "io_uring"}
 	incoming := goldenVM()
 	incoming.Incoming = true
 	kvm := goldenVM()
@@ -69,7 +69,7 @@ func TestBothEndsOfAMigrationHaveTheSameTopology(t *testing.T) {
 	source, target := goldenVM(), goldenVM()
 	target.ID, target.Incoming, target.Epoch = "0199c0de-0000-7000-8000-000000000009", true, 5
 	devices := func(m onhost.VMConfig, sockets string) (out []string) {
-		all := Arguments(m, Place{Sockets: sockets, SeedPath: sockets + "/s", TapFDs: []int{3, 4}})
+		all := Arguments(m, Place{Folder: sockets, SeedPath: sockets + "/s", TapFDs: []int{3, 4}})
 		for i, word := range all {
 			if word == "-device" || word == "-machine" || word == "-smp" || word == "-m" || word == "-object" {
 				out = append(out, all[i+1])

@@ -27,7 +27,7 @@ func (d *Driver) Console(ctx context.Context, id resource.ID) (io.ReadWriteClose
 		return nil, fault.New(fault.Precondition, "open the console of instance %s: it has ended", id)
 	}
 	if g.mux == nil || g.mux.ended() {
-		conn, err := new(net.Dialer).DialContext(ctx, "unix", g.socket(serialSocket))
+		conn, err := g.connect(ctx, serialSocket)
 		if err != nil {
 			return nil, fault.New(fault.Unavailable, "open the console of instance %s: %w", id, err)
 		}
@@ -38,16 +38,25 @@ func (d *Driver) Console(ctx context.Context, id resource.ID) (io.ReadWriteClose
 }
 
 // Display implements onhost.Console.
-func (d *Driver) Display(_ context.Context, id resource.ID) (string, error) {
+func (d *Driver) Display(ctx context.Context, id resource.ID) (io.ReadWriteCloser, error) {
 	g, err := d.known(id)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer g.mu.Unlock()
 	if !g.alive() || !g.saved.Screen {
-		return "", fault.New(fault.Precondition, "open the screen of instance %s: it has none", id)
+		return nil, fault.New(fault.Precondition, "open the screen of instance %s: it has none", id)
 	}
-	return g.socket(vncSocket), nil
+	const name = "viewer"
+	conn, err := g.give(ctx, name)
+	if err != nil {
+		return nil, fault.Wrap(err, "open the screen")
+	}
+	if err := g.do(ctx, "add_client", map[string]any{"protocol": "vnc", "fdname": name}, nil); err != nil {
+		_ = conn.Close()
+		return nil, fault.Wrap(err, "open the screen")
+	}
+	return conn, nil
 }
 
 // mux shares the serial line, which serves one client, among viewers.

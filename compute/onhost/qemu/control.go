@@ -166,6 +166,6 @@ func (d *Driver) Remove(ctx context.Context, id resource.ID) error {
 	}
 	delete(d.guests, id)
 	d.mu.Unlock()
-	g.saved, g.proc = saved{}, nil
+	g.saved, g.proc, g.receives = saved{}, nil, false
 	return nil
 }

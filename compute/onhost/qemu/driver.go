@@ -7,8 +7,9 @@
 // ended is ended again.
 //
 // A QEMU process is held by a pidfd that was checked against pid, start time and command line. It runs
-// as its guest's own user, in its own session and control group, inside QEMU's seccomp sandbox,
-// and talks through sockets in a folder that only that user and root can enter.
+// as its guest's own user, in its own session and control group, inside QEMU's seccomp sandbox.
+// It is handed its sockets, which lie in a folder of root's; only the daemon can reach them, and
+// it asks the kernel whether the process at the other end is the one that is meant.
 //
 // When the guest powers itself off or panics QEMU stays, stopped: whoever looks first
 // writes down how the guest ended. What the guest asked of its QEMU is never lost by the
@@ -93,6 +94,7 @@ type guest struct {
 	log    *serialLog
 	broken error // its state cannot be read: nothing is done to it
 
+	receives bool  // its memory comes, or has come, by this daemon
 	downtime int64 // ms that QEMU was last told it may let the guest stand still
 }
 
@@ -138,7 +140,7 @@ func New(cfg Config) (*Driver, error) {
 
 // tooLong says by how many bytes a folder's path is too long for the sockets of guests below it.
 func tooLong(runDir string) int {
-	return len(runDir) + 1 + 36 + 1 + len(ownFolder) + 1 + longestName - 107
+	return len(runDir) + 1 + 36 + 1 + longestName - 107
 }
 
 // Fits reports whether guests can have their folders below one.
@@ -203,8 +205,8 @@ func (d *Driver) known(id resource.ID) (*guest, error) {
 	return g, nil
 }
 
-func (g *guest) sockets() string           { return filepath.Join(g.dir, ownFolder) }
-func (g *guest) socket(name string) string { return filepath.Join(g.dir, ownFolder, name) }
+func (g *guest) own() string               { return filepath.Join(g.dir, ownFolder) }
+func (g *guest) socket(name string) string { return filepath.Join(g.dir, name) }
 func (g *guest) group() string             { return g.d.cfg.GroupPrefix + string(g.id) }
 func (g *guest) keep() error               { return g.saved.save(g.dir) }
 func (g *guest) alive() bool               { return g.proc != nil && g.proc.alive() }
@@ -223,7 +225,7 @@ func (g *guest) adopt() {
 	if errors.Is(err, fs.ErrNotExist) {
 		// The daemon died before it wrote that a start was near, and there is no QEMU; or somebody has
 		// removed the file, and there is one.
-		if p, err := search(g.id, g.sockets()); err == nil {
+		if p, err := search(g.id, g.dir); err == nil {
 			_ = p.pidfd.Close() // rescue takes hold of it
 			return
 		}
@@ -243,7 +245,7 @@ func (g *guest) adopt() {
 	case s.PID != 0:
 		p, err = adopt(g.id, s.PID, s.Ticks)
 	case s.Exit == "":
-		if p, err = search(g.id, g.sockets()); err == nil {
+		if p, err = search(g.id, g.dir); err == nil {
 			g.saved.PID = p.pid
 			g.saved.Ticks, _ = startTicks(p.pid)
 			if err := g.keep(); err != nil {
@@ -284,7 +286,11 @@ func (g *guest) monitor(ctx context.Context) (*qmp.Client, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	c, err := qmp.Dial(ctx, g.socket(qmpSocket))
+	conn, err := g.connect(ctx, qmpSocket)
+	var c *qmp.Client
+	if err == nil {
+		c, err = qmp.New(ctx, conn)
+	}
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "talk to QEMU of instance %s: %w", g.id, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,14 +42,14 @@ func (d *Driver) Inside(ctx context.Context, id resource.ID) onhost.Insight {
 	if err != nil {
 		return onhost.Insight{}
 	}
-	there, path := g.alive() && g.listening(ctx), g.socket(agentSocket)
+	there, pid := g.alive() && g.listening(ctx), g.saved.PID
 	g.mu.Unlock() // a guest that answers slowly holds up nobody who works on it
 	if !there {
 		return onhost.Insight{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	c, err := agent.Dial(ctx, path)
+	c, err := g.agent(ctx, pid)
 	if err != nil {
 		return onhost.Insight{}
 	}
@@ -68,12 +69,23 @@ func (d *Driver) Inside(ctx context.Context, id resource.ID) onhost.Insight {
 	return out
 }
 
+// agent greets the agent in the guest. It needs no lock.
+func (g *guest) agent(ctx context.Context, pid int) (*agent.Client, error) {
+	conn, err := connect(ctx, g.dir, agentSocket, pid)
+	if err != nil {
+		return nil, err
+	}
+	return agent.New(ctx, conn)
+}
+
 // askInside asks the guest's agent to power the guest off; that none is there is normal.
 func (g *guest) askInside(ctx context.Context) {
 	if !g.listening(ctx) {
 		return
 	}
-	c, err := agent.Dial(ctx, g.socket(agentSocket))
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	c, err := g.agent(ctx, g.proc.pid)
 	if err != nil {
 		return
 	}
@@ -93,7 +105,7 @@ func (d *Driver) Screenshot(ctx context.Context, id resource.ID) ([]byte, error)
 	if !g.saved.Screen {
 		return nil, fault.New(fault.Precondition, "show the screen of instance %s: it has none", id)
 	}
-	path := g.socket(screenFile)
+	path := filepath.Join(g.own(), screenFile)
 	defer func() { _ = os.Remove(path) }()
 	if err := g.do(ctx, "screendump", map[string]any{"filename": path, "format": "png"}, nil); err != nil {
 		return nil, fault.Wrap(err, "show the screen")

@@ -59,8 +59,9 @@ func (d *Driver) speaks(vmID resource.ID, l *serialLog, done <-chan struct{}) {
 	d.lines[vmID] = l
 }
 
-// trimLog keeps a guest that writes without end from filling the disk.
+// trimLog keeps a guest that writes without end, and a QEMU that does, from filling the disk.
 func (g *guest) trimLog() {
+	trimFile(filepath.Join(g.dir, stderrFile), stderrSize)
 	g.d.mu.Lock()
 	latest := g.d.lines[g.saved.VMID] == g.log
 	g.d.mu.Unlock()
@@ -86,21 +87,7 @@ func (l *serialLog) begin() (*os.File, error) {
 func (l *serialLog) trim() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f, err := os.OpenFile(l.path+latestLog, os.O_RDWR|os.O_APPEND, 0)
-	if err != nil {
-		return
-	}
-	defer func() { _ = f.Close() }()
-	size := sizeOf(f)
-	if size < logSize {
-		return
-	}
-	keep := make([]byte, logSize/2)
-	if _, err := f.ReadAt(keep, size-int64(len(keep))); err != nil || f.Truncate(0) != nil {
-		return
-	}
-	n, _ := f.Write(keep)
-	l.cut += size - int64(n)
+	l.cut += trimFile(l.path+latestLog, logSize)
 }
 
 // end gives the last bytes.

@@ -227,6 +227,13 @@ func TestAQEMUProcessIsSandboxed(t *testing.T) {
 			t.Errorf("%s of QEMU is %q, and must be %q", field, got, want)
 		}
 	}
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
+	must(t, err)
+	for _, want := range []string{"Max open files            8192                 8192", "Max core file size        0                    0"} {
+		if !strings.Contains(string(limits), want) {
+			t.Errorf("QEMU's limits lack %q:\n%s", want, limits)
+		}
+	}
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 	must(t, err)
 	for _, task := range tasks { // the processors of the guest are threads

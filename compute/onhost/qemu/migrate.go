@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"time"
 
@@ -47,16 +46,10 @@ func (g *guest) capabilities(ctx context.Context, names ...string) error {
 	return g.do(ctx, "migrate-set-capabilities", map[string]any{"capabilities": all}, nil)
 }
 
-// listenForMemory opens the target's door. Late activation leaves the disks closed until the guest
-// is let run here: until then they are the source's.
-func (g *guest) listenForMemory(ctx context.Context) error {
-	if _, err := os.Stat(g.socket(inSocket)); err == nil {
-		return nil // the daemon died after it had done this
-	}
-	if err := g.capabilities(ctx, "events", "late-block-activate"); err != nil {
-		return err
-	}
-	return g.do(ctx, "migrate-incoming", map[string]any{"uri": "unix:" + g.socket(inSocket)}, nil)
+// awaitMemory readies the target. Late activation leaves the disks closed until the guest is let run
+// here: until then they are the source's. There is no door: the one stream is handed over when it comes.
+func (g *guest) awaitMemory(ctx context.Context) error {
+	return g.capabilities(ctx, "events", "late-block-activate")
 }
 
 // Send implements onhost.Migrator. The attempt is written down first: one that a crash has cut
@@ -103,13 +96,13 @@ func (g *guest) send(ctx context.Context, to compute.Outgoing) error {
 	if err != nil {
 		return fault.Wrap(err, "reach the target at %s", to.Address)
 	}
-	near, err := g.listenForSource()
+	near, err := g.give(ctx, "out")
 	if err != nil {
 		_ = far.Close()
 		return err
 	}
-	g.d.wg.Go(func() { g.tunnel(near, far) })
-	if err := g.do(ctx, "migrate", map[string]any{"uri": "unix:" + g.socket(outSocket)}, nil); err != nil {
+	g.d.wg.Go(func() { join(g.d.ctx, near, far) })
+	if err := g.do(ctx, "migrate", map[string]any{"uri": "fd:out"}, nil); err != nil {
 		_ = near.Close()
 		return err
 	}
@@ -129,59 +122,43 @@ func (g *guest) allowDowntime(ctx context.Context, passes int64) error {
 	return nil
 }
 
-func (g *guest) listenForSource() (*net.UnixListener, error) {
-	path := g.socket(outSocket)
-	_ = os.Remove(path)
-	near, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		return nil, fault.New(fault.Unavailable, "listen for QEMU's memory: %w", err)
-	}
-	if dropping(g.saved.UID) {
-		err = os.Lchown(path, int(g.saved.UID), int(g.saved.UID))
-	}
-	if err != nil {
-		_ = near.Close()
-		return nil, fault.New(fault.Unavailable, "let QEMU send its memory: %w", err)
-	}
-	return near, nil
-}
-
-// tunnel carries one stream from QEMU to the target's agent.
-func (g *guest) tunnel(near *net.UnixListener, far net.Conn) {
-	defer func() { _ = near.Close() }()
-	defer func() { _ = far.Close() }()
-	stop := context.AfterFunc(g.d.ctx, func() { _ = near.Close() })
-	defer stop()
-	_ = near.SetDeadline(time.Now().Add(dialLimit))
-	conn, err := near.AcceptUnix()
-	if err != nil {
-		return
-	}
-	_ = near.Close()
-	join(g.d.ctx, conn, far)
-}
-
 // AcceptStream implements onhost.Migrator.
 func (d *Driver) AcceptStream(ctx context.Context, id resource.ID, conn net.Conn) error {
 	defer func() { _ = conn.Close() }()
-	g, err := d.known(id)
+	near, err := d.takeMemory(ctx, id)
 	if err != nil {
 		return err
-	}
-	path, ready := g.socket(inSocket), g.saved.Incoming && g.saved.Ready && !g.saved.Resumed && g.alive()
-	g.mu.Unlock()
-	if !ready {
-		return fault.New(fault.Precondition, "instance %s does not wait for memory", id)
-	}
-	near, err := new(net.Dialer).DialContext(ctx, "unix", path)
-	if err != nil {
-		return fault.New(fault.Unavailable, "hand memory to instance %s: %w", id, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(d.ctx, cancel)()
 	join(ctx, near, conn)
 	return nil
+}
+
+// takeMemory lets QEMU receive, once: a second stream is refused here, and by QEMU itself.
+func (d *Driver) takeMemory(ctx context.Context, id resource.ID) (net.Conn, error) {
+	g, err := d.known(id)
+	if err != nil {
+		return nil, err
+	}
+	defer g.mu.Unlock()
+	if !g.saved.Incoming || !g.saved.Ready || g.saved.Resumed || !g.alive() {
+		return nil, fault.New(fault.Precondition, "instance %s does not wait for memory", id)
+	}
+	if g.receives {
+		return nil, fault.New(fault.Precondition, "instance %s receives its memory already", id)
+	}
+	near, err := g.give(ctx, "in")
+	if err != nil {
+		return nil, fault.Wrap(err, "hand over memory")
+	}
+	if err := g.do(ctx, "migrate-incoming", map[string]any{"uri": "fd:in"}, nil); err != nil {
+		_ = near.Close()
+		return nil, fault.Wrap(err, "hand over memory")
+	}
+	g.receives = true
+	return near, nil
 }
 
 // join copies both ways until both have ended, one of them breaks, or ctx ends.

@@ -132,14 +132,14 @@ func named(pid int, id resource.ID) bool {
 
 // search looks for QEMU of a guest whose number was never written down: the daemon died
 // between starting it and saying so. The folder tells it from one of another daemon.
-func search(id resource.ID, sockets string) (*process, error) {
+func search(id resource.ID, folder string) (*process, error) {
 	found, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		return nil, err
 	}
 	for _, file := range found {
 		data, err := os.ReadFile(file)
-		if err != nil || !bytes.Contains(data, []byte("guest="+GuestName(id)+",")) || !bytes.Contains(data, []byte(sockets)) {
+		if err != nil || !bytes.Contains(data, []byte("guest="+GuestName(id)+",")) || !bytes.Contains(data, []byte("opaque="+escaped(folder))) {
 			continue
 		}
 		pid, err := strconv.Atoi(strings.Split(file, "/")[2])

@@ -2,8 +2,6 @@ package qemu
 
 import (
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,7 +15,7 @@ import (
 )
 
 // The files of a guest. What the daemon trusts lies in the guest's folder, which is root's; what
-// QEMU makes lies in a folder of its own user below it.
+// QEMU makes, a picture of the screen, lies in a folder of its own user below it.
 const (
 	stateFile    = "state.json"
 	stderrFile   = "stderr.log"
@@ -26,9 +24,6 @@ const (
 	qmpSocket    = "qmp.sock"
 	serialSocket = "serial.sock"
 	agentSocket  = "qga.sock"
-	vncSocket    = "vnc.sock"
-	inSocket     = "in.sock"
-	outSocket    = "out.sock"
 	screenFile   = "screen.png"
 	longestName  = len(serialSocket)
 )
@@ -91,15 +86,4 @@ func (s saved) save(dir string) error {
 func bootID() string {
 	data, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(data))
-}
-
-// lastWords are the last lines that QEMU wrote on its error output.
-func lastWords(dir string) string {
-	data, err := os.ReadFile(filepath.Join(dir, stderrFile))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err.Error()
-	}
-	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
-	text := strings.Join(lines[max(0, len(lines)-5):], "; ")
-	return text[max(0, len(text)-1000):]
 }

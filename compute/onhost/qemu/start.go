@@ -62,11 +62,7 @@ func (g *guest) start(ctx context.Context, m onhost.VMConfig) error {
 		return err
 	}
 	taps, err := openTaps(m.NICs)
-	defer func() {
-		for _, t := range taps {
-			_ = t.Close()
-		}
-	}()
+	defer func() { closeAll(taps) }()
 	if err != nil {
 		return err
 	}
@@ -129,7 +125,7 @@ func openTaps(nics []onhost.NIC) (taps []*os.File, err error) {
 
 // folders makes the guest's folder, which is root's, and the one of its own user within.
 func (g *guest) folders(m onhost.VMConfig) error {
-	for _, dir := range []string{g.dir, g.sockets()} {
+	for _, dir := range []string{g.dir, g.own()} {
 		if err := os.Mkdir(dir, 0o710); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fault.New(fault.Unavailable, "make the folder of instance %s: %w", g.id, err)
 		}
@@ -144,7 +140,7 @@ func (g *guest) folders(m onhost.VMConfig) error {
 		return nil
 	}
 	uid := int(m.UID)
-	err := errors.Join(os.Chown(g.dir, 0, uid), os.Chown(g.sockets(), uid, uid), os.Chmod(g.sockets(), 0o700))
+	err := errors.Join(os.Chown(g.dir, 0, uid), os.Chown(g.own(), uid, uid), os.Chmod(g.own(), 0o700))
 	if len(m.Seed) > 0 {
 		err = errors.Join(err, os.Chown(seedPath, 0, uid), os.Chmod(seedPath, 0o640))
 	}
@@ -156,6 +152,12 @@ func (g *guest) folders(m onhost.VMConfig) error {
 
 // dropping reports whether QEMU is to run as another user than this daemon.
 func dropping(uid int64) bool { return uid > 0 && os.Geteuid() == 0 }
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close()
+	}
+}
 
 func (g *guest) spawn(m onhost.VMConfig, taps []*os.File) error {
 	path, err := exec.LookPath(g.d.cfg.Binary)
@@ -180,7 +182,12 @@ func (g *guest) spawn(m onhost.VMConfig, taps []*os.File) error {
 		}
 	}
 	defer func() { _ = said.Close() }()
-	place := Place{Sockets: g.sockets(), AIO: g.d.aio}
+	sockets, err := g.bindDoors()
+	defer closeAll(sockets)
+	if err != nil {
+		return err
+	}
+	place := Place{Folder: g.dir, AIO: g.d.aio}
 	if len(m.Seed) > 0 {
 		place.SeedPath = filepath.Join(g.dir, seedFile)
 	}
@@ -193,6 +200,10 @@ func (g *guest) spawn(m onhost.VMConfig, taps []*os.File) error {
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	}
 	place.LogFD = len(attr.Files) - 1
+	place.MonitorFD, place.SerialFD, place.AgentFD = len(attr.Files), len(attr.Files)+1, len(attr.Files)+2
+	for _, s := range sockets {
+		attr.Files = append(attr.Files, s.Fd())
+	}
 	for _, tap := range taps {
 		place.TapFDs = append(place.TapFDs, len(attr.Files))
 		attr.Files = append(attr.Files, tap.Fd())
@@ -203,7 +214,8 @@ func (g *guest) spawn(m onhost.VMConfig, taps []*os.File) error {
 			attr.Sys.Credential.Groups = []uint32{group}
 		}
 	}
-	pid, _, err := syscall.StartProcess(path, append([]string{path}, Arguments(m, place)...), attr)
+	line := limited(path, Arguments(m, place))
+	pid, _, err := syscall.StartProcess(line[0], line, attr)
 	if err != nil {
 		return fault.New(fault.Precondition, "start QEMU of instance %s: %w", g.id, err)
 	}
@@ -238,7 +250,7 @@ func (g *guest) record(pid int, m onhost.VMConfig) error {
 	return nil
 }
 
-// prepare waits until QEMU answers, checks that it stands still, and opens the door for
+// prepare waits until QEMU answers, checks that it stands still, and readies it for
 // memory. It may be repeated.
 func (g *guest) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
@@ -253,7 +265,7 @@ func (g *guest) prepare(ctx context.Context) error {
 		return err
 	}
 	if g.saved.Incoming && status.Status == "inmigrate" {
-		if err := g.listenForMemory(ctx); err != nil {
+		if err := g.awaitMemory(ctx); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,7 +31,7 @@ type stray struct {
 	id, vmID resource.ID
 }
 
-// strays finds the QEMU processes whose sockets were made below a folder.
+// strays finds the QEMU processes whose guests have their folders below one.
 func strays(runDir string) []stray {
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
@@ -56,7 +57,6 @@ func strays(runDir string) []stray {
 // readStray reads a command line of ours; false: it is somebody else's.
 func readStray(args []string, runDir string) (stray, bool) {
 	var s stray
-	sockets := false
 	for i, word := range args[:len(args)-1] {
 		switch word {
 		case "-name":
@@ -73,11 +73,8 @@ func readStray(args []string, runDir string) (stray, bool) {
 	if s.id == "" || s.vmID == "" {
 		return s, false
 	}
-	folder := filepath.Join(runDir, string(s.id)) + "/"
-	for _, word := range args {
-		sockets = sockets || strings.Contains(word, "="+folder)
-	}
-	return s, sockets
+	mark := "opaque=" + escaped(filepath.Join(runDir, string(s.id)))
+	return s, slices.ContainsFunc(args, func(word string) bool { return strings.HasSuffix(word, mark) })
 }
 
 // rescue takes hold of the guests that run and whose saved state is gone.
@@ -103,7 +100,7 @@ func (g *guest) rescue(s stray) error {
 	if err != nil {
 		return err
 	}
-	for _, dir := range []string{g.dir, g.sockets()} {
+	for _, dir := range []string{g.dir, g.own()} {
 		if err := os.Mkdir(dir, 0o710); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}

@@ -15,9 +15,9 @@ import (
 func TestCommandLineTellsWhichGuestAProcessIs(t *testing.T) {
 	id, vmID := resource.NewID(), resource.NewID()
 	m := onhost.VMConfig{ID: id, VMID: vmID, MachineType: "pc-q35-7.2", CPUModel: "qemu64", CPUs: 1, MemoryMiB: 64, Screen: onhost.NoScreen}
-	args := append([]string{"qemu-system-x86_64"}, Arguments(m, Place{Sockets: "/srv/v/vm/" + string(id) + "/vm"})...)
+	args := append([]string{"qemu-system-x86_64"}, Arguments(m, Place{Folder: "/srv/v,m/" + string(id)})...)
 	args = append(args, "") // a command line ends with a zero byte
-	if got, ok := readStray(args, "/srv/v/vm"); !ok || got.id != id || got.vmID != vmID {
+	if got, ok := readStray(args, "/srv/v,m"); !ok || got.id != id || got.vmID != vmID {
 		t.Errorf("read %+v, %v", got, ok)
 	}
 	for what, other := range map[string][]string{

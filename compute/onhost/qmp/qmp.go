@@ -230,9 +230,26 @@ func (c *Client) write(ctx context.Context, line, oob []byte) error {
 	return nil
 }
 
+// maxLine is the longest line that is taken, in bytes. The longest answers, of all devices of a large
+// VM, have a tenth of it; a QEMU process that a guest has taken over may write without end.
+const maxLine = 4 << 20
+
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var whole []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return append(whole, part...), err
+		}
+		if whole = append(whole, part...); len(whole) > maxLine {
+			return nil, fmt.Errorf("QEMU writes a line of more than %d bytes", maxLine)
+		}
+	}
+}
+
 func next(r *bufio.Reader) (message, error) {
 	for {
-		line, err := r.ReadBytes('\n')
+		line, err := readLine(r)
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				err = fmt.Errorf("QEMU closed the connection: %w", io.EOF)

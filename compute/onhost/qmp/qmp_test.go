@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -231,4 +232,24 @@ func TestARealQEMUAnswersAndTakesAFile(t *testing.T) {
 		t.Fatalf("%+v", e)
 	}
 	<-c.Done()
+}
+
+func TestALineWithoutEndEndsTheConnection(t *testing.T) {
+	for name, text := range map[string]string{"a line": strings.Repeat("x", 64<<10), "a depth": strings.Repeat("[", 64<<10)} {
+		c := against(t, func(s *server) {
+			for {
+				if _, err := s.conn.Write([]byte(text)); err != nil {
+					return
+				}
+			}
+		})
+		select {
+		case <-c.Done():
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%s without end is read on", name)
+		}
+		if err := c.Do(t.Context(), "query-status", nil, nil); err == nil || len(err.Error()) > 300 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

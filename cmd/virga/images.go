@@ -28,7 +28,7 @@ func imageOptions(c *config) (*image.ServiceOptions, error) {
 	}
 	cache := c.in("cache")
 	return &image.ServiceOptions{
-		Importer: image.Importer{Blobs: blobs, Tool: qcow2.Tool{As: &qcow2.User{UID: nobody, GID: nobody}}},
+		Importer: image.Importer{Blobs: blobs, Tool: qcow2.Tool{As: &qcow2.User{UID: nobody, GID: nobody}, MemoryMiB: 4096}},
 		Download: image.Downloader{Reach: image.Reach{Allow: allow}},
 		Recipes: map[string]image.Recipe{
 			"tiny": func(ctx context.Context, to string, tell func(string)) error {

@@ -87,7 +87,6 @@ func judgeQCOW2(r io.ReaderAt) (int64, error) {
 	if err != nil {
 		return 0, fault.New(fault.Invalid, "what came is a damaged qcow2 file: %w", err)
 	}
-	const known = 1 | 2 | 4 | 8 | 16 // dirty, corrupt, data file, compression, extended L2
 	switch {
 	case h.HasBacking:
 		return 0, fault.New(fault.Invalid, "what came builds on another file (a backing file); make it standalone first: qemu-img convert -O qcow2 FILE STANDALONE.qcow2")
@@ -95,10 +94,10 @@ func judgeQCOW2(r io.ReaderAt) (int64, error) {
 		return 0, fault.New(fault.Invalid, "what came keeps its content in another file (an external data file); make it standalone first: qemu-img convert -O qcow2 FILE STANDALONE.qcow2")
 	case h.Encrypted:
 		return 0, fault.New(fault.Invalid, "what came is encrypted; decrypt it first")
-	case h.Incompatible&2 != 0:
+	case h.Corrupt():
 		return 0, fault.New(fault.Invalid, "what came is marked as corrupt; repair it first: qemu-img check -r all")
-	case h.Incompatible&^known != 0:
-		return 0, fault.New(fault.Invalid, "what came needs features of qcow2 that are not known here (bits %#x)", h.Incompatible&^known)
+	case h.Unknown() != 0:
+		return 0, fault.New(fault.Invalid, "what came needs features of qcow2 that are not known here (bits %#x)", h.Unknown())
 	}
 	return h.Size, nil
 }

@@ -46,7 +46,7 @@ func (d *Driver) ensure(ctx context.Context, at onhost.Place, v onhost.Volume) (
 		return onhost.Usage{}, explain(err, "read it")
 	}
 	if size < v.SizeMiB*mib && !v.InUse {
-		if err := d.tool.Resize(ctx, qcow2.File{Path: file, Format: qcow2.QCOW2}, v.SizeMiB*mib); err != nil {
+		if err := d.grow(ctx, at, file, v.SizeMiB*mib); err != nil {
 			if tool, ok := errors.AsType[*qcow2.Error](err); ok && tool.InUse {
 				return onhost.Usage{}, fault.New(fault.Unavailable, "a VM has just opened it, and grows it now")
 			}
@@ -70,8 +70,10 @@ func (d *Driver) create(ctx context.Context, at onhost.Place, v onhost.Volume, f
 			return err
 		}
 		defer unused()
-		if _, err := os.Lstat(base); err != nil {
+		if _, err := judged(base, nil); errors.Is(err, fs.ErrNotExist) {
 			return fault.New(fault.Unavailable, "image %s is not there yet", v.Base.Digest)
+		} else if err != nil {
+			return fault.New(fault.Precondition, "image %s: %w", v.Base.Digest, err)
 		}
 		backing = &qcow2.File{Path: base, Format: qcow2.QCOW2}
 	}
@@ -121,7 +123,7 @@ func (d *Driver) use(ctx context.Context, at onhost.Place, digest string) (done 
 // virtualSize reads the size of the disk from a qcow2 file's head: cheaper than a process, and it
 // works while the disk is in use.
 func virtualSize(file string) (int64, error) {
-	f, err := os.Open(file)
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return 0, err
 	}
@@ -138,6 +140,10 @@ func (d *Driver) Open(ctx context.Context, at onhost.Place, o onhost.Owner) (onh
 	file := filepath.Join(folder, disk)
 	if _, err := os.Lstat(file); err != nil {
 		return onhost.Opened{}, fault.New(fault.Unavailable, "open volume %s: its file %s is not there", o.VolumeID, file)
+	}
+	// QEMU follows what the head says, too: one that a guest has taken over must not have its way again.
+	if _, err := judged(file, imagesOf(at)); err != nil {
+		return onhost.Opened{}, explain(err, "open volume %s", o.VolumeID)
 	}
 	lock, err := hold(ctx, folder, syscall.LOCK_EX)
 	if err == nil {

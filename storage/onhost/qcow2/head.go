@@ -34,7 +34,7 @@ func ReadHead(r io.ReaderAt) (Head, error) {
 	case 2:
 	case 3:
 		h.Incompatible = be.Uint64(b[72:])
-		h.HasDataFile = h.Incompatible&4 != 0
+		h.HasDataFile = h.Incompatible&dataFile != 0
 	default:
 		return Head{}, errors.New("the file is of a qcow2 version that nobody knows")
 	}

@@ -1,5 +1,8 @@
 // Package qcow2 speaks to qemu-img.
 //
+// Whoever runs it on a file that a stranger could have written judges the file first, and runs it
+// as a user without rights.
+//
 // Every call names the format: nothing is ever guessed from content, because content may come
 // from a stranger. Paths are absolute, so that no name can be read as a protocol. A call dies
 // with its context, together with all that it started. Errors say in words what went wrong.
@@ -32,7 +35,8 @@ const layout = "extended_l2=on,cluster_size=128k"
 type Tool struct {
 	// Binary is the program; empty: qemu-img.
 	Binary string
-	// As is the user to run as; nil: the caller. Files are then opened by the caller and handed over.
+	// As is the user to run as; nil: the caller. Files are then opened by the caller, through no link, and
+	// handed over; the network is out of reach.
 	As *User
 	// MemoryMiB limits the address space, CPUSeconds the processor time; 0: no limit.
 	MemoryMiB  int64
@@ -62,19 +66,16 @@ type Info struct {
 }
 
 // Create makes a thin disk of size bytes; with a backing file it starts with that file's content.
-// A size of 0 takes the backing file's.
+// The backing file is not opened: the caller has judged it.
 func (t Tool) Create(ctx context.Context, path string, size int64, backing *File) error {
 	args := []string{"create", "-q", "-f", QCOW2, "-o", layout}
 	if backing != nil {
 		if !filepath.IsAbs(backing.Path) || backing.Format == "" {
 			return &Error{Doing: "create " + path, Why: "the backing file needs an absolute path and a format"}
 		}
-		args = append(args, "-b", backing.Path, "-F", backing.Format)
+		args = append(args, "-u", "-b", backing.Path, "-F", backing.Format)
 	}
-	args = append(args, path)
-	if size > 0 || backing == nil {
-		args = append(args, strconv.FormatInt(size, 10))
-	}
+	args = append(args, path, strconv.FormatInt(size, 10))
 	_, err := t.run(ctx, call{doing: "create " + path, args: args, paths: []string{path}})
 	return err
 }

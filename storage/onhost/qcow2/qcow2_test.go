@@ -128,3 +128,15 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+func TestLimitsHoldFromTheFirstInstruction(t *testing.T) {
+	dir := t.TempDir()
+	script := filepath.Join(dir, "tool")
+	must(t, os.WriteFile(script, []byte("#!/bin/sh\n(ulimit -c; ulimit -v; ulimit -t) > "+dir+"/limits\n"), 0o755))
+	must(t, Tool{Binary: script, MemoryMiB: 2048, CPUSeconds: 60}.Resize(t.Context(), File{filepath.Join(dir, "x"), QCOW2}, mib))
+	got, err := os.ReadFile(dir + "/limits")
+	must(t, err)
+	if want := "0\n2097152\n60\n"; string(got) != want {
+		t.Fatalf("%q", got)
+	}
+}

@@ -8,8 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -42,7 +44,12 @@ func (t Tool) run(ctx context.Context, c call) ([]byte, error) {
 	}
 	defer closeAll(files)
 	var out, said bytes.Buffer
-	cmd := exec.CommandContext(ctx, binary, args...)
+	binary, err = exec.LookPath(binary)
+	if err != nil {
+		return nil, &Error{Doing: c.doing, Why: "start qemu-img: " + err.Error()}
+	}
+	line := t.limited(binary, args)
+	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
 	cmd.Dir = "/"
 	cmd.ExtraFiles = files
@@ -53,13 +60,13 @@ func (t Tool) run(ctx context.Context, c call) ([]byte, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if t.As != nil && os.Geteuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: t.As.UID, Gid: t.As.GID}
+		cmd.SysProcAttr.Cloneflags = apart()
 	}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Start(); err != nil {
 		return nil, &Error{Doing: c.doing, Why: "start qemu-img: " + err.Error(), Cause: ctx.Err()}
 	}
-	t.limit(cmd.Process.Pid)
 	err = cmd.Wait()
 	if err == nil {
 		return out.Bytes(), nil
@@ -82,14 +89,14 @@ func (t Tool) handOver(c call) ([]string, []*os.File, error) {
 	args := slices.Clone(c.args)
 	var files []*os.File
 	for i, p := range c.paths {
-		flags := os.O_RDWR | os.O_CREATE
+		flags := os.O_RDWR | os.O_CREATE | unix.O_NOFOLLOW
 		if i < c.readOnly {
-			flags = os.O_RDONLY
+			flags = os.O_RDONLY | unix.O_NOFOLLOW
 		}
 		f, err := os.OpenFile(p, flags, 0o600)
 		if err == nil {
 			files = append(files, f)
-			err = f.Chown(int(t.As.UID), int(t.As.GID))
+			err = t.As.own(f)
 		}
 		if err != nil {
 			closeAll(files)
@@ -101,16 +108,46 @@ func (t Tool) handOver(c call) ([]string, []*os.File, error) {
 	return args, files, nil
 }
 
-// limit bounds what the child may take. It has run for a moment by then; that is short enough.
-func (t Tool) limit(pid int) {
-	set := func(what int, n uint64) { _ = unix.Prlimit(pid, what, &unix.Rlimit{Cur: n, Max: n}, nil) }
-	set(unix.RLIMIT_CORE, 0)
+// own gives a file to the user, unless it is the user's.
+func (u User) own(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return errors.New("it is no plain file")
+	}
+	if s := info.Sys().(*syscall.Stat_t); s.Uid == u.UID {
+		return nil
+	}
+	return f.Chown(int(u.UID), int(u.GID))
+}
+
+// apart gives a child a network of its own, with nothing in it, where the kernel lets us.
+var apart = sync.OnceValue(func() uintptr {
+	const flags = unix.CLONE_NEWNET | unix.CLONE_NEWIPC
+	may := make(chan bool)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread goes with its network
+		may <- unix.Unshare(flags) == nil
+	}()
+	if <-may {
+		return flags
+	}
+	return 0
+})
+
+// limited is the command line with what bounds the child: whoever lowers its own limits needs no right,
+// and they hold from the first instruction.
+func (t Tool) limited(binary string, args []string) []string {
+	script := "ulimit -c 0; "
 	if t.MemoryMiB > 0 {
-		set(unix.RLIMIT_AS, uint64(t.MemoryMiB)<<20)
+		script += "ulimit -v " + strconv.FormatInt(t.MemoryMiB<<10, 10) + "; "
 	}
 	if t.CPUSeconds > 0 {
-		set(unix.RLIMIT_CPU, uint64(t.CPUSeconds))
+		script += "ulimit -t " + strconv.FormatInt(t.CPUSeconds, 10) + "; "
 	}
+	return append([]string{"/bin/sh", "-c", script + `exec "$@"`, "sh", binary}, args...)
 }
 
 func closeAll(files []*os.File) {

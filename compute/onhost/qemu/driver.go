@@ -116,6 +116,7 @@ func New(cfg Config) (*Driver, error) {
 	if over := tooLong(cfg.RunDir); over > 0 {
 		return nil, fault.New(fault.Invalid, "use %s for guests' sockets: the path is %d bytes too long", cfg.RunDir, over)
 	}
+	keepInherited()
 	if err := os.MkdirAll(cfg.RunDir, 0o711); err != nil {
 		return nil, fault.New(fault.Precondition, "make the folder of guests: %w", err)
 	}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -19,6 +21,20 @@ const (
 func limited(program string, args []string) []string {
 	const script = `ulimit -c 0; ulimit -n "$0" 2>/dev/null; exec "$@"`
 	return append([]string{"/bin/sh", "-c", script, strconv.Itoa(maxOpenFiles), program}, args...)
+}
+
+// keepInherited keeps from QEMU processes what this daemon has open by inheritance: whoever started it may
+// have left anything open. Go has marked all else.
+func keepInherited() {
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return
+	}
+	for _, e := range open {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
 }
 
 // trimFile takes the older part of a log away when it is larger than most, and leaves half of that.

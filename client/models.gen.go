@@ -2140,6 +2140,15 @@ type ImageStatus struct {
 // ImageStatusPhase Phase is waiting, importing, ready or failed.
 type ImageStatusPhase string
 
+// Incoming Incoming tells a target whose memory it takes, and from nobody else.
+type Incoming struct {
+	// HostID HostID is the source's host: its certificate must name it.
+	HostID string `json:"hostID"`
+
+	// Token Token is of this one attempt.
+	Token string `json:"token"`
+}
+
 // Instance Instance is one QEMU on one host.
 type Instance struct {
 	// Created Created is when the record was first stored.
@@ -2255,6 +2264,9 @@ type InstanceSpec struct {
 
 	// Hostname VMID is the VM that it runs; VMName and Hostname are its names.
 	Hostname string `json:"hostname"`
+
+	// Incoming Incoming tells a target whose memory it takes, and from nobody else.
+	Incoming Incoming `json:"incoming,omitempty,omitzero"`
 
 	// MachineType MachineType and CPUModel are fixed for the life of the instance and its successors in a migration.
 	MachineType string `json:"machineType"`
@@ -2882,6 +2894,9 @@ type Outgoing struct {
 
 	// OperationID OperationID is the migration that wants it: one attempt.
 	OperationID string `json:"operationID"`
+
+	// Token Token is the one that the target was told to expect.
+	Token string `json:"token"`
 }
 
 // Port Port is a place in a network with its own addresses.
@@ -3171,6 +3186,12 @@ type Profile struct {
 
 	// CgroupVersion CgroupVersion is 1 or 2, 0 where no cgroup controllers can be used.
 	CgroupVersion int64 `json:"cgroupVersion"`
+
+	// CPUFeatures CPUFeatures are those that QEMU can give a guest here, sorted, with blanks between.
+	CPUFeatures string `json:"cpuFeatures,omitempty,omitzero"`
+
+	// CPUVendor CPUVendor is who made the processor that guests see, for example "GenuineIntel".
+	CPUVendor string `json:"cpuVendor,omitempty,omitzero"`
 
 	// Datapath Datapath is what the virtual switch uses.
 	Datapath string `json:"datapath,omitempty,omitzero"`

@@ -55,6 +55,16 @@ type Outgoing struct {
 	// HostID is the target's host, and Address its agent, host:port.
 	HostID  resource.ID `json:"hostID"`
 	Address string      `json:"address"`
+	// Token is the one that the target was told to expect.
+	Token string `json:"token"`
+}
+
+// Incoming tells a target whose memory it takes, and from nobody else.
+type Incoming struct {
+	// HostID is the source's host: its certificate must name it.
+	HostID resource.ID `json:"hostID"`
+	// Token is of this one attempt.
+	Token string `json:"token"`
 }
 
 // InstanceSpec is one QEMU on one host.
@@ -91,6 +101,8 @@ type InstanceSpec struct {
 	UserData []byte   `json:"userData,omitempty"`
 	// Outgoing asks for the memory to be sent; the instance then waits, stopped, for what is decided.
 	Outgoing *Outgoing `json:"outgoing,omitempty"`
+	// Incoming says, while run is incoming, where the memory comes from.
+	Incoming *Incoming `json:"incoming,omitempty"`
 }
 
 // The phases of an instance, as its agent sees them.

@@ -3,6 +3,7 @@ package compute
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"time"
 
 	"github.com/virga-cloud/virga/cluster/placement"
@@ -135,18 +136,26 @@ func (c *Controller) reserve(ctx context.Context, r *operation.Run) error {
 		}
 		return fault.New(fault.Precondition, "migrate VM %s: an earlier instance of it is still being cleaned up; try again soon", m.vm.Name)
 	}
+	source, err := store.Need(m.snap, host.Hosts, m.source.Spec.HostID)
+	if err != nil {
+		return err
+	}
+	unfit, why := unfitHosts(m.snap, source, m.source, in.HostID)
+	if in.HostID != "" && len(why) > 0 {
+		return fault.New(fault.Precondition, "migrate VM %s: %s", m.vm.Name, why[0])
+	}
 	request := moving(m.snap, m.vm, in.HostID, "migration asked for by "+r.Operation.Spec.By, m.source.Spec.MachineType)
-	return c.placer.Place(ctx, request, func(b *store.Batch, hostID resource.ID) error {
-		if h := store.Find(m.snap, host.Hosts, hostID); h == nil || h.Status.Profile.Accelerator != m.source.Spec.Accelerator {
-			return fault.New(fault.Precondition, "migrate VM %s: it runs with %s, and host %s does not", m.vm.Name, m.source.Spec.Accelerator, host.NameOf(m.snap, hostID))
-		}
+	request.NotOn = append(request.NotOn, unfit...)
+	err = c.placer.Place(ctx, request, func(b *store.Batch, hostID resource.ID) error {
 		_, err := c.newInstance(b, m.snap, m.vm, hostID, m.vm.Status.Epoch+1, targetName(r.Operation.ID), func(s *InstanceSpec) {
 			s.Run, s.Boot, s.MachineType, s.CPUModel = RunIncoming, m.source.Spec.Boot, m.source.Spec.MachineType, m.source.Spec.CPUModel
+			s.Incoming = &Incoming{HostID: m.source.Spec.HostID, Token: rand.Text()}
 			s.CPUs, s.MemoryMiB, s.SSHKeys, s.UserData = m.source.Spec.CPUs, m.source.Spec.MemoryMiB, m.source.Spec.SSHKeys, m.source.Spec.UserData
 		})
 		c.put(b, m.snap, m.vm, PhaseMoving, nil, func(s *VMStatus) { s.OperationID = r.Operation.ID })
 		return err
 	})
+	return otherwise(err, m.vm, why)
 }
 
 // unreserve removes everything on the target. Then the source's epoch rises above the target's, so
@@ -272,13 +281,16 @@ func (c *Controller) transfer(ctx context.Context, r *operation.Run) error {
 	case s.OutgoingID == r.Operation.ID && s.Phase == InstanceSent && m.target.Status.Phase == InstanceReceived:
 		return nil
 	}
+	if m.target.Spec.Incoming == nil {
+		return fault.New(fault.Precondition, "migrate VM %s: its target was made by another version and expects nobody; try again", m.vm.Name)
+	}
 	address := ""
 	if h := store.Find(m.snap, host.Hosts, m.target.Spec.HostID); h != nil {
 		address = h.Status.Address
 	}
 	b := c.db.Begin()
 	c.w.Instances.Set(b, m.source, func(s *InstanceSpec) {
-		s.Outgoing = &Outgoing{OperationID: r.Operation.ID, InstanceID: m.target.ID, HostID: m.target.Spec.HostID, Address: address}
+		s.Outgoing = &Outgoing{OperationID: r.Operation.ID, InstanceID: m.target.ID, HostID: m.target.Spec.HostID, Address: address, Token: m.target.Spec.Incoming.Token}
 	})
 	if err := c.db.Commit(ctx, b); err != nil {
 		return err
@@ -319,7 +331,7 @@ func (c *Controller) switchOver(_ context.Context, r *operation.Run) error {
 	c.w.VMStatuses.Set(r.Batch, m.vm, func(s *VMStatus) {
 		s.InstanceID, s.HostID, s.Epoch = m.target.ID, m.target.Spec.HostID, m.target.Spec.Epoch
 	})
-	c.w.Instances.Set(r.Batch, m.target, func(s *InstanceSpec) { s.Run = RunRunning })
+	c.w.Instances.Set(r.Batch, m.target, func(s *InstanceSpec) { s.Run, s.Incoming = RunRunning, nil })
 	c.w.Instances.Set(r.Batch, m.source, func(s *InstanceSpec) { s.Run = RunKilled })
 	for _, p := range store.Referring(m.snap, network.PortBindings, m.source.ID) {
 		c.w.PortBindings.Set(r.Batch, p, func(s *network.PortBindingSpec) { s.Left = true })

@@ -30,6 +30,7 @@ type world struct {
 	instances  *store.StatusWriter[compute.InstanceSpec, compute.InstanceStatus]
 	volumes    *store.StatusWriter[storage.AttachmentSpec, storage.AttachmentStatus]
 	bindings   *store.StatusWriter[network.PortBindingSpec, network.PortBindingStatus]
+	hosts      *store.StatusWriter[host.Spec, host.Status]
 	guests     map[resource.ID]string // what really happens on the hosts
 }
 
@@ -47,6 +48,7 @@ func newWorld(t testing.TB) (*world, *operationtest.World) {
 		t: t, db: db, guests: map[resource.ID]string{}, instances: store.Statuses(l, compute.Instances, "agent"),
 		volumes: store.Statuses(l, storage.Attachments, "agent"), bindings: store.Statuses(l, network.PortBindings, "agent"),
 	}
+	w.hosts = store.Statuses(l, host.Hosts, "agent")
 	gate := placement.NewGate(db, store.Specs(l, placement.Claims, "placement"))
 	w.controller = compute.NewController(db, compute.Writers{
 		VMStatuses: store.Statuses(l, compute.VMs, "compute"), Instances: store.Specs(l, compute.Instances, "compute"),
@@ -233,4 +235,26 @@ func TestMigrationSurvivesEveryBreak(t *testing.T) {
 		_, world := newWorld(t)
 		return world
 	})
+}
+
+func TestMigrationIsRefusedWhereTheTargetsProcessorLacksFeatures(t *testing.T) {
+	for name, target := range map[string]resource.ID{"asked for": "h2", "chosen": ""} {
+		w, world := newWorld(t)
+		b := w.db.Begin()
+		for id, features := range map[resource.ID]string{"h1": "aes avx2", "h2": "aes"} {
+			w.hosts.Set(b, store.Find(w.db.Snapshot(), host.Hosts, id), func(s *host.Status) { s.Profile.CPUFeatures = features })
+		}
+		if err := w.db.Commit(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		r := &operation.Run{Operation: &operation.Operation{Meta: resource.Meta{ID: "op"}}}
+		r.Operation.Spec.Target, r.Operation.Spec.Input = w.record().Ref(), []byte(`{"hostID":"`+string(target)+`"}`)
+		err := world.Definition.Steps[0].Do(t.Context(), r)
+		if err == nil || !strings.Contains(err.Error(), "host h2 has a processor without avx2") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if all := store.Every(w.db.Snapshot(), compute.Instances); len(all) != 1 {
+			t.Errorf("%s: %d instances", name, len(all))
+		}
+	}
 }

@@ -55,6 +55,10 @@ type Profile struct {
 	QEMUVersion string `json:"qemuVersion,omitempty"`
 	// MachineType is the newest q35 machine that QEMU offers, for example "pc-q35-7.2".
 	MachineType string `json:"machineType,omitempty"`
+	// CPUVendor is who made the processor that guests see, for example "GenuineIntel".
+	CPUVendor string `json:"cpuVendor,omitempty"`
+	// CPUFeatures are those that QEMU can give a guest here, sorted, with blanks between.
+	CPUFeatures string `json:"cpuFeatures,omitempty"`
 	// HugePages2MiB is the number of huge pages of 2 MiB that are set aside.
 	HugePages2MiB int64 `json:"hugePages2MiB"`
 	// IOMMU is "yes" where devices can be given to guests.

@@ -315,7 +315,7 @@ func (a *agent) dialTarget(ctx context.Context, to compute.Outgoing) (net.Conn, 
 	target.ServerName = ca.HostName(to.HostID)
 	d := tls.Dialer{Config: target, NetDialer: &net.Dialer{Control: shortQueue}}
 	conn, err := stream.Open(ctx, func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", to.Address) },
-		"/instances/"+string(to.InstanceID)+"/memory")
+		"/instances/"+string(to.InstanceID)+"/memory?token="+url.QueryEscape(to.Token))
 	if err != nil {
 		return nil, err
 	}

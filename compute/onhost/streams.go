@@ -2,9 +2,11 @@ package onhost
 
 import (
 	"context"
+	"crypto/subtle"
 	"io"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/compute/stream"
@@ -24,7 +26,7 @@ type Peer struct {
 //	GET /instances/{id}/console     upgrade: the serial line          servers
 //	GET /instances/{id}/display     upgrade: VNC                      servers
 //	GET /instances/{id}/screenshot  PNG                               servers
-//	GET /instances/{id}/memory      upgrade: the source's QEMU        hosts, while the instance waits for it
+//	GET /instances/{id}/memory      upgrade: the source's QEMU        the source's host, while the instance waits for it
 //	GET /vms/{id}/log          what the serial line said here    servers, also when nothing runs
 type Streams struct {
 	Hypervisor Hypervisor
@@ -123,13 +125,10 @@ func (s *Streams) memory(w http.ResponseWriter, r *http.Request) {
 	peer, err := s.Peer(r)
 	i := s.Find(id)
 	m, can := s.Hypervisor.(Migrator)
-	switch {
-	case err != nil:
-	case peer.Host == "":
-		err = fault.New(fault.Denied, "only another host may send memory")
-	case i == nil || i.Spec.Run != compute.RunIncoming:
-		err = fault.New(fault.Precondition, "instance %s does not wait for memory here", id)
-	case !can:
+	if err == nil {
+		err = expects(id, i, peer, r.URL.Query().Get("token"))
+	}
+	if err == nil && !can {
 		err = fault.New(fault.Precondition, "this hypervisor cannot move VMs")
 	}
 	if err != nil {
@@ -142,9 +141,29 @@ func (s *Streams) memory(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer conn.Close()
+	conn = stream.Steady(conn, memoryPause)
 	if err := m.AcceptStream(context.WithoutCancel(r.Context()), id, stream.Packed(conn)); err != nil {
 		slog.Warn("the memory of a VM that moves in broke off", "instance", id, "from", peer.Host, "error", err)
 	}
+}
+
+// memoryPause is how long a source may send nothing before it is given up.
+const memoryPause = time.Minute
+
+// expects decides whether an instance here takes memory from a peer: from the host of its source, in the
+// one attempt that it was started for.
+func expects(id resource.ID, i *compute.Instance, peer Peer, token string) error {
+	switch {
+	case peer.Host == "":
+		return fault.New(fault.Denied, "only another host may send memory")
+	case i == nil || i.Spec.Run != compute.RunIncoming || i.Spec.Incoming == nil:
+		return fault.New(fault.Precondition, "instance %s does not wait for memory here", id)
+	case i.Spec.Incoming.HostID != peer.Host:
+		return fault.New(fault.Denied, "instance %s does not take memory from host %s", id, peer.Host)
+	case token == "" || subtle.ConstantTimeCompare([]byte(i.Spec.Incoming.Token), []byte(token)) != 1:
+		return fault.New(fault.Denied, "instance %s does not wait for the memory of this migration", id)
+	}
+	return nil
 }
 
 func (s *Streams) splice(w http.ResponseWriter, far io.ReadWriteCloser) error {

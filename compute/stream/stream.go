@@ -103,6 +103,23 @@ type buffered struct {
 func (b buffered) Read(p []byte) (int, error) { return b.r.Read(p) }
 func (b buffered) CloseWrite() error          { return CloseWrite(b.Conn) }
 
+// Steady is a connection whose other end is given up when it sends nothing for so long.
+func Steady(c net.Conn, pause time.Duration) net.Conn { return steady{c, pause} }
+
+type steady struct {
+	net.Conn
+	pause time.Duration
+}
+
+func (s steady) Read(p []byte) (int, error) {
+	if err := s.SetReadDeadline(time.Now().Add(s.pause)); err != nil {
+		return 0, err
+	}
+	return s.Conn.Read(p)
+}
+
+func (s steady) CloseWrite() error { return CloseWrite(s.Conn) }
+
 // CloseWrite ends one direction of a connection; of one that cannot do that, both.
 func CloseWrite(c net.Conn) error {
 	if half, ok := c.(interface{ CloseWrite() error }); ok {

@@ -2,11 +2,14 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
 )
@@ -66,5 +69,19 @@ func TestADeadAgentIsUnavailable(t *testing.T) {
 	}, "/x")
 	if !fault.Is(err, fault.Unavailable) {
 		t.Fatalf("got %v", err)
+	}
+}
+
+func TestAConnectionThatSendsNothingIsGivenUp(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	defer near.Close()
+	go func() { _, _ = far.Write([]byte("a")) }()
+	c := Steady(near, 50*time.Millisecond)
+	if n, err := c.Read(make([]byte, 8)); n != 1 || err != nil {
+		t.Fatalf("%d, %v", n, err)
+	}
+	if _, err := c.Read(make([]byte, 8)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("%v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,13 +58,16 @@ func (m Hardware) Profile(ctx context.Context) (host.Profile, error) {
 		if kept, err = run(ctx, binary, m.KVM); err != nil {
 			return p, err
 		}
-		kept.Key = key
+		if kept.Key = key; kept.Features == "" {
+			kept.Key = "" // asked again at the next start
+		}
 		if err := m.keep(kept); err != nil {
 			return p, err
 		}
 	}
 	p.Accelerator, p.AcceleratorWhy = kept.Accelerator, kept.Why
 	p.QEMUVersion, p.MachineType = kept.Version, kept.MachineType
+	p.CPUVendor, p.CPUFeatures = kept.Vendor, kept.Features
 	return p, nil
 }
 
@@ -74,6 +78,8 @@ type kept struct {
 	Why         string           `json:"why"`
 	Version     string           `json:"version"`
 	MachineType string           `json:"machineType"`
+	Vendor      string           `json:"cpuVendor"`
+	Features    string           `json:"cpuFeatures"`
 }
 
 func run(ctx context.Context, binary, kvm string) (kept, error) {
@@ -82,10 +88,18 @@ func run(ctx context.Context, binary, kvm string) (kept, error) {
 		return kept{}, err
 	}
 	accelerator, why, err := Accelerate(ctx, binary, kvm)
-	return kept{Accelerator: accelerator, Why: why, Version: e.Version, MachineType: e.MachineType}, err
+	if err != nil {
+		return kept{}, err
+	}
+	out := kept{Accelerator: accelerator, Why: why, Version: e.Version, MachineType: e.MachineType}
+	if out.Vendor, out.Features, err = AskCPU(ctx, binary, accelerator); err != nil {
+		// Guests run without: only those of unlike hosts cannot be told apart.
+		slog.Warn("QEMU does not tell the features of the processor", "error", err)
+	}
+	return out, nil
 }
 
-const keptFormat = "1"
+const keptFormat = "2"
 
 // key changes when what was found out may no longer hold.
 func (m Hardware) key(binary string) string {

@@ -19,6 +19,7 @@ func fakeQEMU(t *testing.T, version, kvm, tcg string) (folder, binary string) {
 	folder = t.TempDir()
 	binary = filepath.Join(folder, "qemu")
 	script := `#!/bin/sh
+case "$*" in *"-qmp stdio"*) echo '{"id":"cpu","return":{"model":{"props":{"vendor":"Test","avx":true}}}}'; exit 0;; esac
 echo "$*" >> "` + folder + `/calls"
 case "$*" in
 *--version*) echo "QEMU emulator version ` + version + ` (Debian x)";;
@@ -63,7 +64,7 @@ func TestTheAcceleratorIsWhatReallyRan(t *testing.T) {
 			if p.Accelerator != c.want || !strings.Contains(p.AcceleratorWhy, c.why) {
 				t.Errorf("got %s, %q", p.Accelerator, p.AcceleratorWhy)
 			}
-			if p.QEMUVersion != "7.2.22" || p.MachineType != "pc-q35-7.2" || p.CgroupVersion != 2 || p.Datapath != host.NetdevDatapath {
+			if p.QEMUVersion != "7.2.22" || p.MachineType != "pc-q35-7.2" || p.CgroupVersion != 2 || p.Datapath != host.NetdevDatapath || p.CPUVendor != "Test" || p.CPUFeatures != "avx" {
 				t.Errorf("got %+v", p)
 			}
 			if took := time.Since(start); took > 5*time.Second {

@@ -2397,6 +2397,9 @@ type JoinReply struct {
 
 // JoinRequest JoinRequest asks to be let in.
 type JoinRequest struct {
+	// Certificate The last certificate of a host that is of this cloud already, in PEM; it may have run out.
+	Certificate string `json:"certificate,omitempty,omitzero"`
+
 	// Csr A certificate request, PKCS #10 in PEM.
 	Csr string `json:"csr"`
 
@@ -3348,6 +3351,15 @@ type Quota struct {
 
 	// Vms VMs is the number of virtual machines.
 	Vms int64 `json:"vms,omitempty,omitzero"`
+}
+
+// RecoverRequest RecoverRequest asks for a certificate in the place of one that may have run out.
+type RecoverRequest struct {
+	// Certificate The last certificate of the host, in PEM; it may have run out.
+	Certificate string `json:"certificate"`
+
+	// Csr A certificate request of the same key, PKCS #10 in PEM.
+	Csr string `json:"csr"`
 }
 
 // Ref Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.

@@ -53,6 +53,7 @@ type cloud struct {
 	api       *httpapi.API
 	writers   Writers
 	authority *ca.Authority
+	folder    string // the authority's
 	address   string
 	socket    string
 	admin     string
@@ -69,7 +70,8 @@ func newCloud(t *testing.T) *cloud {
 	go func() { defer close(done); _ = db.Run(ctx) }()
 	dir := t.TempDir()
 	var err error
-	if y.authority, err = ca.Open(filepath.Join(dir, "ca"), ca.Options{}); err != nil {
+	y.folder = filepath.Join(dir, "ca")
+	if y.authority, err = ca.Open(y.folder, ca.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := Seed(ctx, db, y.writers, func(secret string) error { y.admin = secret; return nil }); err != nil {

@@ -19,6 +19,8 @@ type Gate struct {
 	Addresses func() []string
 	// Network is where hosts reach the virtual network's database, host:port.
 	Network func() string
+	// Removed says why a host that has a certificate is not let in any more; nil: it may be.
+	Removed func(*store.Snapshot, resource.ID) error
 	// NewHost writes the record of a new host into the batch; identity knows no hosts.
 	NewHost func(c *httpapi.Call, name string) (resource.ID, error)
 }
@@ -116,6 +118,13 @@ func registerJoin(a *httpapi.API, w Writers, g Gate) {
 			return nil, err
 		}
 		id := t.Spec.UsedBy
+		if id == "" && in.Body.Certificate != "" {
+			if id, err = g.returning(c.Snapshot, in.Body.Certificate, public); err != nil {
+				return nil, fault.Wrap(err, "join as %s", in.Body.Hostname)
+			}
+			w.JoinTokens.Set(c.Batch, t, func(s *JoinTokenSpec) { s.UsedBy, s.UsedKey = id, key })
+			c.Note("use", &t.Meta)
+		}
 		if id == "" {
 			if err := httpapi.CheckName(in.Body.Hostname); err != nil {
 				return nil, fault.Wrap(err, "join as %s", in.Body.Hostname)
@@ -132,6 +141,28 @@ func registerJoin(a *httpapi.API, w Writers, g Gate) {
 		}
 		return &joinOut{ca.JoinReply{HostID: id, Certificate: string(certificate), CACertificate: string(g.Authority.PEM())}}, nil
 	})
+}
+
+// returning is the host of this cloud that asks by its last certificate.
+func (g Gate) returning(s *store.Snapshot, certificate string, key any) (resource.ID, error) {
+	id, err := g.Authority.HostOf(certificate, key)
+	if err != nil {
+		return "", err
+	}
+	return id, g.member(s, id)
+}
+
+// member says why a host is not of this cloud any more.
+func (g Gate) member(s *store.Snapshot, id resource.ID) error {
+	if g.Removed != nil {
+		if err := g.Removed(s, id); err != nil {
+			return err
+		}
+	}
+	if x := s.Lookup(id); x == nil || x.Head().Kind != "host" {
+		return fault.New(fault.Unauthenticated, "host %s is not of this cloud any more; join again", id)
+	}
+	return nil
 }
 
 // usable finds the join token of a secret that this key may use.
@@ -171,5 +202,29 @@ func registerRenew(a *httpapi.API, g Gate) {
 			return nil, err
 		}
 		return &joinOut{ca.JoinReply{HostID: c.Host, Certificate: string(certificate), CACertificate: string(g.Authority.PEM())}}, nil
+	})
+	registerRecover(a, g)
+}
+
+type recoverIn struct{ Body ca.RecoverRequest }
+
+func registerRecover(a *httpapi.API, g Gate) {
+	op := httpapi.Op{ID: "recover-certificate", Method: http.MethodPost, Path: "/v1/renew", Right: httpapi.Public, Tag: "agent",
+		Summary: "Renew the certificate of a host whose last one has run out",
+		Doc:     "The last certificate, whose time does not matter, and a request that is signed by its key prove which host asks. It must still be of the cloud."}
+	httpapi.Handle(a, op, func(_ context.Context, c *httpapi.Call, in *recoverIn) (*joinOut, error) {
+		public, _, err := ca.ReadRequest(in.Body.CSR)
+		if err != nil {
+			return nil, err
+		}
+		id, err := g.returning(c.Snapshot, in.Body.Certificate, public)
+		if err != nil {
+			return nil, err
+		}
+		certificate, err := g.Authority.IssueHost(public, id)
+		if err != nil {
+			return nil, err
+		}
+		return &joinOut{ca.JoinReply{HostID: id, Certificate: string(certificate), CACertificate: string(g.Authority.PEM())}}, nil
 	})
 }

@@ -68,7 +68,7 @@ func NewServer(d ServerDeps) *Server {
 		Leaving: func(b *store.Batch, snap *store.Snapshot, h *host.Host) { r.Storage.Leave(b, snap, h.ID) }}
 	s.Parts = []part.Part{
 		identity.Server(identity.ServerDeps{DB: d.Leader, Writers: r.Identity, Own: r.Network.Seeder(), Used: d.Used, Gate: identity.Gate{
-			Authority: d.Authority, Addresses: d.Addresses, Network: d.Overlay, NewHost: r.letIn,
+			Authority: d.Authority, Addresses: d.Addresses, Network: d.Overlay, NewHost: r.letIn, Removed: host.Refused,
 		}}),
 		host.Server(host.ServerDeps{DB: d.Leader, Rights: r.Host, Listener: d.Listener, Relay: s.Relay, Remover: s.Remover, Events: s.Events, Held: []host.Held{
 			host.HeldOf(compute.Instances), host.HeldOf(storage.Attachments), host.HeldOf(network.PortBindings), host.MadeBy(storage.Devices),

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -100,9 +101,7 @@ func (a *agent) identify(ctx context.Context, issue ca.Issue) error {
 		return err
 	}
 	if issue == nil {
-		issue = func(ctx context.Context, key crypto.Signer) ([]byte, error) {
-			return ca.RenewBy(a.client, func() string { return a.c.Servers[0] })(ctx, key)
-		}
+		issue = a.renew(pool)
 	}
 	if a.rotator, err = ca.NewRotator(ca.HostFiles(a.c.in("ca")), time.Now, issue, nil); err != nil {
 		return err
@@ -113,7 +112,24 @@ func (a *agent) identify(ctx context.Context, issue ca.Issue) error {
 		// A connection that a cut link or a moved address has made dumb is given up within seconds.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 2 * time.Second, PingTimeout: 2 * time.Second},
 	}}
-	return a.rotator.Ensure(ctx)
+	err = a.rotator.Ensure(ctx)
+	if err != nil && a.rotator.Leaf() != nil {
+		// The servers may be away for long. What runs here is looked after meanwhile; the rotator asks again.
+		slog.Warn("this host starts with the certificate that it has", "until", a.rotator.Leaf().NotAfter, "error", err)
+		return nil
+	}
+	return err
+}
+
+// renew asks a server for a certificate, also when the last one has run out.
+func (a *agent) renew(pool *x509.CertPool) ca.Issue {
+	server := func() string { return a.c.Servers[0] }
+	plain := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: ca.ClientTLS(nil, pool, ca.ServerName), DisableKeepAlives: true}}
+	return ca.RenewOrRecover(func() *x509.Certificate { return a.rotator.Leaf() }, time.Now,
+		func(ctx context.Context, key crypto.Signer) ([]byte, error) {
+			return ca.RenewBy(a.client, server)(ctx, key)
+		},
+		ca.Recover(plain, server, ca.HostFiles(a.c.in("ca"))))
 }
 
 // wire makes the parts of an agent, with their drivers.

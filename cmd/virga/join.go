@@ -37,8 +37,12 @@ func join(ctx context.Context, cmd *cobra.Command, h *hostFlags, token string) e
 	if err != nil {
 		return err
 	}
-	if found && c.HostID != "" {
-		return fault.New(fault.Precondition, "this host is %s of a cloud already; start it by virga up, or remove it by virga down --all and delete %s", c.Name, c.state)
+	again := c.HostID
+	switch {
+	case found && again != "" && c.Server == "yes":
+		return fault.New(fault.Precondition, "this host is %s of a cloud already, and has its server; start it by virga up, or end it by virga down --all and move %s away", c.Name, c.state)
+	case found && again != "" && c.daemonPID() != 0:
+		return fault.New(fault.Precondition, "this host is %s of a cloud already, and its daemon runs; to join again, first virga down", c.Name)
 	}
 	invitation, err := ca.ParseInvitation(token)
 	if err != nil {
@@ -58,9 +62,11 @@ func join(ctx context.Context, cmd *cobra.Command, h *hostFlags, token string) e
 	if err != nil {
 		return fault.New(fault.Internal, "make the state folder: %w", err)
 	}
-	if c.HostID, err = ca.Join(ctx, c.in("ca"), token, c.Name); err != nil {
+	id, err := ca.Join(ctx, c.in("ca"), token, c.Name)
+	if err != nil {
 		return err
 	}
+	c.HostID = id
 	if err := c.save(); err != nil {
 		return err
 	}

@@ -57,6 +57,8 @@ type JoinRequest struct {
 	Secret   string `json:"secret" doc:"The secret in the join token."`
 	Hostname string `json:"hostname" doc:"The name that the host shall have."`
 	CSR      string `json:"csr" doc:"A certificate request, PKCS #10 in PEM."`
+	// Certificate proves that a host of this cloud joins again.
+	Certificate string `json:"certificate,omitempty" maxLength:"65536" doc:"The last certificate of a host that is of this cloud already, in PEM; it may have run out."`
 }
 
 // JoinReply lets a host in.
@@ -78,7 +80,8 @@ func HostFiles(dir string) string { return filepath.Join(dir, "host") }
 func HostCA(dir string) string { return filepath.Join(dir, caFile) }
 
 // Join lets this host into a cloud, and keeps what it gets in dir. Called again with the same
-// invitation after a failure it comes to the same host, because the key is kept.
+// invitation after a failure it comes to the same host, because the key is kept; a host of the cloud
+// that joins again stays who it is.
 func Join(ctx context.Context, dir, invitation, hostname string) (resource.ID, error) {
 	i, err := ParseInvitation(invitation)
 	if err != nil {
@@ -95,11 +98,12 @@ func Join(ctx context.Context, dir, invitation, hostname string) (resource.ID, e
 	if err != nil {
 		return "", err
 	}
+	last, _ := os.ReadFile(HostFiles(dir) + ".crt")
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: PinnedTLS(i.CA), DisableKeepAlives: true}}
 	var reply JoinReply
 	var errs []error
 	for _, address := range i.Addresses {
-		err := post(ctx, client, "https://"+address+"/v1/join", JoinRequest{i.Secret, hostname, csr}, &reply)
+		err := post(ctx, client, "https://"+address+"/v1/join", JoinRequest{i.Secret, hostname, csr, string(last)}, &reply)
 		if err == nil {
 			return reply.HostID, k.keep(dir, &reply)
 		}

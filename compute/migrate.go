@@ -26,11 +26,11 @@ import (
 //	transfer  the source sends its memory and stops;        again; or undone: the source goes on.
 //	          the target has it all and is paused           The target never runs without the commit
 //	switch    COMMIT: the VM is the target instance,   the transaction happened, or it did not
-//	          epoch + 1; target: run, source: end; its
-//	          ports live on the target
+//	          epoch + 1; target: run, source: end and
+//	          go; its ports live on the target
 //	resume    wait: the target runs                         again
-//	clean     source instance, its attachments, port bindings and   again
-//	          claim go
+//	clean     when the source instance is gone, its attachments,    again
+//	          port bindings and claim go
 //
 // Two running copies are impossible: the source's guest is stopped before the switch, and the
 // target's is let go only by the record that the switch writes.
@@ -153,6 +153,7 @@ func (c *Controller) reserve(ctx context.Context, r *operation.Run) error {
 			s.CPUs, s.MemoryMiB, s.SSHKeys, s.UserData = m.source.Spec.CPUs, m.source.Spec.MemoryMiB, m.source.Spec.SSHKeys, m.source.Spec.UserData
 		})
 		c.put(b, m.snap, m.vm, PhaseMoving, nil, func(s *VMStatus) { s.OperationID = r.Operation.ID })
+		r.Done(b)
 		return err
 	})
 	return otherwise(err, m.vm, why)
@@ -333,6 +334,7 @@ func (c *Controller) switchOver(_ context.Context, r *operation.Run) error {
 	})
 	c.w.Instances.Set(r.Batch, m.target, func(s *InstanceSpec) { s.Run, s.Incoming = RunRunning, nil })
 	c.w.Instances.Set(r.Batch, m.source, func(s *InstanceSpec) { s.Run = RunKilled })
+	c.w.Instances.Delete(r.Batch, m.source)
 	for _, p := range store.Referring(m.snap, network.PortBindings, m.source.ID) {
 		c.w.PortBindings.Set(r.Batch, p, func(s *network.PortBindingSpec) { s.Left = true })
 	}
@@ -364,19 +366,10 @@ func (c *Controller) clean(ctx context.Context, r *operation.Run) error {
 	b := c.db.Begin()
 	waiting := false
 	if m.source != nil {
-		c.w.Instances.Delete(b, m.source)
 		waiting = host.StateOf(m.snap, m.source.Spec.HostID) != host.Lost
 	} else {
 		c.deleteLeftovers(b, m.snap, m.vm)
 		waiting = !b.Empty() || leftOver(m.snap, m.vm)
-	}
-	if !waiting {
-		c.placer.Release(b, m.vm.Ref(), m.vm.Status.HostID)
-		c.w.VMStatuses.Set(b, m.vm, func(s *VMStatus) {
-			if s.OperationID == r.Operation.ID {
-				s.OperationID = ""
-			}
-		})
 	}
 	if err := c.db.Commit(ctx, b); err != nil {
 		return err
@@ -384,5 +377,20 @@ func (c *Controller) clean(ctx context.Context, r *operation.Run) error {
 	if waiting {
 		return operation.NotYet(lookAgain, "the source has not let go of everything yet")
 	}
+	c.placer.Release(r.Batch, m.vm.Ref(), m.vm.Status.HostID)
+	c.arrived(r, m)
 	return nil
+}
+
+// arrived gives the VM out of the operation's hands, in the phase in which it is.
+func (c *Controller) arrived(r *operation.Run, m move) {
+	vm, i := m.vm, m.target
+	if vm.Status.OperationID != r.Operation.ID {
+		return
+	}
+	if i == nil || i.ID != vm.Status.InstanceID || i.Deleting != nil || i.Status.Phase != InstanceRunning || vm.Deleting != nil {
+		c.w.VMStatuses.Set(r.Batch, vm, func(s *VMStatus) { s.OperationID = "" }) // the VM loop says what follows
+		return
+	}
+	c.put(r.Batch, m.snap, vm, phaseOf(i, wantedRun(vm, i)), nil, func(s *VMStatus) { s.StartedAt, s.OperationID = i.Status.StartedAt, "" })
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -12,8 +13,8 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 )
 
-// NewNetworkLoop gives every network its outside address and keeps its DNS zone; it removes both
-// when the network is deleted and its last subnet is gone.
+// NewNetworkLoop gives every network its outside address. When the network is deleted and its last
+// subnet is gone, it removes that and the DNS zone, which KeepZone made.
 func NewNetworkLoop(db *store.DB, w *Writers) *reconcile.Loop {
 	return &reconcile.Loop{
 		Name: "network/network", Kind: Networks.Kind,
@@ -35,12 +36,6 @@ func NewNetworkLoop(db *store.DB, w *Writers) *reconcile.Loop {
 }
 
 func keepNetwork(b *store.Batch, s *store.Snapshot, w *Writers, n *Network) error {
-	want := zoneOf(s, n)
-	if z := zoneIn(s, n.ID); z == nil {
-		w.DNSZones.Create(b, &DNSZone{Meta: resource.Meta{Name: string(n.ID), Project: n.Project}, Spec: want})
-	} else {
-		w.DNSZones.Set(b, z, func(spec *DNSZoneSpec) { *spec = want })
-	}
 	switch {
 	case n.Spec.Outside == NAT && n.Status.OutsideAddress == "":
 		address, err := chooseOutside(s)
@@ -54,6 +49,25 @@ func keepNetwork(b *store.Batch, s *store.Snapshot, w *Writers, n *Network) erro
 		w.Networks.Set(b, n, func(st *Status) { st.OutsideAddress = "" })
 	}
 	return nil
+}
+
+// KeepZone keeps the DNS zone of a network; ZoneStale says whether there is anything to write. It goes into the commit that reports the network's ports: the same changes move both.
+func KeepZone(b *store.Batch, s *store.Snapshot, w *Writers, n *Network) {
+	want := zoneOf(s, n)
+	if z := zoneIn(s, n.ID); z == nil {
+		w.DNSZones.Create(b, &DNSZone{Meta: resource.Meta{Name: string(n.ID), Project: n.Project}, Spec: want})
+	} else {
+		w.DNSZones.Set(b, z, func(spec *DNSZoneSpec) { *spec = want })
+	}
+}
+
+// ZoneStale reports whether the DNS zone of a network has to be written.
+func ZoneStale(s *store.Snapshot, n *Network) bool {
+	if n.Deleting != nil {
+		return false
+	}
+	z := zoneIn(s, n.ID)
+	return z == nil || !reflect.DeepEqual(z.Spec, zoneOf(s, n))
 }
 
 func removeNetwork(b *store.Batch, s *store.Snapshot, w *Writers, n *Network) {

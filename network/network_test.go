@@ -34,7 +34,7 @@ func newWorld(t testing.TB) *world {
 	w := network.NewWriters(registry)
 	out := &world{t: t, db: db, seed: network.Seeder{Networks: store.Specs(registry, network.Networks, "api"), Subnets: store.Specs(registry, network.Subnets, "api")},
 		ports: store.Specs(registry, network.Ports, "api"), bindings: store.Specs(registry, network.PortBindings, "compute"),
-		loops: []*reconcile.Loop{network.NewNetworkLoop(db, w), network.NewSubnetLoop(db, w), network.NewPortLoop(db, w)}}
+		loops: []*reconcile.Loop{network.NewNetworkLoop(db, w), network.NewSubnetLoop(db, w), network.NewPortLoop(db, w), zones(db, w)}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = db.Run(ctx) }()
@@ -43,6 +43,17 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// zones does what the report of OVN does besides.
+func zones(db *store.DB, w *network.Writers) *reconcile.Loop {
+	return &reconcile.Loop{Name: "zones", Kind: network.Networks.Kind, Step: func(ctx context.Context, id resource.ID) (reconcile.Result, error) {
+		b, s := db.Begin(), db.Snapshot()
+		if n := store.Find(s, network.Networks, id); n != nil && network.ZoneStale(s, n) {
+			network.KeepZone(b, s, w, n)
+		}
+		return reconcile.Result{}, db.Commit(ctx, b)
+	}}
 }
 
 func (w *world) commit(change func(*store.Batch)) {

@@ -1,8 +1,10 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
+	"time"
 
 	"github.com/virga-cloud/virga/engine/reconcile"
 	"github.com/virga-cloud/virga/engine/resource"
@@ -31,7 +33,7 @@ func NewPortLoop(db *store.DB, _ *Writers) *reconcile.Loop {
 // NewSubnetLoop counts a subnet's free addresses, and lets it go when its last port is gone.
 func NewSubnetLoop(db *store.DB, w *Writers) *reconcile.Loop {
 	return &reconcile.Loop{
-		Name: "network/subnet", Kind: Subnets.Kind,
+		Name: "network/subnet", Kind: Subnets.Kind, Gather: gathered,
 		Step: func(ctx context.Context, id resource.ID) (reconcile.Result, error) {
 			s := db.Snapshot()
 			subnet := store.Find(s, Subnets, id)
@@ -49,6 +51,17 @@ func NewSubnetLoop(db *store.DB, w *Writers) *reconcile.Loop {
 			return reconcile.Result{}, db.Commit(ctx, b)
 		},
 	}
+}
+
+// figures is how long the count of free addresses may be behind: the ports of many VMs that are made
+// at once are counted once.
+const figures = 2 * time.Second
+
+func gathered(d store.Delta) time.Duration {
+	if x := cmp.Or(d.New, d.Old); x.Head().Kind == Ports.Kind {
+		return figures
+	}
+	return 0
 }
 
 // withBits writes an address of a range with the range's length: 10.0.0.2/24.

@@ -148,7 +148,7 @@ func (p *daemon) changed(deltas []store.Delta) {
 		for _, d := range deltas {
 			for _, id := range w.loop.Affected(kinds, d) {
 				if id != "" {
-					w.queue.Add(id, p.c.now.Add(p.c.between(0, 3*time.Millisecond)))
+					w.queue.Add(id, p.c.now.Add(w.loop.Wait(d)+p.c.between(0, 3*time.Millisecond)))
 				}
 			}
 		}

@@ -16,6 +16,8 @@ type truth struct {
 	c      *Cluster
 	memory *memory.Store
 	told   store.Watch
+	// commits are the transactions that changed something, each as what it changed.
+	commits []store.Changes
 }
 
 func newTruth(c *Cluster) *truth {
@@ -35,6 +37,7 @@ func (t *truth) commit(ctx context.Context, changes ...store.Change) (int64, err
 	for {
 		select {
 		case told := <-t.told.Changes():
+			t.commits = append(t.commits, told)
 			for _, e := range told.Events {
 				t.c.trace.add("      %s %s %s", verbOf(e), e.Key.Kind, t.c.trace.key(e.Key))
 			}

@@ -51,10 +51,33 @@ func NewLoops(db *store.DB, w Writers, p Policy) []*reconcile.Loop {
 	// One worker for volumes: admission adds up what is promised, and must see its own last promise.
 	return []*reconcile.Loop{
 		{Name: "storage/backend", Kind: Backends.Kind, Step: c.backend},
-		{Name: "storage/datastore", Kind: Datastores.Kind, Step: c.datastore, Also: datastore},
+		{Name: "storage/datastore", Kind: Datastores.Kind, Step: c.datastore, Also: datastore, Gather: gathered},
 		{Name: "storage/volume", Kind: Volumes.Kind, Step: c.volume, Also: volume, Workers: 1},
 		{Name: "storage/imagecopy", Kind: ImageCopies.Kind, Step: c.imageCopy, Also: imageCopy},
 	}
+}
+
+// figures is how long what a datastore has promised and has free may be behind: the disks of many VMs
+// that are made at once are added up once. Whoever decides adds up the allocations itself.
+const figures = 2 * time.Second
+
+// gathered are changes that move the figures of a datastore, and nothing else of it.
+func gathered(d store.Delta) time.Duration {
+	switch was := d.Old.(type) {
+	case *Device:
+		is, there := d.New.(*Device)
+		if there && was.Generation == is.Generation && (was.Deleting == nil) == (is.Deleting == nil) && slices.Equal(was.Status.Problems, is.Status.Problems) {
+			return figures
+		}
+	case *Allocation, *Volume:
+		return figures
+	case nil:
+		switch d.New.(type) {
+		case *Allocation, *Volume, *ImageCopy:
+			return figures
+		}
+	}
+	return 0
 }
 
 // volumesMoved are those that a change of a datastore may concern: those without a place, and those

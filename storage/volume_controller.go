@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/reconcile"
@@ -30,7 +31,9 @@ func (c *Controller) volume(ctx context.Context, id resource.ID) (reconcile.Resu
 	case v.Deleting != nil:
 		c.removeVolume(b, snap, v, attachments, allocation)
 	case allocation == nil:
-		c.placeVolume(b, snap, v, hostsOf(attachments))
+		if waits := c.placeVolume(b, snap, v, hostsOf(attachments)); waits {
+			return reconcile.Result{After: time.Second}, c.db.Commit(ctx, b)
+		}
 	default:
 		c.keepVolume(b, snap, v, allocation, hostsOf(attachments))
 	}
@@ -80,13 +83,16 @@ func kindIf(kind fault.Kind, message string) string {
 
 // placeVolume chooses a datastore, and makes the allocation and, where it is missing, the copy of
 // the content that it is backed by, in one commit.
-func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume, using []resource.ID) {
+func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume, using []resource.ID) (waits bool) {
 	store.Hold(b, v, Holder)
+	if v.Owner != nil && v.Status.Phase == "" && v.Young(c.db.Now()) && len(using) == 0 && v.Spec.DatastoreID == "" {
+		return true // it is placed with its VM, in a moment
+	}
 	if v.Spec.DatastoreID == "" && len(using) == 0 {
 		c.w.Volumes.Set(b, v, func(s *VolumeStatus) {
 			*s = VolumeStatus{Observed: c.observed(s.Observed, v.Generation, "", ""), Phase: VolumeUnbound}
 		})
-		return
+		return false
 	}
 	d, err := Choose(Question{SizeMiB: v.Spec.SizeMiB, DatastoreID: v.Spec.DatastoreID, HostIDs: using,
 		Datastores: store.Every(snap, Datastores), PromisedMiB: promisedOn(snap), Policy: c.policy})
@@ -95,7 +101,7 @@ func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume
 			s.Observed = c.observed(s.Observed, v.Generation, string(fault.KindOf(err)), err.Error())
 			s.Phase = VolumeUnbound
 		})
-		return
+		return false
 	}
 	life := func(id resource.ID) host.LifeState { return host.StateOf(snap, id) }
 	a := &Allocation{Spec: AllocationSpec{VolumeID: v.ID, DatastoreID: d.ID, BackendID: d.Spec.BackendID,
@@ -109,6 +115,7 @@ func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume
 		s.Observed = c.observed(s.Observed, v.Generation, "", "")
 		s.Phase, s.DatastoreID, s.AllocationID = VolumeCreating, d.ID, a.ID
 	})
+	return false
 }
 
 // promisedOn adds up what a datastore has promised, from the allocations on it alone.

@@ -165,8 +165,8 @@ func (k *Supervisor) do(ctx context.Context, i *compute.Instance, a act) error {
 	return fault.New(fault.Internal, "instance %s: no act %q", i.ID, a)
 }
 
-// launch starts a guest when all that it needs is ready. "starting" is on record before anything
-// starts. A failure that leaves an ended guest behind is reported by the next look.
+// launch starts a guest when all that it needs is ready. "starting" is written only where people read
+// "waiting": an instance is new, or it has started, and who adopts looks at the host. A failure that leaves an ended guest behind is reported by the next look.
 func (k *Supervisor) launch(ctx context.Context, i *compute.Instance) (again bool, err error) {
 	snap := k.db.Snapshot()
 	vm, waits, err := Compile(i, Inputs{
@@ -176,19 +176,20 @@ func (k *Supervisor) launch(ctx context.Context, i *compute.Instance) (again boo
 	if err != nil {
 		return false, k.trouble(ctx, i, err)
 	}
+	if len(waits) > 0 && i.Status.Phase == "" && i.Young(k.db.Now()) {
+		return false, nil
+	}
 	if len(waits) > 0 {
 		return false, k.set(ctx, i, func(s *compute.InstanceStatus) {
 			s.Phase = compute.InstanceWaiting
 			s.Problems = resource.SetProblem(s.Problems, string(fault.Unavailable), "waits for "+strings.Join(waits, "; "), k.db.Now().UTC())
 		})
 	}
-	err = k.set(ctx, i, func(s *compute.InstanceStatus) {
-		if s.Phase != compute.InstanceStarting { // the problem of the last try stays until one succeeds: taking it back would wake us at once
-			s.Phase, s.Problems = compute.InstanceStarting, nil
+	if i.Status.Phase == compute.InstanceWaiting {
+		// The problem of the last try stays until one succeeds: taking it back would wake us at once.
+		if err := k.set(ctx, i, func(s *compute.InstanceStatus) { s.Phase, s.Problems = compute.InstanceStarting, nil }); err != nil {
+			return false, err
 		}
-	})
-	if err != nil {
-		return false, err
 	}
 	if err := k.hv.Ensure(ctx, vm); err != nil {
 		if g, lookErr := k.hv.Look(ctx, i.ID); lookErr == nil && g.State == Ended {
@@ -202,8 +203,8 @@ func (k *Supervisor) launch(ctx context.Context, i *compute.Instance) (again boo
 	return true, nil
 }
 
-// remove undoes everything and lets go. The end is on record before the holder goes: others may
-// hold the record still and wait to read it.
+// remove undoes everything and lets go. Where others hold the record still, and wait to read
+// it, the end is on it before the holder goes.
 func (k *Supervisor) remove(ctx context.Context, i *compute.Instance, g Guest) error {
 	if !i.HeldBy(compute.AgentHolder) {
 		return nil
@@ -216,8 +217,10 @@ func (k *Supervisor) remove(ctx context.Context, i *compute.Instance, g Guest) e
 		if err != nil {
 			return k.trouble(ctx, i, err)
 		}
-		if err := k.report(ctx, i, ended, decision{rest, compute.InstanceStopped, 0}); err != nil {
-			return err
+		if len(i.Holders) > 1 {
+			if err := k.report(ctx, i, ended, decision{rest, compute.InstanceStopped, 0}); err != nil {
+				return err
+			}
 		}
 		if err := k.hv.Remove(ctx, i.ID); err != nil {
 			return k.trouble(ctx, i, err)

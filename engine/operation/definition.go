@@ -38,7 +38,7 @@ type Step struct {
 	// Undo undoes what Do has done, in part or in whole, or nothing. It may be called again. It is
 	// tried until it succeeds. nil: there is nothing to undo.
 	Undo func(ctx context.Context, r *Run) error
-	// Commit marks the point of no return: Do puts its writes into r.Batch and does nothing else.
+	// Commit marks the point of no return: Do puts all its writes into r.Batch.
 	Commit bool
 }
 
@@ -65,12 +65,21 @@ type Run struct {
 	Operation *Operation
 	// DB reads and writes records. Writes of the commit step go to Batch instead.
 	DB *store.DB
-	// Batch takes the writes of the commit step; nil in all others.
+	// Batch is the commit that notes the step as done. What Do puts into it is written with that, or, if
+	// Do returns an error, not at all.
 	Batch *store.Batch
 
 	outputs  map[string]json.RawMessage
 	given    json.RawMessage
 	progress func(Progress)
+	note     func(*store.Batch)
+	noted    bool
+}
+
+// Done notes the step as done in a commit that somebody else makes: its effect and the note are one.
+func (r *Run) Done(b *store.Batch) {
+	r.note(b)
+	r.noted = true
 }
 
 // Give keeps what later steps, the undo, and another call of this step need to know. It is

@@ -28,26 +28,28 @@ func (r *Runner) advance(ctx context.Context, o *Operation, def Definition) (rec
 		}
 	}
 	run := r.run(o)
-	if step.Commit {
-		run.Batch = r.db.Begin()
-	}
+	run.Batch, run.note = r.db.Begin(), func(b *store.Batch) { r.done(b, o, def, i, run) }
 	err := step.Do(ctx, run)
-	if err == nil && step.Commit {
+	switch {
+	case err == nil && run.noted:
+		return reconcile.Result{}, nil
+	case err == nil:
 		// The writes of the commit and the word that it happened are one: there is no moment in
 		// which one is true without the other. A cancel that came meanwhile makes this conflict.
-		err = r.done(ctx, o, def, i, run)
-	} else if err == nil {
-		return reconcile.Result{}, r.done(ctx, o, def, i, run)
+		r.done(run.Batch, o, def, i, run)
+		if err = r.db.Commit(ctx, run.Batch); !step.Commit {
+			return reconcile.Result{}, err
+		}
+	case run.noted:
+		if o = store.Find(r.db.Snapshot(), Operations, o.ID); o == nil {
+			return reconcile.Result{}, err
+		}
 	}
 	return r.failed(ctx, o, step.Name, run, err)
 }
 
-// done notes that a step is done, and the end of the operation after the last.
-func (r *Runner) done(ctx context.Context, o *Operation, def Definition, i int, run *Run) error {
-	b := run.Batch
-	if b == nil {
-		b = r.db.Begin()
-	}
+// done notes that a step is done and that the next begins, or the end of the operation after the last.
+func (r *Runner) done(b *store.Batch, o *Operation, def Definition, i int, run *Run) {
 	last := i == len(def.Steps)-1
 	if last {
 		b.Unclaim(TargetKey(o.Spec.Target.ID))
@@ -60,9 +62,10 @@ func (r *Runner) done(ctx context.Context, o *Operation, def Definition, i int, 
 		}
 		if last {
 			r.end(s, Succeeded)
+		} else if next := def.Steps[i+1].Name; entry(s.Journal, next) == nil {
+			r.note(s, next, StepStarted, nil)
 		}
 	})
-	return r.db.Commit(ctx, b)
 }
 
 // failed decides what follows from a Do that returned an error.

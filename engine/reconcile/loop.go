@@ -32,12 +32,23 @@ type Loop struct {
 	// Also maps a change of a record of another kind to ids of Kind, beyond the references that
 	// the record itself names. It must not block.
 	Also map[resource.Kind]func(resource.Object) []resource.ID
+	// Gather says how long a change may wait for others that come with it, so that many of them are one
+	// step and one commit: figures that nobody acts on. Nil: none waits.
+	Gather func(store.Delta) time.Duration
 	// Resync is how often all records are looked at; 0 means every 5 minutes, negative never.
 	Resync time.Duration
 	// Workers is how many ids may be in work at once; 0 means 1.
 	Workers int
 	// Step makes one step. An error is logged and tried again.
 	Step func(ctx context.Context, id resource.ID) (Result, error)
+}
+
+// Wait is how long a change waits for others.
+func (l *Loop) Wait(d store.Delta) time.Duration {
+	if l.Gather == nil {
+		return 0
+	}
+	return l.Gather(d)
 }
 
 // Affected lists the ids of the loop's kind that a change concerns: the record itself, and what

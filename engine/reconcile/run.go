@@ -51,7 +51,7 @@ func (r *Runner) changed(deltas []store.Delta) {
 	now := time.Now()
 	for _, w := range r.works {
 		for _, d := range deltas {
-			w.add(now, w.loop.Affected(r.db.Catalog(), d)...)
+			w.add(now.Add(w.loop.Wait(d)), w.loop.Affected(r.db.Catalog(), d)...)
 		}
 	}
 }
@@ -132,14 +132,14 @@ func jittered(every time.Duration) time.Duration {
 	return every - every/10 + rand.N(every/5+1)
 }
 
-func (w *work) add(now time.Time, ids ...resource.ID) {
+func (w *work) add(at time.Time, ids ...resource.ID) {
 	if len(ids) == 0 {
 		return
 	}
 	w.mu.Lock()
 	for _, id := range ids {
 		if w.queue != nil {
-			w.queue.Add(id, now)
+			w.queue.Add(id, at)
 		}
 	}
 	w.mu.Unlock()

@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
 )
 
 func TestResyncTakesRecordsInTurn(t *testing.T) {
@@ -22,6 +25,32 @@ func TestResyncTakesRecordsInTurn(t *testing.T) {
 		if got := turn(test.i, test.n, test.within); got != test.want {
 			t.Errorf("%d of %d within %s: after %s, not %s", test.i, test.n, test.within, got, test.want)
 		}
+	}
+}
+
+func TestChangesOfFiguresAreOneStep(t *testing.T) {
+	loop := &Loop{Gather: func(d store.Delta) time.Duration {
+		if d.Old != nil {
+			return time.Second
+		}
+		return 0
+	}}
+	q, start := NewQueue(), time.Unix(1000, 0)
+	for n := range 50 {
+		q.Add("x", start.Add(time.Duration(n)*time.Millisecond+loop.Wait(store.Delta{Old: &resource.Record[spec, status]{}})))
+	}
+	if id, again, ok := q.Next(start.Add(999 * time.Millisecond)); ok || !again.Equal(start.Add(time.Second)) {
+		t.Errorf("%q is due already, or again at %s", id, again)
+	}
+	if id, _, ok := q.Next(start.Add(time.Second)); !ok || id != "x" {
+		t.Errorf("it is not due: %q", id)
+	}
+	q.Done("x", Result{}, nil, start.Add(time.Second))
+	if q.Len() != 0 {
+		t.Errorf("%d steps are left of 50 changes", q.Len())
+	}
+	if wait := loop.Wait(store.Delta{}); wait != 0 {
+		t.Errorf("what somebody acts on waits %s", wait)
 	}
 }
 

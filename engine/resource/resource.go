@@ -129,3 +129,13 @@ func Copy[S, T any](r *Record[S, T]) *Record[S, T] {
 	}
 	return out
 }
+
+// young is how long it is no news that a record waits for others.
+const young = 3 * time.Second
+
+// Young reports whether a record is so new that there is no need to write down that it waits: a phase
+// that nobody has the time to read costs a commit. After that it is told what it waits for.
+func (m *Meta) Young(now time.Time) bool {
+	age := now.Sub(m.Created)
+	return age >= 0 && age < young
+}

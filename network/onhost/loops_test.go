@@ -79,6 +79,11 @@ func TestAPortBindingBecomesReadyWhenItsPortForwards(t *testing.T) {
 	if r, err := b.step(id); err != nil || r.After == 0 || r.After > time.Second {
 		t.Errorf("a port that is not ready is looked at after %v, %v", r.After, err)
 	}
+	if p := b.find(id); p.Status.Phase != "" {
+		t.Errorf("that a new one waits was written at once: %+v", p.Status)
+	}
+	b.db.Now = func() time.Time { return time.Now().Add(time.Minute) }
+	b.step(id)
 	if p := b.find(id); p.Status.Phase != network.PortBindingWaiting || p.Status.Device == "" {
 		t.Errorf("it is %+v", p.Status)
 	}

@@ -110,7 +110,10 @@ func (l *bindingLoop) attach(ctx context.Context, p *network.PortBinding) (recon
 	if !at.Ready {
 		result.After = notReady
 	}
-	if !at.Ready && p.Status.Phase == network.PortBindingReady {
+	switch settled := at.Device == p.Status.Device && len(p.Status.Problems) == 0; {
+	case at.Ready && p.Status.Phase == network.PortBindingReady && settled:
+		return result, nil // what has changed in its spec is other hosts' business
+	case !at.Ready && (p.Status.Phase == network.PortBindingReady || p.Young(l.db.Now())):
 		return result, nil // a switch that restarts is no reason to tell a running VM that its port is gone
 	}
 	return result, l.report(ctx, p, at)

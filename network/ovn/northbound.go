@@ -23,7 +23,7 @@ type Sink interface {
 	Apply(ctx context.Context, want []Row) error
 }
 
-// Northbound brings the network's records to OVN, and reports them as ready. OVN being away is
+// Northbound brings the network's records to OVN, reports them as ready, and writes the DNS zones in the same commit. OVN being away is
 // reported on the networks and tried again; the records are the truth meanwhile.
 type Northbound struct {
 	db   *store.DB
@@ -41,13 +41,14 @@ func (n *Northbound) Step(ctx context.Context) error {
 	if err := n.db.Confirm(ctx); err != nil {
 		return err // no commit guards OVN's rows: another server may write them by now
 	}
-	cloud := Read(n.db.Snapshot())
+	snap := n.db.Snapshot()
+	cloud := Read(snap)
 	if n.sink != nil {
 		if err := n.sink.Apply(ctx, Compile(cloud)); err != nil {
 			return n.reportTrouble(ctx, cloud, err)
 		}
 	}
-	return n.reportReady(ctx, cloud)
+	return n.reportReady(ctx, snap, cloud)
 }
 
 func (n *Northbound) reportTrouble(ctx context.Context, c Cloud, trouble error) error {
@@ -67,13 +68,16 @@ func (n *Northbound) reportTrouble(ctx context.Context, c Cloud, trouble error) 
 	return trouble
 }
 
-func (n *Northbound) reportReady(ctx context.Context, c Cloud) error {
+func (n *Northbound) reportReady(ctx context.Context, snap *store.Snapshot, c Cloud) error {
 	bindings := map[resource.ID][]*network.PortBinding{}
 	for _, p := range c.PortBindings {
 		bindings[p.Spec.PortID] = append(bindings[p.Spec.PortID], p)
 	}
 	var reports []func(*store.Batch)
 	for _, r := range c.Networks {
+		if network.ZoneStale(snap, r) {
+			reports = append(reports, func(b *store.Batch) { network.KeepZone(b, snap, n.w, r) })
+		}
 		if r.Status.Phase != network.Ready || r.Status.SeenGeneration != r.Generation || len(r.Status.Problems) > 0 {
 			reports = append(reports, func(b *store.Batch) {
 				n.w.Networks.Set(b, r, func(st *network.Status) { st.Phase, st.Observed = network.Ready, seen(r.Generation) })
@@ -88,7 +92,7 @@ func (n *Northbound) reportReady(ctx context.Context, c Cloud) error {
 		}
 	}
 	for _, r := range c.Ports {
-		hosts := Binding(bindings[r.ID])
+		hosts := hostsOf(bindings[r.ID])
 		if r.Status.Phase != network.Ready || r.Status.SeenGeneration != r.Generation || !slices.Equal(r.Status.HostIDs, hosts) {
 			reports = append(reports, func(b *store.Batch) {
 				n.w.Ports.Set(b, r, func(st *network.PortStatus) {
@@ -107,6 +111,16 @@ func (n *Northbound) reportReady(ctx context.Context, c Cloud) error {
 		}
 	}
 	return nil
+}
+
+// hostsOf are the hosts that a port is bound to: two while its VM moves.
+func hostsOf(bindings []*network.PortBinding) []resource.ID {
+	var out []resource.ID
+	for _, b := range bindings {
+		out = append(out, b.Spec.HostID)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 func seen(generation int64) resource.Observed { return resource.Observed{SeenGeneration: generation} }

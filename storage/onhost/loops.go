@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,7 +50,7 @@ type Agent struct {
 func NewLoops(db *store.DB, w Writers, o Options) []*reconcile.Loop {
 	a := &Agent{db: db, w: w, host: o.HostID, driver: o.Driver, fetch: o.Fetch, opened: newOpenings(), below: o.Below, known: reconcile.Knowledge{DB: db, Current: o.Current}}
 	return []*reconcile.Loop{
-		{Name: "storage/onhost/scan", Kind: storage.Backends.Kind, Step: a.scan, Resync: 30 * time.Second,
+		{Name: "storage/onhost/scan", Kind: storage.Backends.Kind, Step: a.scan, Resync: scanEvery, Gather: gathered,
 			Also: map[resource.Kind]func(resource.Object) []resource.ID{
 				storage.Datastores.Kind: func(x resource.Object) []resource.ID {
 					return []resource.ID{x.(*storage.Datastore).Spec.BackendID}
@@ -66,6 +67,19 @@ func NewLoops(db *store.DB, w Writers, o Options) []*reconcile.Loop {
 		{Name: "storage/onhost/attachment", Kind: storage.Attachments.Kind, Step: a.attachment, Workers: 4,
 			Also: map[resource.Kind]func(resource.Object) []resource.ID{storage.Allocations.Kind: a.attachmentsOf}},
 	}
+}
+
+// scanEvery is how often a host looks at what its storage backends have free.
+const scanEvery = 30 * time.Second
+
+// gathered are changes of a datastore that are no reason to look: it moved by what we have told of it.
+func gathered(d store.Delta) time.Duration {
+	was, before := d.Old.(*storage.Datastore)
+	is, after := d.New.(*storage.Datastore)
+	if before && after && was.Generation == is.Generation && was.Status.Identity == is.Status.Identity && slices.Equal(was.Status.HostIDs, is.Status.HostIDs) {
+		return scanEvery
+	}
+	return 0
 }
 
 // place says where a datastore lies on this host.

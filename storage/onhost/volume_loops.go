@@ -27,11 +27,8 @@ func (a *Agent) imageCopy(ctx context.Context, id resource.ID) (reconcile.Result
 	var size int64
 	if met == nil {
 		size, met = a.driver.EnsureImage(ctx, at, Image{c.Spec.Digest, c.Spec.Epoch}, func(ctx context.Context) (io.ReadCloser, error) {
-			if err := a.tellFetching(ctx, c); err != nil {
-				return nil, err
-			}
 			in, _, err := a.fetch(ctx, c.Spec.Digest)
-			return in, err
+			return &told{ReadCloser: in, once: a.longFetch(ctx, c)}, err
 		})
 	}
 	if c = store.Find(a.db.Snapshot(), storage.ImageCopies, id); c == nil {
@@ -48,14 +45,32 @@ func (a *Agent) imageCopy(ctx context.Context, id resource.ID) (reconcile.Result
 	return reconcile.Result{}, a.commit(ctx, b, met)
 }
 
-// tellFetching tells of long work before it begins. A further try after a failure is not told.
-func (a *Agent) tellFetching(ctx context.Context, c *storage.ImageCopy) error {
-	if len(c.Status.Problems) > 0 {
-		return nil
+// longFetch tells once of a fetch that takes long. A further try after a failure is not told.
+func (a *Agent) longFetch(ctx context.Context, c *storage.ImageCopy) func() error {
+	done := len(c.Status.Problems) > 0
+	return func() error {
+		if done || c.Young(a.db.Now()) {
+			return nil
+		}
+		done = true
+		b := a.db.Begin()
+		a.w.ImageCopies.Set(b, c, func(s *storage.ImageCopyStatus) { s.Phase = storage.Fetching })
+		return a.db.Commit(ctx, b)
 	}
-	b := a.db.Begin()
-	a.w.ImageCopies.Set(b, c, func(s *storage.ImageCopyStatus) { s.Phase = storage.Fetching })
-	return a.db.Commit(ctx, b)
+}
+
+// told is content whose reading is told.
+type told struct {
+	io.ReadCloser
+	once func() error
+}
+
+// Read implements io.Reader.
+func (t *told) Read(p []byte) (int, error) {
+	if err := t.once(); err != nil {
+		return 0, err
+	}
+	return t.ReadCloser.Read(p)
 }
 
 func (a *Agent) removeCopy(ctx context.Context, c *storage.ImageCopy, at Place, met error) error {
@@ -104,7 +119,19 @@ func (a *Agent) allocation(ctx context.Context, id resource.ID) (reconcile.Resul
 			Epoch: al.Spec.Epoch, Made: al.Status.Phase == storage.Ready,
 		})
 	}
-	b := a.db.Begin()
+	result := reconcile.Result{}
+	if met == nil && u.SizeMiB < al.Spec.SizeMiB {
+		result.After = growing
+	}
+	b, opened := a.db.Begin(), map[resource.ID]int64{}
+	switch s := al.Status; {
+	case met == nil && s.Phase == storage.Ready && s.SizeMiB == u.SizeMiB && s.UsedMiB == coarseUse(u.UsedMiB) && len(s.Problems) == 0:
+		return result, nil // which hosts use it is no business of its file
+	case phaseOf(met) == storage.Pending && s.Phase == "" && al.Young(a.db.Now()):
+		return result, met // its image comes: that is no news yet
+	case met == nil:
+		opened = a.openWaiting(ctx, b, al, at)
+	}
 	a.w.Allocations.Set(b, al, func(s *storage.AllocationStatus) {
 		s.Observed, s.HighestEpoch = a.observed(s.Observed, al.Generation, met), max(s.HighestEpoch, Highest(met))
 		if s.Phase != storage.Ready || met == nil {
@@ -114,11 +141,47 @@ func (a *Agent) allocation(ctx context.Context, id resource.ID) (reconcile.Resul
 			s.SizeMiB, s.UsedMiB = u.SizeMiB, coarseUse(u.UsedMiB)
 		}
 	})
-	result := reconcile.Result{}
-	if met == nil && u.SizeMiB < al.Spec.SizeMiB {
-		result.After = growing
+	err := a.commit(ctx, b, met)
+	if err == nil {
+		for id, generation := range opened {
+			a.opened.add(id, generation)
+		}
 	}
-	return result, a.commit(ctx, b, met)
+	return result, err
+}
+
+// openWaiting opens a volume that was just made for those who wait for it on this host, in the same
+// commit: their guest waits for both. What cannot be opened is left to its own loop, which says why.
+func (a *Agent) openWaiting(ctx context.Context, b *store.Batch, al *storage.Allocation, place Place) map[resource.ID]int64 {
+	opened := map[resource.ID]int64{}
+	if al.Status.Phase == storage.Ready {
+		return opened
+	}
+	for _, at := range store.Referring(a.db.Snapshot(), storage.Attachments, al.Spec.VolumeID) {
+		if at.Spec.HostID != a.host || at.Deleting != nil || at.Status.Phase == storage.AttachmentReady {
+			continue
+		}
+		if o, err := a.driver.Open(ctx, place, ownerOf(at)); err == nil {
+			a.report(b, at, o, nil)
+			opened[at.ID] = at.Generation
+		}
+	}
+	return opened
+}
+
+func ownerOf(at *storage.Attachment) Owner {
+	return Owner{VolumeID: at.Spec.VolumeID, InstanceID: at.Spec.InstanceID, Epoch: at.Spec.Epoch, UID: at.Spec.UID}
+}
+
+// report writes how the opening of a volume went.
+func (a *Agent) report(b *store.Batch, at *storage.Attachment, opened Opened, met error) {
+	a.w.Attachments.Set(b, at, func(s *storage.AttachmentStatus) {
+		s.Observed = a.observed(s.Observed, at.Generation, met)
+		s.Phase, s.Path, s.Format, s.HighestEpoch = storage.AttachmentReady, opened.Path, opened.Format, max(s.HighestEpoch, Highest(met))
+		if met != nil {
+			s.Phase = storage.AttachmentWaiting
+		}
+	})
 }
 
 // coarseUse rounds up, so that a guest that writes does not write a record with every look.
@@ -173,13 +236,10 @@ func (a *Agent) attachment(ctx context.Context, id resource.ID) (reconcile.Resul
 		return reconcile.Result{}, nil
 	}
 	opened, met := a.open(ctx, snap, at)
-	a.w.Attachments.Set(b, at, func(s *storage.AttachmentStatus) {
-		s.Observed = a.observed(s.Observed, at.Generation, met)
-		s.Phase, s.Path, s.Format, s.HighestEpoch = storage.AttachmentReady, opened.Path, opened.Format, max(s.HighestEpoch, Highest(met))
-		if met != nil {
-			s.Phase = storage.AttachmentWaiting
-		}
-	})
+	if phaseOf(met) == storage.Pending && at.Status.Phase == "" && at.Young(a.db.Now()) {
+		return reconcile.Result{}, met
+	}
+	a.report(b, at, opened, met)
 	err := a.commit(ctx, b, met)
 	if err == nil {
 		a.opened.add(id, at.Generation)
@@ -196,7 +256,7 @@ func (a *Agent) open(ctx context.Context, snap *store.Snapshot, at *storage.Atta
 		if err != nil {
 			return Opened{}, err
 		}
-		return a.driver.Open(ctx, place, Owner{VolumeID: at.Spec.VolumeID, InstanceID: at.Spec.InstanceID, Epoch: at.Spec.Epoch, UID: at.Spec.UID})
+		return a.driver.Open(ctx, place, ownerOf(at))
 	}
 	return Opened{}, fault.New(fault.Unavailable, "volume %s has no place yet", at.Spec.VolumeID)
 }

@@ -102,11 +102,7 @@ func subnetCommands(s *session, n *noun) []*cobra.Command {
 		if network == "" || cidr == "" {
 			return refuse("%s: say --network and --cidr", called(cmd))
 		}
-		id, err := s.idOf(cmd.Context(), "network", network)
-		if err != nil {
-			return err
-		}
-		spec := texts(map[string]string{"networkID": id, "cidr": cidr, "gateway": gateway})
+		spec := texts(map[string]string{"networkID": network, "cidr": cidr, "gateway": gateway})
 		if len(dns) > 0 {
 			spec["dns"] = dns
 		}
@@ -136,16 +132,7 @@ func portCommands(s *session, n *noun) []*cobra.Command {
 	s.completeFlag(c, "subnet", "subnet")
 	m := addMaking(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		id, err := s.idOf(cmd.Context(), "network", network)
-		if err != nil {
-			return err
-		}
-		spec := texts(map[string]string{"networkID": id, "address": address, "mac": mac, "hostname": hostname})
-		if subnet != "" {
-			if spec["subnetID"], err = s.idOf(cmd.Context(), "subnet", subnet); err != nil {
-				return err
-			}
-		}
+		spec := texts(map[string]string{"networkID": network, "subnetID": subnet, "address": address, "mac": mac, "hostname": hostname})
 		return s.create(cmd, n, args[0], spec, m)
 	}
 	return []*cobra.Command{c}

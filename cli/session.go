@@ -100,32 +100,10 @@ func short(id string) string {
 	return "…" + id[len(id)-8:]
 }
 
-// idOf finds the id of a record by its name.
-func (s *session) idOf(ctx context.Context, kind, name string) (string, error) {
-	r, err := s.get(ctx, nounOf(kind), s.project, name)
-	if err != nil {
-		return "", err
-	}
-	return r.ID, nil
-}
-
 // watched reports whether a person looks at what a command says on standard error.
 func watched(cmd *cobra.Command) bool {
 	f, ok := cmd.ErrOrStderr().(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// idsOf finds the ids of records by their names.
-func (s *session) idsOf(ctx context.Context, kind string, names []string) ([]string, error) {
-	var out []string
-	for _, name := range names {
-		id, err := s.idOf(ctx, kind, name)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, id)
-	}
-	return out, nil
 }
 
 // remembered lists all records of a kind in the cloud, once.

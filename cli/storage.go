@@ -36,11 +36,7 @@ func storageCommands(s *session, n *noun) []*cobra.Command {
 		if err != nil {
 			return fmt.Errorf("%s: %w", called(cmd), err)
 		}
-		ids, err := s.idsOf(cmd.Context(), "host", onHosts)
-		if err != nil {
-			return err
-		}
-		return s.create(cmd, n, args[0], map[string]any{"type": "folder", "path": path, "hostIDs": ids}, m)
+		return s.create(cmd, n, args[0], map[string]any{"type": "folder", "path": path, "hostIDs": onHosts}, m)
 	}
 	return []*cobra.Command{c}
 }
@@ -73,11 +69,7 @@ func datastoreCommands(s *session, n *noun) []*cobra.Command {
 		if on == "" {
 			return refuse("%s: say --storage; `virga storage list` shows what there is", called(cmd))
 		}
-		id, err := s.idOf(cmd.Context(), "storagebackend", on)
-		if err != nil {
-			return err
-		}
-		return s.create(cmd, n, args[0], map[string]any{"backendID": id}, m)
+		return s.create(cmd, n, args[0], map[string]any{"backendID": on}, m)
 	}
 	return []*cobra.Command{c}
 }

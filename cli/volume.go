@@ -48,11 +48,7 @@ func (s *session) volumeCreate(n *noun) *cobra.Command {
 		}
 		spec := map[string]any{"sizeMiB": wanted.mib}
 		if datastore != "" {
-			id, err := s.idOf(cmd.Context(), "datastore", datastore)
-			if err != nil {
-				return err
-			}
-			spec["datastoreID"] = id
+			spec["datastoreID"] = datastore // the server knows names, also those that a member may not list
 		}
 		return s.create(cmd, n, args[0], spec, m)
 	}

@@ -1140,7 +1140,7 @@ type BackendList struct {
 
 // BackendSpec BackendSpec says how storage is reached.
 type BackendSpec struct {
-	// HostIDs HostIDs are the hosts that reach it.
+	// HostIDs HostIDs are the hosts that reach it; a request may name them instead.
 	HostIDs []string `json:"hostIDs"`
 
 	// Path Path is the folder on each of the hosts; a relative path, which only the cloud itself writes, is below the host's state folder.
@@ -1455,7 +1455,7 @@ type DatastoreList struct {
 
 // DatastoreSpec DatastoreSpec says on what the datastore lies.
 type DatastoreSpec struct {
-	// BackendID BackendID is the storage backend whose devices it is made on.
+	// BackendID BackendID is the storage backend whose devices it is made on; a request may name it instead.
 	BackendID string `json:"backendID"`
 }
 
@@ -3111,10 +3111,10 @@ type PortSpec struct {
 	// MAC MAC is its hardware address, for example "52:54:00:12:34:56".
 	MAC string `json:"mac"`
 
-	// NetworkID NetworkID and SubnetID are where.
+	// NetworkID NetworkID and SubnetID are where; a request may name them instead.
 	NetworkID string `json:"networkID"`
 
-	// SubnetID NetworkID and SubnetID are where.
+	// SubnetID NetworkID and SubnetID are where; a request may name them instead.
 	SubnetID string `json:"subnetID"`
 }
 
@@ -3584,7 +3584,7 @@ type SubnetSpec struct {
 	// Gateway Gateway is the router's address in it: the first address unless said otherwise.
 	Gateway string `json:"gateway"`
 
-	// NetworkID NetworkID is the network it belongs to.
+	// NetworkID NetworkID is the network it belongs to; a request may name it instead.
 	NetworkID string `json:"networkID"`
 
 	// Service Service is the address of DNS and metadata in it: the second address unless said otherwise.
@@ -4067,7 +4067,7 @@ type VolumeSpec struct {
 	// Base Base is the immutable content that a volume starts from.
 	Base Base `json:"base,omitempty,omitzero"`
 
-	// DatastoreID DatastoreID is where it must live; empty: where it is first needed.
+	// DatastoreID DatastoreID is where it must live; a request may name it instead. Empty: where it is first needed.
 	DatastoreID string `json:"datastoreID,omitempty,omitzero"`
 
 	// SizeMiB SizeMiB is the size that the guest sees.

@@ -55,8 +55,8 @@ var Networks = resource.Define("network", "networks", resource.Options[Spec, Sta
 
 // SubnetSpec is a range of addresses.
 type SubnetSpec struct {
-	// NetworkID is the network it belongs to.
-	NetworkID resource.ID `json:"networkID"`
+	// NetworkID is the network it belongs to; a request may name it instead.
+	NetworkID resource.ID `json:"networkID" ref:"network"`
 	// CIDR is the range: 10.0.0.0/24.
 	CIDR string `json:"cidr"`
 	// Gateway is the router's address in it: the first address unless said otherwise.
@@ -90,9 +90,9 @@ var Subnets = resource.Define("subnet", "subnets", resource.Options[SubnetSpec, 
 
 // PortSpec is a place in a network.
 type PortSpec struct {
-	// NetworkID and SubnetID are where.
-	NetworkID resource.ID `json:"networkID"`
-	SubnetID  resource.ID `json:"subnetID"`
+	// NetworkID and SubnetID are where; a request may name them instead.
+	NetworkID resource.ID `json:"networkID" ref:"network"`
+	SubnetID  resource.ID `json:"subnetID" ref:"subnet"`
 	// MAC is its hardware address, for example "52:54:00:12:34:56".
 	MAC string `json:"mac"`
 	// Address is its IPv4 address.

@@ -93,7 +93,7 @@ func (w APIRights) createPort(_ context.Context, c *httpapi.Call, in *httpapi.Dr
 	}
 	n := store.Find(c.Snapshot, Networks, p.Spec.NetworkID)
 	if n == nil || n.Project != c.Project {
-		return nil, fault.New(fault.NotFound, "create port %s: there is no network with id %q in project %s", in.Name, p.Spec.NetworkID, c.Project)
+		return nil, fault.New(fault.NotFound, "create port %s: there is no network %q in project %s", in.Name, p.Spec.NetworkID, c.Project)
 	}
 	if err := allocateIn(c.Snapshot, n, p); err != nil {
 		return nil, fault.Wrap(err, "create port %s", in.Name)
@@ -109,7 +109,7 @@ func allocateIn(s *store.Snapshot, n *Network, p *Port) error {
 	request := AddressRequest{PortID: p.ID, MAC: p.Spec.MAC, Address: p.Spec.Address}
 	err := error(fault.New(fault.Precondition, "network %s has no subnet; make one first", n.Name))
 	if p.Spec.SubnetID != "" {
-		err = fault.New(fault.NotFound, "network %s has no subnet with id %q", n.Name, p.Spec.SubnetID)
+		err = fault.New(fault.NotFound, "network %s has no subnet %q", n.Name, p.Spec.SubnetID)
 	}
 	for _, subnet := range store.Referring(s, Subnets, n.ID) {
 		if p.Spec.SubnetID != "" && p.Spec.SubnetID != subnet.ID {

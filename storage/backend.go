@@ -18,8 +18,8 @@ type BackendSpec struct {
 	// Path is the folder on each of the hosts; a relative path, which only the cloud
 	// itself writes, is below the host's state folder.
 	Path string `json:"path"`
-	// HostIDs are the hosts that reach it.
-	HostIDs []resource.ID `json:"hostIDs"`
+	// HostIDs are the hosts that reach it; a request may name them instead.
+	HostIDs []resource.ID `json:"hostIDs" ref:"host"`
 }
 
 // BackendStatus is what the hosts found.
@@ -80,8 +80,8 @@ var Devices = resource.Define("device", "devices", resource.Options[DeviceSpec, 
 
 // DatastoreSpec says on what the datastore lies.
 type DatastoreSpec struct {
-	// BackendID is the storage backend whose devices it is made on.
-	BackendID resource.ID `json:"backendID"`
+	// BackendID is the storage backend whose devices it is made on; a request may name it instead.
+	BackendID resource.ID `json:"backendID" ref:"storagebackend"`
 }
 
 // The phases of a datastore.

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
@@ -89,7 +90,7 @@ func (w APIRights) createBackend(_ context.Context, c *httpapi.Call, in *httpapi
 func missingHosts(snap *store.Snapshot, ids []resource.ID) []fault.Detail {
 	for _, id := range ids {
 		if store.Find(snap, host.Hosts, id) == nil {
-			return []fault.Detail{{Field: "spec.hostIDs", Message: "there is no host with id " + string(id)}}
+			return []fault.Detail{{Field: "spec.hostIDs", Message: "there is no host " + strconv.Quote(string(id))}}
 		}
 	}
 	return nil
@@ -150,7 +151,7 @@ func (w APIRights) createVolume(_ context.Context, c *httpapi.Call, in *httpapi.
 		details = append(details, fault.Detail{Field: "spec.base", Message: "is set by the VM that is made from an image"})
 	}
 	if id := v.Spec.DatastoreID; id != "" && store.Find(c.Snapshot, Datastores, id) == nil {
-		details = append(details, fault.Detail{Field: "spec.datastoreID", Message: "there is no datastore with id " + string(id)})
+		details = append(details, fault.Detail{Field: "spec.datastoreID", Message: "there is no datastore " + strconv.Quote(string(id))})
 	}
 	if err := fault.Fields("create volume "+in.Name, details); err != nil {
 		return nil, err

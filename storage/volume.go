@@ -19,8 +19,8 @@ type VolumeSpec struct {
 	SizeMiB int64 `json:"sizeMiB"`
 	// Base is the content it starts from; none: empty.
 	Base *Base `json:"base,omitempty"`
-	// DatastoreID is where it must live; empty: where it is first needed.
-	DatastoreID resource.ID `json:"datastoreID,omitempty"`
+	// DatastoreID is where it must live; a request may name it instead. Empty: where it is first needed.
+	DatastoreID resource.ID `json:"datastoreID,omitempty" ref:"datastore"`
 }
 
 // The phases of a volume.

@@ -92,6 +92,7 @@ func Creating[In, S, T any](do func(context.Context, *Call, *In) (*resource.Reco
 		if err := a.decode(raw, in); err != nil {
 			return nil, err
 		}
+		a.resolve(c, in)
 		if asked := reflect.ValueOf(in).Elem().FieldByName("Name"); asked.IsValid() && asked.Kind() == reflect.String {
 			if err := CheckName(asked.String()); err != nil {
 				return nil, err

@@ -26,6 +26,9 @@ type BoatSpec struct {
 	Crew  []string   `json:"crew"`
 	Masts []BoatMast `json:"masts,omitempty"`
 	Note  string     `json:"note,omitempty"`
+	// HarbourID and VisitedIDs are where it lies, and where it was.
+	HarbourID  resource.ID   `json:"harbourID,omitempty" ref:"harbour"`
+	VisitedIDs []resource.ID `json:"visitedIDs,omitempty" ref:"harbour"`
 }
 
 type BoatMast struct {

@@ -186,7 +186,7 @@ func (k *kind[S, T]) change(ctx context.Context, c *Call, in *changeIn, base fun
 		if r.Deleting != nil {
 			return fault.New(fault.Precondition, "%s %s is being deleted and is changed no more", k.Kind, r.Name)
 		}
-		wanted, err := k.merged(r, base(r), in.Body)
+		wanted, err := k.merged(c, r, base(r), in.Body)
 		if err != nil {
 			return err
 		}
@@ -216,7 +216,7 @@ func (k *kind[S, T]) change(ctx context.Context, c *Call, in *changeIn, base fun
 }
 
 // merged reads a request on top of base, strictly, with defaults and checks.
-func (k *kind[S, T]) merged(r *resource.Record[S, T], base map[string]any, raw []byte) (*Change[S], error) {
+func (k *kind[S, T]) merged(c *Call, r *resource.Record[S, T], base map[string]any, raw []byte) (*Change[S], error) {
 	var patch any
 	if err := json.Unmarshal(raw, &patch); err != nil {
 		return nil, fault.New(fault.Invalid, "the request is no JSON: %w", err)
@@ -235,6 +235,7 @@ func (k *kind[S, T]) merged(r *resource.Record[S, T], base map[string]any, raw [
 	if err := checkLabels(wanted.Labels); err != nil {
 		return nil, err
 	}
+	k.api.resolve(c, wanted)
 	return wanted, k.checked("change", r.Name, &wanted.Spec)
 }
 

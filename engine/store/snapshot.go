@@ -49,19 +49,24 @@ func Need[S, T any](s *Snapshot, t *resource.Type[S, T], id resource.ID) (*resou
 	if r := Find(s, t, id); r != nil {
 		return r, nil
 	}
-	return nil, fault.New(fault.NotFound, "no %s with id %q", t.Kind, id)
+	return nil, fault.New(fault.NotFound, "no %s %q", t.Kind, id)
 }
 
 // Named finds a record by project and name, or else by its id within the project; nil if neither is there.
 func Named[S, T any](s *Snapshot, t *resource.Type[S, T], project, nameOrID string) *resource.Record[S, T] {
-	x, _ := s.names.Get(&resource.Meta{Kind: t.Kind, Project: project, Name: nameOrID})
-	if x == nil {
-		if r := Find(s, t, resource.ID(nameOrID)); r != nil && r.Project == project {
-			return r
-		}
-		return nil
+	r, _ := s.NamedOf(t.Kind, project, nameOrID).(*resource.Record[S, T])
+	return r
+}
+
+// NamedOf is Named for a kind that is known by its word only.
+func (s *Snapshot) NamedOf(kind resource.Kind, project, nameOrID string) resource.Object {
+	if x, _ := s.names.Get(&resource.Meta{Kind: kind, Project: project, Name: nameOrID}); x != nil {
+		return x
 	}
-	return x.(*resource.Record[S, T])
+	if x := s.Lookup(resource.ID(nameOrID)); x != nil && x.Head().Kind == kind && x.Head().Project == project {
+		return x
+	}
+	return nil
 }
 
 // Every lists all records of a type by id, that is in the order of their creation.

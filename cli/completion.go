@@ -29,6 +29,9 @@ func (s *session) namesOf(cmd *cobra.Command, n *noun, typed string) ([]string, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
+	if s.settle() != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
 	records, err := s.list(ctx, n, s.project)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -16,7 +16,10 @@ import (
 
 func (s *session) connection() (*client.Connection, error) {
 	if s.conn == nil {
-		o := client.Options{Server: s.server, Token: s.token, CAFile: s.ca}
+		if err := s.settle(); err != nil {
+			return nil, err
+		}
+		o := client.Options{Server: s.server, Token: s.token, CAFile: s.ca, CA: s.authority}
 		if s.server == "" {
 			o.Socket = s.socket()
 		}
@@ -66,15 +69,12 @@ func (s *session) absent(err error) error {
 }
 
 func (s *session) stranger(err error) error {
-	u, parsed := url.Parse(s.server)
-	if parsed != nil || s.ca != "" {
+	address, bad := client.Address(s.server)
+	u, parsed := url.Parse(address)
+	if bad != nil || parsed != nil || s.ca+s.authority != "" {
 		return err
 	}
-	host := u.Host
-	if u.Port() == "" {
-		host = net.JoinHostPort(u.Hostname(), "443")
-	}
-	conn, dialed := tls.DialWithDialer(&net.Dialer{Timeout: 2 * time.Second}, "tcp", host, nil)
+	conn, dialed := tls.DialWithDialer(&net.Dialer{Timeout: 2 * time.Second}, "tcp", u.Host, nil)
 	if dialed == nil {
 		_ = conn.Close()
 	}

@@ -70,10 +70,8 @@ func (s *screen) Write(p []byte) (int, error) {
 
 // watchOutput puts a screen before a program's standard output.
 func watchOutput(root *cobra.Command) {
-	root.PersistentPreRun = func(*cobra.Command, []string) {
-		if _, already := root.OutOrStdout().(*screen); !already {
-			root.SetOut(&screen{plain: root.OutOrStdout()})
-		}
+	if _, already := root.OutOrStdout().(*screen); !already {
+		root.SetOut(&screen{plain: root.OutOrStdout()})
 	}
 }
 

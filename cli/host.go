@@ -14,6 +14,7 @@ import (
 func hosts() *noun {
 	return &noun{api: client.As[record](client.Hosts), group: groupCloud, sample: "h1", short: "Hardware that runs the cloud's work",
 		long: "A host joins with a token (`virga host token` here, `virga join` there). In maintenance it takes\nno new work.", verbs: everyVerb, commands: hostCommands, removal: declareDead,
+		states: []string{"alive", "lost"}, life: lifeText,
 		columns: []column{computed("State", lifeText), field("Mode", "spec.mode"), computed("CPUs", promisedCPUs), computed("Memory", promisedMemory),
 			field("Accelerator", "status.profile.accelerator"), field("Address", "status.address"), field("Version", "status.version").wide(),
 			field("Zone", "spec.zone").wide(), field("QEMU", "status.profile.qemuVersion").wide(), field("Kernel", "status.profile.kernelVersion").wide(),

@@ -19,7 +19,7 @@ import (
 func images() *noun {
 	return &noun{api: client.As[record](client.Images), group: groupVMs, sample: "tiny", short: "Images that VMs start from",
 		long:  "An image is a disk that new VMs start from: imported from a file or a URL, or built from\npackages. debian/12 and debian-12 name the same image. One that another project has published or shared\nis found by its name, or by PROJECT/NAME where several have that name.",
-		verbs: everyVerb, commands: imageCommands, spell: spellImage,
+		verbs: everyVerb, commands: imageCommands, spell: spellImage, states: []string{"failed"},
 		columns: []column{
 			state("State"), sized("Size", "status.sizeMiB"), sized("Disk", "status.virtualMiB"), computed("Source", sourceText),
 			field("Project", "project").wide(), field("Visibility", "spec.visibility").wide(), field("Shared with", "spec.sharedWith").only(), field("Format", "status.sourceFormat").wide(), computed("Data disks", dataDisksText).only(), sized("Min memory", "spec.minMemoryMiB").only(),

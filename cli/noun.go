@@ -24,6 +24,10 @@ type noun struct {
 	columns []column
 	// verbs are the general ones that the noun has, of list, show, label, delete.
 	verbs    []string
+	states   []string                      // words of its state that it may be waited for to be in
+	life     func(*lookup, *record) string // its state, where that is not the phase
+	own      []goal                        // what else it may be waited for to be
+	goalHelp string                        // says it in sentences
 	commands func(*session, *noun) []*cobra.Command
 	// spell makes a record's name of what people write.
 	spell func(string) string
@@ -110,7 +114,11 @@ func (n *noun) command(s *session) *cobra.Command {
 	if n.commands != nil {
 		c.AddCommand(n.commands(s, n)...)
 	}
-	add("label", "delete")
+	add("label")
+	if n.has("delete") {
+		c.AddCommand(n.waitCommand(s))
+	}
+	add("delete")
 	return c
 }
 

@@ -68,9 +68,13 @@ func assemble(s *session, version string) *cobra.Command {
 	cobra.EnableCommandSorting = false
 	cobra.AddTemplateFunc("hasCommands", hasCommands)
 	root.SetUsageTemplate(usage)
+	s.root = root
 	root.SetVersionTemplate("virga {{.Version}}\n")
 	requireVerb(root)
-	watchOutput(root)
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		watchOutput(root)
+		return s.settleFor(cmd)
+	}
 	s.addFlags(root)
 	s.completeFlag(root, "project", "project")
 	root.SetFlagErrorFunc(flagError)
@@ -81,7 +85,7 @@ func assemble(s *session, version string) *cobra.Command {
 	for _, n := range nouns() {
 		root.AddCommand(n.command(s))
 	}
-	root.AddCommand(s.statusCommand(), s.explainCommand())
+	root.AddCommand(s.statusCommand(), s.explainCommand(), s.loginCommand(), s.contextCommand())
 	root.SetHelpCommandGroupID(groupHelp)
 	root.SetCompletionCommandGroupID(groupHelp)
 	return root

@@ -34,7 +34,7 @@ func TestTheProgramDoesWhatTheScriptsSay(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", UpdateScripts: *update,
 		Setup: func(e *testscript.Env) error {
-			e.Vars = append(e.Vars, "VIRGA_RUN="+e.WorkDir, "TZ=UTC", "VIRGA_SERVER=", "VIRGA_TOKEN=", "VIRGA_CA=", "VIRGA_PROJECT=")
+			e.Vars = append(e.Vars, "VIRGA_RUN="+e.WorkDir, "TZ=UTC", "VIRGA_SERVER=", "VIRGA_TOKEN=", "VIRGA_CA=", "VIRGA_PROJECT=", "VIRGA_CONTEXT=", "XDG_CONFIG_HOME="+e.WorkDir+"/config")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"serve": serve, "exits": exits},

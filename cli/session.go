@@ -13,28 +13,32 @@ import (
 
 // settings are the flags that every command has.
 type settings struct {
-	server, token, ca, run, project string
+	server, token, ca, run, project, context string
 }
 
 // session is one run of the program.
 type session struct {
 	settings
-	now   func() time.Time
-	conn  *client.Connection
-	known map[string]map[string]string // names by kind and id
-	lists map[string]listed            // by kind and project
-	usage map[string]*record           // of projects, by name
+	now       func() time.Time
+	root      *cobra.Command
+	authority string // the certificate of the cloud's authority, of a context
+	settled   bool
+	conn      *client.Connection
+	known     map[string]map[string]string // names by kind and id
+	lists     map[string]listed            // by kind and project
+	usage     map[string]*record           // of projects, by name
 }
 
 func (s *session) addFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&s.server, "server", "", "the server, https://host:port; none: the one on this host ($VIRGA_SERVER)")
+	f.StringVar(&s.server, "server", "", "the server, host or host:port (default: that of the context, or the one on this host; $VIRGA_SERVER)")
 	f.StringVar(&s.token, "token", "", "the secret of a token; better kept in $VIRGA_TOKEN")
 	f.StringVar(&s.ca, "ca", "", "file with the certificate of the cloud's authority ($VIRGA_CA)")
 	f.StringVar(&s.run, "run", "/run/virga", "run folder of the server on this host ($VIRGA_RUN)")
 	f.StringVarP(&s.project, "project", "p", "default", "the project ($VIRGA_PROJECT)")
+	f.StringVar(&s.context, "context", "", "which of the servers of \"virga context list\" ($VIRGA_CONTEXT)")
 	// Not as defaults of the flags: help must not show a secret, and be the same everywhere.
-	for name, value := range map[string]*string{"VIRGA_SERVER": &s.server, "VIRGA_TOKEN": &s.token, "VIRGA_CA": &s.ca, "VIRGA_RUN": &s.run, "VIRGA_PROJECT": &s.project} {
+	for name, value := range map[string]*string{"VIRGA_SERVER": &s.server, "VIRGA_TOKEN": &s.token, "VIRGA_CA": &s.ca, "VIRGA_RUN": &s.run, "VIRGA_PROJECT": &s.project, "VIRGA_CONTEXT": &s.context} {
 		if v := os.Getenv(name); v != "" {
 			*value = v
 		}

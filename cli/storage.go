@@ -52,7 +52,7 @@ func (s *session) pathOnHosts(folder string) (string, error) {
 
 func datastores() *noun {
 	return &noun{api: client.As[record](client.Datastores), group: groupStorage, sample: "fast", short: "Places where volumes live",
-		long: "A datastore is made on storage; volumes and copies of images live on it.", verbs: everyVerb, commands: datastoreCommands,
+		long: "A datastore is made on storage; volumes and copies of images live on it.", verbs: everyVerb, commands: datastoreCommands, states: []string{"unreachable"},
 		columns: []column{state("State"), name("Storage", "storagebackend", "spec.backendID"), sized("Capacity", "status.capacityMiB"),
 			sized("Free", "status.freeMiB"), sized("Promised", "status.promisedMiB"), name("Hosts", "host", "status.hostIDs"),
 			field("Identity", "status.identity").only(), trouble()}}

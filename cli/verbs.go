@@ -232,17 +232,21 @@ func (s *session) post(cmd *cobra.Command, n *noun, name string, spec map[string
 
 // made waits for a new record, if that is wanted, and says it.
 func (s *session) made(cmd *cobra.Command, n *noun, r *record, m *making) (err error) {
+	word := "is created"
 	if m.wait {
 		if r, err = s.ready(cmd, n, r, m.limit); err != nil {
 			return err
 		}
+		var is string
+		if r, is, err = s.more(cmd, n, r, m.patience); err != nil {
+			return err
+		}
+		if is != "is -" {
+			word = is
+		}
 	}
 	if !m.format.forPeople() {
 		return m.format.data(cmd.OutOrStdout(), []*record{r}, false)
-	}
-	word := "is created"
-	if phase := r.state(); m.wait && phase != "-" {
-		word = "is " + phase
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", n.one(), r.Name, word)
 	return nil

@@ -19,6 +19,7 @@ func vms() *noun {
 		long: "A VM has a desired power (start, stop, pause) that the cloud keeps true: a guest that\n" +
 			"crashes is started again, one that powers itself off stays off until the next start.",
 		verbs: everyVerb, commands: vmCommands,
+		states: []string{"running", "stopped", "paused", "crashed"}, own: vmGoals(), goalHelp: vmGoalHelp,
 		columns: []column{
 			state("State"), name("Host", "host", "status.hostID"), field("Addresses", "status.addresses"),
 			field("CPUs", "spec.cpus"), sized("Memory", "spec.memoryMiB"), name("Image", "image", "spec.imageID"),
@@ -92,6 +93,9 @@ func (s *session) powerCommand(n *noun, verb, summary, forced, done string) *cob
 		c.Example += "\n  virga vm " + verb + " web --force"
 	}
 	p := addPatience(c, "the VM has the desired power state")
+	if verb == "start" || verb == "restart" || verb == "resume" {
+		addWaitFor(c, n, p)
+	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		for _, arg := range args {
 			r := &record{}
@@ -102,8 +106,9 @@ func (s *session) powerCommand(n *noun, verb, summary, forced, done string) *cob
 			err := s.do(cmd.Context(), ask)
 			word := done
 			if err == nil && p.wait {
-				r, err = s.ready(cmd, n, r, p.limit)
-				word = "is " + r.state()
+				if r, err = s.ready(cmd, n, r, p.limit); err == nil {
+					_, word, err = s.more(cmd, n, r, p)
+				}
 			}
 			if err != nil {
 				return err

@@ -51,6 +51,7 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 	f.StringVar(&w.description, "description", "", "for people")
 	f.BoolVar(&w.stopped, "stopped", false, "do not start it")
 	m := addMaking(c)
+	addWaitFor(c, n, m.patience)
 	for flag, kind := range map[string]string{"image": "image", "network": "network", "host": "host"} {
 		s.completeFlag(c, flag, kind)
 	}

@@ -9,7 +9,7 @@ import (
 func volumes() *noun {
 	return &noun{api: client.As[record](client.Volumes), aliases: []string{"disk", "disks"}, group: groupStorage, sample: "data", short: "Virtual disks",
 		long:  "A volume lives on a datastore; one that names none is placed where it is first needed. The disks\nof a VM are volumes too and go with it.",
-		verbs: everyVerb, commands: volumeCommands,
+		verbs: everyVerb, commands: volumeCommands, states: []string{"unbound", "creating", "failed"},
 		columns: []column{
 			state("State"), sized("Size", "spec.sizeMiB"), sized("Used", "status.usedMiB"), name("Datastore", "datastore", "status.datastoreID", "spec.datastoreID"),
 			computed("VM", userText), field("Base", "spec.base.digest").only(), trouble(),

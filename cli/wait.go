@@ -19,6 +19,7 @@ import (
 type patience struct {
 	wait  bool
 	limit time.Duration
+	until string // what is waited for beyond ready; see addWaitFor
 }
 
 func addPatience(cmd *cobra.Command, what string) *patience {
@@ -104,6 +105,9 @@ func (s *session) underWay(ctx context.Context, r *record) string {
 // doing says in a few words how a record is; far is how far, if somebody knows.
 func doing(r *record, far string) string {
 	text := r.state()
+	if text == "-" {
+		text = "accepted, and not looked at yet"
+	}
 	if r.Deleting != nil && len(r.Holders) > 0 {
 		text += ", held by " + strings.Join(r.Holders, ", ")
 	}

@@ -10,9 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/coder/websocket"
@@ -21,9 +19,10 @@ import (
 // Options say where a server is. Socket wins over Server.
 type Options struct {
 	Socket string // a unix socket
-	Server string // https://host:port
+	Server string // as Address takes it
 	Token  string // the secret of a token; on the socket root needs none
 	CAFile string // the certificate of the cloud's authority, PEM; none: the system's authorities
+	CA     string // the certificate itself; CAFile wins
 }
 
 // Connection is the way to a server.
@@ -45,26 +44,38 @@ func Connect(o Options) (*Connection, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", o.Socket)
 		}
 	default:
-		u, err := url.Parse(o.Server)
-		if err != nil || u.Scheme != "https" || u.Host == "" {
-			return nil, newError("invalid", "%q is no address of a server; write https://host:port", o.Server)
+		base, err := Address(o.Server)
+		if err != nil {
+			return nil, err
 		}
-		c.base = strings.TrimSuffix(o.Server, "/")
+		c.base = base
 		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13}
-		if o.CAFile != "" {
-			pem, err := os.ReadFile(o.CAFile)
-			if err != nil {
-				return nil, newError("invalid", "read the cloud's authority: %v", err)
-			}
-			pool := x509.NewCertPool()
-			if !pool.AppendCertsFromPEM(pem) {
-				return nil, newError("invalid", "%s holds no certificate", o.CAFile)
-			}
-			transport.TLSClientConfig.RootCAs = pool
+		if transport.TLSClientConfig.RootCAs, err = o.authorities(); err != nil {
+			return nil, err
 		}
 	}
 	c.http = &http.Client{Transport: transport}
 	return c, nil
+}
+
+// authorities are those that a server's certificate may come from; nil: the system's.
+func (o Options) authorities() (*x509.CertPool, error) {
+	pem, where := []byte(o.CA), "the cloud's authority"
+	if o.CAFile != "" {
+		data, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, newError("invalid", "read the cloud's authority: %v", err)
+		}
+		pem, where = data, o.CAFile
+	}
+	if len(pem) == 0 {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, newError("invalid", "%s holds no certificate", where)
+	}
+	return pool, nil
 }
 
 // Do sends a request and turns a problem into an *Error.

@@ -210,6 +210,8 @@ func declareDead(s *session, c *cobra.Command) func(context.Context, *record) (b
 			return false, refuse("--switched-off goes with --dead")
 		case !dead:
 			return false, nil
+		case c.Flags().Changed("dry-run"):
+			return false, refuse("--dry-run cannot judge --dead; say one of them")
 		}
 		n := nounOf("host")
 		return true, s.do(ctx, client.Call{Method: "POST", Path: s.path(n, "", r.ID) + "/declare-dead", In: map[string]any{"switchedOff": switchedOff}})

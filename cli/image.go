@@ -228,6 +228,9 @@ func (s *session) imageUpload(cmd *cobra.Command, n *noun, name, file string, sp
 	if err != nil {
 		return err
 	}
+	if dry, _ := dryRun(cmd); dry {
+		return s.made(cmd, n, r, m)
+	}
 	p := newProgress(cmd)
 	body := &counted{Reader: content, total: info.Size(), begin: time.Now(), tell: func(text string) { p.say("image " + name + ": " + text) }}
 	err = s.do(cmd.Context(), client.Call{Method: "PUT", Path: s.path(n, r.Project, r.Name, "content"), Body: body, Length: info.Size()})

@@ -54,7 +54,8 @@ func networkCommands(s *session, n *noun) []*cobra.Command {
 		if err != nil {
 			return err
 		}
-		if cidr != "" {
+		// A subnet of a network that is not there cannot be judged.
+		if dry, _ := dryRun(cmd); cidr != "" && !dry {
 			if _, err := s.post(cmd, subnets(), args[0], map[string]any{"networkID": r.ID, "cidr": cidr}, m); err != nil {
 				// A network without the range that was asked for is not what was asked for.
 				if undo := s.do(context.WithoutCancel(cmd.Context()), client.Call{Method: "DELETE", Path: s.path(n, r.Project, r.ID)}); undo != nil {

@@ -85,7 +85,7 @@ func assemble(s *session, version string) *cobra.Command {
 	for _, n := range nouns() {
 		root.AddCommand(n.command(s))
 	}
-	root.AddCommand(s.statusCommand(), s.explainCommand(), s.loginCommand(), s.contextCommand())
+	root.AddCommand(s.statusCommand(), s.explainCommand(), s.applyCommand(), s.loginCommand(), s.contextCommand())
 	root.SetHelpCommandGroupID(groupHelp)
 	root.SetCompletionCommandGroupID(groupHelp)
 	return root

@@ -91,6 +91,7 @@ func (n *noun) labelCommand(s *session) *cobra.Command {
 	c := &cobra.Command{Use: "label NAME KEY=VALUE|KEY-...", Short: "Set and remove labels of " + n.article() + " " + n.one(), Args: atLeast("NAME"),
 		Example:           fmt.Sprintf("  virga %s label %s role=db tier-", n.word(), n.sample),
 		ValidArgsFunction: s.completeNames(n, 1)}
+	addDryRun(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		labels := map[string]any{}
 		for _, word := range args[1:] {
@@ -115,8 +116,12 @@ func (n *noun) labelCommand(s *session) *cobra.Command {
 // patch changes a record by a merge patch.
 func (s *session) patch(cmd *cobra.Command, n *noun, name string, change map[string]any, done string) error {
 	r := &record{}
-	if err := s.do(cmd.Context(), client.Call{Method: "PATCH", Path: s.path(n, s.project, n.spelled(name)), In: change, Out: r}); err != nil {
+	dry, query := dryRun(cmd)
+	if err := s.do(cmd.Context(), client.Call{Method: "PATCH", Path: s.path(n, s.project, n.spelled(name)), Query: query, In: change, Out: r}); err != nil {
 		return err
+	}
+	if dry {
+		done = "would be changed"
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", n.one(), r.Name, done)
 	return nil
@@ -127,6 +132,7 @@ func (n *noun) deleteCommand(s *session) *cobra.Command {
 		Example:           fmt.Sprintf("  virga %s delete %s\n  virga %s delete %s --wait", n.word(), n.sample, n.word(), n.sample),
 		ValidArgsFunction: s.completeNames(n, -1)}
 	p := addPatience(c, "everything of it is gone")
+	addDryRun(c)
 	ask := func(context.Context, *record) (bool, error) { return false, nil }
 	if n.removal != nil {
 		ask = n.removal(s, c)
@@ -154,12 +160,24 @@ func (n *noun) deleteCommand(s *session) *cobra.Command {
 // deletion was asked for already is only waited for.
 func (s *session) remove(cmd *cobra.Command, n *noun, r *record, p *patience, asked bool) error {
 	path := s.path(n, s.project, r.ID) // not the record's: what another project lends is not to be deleted
+	query := url.Values{}
+	if forced := cmd.Flags().Lookup("force"); forced != nil && forced.Value.String() == "true" {
+		query.Set("force", "true")
+	}
+	if dry, _ := dryRun(cmd); dry {
+		query.Set("dryRun", "true")
+		if err := s.do(cmd.Context(), client.Call{Method: "DELETE", Path: path, Query: query}); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s %s would be deleted\n", n.one(), r.Name)
+		return nil
+	}
 	if !p.wait {
 		if asked {
 			fmt.Fprintf(cmd.OutOrStdout(), "%s %s is being deleted\n", n.one(), r.Name)
 			return nil
 		}
-		if err := s.do(cmd.Context(), client.Call{Method: "DELETE", Path: path}); err != nil {
+		if err := s.do(cmd.Context(), client.Call{Method: "DELETE", Path: path, Query: query}); err != nil {
 			return err
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s %s is being deleted\n", n.one(), r.Name)
@@ -168,7 +186,9 @@ func (s *session) remove(cmd *cobra.Command, n *noun, r *record, p *patience, as
 	defer s.follow(cmd, n, r)()
 	first := !asked
 	err := s.patiently(cmd.Context(), p.limit, func(step time.Duration) error {
-		err := s.do(cmd.Context(), client.Call{Method: "DELETE", Path: path, Query: url.Values{"wait": {"gone"}, "timeout": {step.String()}}})
+		query.Set("wait", "gone")
+		query.Set("timeout", step.String())
+		err := s.do(cmd.Context(), client.Call{Method: "DELETE", Path: path, Query: query})
 		if !first && client.IsKind(err, "not-found") {
 			return nil
 		}
@@ -192,6 +212,7 @@ type making struct {
 func addMaking(c *cobra.Command) *making {
 	m := &making{format: addFormat(c), patience: addPatience(c, "it is ready, or cannot become ready")}
 	c.Flags().StringArrayVarP(&m.labels, "label", "l", nil, "a label, k=v; may be repeated")
+	addDryRun(c)
 	return m
 }
 
@@ -227,13 +248,18 @@ func (s *session) post(cmd *cobra.Command, n *noun, name string, spec map[string
 		return nil, err
 	}
 	r := &record{}
-	return r, s.do(cmd.Context(), client.Call{Method: "POST", Path: s.path(n, s.project), In: body, Out: r, Once: true})
+	_, query := dryRun(cmd)
+	return r, s.do(cmd.Context(), client.Call{Method: "POST", Path: s.path(n, s.project), Query: query, In: body, Out: r, Once: true})
 }
 
 // made waits for a new record, if that is wanted, and says it.
 func (s *session) made(cmd *cobra.Command, n *noun, r *record, m *making) (err error) {
 	word := "is created"
-	if m.wait {
+	dry, _ := dryRun(cmd)
+	if dry {
+		word = "would be created"
+	}
+	if m.wait && !dry {
 		if r, err = s.ready(cmd, n, r, m.limit); err != nil {
 			return err
 		}

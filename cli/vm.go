@@ -166,6 +166,7 @@ func (s *session) vmResize(n *noun) *cobra.Command {
 		Example: "  virga vm resize web --cpus 4 --memory 2GiB", ValidArgsFunction: s.completeNames(n, 1)}
 	c.Flags().Int64Var(&cpus, "cpus", 0, "number of virtual CPUs")
 	c.Flags().Var(&memory, "memory", "memory, for example 512MiB")
+	addDryRun(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		spec := map[string]any{}
 		if cmd.Flags().Changed("cpus") {

@@ -61,12 +61,13 @@ func (s *session) volumeResize(n *noun) *cobra.Command {
 		Long: "Grow a volume. A VM that runs sees it at once; its partitions and file systems are the guest's to grow.\n" +
 			"A disk does not shrink.", Example: "  virga volume resize data --size 20GiB\n  virga volume resize web-disk0 --size 20GiB --wait"}
 	c.Flags().Var(&wanted, "size", "how large, for example 20GiB")
+	addDryRun(c)
 	p := addPatience(c, "it is as large as specified")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if wanted.mib == 0 {
 			return refuse("%s: say --size, for example --size 20GiB", called(cmd))
 		}
-		if err := s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{"sizeMiB": wanted.mib}}, "is to have "+size(wanted.mib)); err != nil || !p.wait {
+		if err := s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{"sizeMiB": wanted.mib}}, "is to have "+size(wanted.mib)); err != nil || !p.wait || c.Flags().Changed("dry-run") {
 			return err
 		}
 		r, err := s.get(cmd.Context(), n, s.project, args[0])

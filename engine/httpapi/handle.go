@@ -50,6 +50,8 @@ type Call struct {
 	DB       *store.DB
 	Snapshot *store.Snapshot
 	Batch    *store.Batch
+	Force    bool // of a deletion: the caller knows what is lost by it
+	dry      bool // judge, and do not commit
 	api      *API
 	request  *http.Request
 }
@@ -100,6 +102,10 @@ func (a *API) commit(ctx context.Context, c *Call, build func() error) error {
 			if err := check(a.DB.Growth(c.Snapshot, c.Batch, c.Project)); err != nil {
 				return err
 			}
+		}
+		if c.dry {
+			_, err := c.Batch.Changes()
+			return err
 		}
 		err := a.DB.Commit(ctx, c.Batch)
 		if raced := fault.Is(err, fault.Conflict) || fault.Is(err, fault.Exists); !raced || n == attempts {

@@ -14,9 +14,15 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 )
 
+// Judging asks what would be; exported, as huma sees no other embedded fields.
+type Judging struct {
+	DryRun bool `query:"dryRun" doc:"Judge the request and answer what would be, and change nothing."`
+}
+
 type createIn struct {
 	rawBody
 	Readiness
+	Judging
 	Key string `header:"Idempotency-Key" maxLength:"200" doc:"A word of the caller's: the same key with the same request within 24 hours makes one record."`
 }
 
@@ -32,6 +38,9 @@ func (k *kind[S, T]) registerCreate() {
 		if err != nil {
 			return nil, err
 		}
+		if in.DryRun {
+			return k.answer(http.StatusOK, made), nil
+		}
 		if made, err = k.await(ctx, c, in.Readiness, made); err != nil {
 			return nil, err
 		}
@@ -43,6 +52,9 @@ func (k *kind[S, T]) registerCreate() {
 
 // create makes one record, also when the same request comes twice at the same time.
 func (k *kind[S, T]) create(ctx context.Context, c *Call, in *createIn) (*resource.Record[S, T], error) {
+	if c.dry = in.DryRun; c.dry {
+		in.Key = "" // a request that makes nothing is not the one that will
+	}
 	once := k.api.idempotency(c, string(k.Kind), in.Key, in.Body)
 	if id, err := once.seen(ctx); err != nil {
 		return nil, err
@@ -68,8 +80,8 @@ func (k *kind[S, T]) create(ctx context.Context, c *Call, in *createIn) (*resour
 	if fault.Is(err, fault.Exists) && made != nil && store.Named(k.api.DB.Snapshot(), k.Type, c.Project, made.Name) != nil {
 		return nil, fault.New(fault.Exists, "%s %q is there already; pick another name, or use it", k.Kind, made.Name)
 	}
-	if err != nil {
-		return nil, err
+	if err != nil || c.dry {
+		return made, err
 	}
 	return store.Need(k.api.DB.Snapshot(), k.Type, made.ID)
 }
@@ -145,6 +157,7 @@ type changeIn struct {
 	rawBody
 	Readiness
 	Conditions
+	Judging
 }
 
 func (k *kind[S, T]) registerUpdate() {
@@ -174,6 +187,8 @@ func (k *kind[S, T]) change(ctx context.Context, c *Call, in *changeIn, base fun
 		return nil, err // before anything is changed
 	}
 	var id resource.ID
+	var would *resource.Record[S, T]
+	c.dry = in.DryRun
 	err := k.api.commit(ctx, c, func() error {
 		r, err := k.find(c, c.PathValue("name"))
 		if err != nil {
@@ -197,6 +212,10 @@ func (k *kind[S, T]) change(ctx context.Context, c *Call, in *changeIn, base fun
 		}
 		k.Specs.Set(c.Batch, r, func(s *S) { *s = wanted.Spec })
 		k.Specs.Label(c.Batch, r, wanted.Labels)
+		if c.dry {
+			would = resource.Copy(r)
+			would.Spec, would.Labels, would.Revision = wanted.Spec, wanted.Labels, r.Revision
+		}
 		if !c.Batch.Empty() {
 			c.Note("update", &r.Meta)
 		}
@@ -204,6 +223,9 @@ func (k *kind[S, T]) change(ctx context.Context, c *Call, in *changeIn, base fun
 	})
 	if err != nil {
 		return nil, err
+	}
+	if would != nil {
+		return k.answer(http.StatusOK, would), nil
 	}
 	r, err := store.Need(k.api.DB.Snapshot(), k.Type, id)
 	if err == nil {
@@ -241,6 +263,8 @@ func (k *kind[S, T]) merged(c *Call, r *resource.Record[S, T], base map[string]a
 
 type deleteIn struct {
 	Conditions
+	Judging
+	Force   bool   `query:"force" doc:"Delete also what is refused because something would be lost that the refusal names."`
 	Wait    string `query:"wait" enum:"gone" doc:"Answer only when the record is gone."`
 	Timeout string `query:"timeout" default:"30s" doc:"How long to wait at most; at most 10m."`
 }
@@ -254,9 +278,13 @@ func (k *kind[S, T]) registerDelete() {
 		if err != nil {
 			return nil, err
 		}
+		c.dry, c.Force = in.DryRun, in.Force
 		last, err := k.mark(ctx, c)
 		if err != nil {
 			return nil, err
+		}
+		if in.DryRun {
+			return k.answer(http.StatusOK, last), nil
 		}
 		if in.Wait == "" {
 			limit = 0

@@ -21,8 +21,13 @@ type format string
 func (f *format) String() string { return string(*f) }
 func (f *format) Type() string   { return "format" }
 func (f *format) Set(text string) error {
+	if path, ok := strings.CutPrefix(text, pathPrefix); ok {
+		*f = format(text)
+		_, err := parsePath(path)
+		return err
+	}
 	if !slices.Contains(formats, text) {
-		return refuse("there is %s", strings.Join(formats, ", "))
+		return refuse("there is %s, %sPATH", strings.Join(formats, ", "), pathPrefix)
 	}
 	*f = format(text)
 	return nil
@@ -30,7 +35,7 @@ func (f *format) Set(text string) error {
 
 func addFormat(cmd *cobra.Command) *format {
 	f := format("table")
-	cmd.Flags().VarP(&f, "output", "o", "output format: "+strings.Join(formats, ", "))
+	cmd.Flags().VarP(&f, "output", "o", "output format: "+strings.Join(formats, ", ")+", "+pathPrefix+"PATH")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	return &f
 }
@@ -43,6 +48,14 @@ func (f format) data(w io.Writer, records []*record, list bool) error {
 	if f == "name" {
 		for _, r := range records {
 			fmt.Fprintln(w, r.Name)
+		}
+		return nil
+	}
+	if path, ok := strings.CutPrefix(string(f), pathPrefix); ok {
+		for _, r := range records {
+			if err := writePath(w, path, r.tree); err != nil {
+				return err
+			}
 		}
 		return nil
 	}
@@ -59,6 +72,13 @@ func (f format) data(w io.Writer, records []*record, list bool) error {
 // value writes anything as JSON or YAML.
 func (f format) value(w io.Writer, v any) error {
 	out, err := json.MarshalIndent(v, "", "  ")
+	if path, ok := strings.CutPrefix(string(f), pathPrefix); ok && err == nil {
+		var tree any
+		if err := json.Unmarshal(out, &tree); err != nil {
+			return fail("internal", "write the answer: %v", err)
+		}
+		return writePath(w, path, tree)
+	}
 	// What YAML would print as it is, JSON writes in letters, and JSON is YAML.
 	if err == nil && f == "yaml" && harmless(string(out)) == string(out) {
 		out, err = yaml.JSONToYAML(out)
@@ -68,33 +88,6 @@ func (f format) value(w io.Writer, v any) error {
 	}
 	_, err = fmt.Fprintln(w, strings.TrimSuffix(string(out), "\n"))
 	return err
-}
-
-// table writes records as a table without lines, as programs of this kind do.
-func writeTable(w io.Writer, s *lookup, n *noun, records []*record, wide, projects bool) {
-	columns := slices.DeleteFunc(slices.Clone(n.columns), func(c column) bool {
-		return c.when == inShow || c.when == inWide && !wide
-	})
-	header := []string{"Name"}
-	if projects {
-		header = []string{"Project", "Name"}
-	}
-	for _, c := range columns {
-		header = append(header, c.title)
-	}
-	header = append(header, "Age")
-	var rows [][]string
-	for _, r := range records {
-		row := []string{r.Name}
-		if projects {
-			row = []string{r.Project, r.Name}
-		}
-		for _, c := range columns {
-			row = append(row, c.value(s, r))
-		}
-		rows = append(rows, append(row, age(r.Created, s.now())))
-	}
-	printRows(w, header, rows)
 }
 
 // printRows writes aligned columns. A column that is empty everywhere is left out.

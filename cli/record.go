@@ -23,6 +23,7 @@ type record struct {
 	Holders    []string          `json:"holders"`
 	raw        json.RawMessage
 	tree       map[string]any
+	gone       bool // a watch told that it is not there any more
 }
 
 // UnmarshalJSON keeps the whole record beside the parts that are the same for all.
@@ -115,6 +116,8 @@ func (r *record) problems() []problem {
 // state says in a word how a record is.
 func (r *record) state() string {
 	switch phase := r.text("status.phase"); {
+	case r.gone:
+		return "deleted"
 	case r.Deleting != nil:
 		return "deleting"
 	case phase != "":

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -14,11 +13,12 @@ import (
 )
 
 func (n *noun) listCommand(s *session) *cobra.Command {
-	var all bool
+	var all, watch bool
 	var labels []string
 	c := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "List " + n.many(), Args: exactly(),
 		Example: fmt.Sprintf("  virga %s list\n  virga %s list -l role=db -o json", n.word(), n.word())}
-	f := addFormat(c)
+	l := addListing(c)
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on with every change, until Ctrl-C")
 	c.Flags().StringArrayVarP(&labels, "label", "l", nil, "only those with this label: k=v, k!=v or k; may be repeated")
 	if n.api.InProject {
 		c.Flags().BoolVarP(&all, "all-projects", "A", false, "those of all projects")
@@ -32,16 +32,34 @@ func (n *noun) listCommand(s *session) *cobra.Command {
 		if all || !n.api.InProject {
 			project = ""
 		}
+		l.projects = all
+		columns, err := l.chosen(n)
+		if err != nil {
+			return err
+		}
+		if watch {
+			w := &watchedList{listing: l, s: s, cmd: cmd, noun: n, columns: columns, wanted: func(ctx context.Context, r *record) (bool, error) {
+				kept, err := keep(ctx, []*record{r})
+				return len(kept) > 0 && matches(r, labels), err
+			}}
+			return w.run(project)
+		}
+		view := &lookup{s, cmd.Context()}
 		records, err := s.list(cmd.Context(), n, project, labels...)
 		if err == nil {
 			records, err = keep(cmd.Context(), records)
 		}
+		if err == nil {
+			err = l.arrange(view, n, records)
+		}
 		if err != nil {
 			return err
 		}
-		slices.SortStableFunc(records, n.less)
-		if !f.forPeople() {
-			return f.data(cmd.OutOrStdout(), records, true)
+		if *l.format == "csv" {
+			return l.write(cmd.OutOrStdout(), view, columns, records)
+		}
+		if !l.format.forPeople() {
+			return l.format.data(cmd.OutOrStdout(), records, true)
 		}
 		if len(records) == 0 {
 			where := ""
@@ -51,8 +69,7 @@ func (n *noun) listCommand(s *session) *cobra.Command {
 			fmt.Fprintf(cmd.ErrOrStderr(), "no %s%s\n", n.many(), where)
 			return nil
 		}
-		writeTable(cmd.OutOrStdout(), &lookup{s, cmd.Context()}, n, records, *f == "wide", all)
-		return nil
+		return l.write(cmd.OutOrStdout(), view, columns, records)
 	}
 	return c
 }

@@ -219,7 +219,7 @@ func declareDead(s *session, c *cobra.Command) func(context.Context, *record) (b
 }
 
 func removals() *noun {
-	return &noun{api: client.As[record](client.Removals), group: groupCloud, sample: "0192f0c1", short: "Hosts that were removed",
+	return &noun{api: client.As[record](client.Removals), inner: true, group: groupCloud, sample: "0192f0c1", short: "Hosts that were removed",
 		long: "A host that was removed is refused for ever, also when it comes back.", verbs: []string{"list", "show"},
 		columns: []column{field("Host", "spec.hostName"), field("Cause", "spec.cause"), field("By", "spec.by"), field("ID", "spec.hostID").wide(), trouble()}}
 }
@@ -233,7 +233,7 @@ func secretOf(made map[string]any) string {
 }
 
 func livenesses() *noun {
-	return &noun{api: client.As[record](client.Livenesses), group: groupCloud, sample: "h1", short: "Heartbeats of hosts: alive, lost or unknown",
+	return &noun{api: client.As[record](client.Livenesses), inner: true, group: groupCloud, sample: "h1", short: "Heartbeats of hosts: alive, lost or unknown",
 		long: "Apart from what a host says of itself: whether the servers hear it.", verbs: []string{"list", "show"},
 		columns: []column{name("Host", "host", "spec.hostID"), field("State", "status.state"), since("Since", "status.since"), trouble()}}
 }

@@ -24,6 +24,7 @@ type noun struct {
 	columns []column
 	// verbs are the general ones that the noun has, of list, show, label, delete.
 	verbs    []string
+	inner    bool                          // what the cloud makes for itself: shown by `virga inspect`
 	states   []string                      // words of its state that it may be waited for to be in
 	life     func(*lookup, *record) string // its state, where that is not the phase
 	own      []goal                        // what else it may be waited for to be
@@ -55,7 +56,8 @@ var everyVerb = []string{"list", "show", "label", "delete"}
 // nouns are all of them, in the order of the help.
 func nouns() []*noun {
 	return []*noun{vms(), images(), instances(), networks(), subnets(), ports(), volumes(), datastores(), storages(), devices(),
-		hosts(), projects(), tokens(), operations(), events(), claims(), livenesses(), removals()}
+		hosts(), projects(), tokens(), operations(), events(), claims(), livenesses(), removals(),
+		attachments(), allocations(), imageCopies(), portBindings(), dnsZones()}
 }
 
 // nounOf finds a noun by its kind, its plural or an alias.

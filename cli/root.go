@@ -82,9 +82,19 @@ func assemble(s *session, version string) *cobra.Command {
 		{ID: groupStorage, Title: "Disks and storage:"}, {ID: groupCloud, Title: "The cloud:"}, {ID: groupHelp, Title: "This program:"}} {
 		root.AddGroup(&g)
 	}
+	inspect := &cobra.Command{Use: "inspect", Short: "What the cloud makes for itself, to look at", GroupID: groupCloud,
+		Long: "What the cloud makes for itself, to look at.\n\nThese records stand between what people write and what hosts do; nobody writes them by hand."}
+	requireVerb(inspect)
 	for _, n := range nouns() {
-		root.AddCommand(n.command(s))
+		c := n.command(s)
+		if root.AddCommand(c); n.inner {
+			c.Hidden = true // the short way for those who know the word
+			c = n.command(s)
+			c.GroupID = ""
+			inspect.AddCommand(c)
+		}
 	}
+	root.AddCommand(inspect)
 	root.AddCommand(s.statusCommand(), s.explainCommand(), s.applyCommand(), s.loginCommand(), s.contextCommand())
 	root.SetHelpCommandGroupID(groupHelp)
 	root.SetCompletionCommandGroupID(groupHelp)

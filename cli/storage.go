@@ -38,7 +38,46 @@ func storageCommands(s *session, n *noun) []*cobra.Command {
 		}
 		return s.create(cmd, n, args[0], map[string]any{"type": "folder", "path": path, "hostIDs": onHosts}, m)
 	}
-	return []*cobra.Command{c}
+	return []*cobra.Command{c, s.storageHost(n, "add-host", "Let a host reach a storage backend too", "is reached from"),
+		s.storageHost(n, "remove-host", "Let a host reach a storage backend no more", "is not reached any more from")}
+}
+
+// storageHost changes from which hosts a storage backend is reached, held to what was read.
+func (s *session) storageHost(n *noun, verb, summary, done string) *cobra.Command {
+	c := &cobra.Command{Use: verb + " NAME HOST", Short: summary, Args: exactly("NAME", "HOST"), ValidArgsFunction: s.completeNames(n, 1),
+		Example: "  virga storage " + verb + " nas h3"}
+	addDryRun(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		h, err := s.get(cmd.Context(), nounOf("host"), "", args[1])
+		if err != nil {
+			return err
+		}
+		_, query := dryRun(cmd)
+		for attempt := 0; ; attempt++ {
+			r, err := s.get(cmd.Context(), n, "", args[0])
+			if err != nil {
+				return err
+			}
+			ids := []string{}
+			for _, id := range r.list("spec.hostIDs") {
+				if plain(id) != h.ID {
+					ids = append(ids, plain(id))
+				}
+			}
+			if verb == "add-host" {
+				ids = append(ids, h.ID)
+			}
+			change := client.Call{Method: "PATCH", Path: s.path(n, "", r.ID), Query: query, In: map[string]any{"spec": map[string]any{"hostIDs": ids}}, Out: &record{}, IfMatch: r.Revision}
+			if err = s.do(cmd.Context(), change); client.IsKind(err, "stale") && attempt < 20 {
+				continue // a scan has reported meanwhile
+			}
+			if err == nil {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s host %s\n", n.one(), r.Name, done, h.Name)
+			}
+			return err
+		}
+	}
+	return c
 }
 
 // pathOnHosts makes a path absolute, as the API wants it. Who asks the server of this host means
@@ -75,7 +114,7 @@ func datastoreCommands(s *session, n *noun) []*cobra.Command {
 }
 
 func devices() *noun {
-	return &noun{api: client.As[record](client.Devices), group: groupStorage, sample: "nas-h1", short: "Disks and folders that hosts found",
+	return &noun{api: client.As[record](client.Devices), inner: true, group: groupStorage, sample: "nas-h1", short: "Disks and folders that hosts found",
 		long: "A device is what one host found behind storage. Two devices of the same identity are the same.", verbs: []string{"list", "show"},
 		columns: []column{name("Storage", "storagebackend", "spec.backendID"), name("Host", "host", "spec.hostID"), field("Path", "spec.path"),
 			sized("Capacity", "status.capacityMiB"), sized("Free", "status.freeMiB"), field("Identity", "spec.identity").wide(), trouble()}}

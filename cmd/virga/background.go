@@ -28,8 +28,16 @@ func (c *config) writePID() error {
 	return durable.Write(c.pidFile(), []byte(text), 0o644)
 }
 
-// daemonPID is the running daemon of these folders; 0 if none runs.
+// daemonPID is the running daemon of these folders; 0 if none runs. One whose run folder was emptied,
+// or that was given another, is known by its lock on the state folder.
 func (c *config) daemonPID() int {
+	if pid := c.pidInRun(); pid != 0 {
+		return pid
+	}
+	return lockHolder(c.state)
+}
+
+func (c *config) pidInRun() int {
 	data, err := os.ReadFile(c.pidFile())
 	if err != nil {
 		return 0

@@ -84,10 +84,8 @@ func (c *config) removeAll(ctx context.Context, force bool) error {
 	} else {
 		err = errors.Join(err, failed)
 	}
-	if c.Server == "yes" {
-		central := ovn.NewCentral(ovn.CentralConfig{State: c.state, Run: c.run})
-		err = errors.Join(err, central.Stop(ctx))
-	}
+	// A host that was a server once may run it still.
+	err = errors.Join(err, ovn.NewCentral(ovn.CentralConfig{State: c.state, Run: c.run}).Stop(ctx))
 	if err != nil {
 		return fault.Wrap(err, "end everything of Virga")
 	}

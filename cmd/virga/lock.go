@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -42,4 +43,23 @@ func holder(path string) string {
 		return " (process " + pid + ")"
 	}
 	return ""
+}
+
+// lockHolder is the process of the daemon that works on a state folder; 0 if there is none.
+func lockHolder(state string) int {
+	path := filepath.Join(state, "lock")
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	if !errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK) {
+		return 0
+	}
+	data, _ := os.ReadFile(path)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil || startTime(pid) == "" {
+		return 0
+	}
+	return pid
 }

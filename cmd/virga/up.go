@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -174,6 +175,9 @@ func up(ctx context.Context, cmd *cobra.Command, h *hostFlags) error {
 	if c == nil {
 		c = &config{state: h.state, run: h.run}
 	}
+	if err := c.endUnreachable(cmd.OutOrStdout()); err != nil {
+		return err
+	}
 	if pid := c.daemonPID(); pid != 0 {
 		if !found {
 			return fault.New(fault.Precondition, "start Virga: a daemon of another state folder than %s runs in %s already (process %d); name another folder by --run, or end that one by virga down", c.state, c.run, pid)
@@ -231,5 +235,18 @@ func up(ctx context.Context, cmd *cobra.Command, h *hostFlags) error {
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "Virga is up on host %s after %.1f s. API: https://%s (CA %s%s)\n", c.Name,
 		time.Since(begun).Seconds(), c.Servers[0], c.in("ca/ca.crt"), secret)
+	return nil
+}
+
+// endUnreachable ends a daemon whose run folder was emptied, or is another: nobody can reach it there.
+func (c *config) endUnreachable(out io.Writer) error {
+	pid := c.daemonPID()
+	if pid == 0 || c.pidInRun() != 0 {
+		return nil
+	}
+	if _, err := c.stopDaemon(20 * time.Second); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "The daemon of %s (process %d) had no files in %s, so that nobody could reach it there; it was ended, to start it anew.\n", c.state, pid, c.run)
 	return nil
 }

@@ -1,16 +1,22 @@
 // Package daemon keeps programs running that must outlive us: children of nobody, adopted when
 // we come back.
 //
-// A program detaches itself and writes and locks its own pid file. What holds that lock, was
-// started before the file was written, and has a path of ours on its command line, is ours: once
-// it answers it is adopted and not started twice. A number in an old pid file that now belongs to a stranger
-// is nobody. If we die between start and adoption, the pid file is still there to be found.
+// A program detaches itself and writes and locks its own pid file. What holds that lock and has a word
+// of ours on its command line is ours: once it answers it is adopted and not started twice. A number in
+// an old pid file that now belongs to a stranger is nobody. If we die between start and adoption, the
+// pid file is still there to be found.
+//
+// The pid file and the sockets lie in the run folder, which somebody may empty, or name another one. The
+// word on the command line names the state folder: so what runs is found in /proc all the same. It can
+// be ended, but not be spoken to: nobody can connect to a socket without a name. It is ended as a crash
+// would end it, which leaves what it has set up, and started anew.
 package daemon
 
 import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -35,9 +41,15 @@ type Program struct {
 	Args []string
 	// Env is added to the environment.
 	Env []string
-	// PIDFile is written by the program itself. It lies in a folder of ours and stands on the
-	// command line: by it a process is known as ours.
+	// Mark is a whole word of Args, OPTION=PATH, by which a process is known as ours: no other has it, and
+	// the path is in the state folder.
+	Mark string
+	// PIDFile is written by the program itself, in the run folder.
 	PIDFile string
+	// Serves are the sockets that others speak to it by.
+	Serves []string
+	// Prepare makes what it needs before it is started; nil: nothing.
+	Prepare func(context.Context) error
 	// Control is its control socket, on which a program that lives answers. "{pid}" in it stands for
 	// the number of its process.
 	Control string
@@ -45,23 +57,13 @@ type Program struct {
 
 // PID is the running process, 0 if there is none.
 func (p Program) PID() int {
-	data, err := os.ReadFile(p.PIDFile)
-	if err != nil {
-		return 0
+	if pid := lockedBy(p.PIDFile); pid > 1 && p.isOurs(pid) {
+		return pid
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil || pid <= 1 || !p.isOurs(pid) {
-		return 0
+	if found := p.find(); len(found) > 0 {
+		return found[0]
 	}
-	return pid
-}
-
-func (p Program) isOurs(pid int) bool {
-	line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
-	if err != nil || !bytes.Contains(line, []byte(p.PIDFile)) {
-		return false
-	}
-	return lockedBy(p.PIDFile) == pid
+	return 0
 }
 
 // lockedBy asks the kernel who holds the pid file: a process that has died holds nothing, and a
@@ -79,23 +81,50 @@ func lockedBy(path string) int {
 	return int(lock.Pid)
 }
 
+// patience is how long a program may be on its way, without its sockets.
+const patience = 2 * time.Second
+
 // runs reports whether the program runs and answers. One that is just dying holds its pid file until
-// the very end, and answers nobody: no other can be started before it is gone.
+// the very end, and answers nobody: no other can be started before it is gone. One that nobody can
+// speak to is ended.
 func (p Program) runs(ctx context.Context) (bool, error) {
-	for {
-		holder := lockedBy(p.PIDFile)
-		if holder == 0 {
+	for begun := time.Now(); ; {
+		pid, holder := p.PID(), lockedBy(p.PIDFile)
+		if pid == 0 && holder == 0 {
 			return false, nil
 		}
-		if p.PID() == holder && answers(ctx, p.control(holder)) {
+		if pid != 0 && p.serves() && answers(ctx, p.control(pid)) {
 			return true, nil
+		}
+		if pid != 0 && !p.reachable(pid) && max(age(pid), time.Since(begun)) > patience {
+			slog.Warn("a daemon runs whose sockets are gone; it is ended, to start it anew", "daemon", p.Name, "pid", pid)
+			if err := p.end(ctx, pid, unix.SIGKILL); err != nil {
+				return false, err
+			}
+			continue
 		}
 		select {
 		case <-ctx.Done():
-			return false, fault.New(fault.Unavailable, "start %s: process %d has its place and does not answer at %s; end that process", p.Name, holder, p.control(holder))
+			return false, fault.New(fault.Unavailable, "start %s: process %d has its place and does not answer at %s; end that process", p.Name, max(pid, holder), p.control(max(pid, holder)))
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// serves reports whether all its sockets are there.
+func (p Program) serves() bool {
+	for _, socket := range p.Serves {
+		if _, err := os.Lstat(socket); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// reachable reports whether it can be spoken to, now or when it goes on.
+func (p Program) reachable(pid int) bool {
+	_, err := os.Lstat(p.control(pid))
+	return err == nil && p.serves()
 }
 
 func (p Program) control(pid int) string {
@@ -123,6 +152,14 @@ func (p Program) Ensure(ctx context.Context) (started bool, err error) {
 	defer cancel()
 	if there, err := p.runs(ctx); there || err != nil {
 		return false, err
+	}
+	if err := os.MkdirAll(filepath.Dir(p.PIDFile), 0o700); err != nil {
+		return false, fault.New(fault.Unavailable, "start %s: %w", p.Name, err)
+	}
+	if p.Prepare != nil {
+		if err := p.Prepare(ctx); err != nil {
+			return false, err
+		}
 	}
 	cmd := exec.CommandContext(ctx, p.Path, p.Args...)
 	cmd.Env = append(os.Environ(), p.Env...)
@@ -170,37 +207,6 @@ func (p Program) Await(ctx context.Context) error {
 		return nil
 	}
 	return err
-}
-
-// Stop asks the program to end, waits, and then forces it. Absent is success.
-func (p Program) Stop(ctx context.Context) error {
-	pid := p.PID()
-	if pid == 0 {
-		return nil
-	}
-	process, err := os.FindProcess(pid) // holds a pidfd: the number cannot come to mean another
-	if err != nil || !p.isOurs(pid) {
-		return nil
-	}
-	defer process.Release()
-	for i, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		if err := process.Signal(signal); err != nil {
-			return nil
-		}
-		if p.gone(ctx, time.Duration(3+2*i)*time.Second) {
-			return nil
-		}
-	}
-	return fault.New(fault.Unavailable, "stop %s: process %d does not end", p.Name, pid)
-}
-
-func (p Program) gone(ctx context.Context, within time.Duration) bool {
-	for end := time.Now().Add(within); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
-		if p.PID() == 0 {
-			return true
-		}
-	}
-	return p.PID() == 0
 }
 
 func lastLine(text string) string {

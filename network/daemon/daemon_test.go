@@ -36,11 +36,72 @@ func server(t *testing.T) Program {
 			t.Fatal(err)
 		}
 	}
-	pid := filepath.Join(dir, "x.pid")
-	p := Program{Name: "x", Path: path, PIDFile: pid, Control: dir + "/x.ctl", Args: []string{db, "--remote=punix:" + dir + "/x.sock", "--pidfile=" + pid,
-		"--unixctl=" + dir + "/x.ctl", "--detach", "--no-chdir", "-vconsole:off", "-vsyslog:off"}}
+	p := withRun(Program{Name: "x", Path: path, Mark: "--log-file=" + dir + "/x.log"}, db, dir+"/run")
 	t.Cleanup(func() { _ = p.Stop(context.Background()) })
 	return p
+}
+
+// withRun is a database server with its sockets in a folder.
+func withRun(p Program, db, run string) Program {
+	p.PIDFile, p.Control, p.Serves = run+"/x.pid", run+"/x.ctl", []string{run + "/x.sock"}
+	p.Args = []string{db, "--remote=punix:" + run + "/x.sock", "--pidfile=" + p.PIDFile, p.Mark,
+		"--unixctl=" + p.Control, "--detach", "--no-chdir", "-vconsole:off", "-vsyslog:off"}
+	return p
+}
+
+// The database has a lock: while the old process runs no other can start.
+func TestProgramIsFoundThoughTheRunFolderWasEmptied(t *testing.T) {
+	for name, spoil := range map[string]func(*testing.T, *Program){
+		"emptied":          func(t *testing.T, p *Program) { empty(t, filepath.Dir(p.PIDFile)) },
+		"without a socket": func(t *testing.T, p *Program) { empty(t, p.Serves[0]) },
+		"another folder":   func(_ *testing.T, p *Program) { *p = withRun(*p, p.Args[0], filepath.Dir(p.PIDFile)+"2") },
+		"without the state": func(t *testing.T, p *Program) {
+			empty(t, filepath.Dir(p.PIDFile))
+			empty(t, p.Args[3][len("--log-file="):])
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := server(t)
+			if _, err := p.Ensure(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			first := p.PID()
+			spoil(t, &p)
+			if pid := p.PID(); pid != first {
+				t.Fatalf("process %d is found, not %d", pid, first)
+			}
+			started, err := p.Ensure(t.Context())
+			if err != nil || !started || p.PID() == first || !p.serves() {
+				t.Fatalf("started=%v, process %d after %d: %v", started, p.PID(), first, err)
+			}
+			if left := p.find(); len(left) != 1 {
+				t.Errorf("processes %v run", left)
+			}
+			empty(t, filepath.Dir(p.PIDFile))
+			if err := p.Stop(t.Context()); err != nil || len(p.find()) != 0 {
+				t.Errorf("after the stop %v run: %v", p.find(), err)
+			}
+		})
+	}
+}
+
+func TestProgramWithoutItsPIDFileIsAdopted(t *testing.T) {
+	p := server(t)
+	if _, err := p.Ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	first := p.PID()
+	empty(t, p.PIDFile)
+	if started, err := p.Ensure(t.Context()); err != nil || started || p.PID() != first {
+		t.Errorf("started=%v, process %d after %d: %v", started, p.PID(), first, err)
+	}
+}
+
+func empty(t *testing.T, path string) {
+	t.Helper()
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestAProgramIsAdoptedAndNotStartedTwice(t *testing.T) {
@@ -61,12 +122,15 @@ func TestAProgramIsAdoptedAndNotStartedTwice(t *testing.T) {
 
 func TestANumberInAnOldPIDFileIsNobody(t *testing.T) {
 	p := server(t)
-	// Our own process has the path on no command line and holds no lock; it must survive a Stop.
+	if err := os.MkdirAll(filepath.Dir(p.PIDFile), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// Our own process has the mark on no command line and holds no lock; it must survive a Stop.
 	if err := os.WriteFile(p.PIDFile, fmt.Append(nil, os.Getpid()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// A stranger that names the file, but does not hold it.
-	stranger := exec.Command("sh", "-c", "sleep 60 # "+p.PIDFile)
+	// A stranger that has the mark, but is another program.
+	stranger := exec.Command("sh", "-c", "sleep 60", p.Mark)
 	if err := stranger.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +171,11 @@ func TestMain(m *testing.M) {
 
 func TestAProgramThatIsJustDyingIsNotAdopted(t *testing.T) {
 	p := server(t)
-	dying := exec.Command(os.Args[0], p.PIDFile)
+	if err := os.MkdirAll(filepath.Dir(p.PIDFile), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	dying := exec.Command(os.Args[0], p.Mark)
+	dying.Args[0] = p.Path
 	dying.Env = append(os.Environ(), dyingEnv+"="+p.PIDFile)
 	end, err := dying.StdinPipe()
 	if err != nil {

@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// The pauses between two looks: while something is amiss, and at most.
+// The pauses between two looks: while something is amiss, and at most. The kernel tells of a death, and
+// nobody tells that the run folder was emptied.
 const (
 	soon   = time.Second
-	seldom = time.Minute
+	seldom = 5 * time.Second
 )
 
 // Supervisor keeps several programs running, in the order given.
@@ -58,7 +59,7 @@ func (k *Supervisor) again(ctx context.Context) bool {
 		}
 		if started {
 			ran = false
-			slog.Warn("a daemon had died and was started again", "daemon", p.Name)
+			slog.Warn("a daemon was gone and was started again", "daemon", p.Name)
 		}
 	}
 	return ran

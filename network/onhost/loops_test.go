@@ -173,3 +173,25 @@ func TestTheSweepAsksTheStoreBeforeItRemoves(t *testing.T) {
 		t.Errorf("left are %v and %v", at, services)
 	}
 }
+
+func TestPortBindingSaysWhyItWaitsForLong(t *testing.T) {
+	b := newBench(t)
+	id, now := b.binding("port", here, 1), b.db.Now()
+	b.db.Now = func() time.Time { return now }
+	b.sw.Hold(true)
+	b.step(id)
+	if p := b.find(id); len(p.Status.Problems) != 0 {
+		t.Errorf("at once it says %+v", p.Status.Problems)
+	}
+	now = now.Add(time.Minute)
+	b.step(id)
+	if p := b.find(id); len(p.Status.Problems) != 1 || p.Status.Problems[0].Message != "it is held" {
+		t.Errorf("after a minute it says %+v", p.Status.Problems)
+	}
+	b.settled()
+	b.sw.Hold(false)
+	b.step(id)
+	if p := b.find(id); p.Status.Phase != network.PortBindingReady || len(p.Status.Problems) != 0 {
+		t.Errorf("it is %+v", p.Status)
+	}
+}

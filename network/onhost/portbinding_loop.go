@@ -17,6 +17,7 @@ type PortBindingStatuses = store.StatusWriter[network.PortBindingSpec, network.P
 const (
 	notReady     = 100 * time.Millisecond // until the next look at a port that is not ready
 	bindingCheck = 30 * time.Second       // between looks at all ports
+	tooLong      = 10 * time.Second       // to wait for a port without saying why
 )
 
 // NewPortBindingLoop makes the taps of this host's port bindings.
@@ -126,7 +127,7 @@ func (l *bindingLoop) report(ctx context.Context, p *network.PortBinding, at Att
 		st.Problems = nil
 		if at.Ready {
 			st.Phase = network.PortBindingReady
-		} else if at.Device == "" {
+		} else if at.Device == "" || l.db.Now().Sub(p.Created) > tooLong {
 			st.Problems = resource.SetProblem(p.Status.Problems, string(fault.Unavailable), at.Why, l.db.Now())
 		}
 	})

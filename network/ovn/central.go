@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/network/daemon"
@@ -49,14 +50,21 @@ func (c *Central) South() string { return "unix:" + filepath.Join(c.folder(), "s
 
 func (c *Central) programs() []daemon.Program {
 	dir := c.folder()
-	env := []string{"OVN_RUNDIR=" + dir, "OVS_RUNDIR=" + dir, "OVN_LOGDIR=" + dir, "OVS_LOGDIR=" + dir, "OVN_DBDIR=" + dir}
+	env := []string{"OVN_RUNDIR=" + dir, "OVS_RUNDIR=" + dir, "OVN_LOGDIR=" + c.file(""), "OVS_LOGDIR=" + c.file(""), "OVN_DBDIR=" + dir}
 	program := func(name, path string, args ...string) daemon.Program {
-		pid, control := filepath.Join(dir, name+".pid"), filepath.Join(dir, name+".ctl")
-		args = append(args, "--pidfile="+pid, "--log-file="+filepath.Join(dir, name+".log"), "--unixctl="+control,
+		pid, control, mark := filepath.Join(dir, name+".pid"), filepath.Join(dir, name+".ctl"), "--log-file="+c.file(name+".log")
+		args = append(args, "--pidfile="+pid, mark, "--unixctl="+control,
 			"--detach", "--no-chdir", "-vconsole:off", "-vsyslog:off", "-vfile:warn")
-		return daemon.Program{Name: name, Path: path, Args: args, Env: env, PIDFile: pid, Control: control}
+		return daemon.Program{Name: name, Path: path, Args: args, Env: env, Mark: mark, PIDFile: pid, Control: control}
 	}
-	south := []string{c.file("ovnsb.db"), "--remote=p" + c.South()}
+	database := func(name, endpoint, schema string, args ...string) daemon.Program {
+		file := c.file(strings.Replace(name, "-", "", 1) + ".db")
+		p := program(name, "ovsdb-server", append([]string{file, "--remote=p" + endpoint}, args...)...)
+		p.Serves = []string{strings.TrimPrefix(endpoint, "unix:")}
+		p.Prepare = func(ctx context.Context) error { return daemon.EnsureDatabase(ctx, file, schema) }
+		return p
+	}
+	var south []string
 	if c.config.Listen != "" {
 		host, port, _ := net.SplitHostPort(c.config.Listen)
 		if t := c.config.TLS; t != nil {
@@ -66,8 +74,8 @@ func (c *Central) programs() []daemon.Program {
 		}
 	}
 	return []daemon.Program{
-		program("ovn-nb", "ovsdb-server", c.file("ovnnb.db"), "--remote=p"+c.North()),
-		program("ovn-sb", "ovsdb-server", south...),
+		database("ovn-nb", c.North(), "/usr/share/ovn/ovn-nb.ovsschema"),
+		database("ovn-sb", c.South(), "/usr/share/ovn/ovn-sb.ovsschema", south...),
 		program("ovn-northd", "ovn-northd", "--ovnnb-db="+c.North(), "--ovnsb-db="+c.South()),
 	}
 }
@@ -80,17 +88,6 @@ func (c *Central) Start(ctx context.Context) error {
 	for _, dir := range []string{c.folder(), filepath.Join(c.config.State, "ovn")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fault.New(fault.Unavailable, "start OVN: %w", err)
-		}
-	}
-	programs := c.programs()
-	for i, db := range []struct{ file, schema string }{
-		{"ovnnb.db", "/usr/share/ovn/ovn-nb.ovsschema"}, {"ovnsb.db", "/usr/share/ovn/ovn-sb.ovsschema"},
-	} {
-		if programs[i].PID() != 0 {
-			continue // adopted: a running server's database is its own
-		}
-		if err := daemon.EnsureDatabase(ctx, c.file(db.file), db.schema); err != nil {
-			return err
 		}
 	}
 	return c.supervisor.Ensure(ctx)

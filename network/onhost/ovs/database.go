@@ -31,7 +31,7 @@ func (d *database) connected(ctx context.Context) (client.Client, error) {
 	if d.client == nil {
 		c, err := d.dial(ctx)
 		if err != nil {
-			return nil, fault.New(fault.Unavailable, "connect to Open vSwitch: %w", err)
+			return nil, fault.New(fault.Unavailable, "connect to the virtual switch of this host: %w", err)
 		}
 		d.client = c
 	}
@@ -40,7 +40,7 @@ func (d *database) connected(ctx context.Context) (client.Client, error) {
 	ask, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer done()
 	if !within(ctx, 2*time.Second, func() bool { return d.client.Echo(ask) == nil }) {
-		return nil, fault.New(fault.Unavailable, "connect to Open vSwitch: its database does not answer")
+		return nil, fault.New(fault.Unavailable, "connect to the virtual switch of this host: its database does not answer")
 	}
 	return d.client, nil
 }

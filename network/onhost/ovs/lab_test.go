@@ -212,7 +212,7 @@ func (o onThread) Teardown(ctx context.Context) (err error) {
 func folder(t *testing.T) string {
 	t.Helper()
 	dir := must(os.MkdirTemp("/tmp", "vn"))
-	watchman := exec.Command("sh", "-c", `cat >/dev/null; for f in $(find "$0" -name '*.pid'); do p=$(cat $f); grep -qa "$f" /proc/$p/cmdline && kill -9 $p; done; for m in $(grep -o "$0[^ ]*" /proc/self/mounts); do umount -l $m; done; rm -rf "$0"`, dir)
+	watchman := exec.Command("sh", "-c", `cat >/dev/null; for p in /proc/[0-9]*; do grep -qa -e "--log-file=$0/" $p/cmdline && kill -9 ${p#/proc/}; done; for m in $(grep -o "$0[^ ]*" /proc/self/mounts); do umount -l $m; done; rm -rf "$0"`, dir)
 	watchman.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	in := must(watchman.StdinPipe())
 	check(t, watchman.Start())

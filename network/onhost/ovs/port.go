@@ -58,8 +58,20 @@ func (s *Switch) EnsurePort(ctx context.Context, p onhost.Port) (onhost.Attached
 	if err := s.db.ensurePort(ctx, integration, name, map[string]string{"iface-id": string(p.PortID), bindingWord: string(p.PortBindingID)}); err != nil {
 		return at, err
 	}
-	within(ctx, readyWithin, func() bool { at.Ready, at.Why = s.ready(name); return at.Ready })
+	if !within(ctx, readyWithin, func() bool { at.Ready, at.Why = s.ready(name); return at.Ready }) {
+		at.Why = s.cause(at.Why)
+	}
 	return at, nil
+}
+
+// cause says why a port waits: what does not run, before what does not happen for that reason.
+func (s *Switch) cause(why string) string {
+	for _, p := range s.programs() {
+		if p.PID() == 0 {
+			return "the virtual switch of this host does not work, because its " + p.Name + " does not run; the host's log says why it does not start"
+		}
+	}
+	return "the virtual switch of this host does not forward for it: " + why
 }
 
 // prepare makes a device fit for the switch. The guard comes before the device is up: not one

@@ -67,6 +67,23 @@ func TestWhatDiesComesBackAndIsAdopted(t *testing.T) {
 		p3 := c.port(n, s, "three")
 		c.ready(c.binding(p3, ms[0], 1).ID)
 	})
+	t.Run("SwitchWithoutItsRunFolderIsTakenAgain", func(t *testing.T) {
+		empty(t, c.dir)
+		lost := make(chan int)
+		go func() { lost <- g1.pings(600, p2.Spec.Address) }()
+		check(t, c.central.Start(c.ctx))
+		check(t, ms[0].on.Setup(c.ctx))
+		if n := <-lost; n == 600 || !g1.reaches(p2.Spec.Address) {
+			t.Errorf("VMs do not reach each other after the run folder was emptied; %d pings of 600 were lost", n)
+		} else {
+			t.Logf("%d pings of 600 were lost, one each 10 ms", n)
+		}
+		p4 := c.port(n, s, "four")
+		c.ready(c.binding(p4, ms[0], 1).ID)
+		if all := running(c.dir); len(all) != 6 {
+			t.Errorf("%d daemons run, not 6: %q", len(all), all)
+		}
+	})
 	t.Run("ATapThatWasMadeAnewForwards", func(t *testing.T) {
 		// A host that was switched off and on has the port in its database, but no tap.
 		h.do(func() { check(t, netlink.LinkDel(must(netlink.LinkByName(x1.Status.Device)))) })
@@ -97,6 +114,29 @@ func TestWhatDiesComesBackAndIsAdopted(t *testing.T) {
 		}
 	})
 	time.Sleep(10 * time.Millisecond)
+}
+
+// empty removes what a run folder has; in these tests it is the state folder too.
+func empty(t *testing.T, dir string) {
+	t.Helper()
+	for _, pattern := range []string{"*.pid", "*.ctl", "*.sock", "*.mgmt", "*.snoop"} {
+		files := must(filepath.Glob(dir + "/*/*/" + pattern))
+		for _, f := range files {
+			check(t, os.Remove(f))
+		}
+	}
+}
+
+// running are the command lines of all daemons of a folder.
+func running(dir string) (out []string) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		data, _ := os.ReadFile(f)
+		if strings.Contains(string(data), "--log-file="+dir+"/") {
+			out = append(out, strings.ReplaceAll(string(data), "\x00", " "))
+		}
+	}
+	return out
 }
 
 func pids(t *testing.T, dir string) string {

@@ -40,6 +40,12 @@ func (s *Switch) EnsureService(ctx context.Context, want onhost.Service) (onhost
 	if err != nil {
 		return nil, err
 	}
+	if link != nil && !hasDevice(path, insideName) { // the other end is in a namespace of another run folder
+		if err := deleteLink(name); err != nil {
+			return nil, err
+		}
+		link = nil
+	}
 	if link == nil {
 		if err := s.db.removePort(ctx, integration, name); err != nil {
 			return nil, err
@@ -84,6 +90,16 @@ func createVethPair(path, name, mac string) (netlink.Link, error) {
 		return nil, fault.New(fault.Unavailable, "make the service's device %s: %w", name, err)
 	}
 	return findLink(name)
+}
+
+// hasDevice reports whether a device is in a namespace.
+func hasDevice(path, name string) (there bool) {
+	err := inside(path, func() error {
+		link, err := findLink(name)
+		there = link != nil
+		return err
+	})
+	return there || err != nil // in doubt nothing is taken away
 }
 
 // furnish sets addresses inside. The devices' threads are not ours: a handle goes in by itself.

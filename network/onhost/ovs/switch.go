@@ -78,11 +78,6 @@ func (s *Switch) Setup(ctx context.Context) error {
 		}
 	}
 	if s.source == own {
-		if s.database().PID() == 0 {
-			if err := daemon.EnsureDatabase(ctx, s.config.state("conf.db"), "/usr/share/openvswitch/vswitch.ovsschema"); err != nil {
-				return err
-			}
-		}
 		if _, err := s.database().Ensure(ctx); err != nil {
 			return err
 		}
@@ -169,6 +164,7 @@ func (s *Switch) Teardown(ctx context.Context) error {
 		keep(s.complete(t)) // while the bridge is there
 	}
 	keep(s.controller().Stop(ctx)) // first, so that it takes its chassis out of the southbound database
+	keep(s.regain(ctx))
 	if s.source == their || s.database().PID() != 0 {
 		keep(s.teardownRows(ctx))
 	}
@@ -191,6 +187,23 @@ func (s *Switch) Teardown(ctx context.Context) error {
 	keep(s.restoreForwarding())
 	_ = os.Remove(s.netnsFolder())
 	return errors.Join(errs...)
+}
+
+// regain starts anew what runs and cannot be spoken to: only the switch itself lets go of its devices
+// in the kernel.
+func (s *Switch) regain(ctx context.Context) error {
+	if s.source == their {
+		return nil
+	}
+	for _, p := range []daemon.Program{s.database(), s.forwarder()} {
+		if p.PID() == 0 {
+			continue
+		}
+		if _, err := p.Ensure(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // teardownRows removes ports and bridges from the switch, and waits until it has let go of them.

@@ -25,6 +25,28 @@ func TestATeardownAfterAKillLeavesNoDevice(t *testing.T) {
 	}
 }
 
+func TestTeardownWithoutTheRunFolderLeavesNothing(t *testing.T) {
+	for name, spoil := range map[string]func(*uplinked){
+		"emptied": func(u *uplinked) { empty(t, filepath.Dir(u.config.Run)) },
+		"another": func(u *uplinked) { u.config.Run += "2" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := newUplinked(t)
+			before := devices(u)
+			u.setup()
+			spoil(u)
+			u.start()
+			check(t, u.on.Teardown(t.Context()))
+			if left := running(filepath.Dir(u.config.State)); len(left) != 0 {
+				t.Errorf("these run on: %q", left)
+			}
+			if after := devices(u); after != before {
+				t.Errorf("devices were %q and are %q", before, after)
+			}
+		})
+	}
+}
+
 // devices are the names of all devices of the host.
 func devices(u *uplinked) string {
 	var out []string

@@ -59,6 +59,9 @@ func (c *Controller) gather(snap *store.Snapshot, vm *VM) facts {
 		}
 	}
 	if f.instance != nil {
+		for _, a := range store.Referring(snap, storage.Attachments, f.instance.ID) {
+			f.highest = max(f.highest, a.Status.HighestEpoch)
+		}
 		f.hostLife, f.removed = host.StateOf(snap, f.instance.Spec.HostID), host.Removed(snap, f.instance.Spec.HostID)
 	}
 	f.inHands = hands(snap, vm) != nil
@@ -82,6 +85,8 @@ func (c *Controller) step(ctx context.Context, id resource.ID) (reconcile.Result
 		return c.steer(ctx, snap, f, p)
 	case actReap:
 		return result, c.reap(ctx, snap, vm, f.instance)
+	case actRenew:
+		return result, c.renew(ctx, snap, f)
 	case actDelete:
 		return result, c.delete(ctx, snap, vm, f)
 	case actAwait:
@@ -241,6 +246,23 @@ func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p
 		after = steady
 	}
 	return reconcile.Result{After: after}, c.db.Commit(ctx, b)
+}
+
+// renew gives up an instance that has never run and whose disks refuse it: their files know a higher
+// epoch than the records, which were restored from a backup. The next one gets an epoch above it.
+func (c *Controller) renew(ctx context.Context, snap *store.Snapshot, f facts) error {
+	vm, i := f.vm, f.instance
+	why := fault.New(fault.Unavailable, "a disk of VM %s was opened with epoch %d after these records were written, and they say %d: the VM gets a higher one and starts again",
+		vm.Name, f.highest, i.Spec.Epoch)
+	b := c.db.Begin()
+	c.w.Instances.Set(b, i, func(s *InstanceSpec) { s.Run = RunKilled })
+	c.endInstance(b, snap, i)
+	c.placer.Release(b, vm.Ref(), "")
+	c.events.Record(b, vm.Ref(), vm.Name, "warning", "epoch-raised", why.Error(), "compute")
+	c.put(b, snap, vm, PhasePending, why, func(s *VMStatus) {
+		s.InstanceID, s.StartedAt, s.Epoch = "", time.Time{}, max(s.Epoch, f.highest)
+	})
+	return c.db.Commit(ctx, b)
 }
 
 // exitOf says how an instance ended. Of one on a host that was removed nobody can tell; nothing of

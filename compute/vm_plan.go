@@ -15,6 +15,7 @@ const (
 	actSteer  act = "steer"  // tell the instance what to do
 	actReap   act = "reap"   // the instance has ended: write down how, and clean up
 	actAwait  act = "await"  // an instance is going away
+	actRenew  act = "renew"  // the instance can never have its disks: make another, with a higher epoch
 	actDelete act = "delete" // the VM goes
 )
 
@@ -27,7 +28,10 @@ type facts struct {
 	inHands  bool      // an operation has the VM
 	hostLife host.LifeState
 	removed  bool // the instance's host was removed: nothing of it runs any more
-	now      time.Time
+	// highest is the highest epoch that a disk of the instance was opened with, as its host found on the
+	// storage; 0: none above its own. Records that were restored do not know of it.
+	highest int64
+	now     time.Time
 }
 
 // plan is the decision.
@@ -56,6 +60,8 @@ func decide(f facts) plan {
 		return plan{act: actReap, phase: PhaseStopping}
 	case f.hostLife == host.Lost:
 		return plan{act: actRest, phase: PhaseUnknown}
+	case f.highest > i.Spec.Epoch && i.Status.StartedAt.IsZero():
+		return plan{act: actRenew, phase: PhasePending}
 	}
 	run := wantedRun(vm, i)
 	return plan{act: actSteer, run: run, phase: phaseOf(i, run)}

@@ -24,6 +24,10 @@ func TestDecide(t *testing.T) {
 		i.Deleting = &now
 		return i
 	}
+	started := func(i *Instance) *Instance {
+		i.Status.StartedAt = now
+		return i
+	}
 	for name, c := range map[string]struct {
 		facts facts
 		act   act
@@ -53,6 +57,10 @@ func TestDecide(t *testing.T) {
 		"a deleted VM goes whatever its desired power": {facts{vm: vm(func(v *VM) { v.Deleting = &now }), instance: instance(InstanceRunning)}, actDelete, "", PhaseDeleting},
 		"no heartbeat yet is not being lost":           {facts{vm: vm(nil), instance: instance(InstanceRunning), hostLife: host.Unknown}, actSteer, RunRunning, PhaseRunning},
 		"an agent that has not looked is not obeyed":   {facts{vm: vm(nil), instance: instance(InstanceUnknown), hostLife: host.Alive}, actSteer, RunRunning, PhaseUnknown},
+		"an instance that its disks refuse is renewed": {facts{vm: vm(nil), instance: instance(InstanceWaiting), hostLife: host.Alive, highest: 7}, actRenew, "", PhasePending},
+		"but not while its host is unreachable":        {facts{vm: vm(nil), instance: instance(InstanceWaiting), hostLife: host.Lost, highest: 7}, actRest, "", PhaseUnknown},
+		"and not when it runs":                         {facts{vm: vm(nil), instance: started(instance(InstanceRunning)), hostLife: host.Alive, highest: 7}, actSteer, RunRunning, PhaseRunning},
+		"an equal epoch refuses nobody":                {facts{vm: vm(nil), instance: instance(InstanceWaiting), hostLife: host.Alive}, actSteer, RunRunning, PhaseStarting},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.facts.now = now

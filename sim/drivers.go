@@ -50,7 +50,11 @@ var (
 	_ computeon.Hypervisor = (*guestDriver)(nil)
 	_ computeon.Migrator   = (*guestDriver)(nil)
 	_ computeon.Grower     = (*guestDriver)(nil)
+	_ computeon.Kin        = (*guestDriver)(nil)
 )
+
+// OfVM implements computeon.Kin.
+func (d *guestDriver) OfVM(vmID resource.ID) []computeon.Guest { return d.h.guests.OfVM(vmID) }
 
 // Ensure implements computeon.Hypervisor.
 func (d *guestDriver) Ensure(ctx context.Context, m computeon.VMConfig) error {

@@ -71,6 +71,11 @@ type Guest struct {
 	Problem string
 }
 
+// Kin tells, without asking any guest, which guests of a VM run here, by whatever instance.
+type Kin interface {
+	OfVM(vmID resource.ID) []Guest
+}
+
 // Hypervisor runs guests on this host. Everything may be repeated.
 type Hypervisor interface {
 	// Ensure starts the VM, paused, or waiting for memory, or adopts it when it is there

@@ -185,6 +185,9 @@ func (k *Supervisor) launch(ctx context.Context, i *compute.Instance) (again boo
 			s.Problems = resource.SetProblem(s.Problems, string(fault.Unavailable), "waits for "+strings.Join(waits, "; "), k.db.Now().UTC())
 		})
 	}
+	if err := k.alone(i, snap); err != nil {
+		return false, k.trouble(ctx, i, err)
+	}
 	if i.Status.Phase == compute.InstanceWaiting {
 		// The problem of the last try stays until one succeeds: taking it back would wake us at once.
 		if err := k.set(ctx, i, func(s *compute.InstanceStatus) { s.Phase, s.Problems = compute.InstanceStarting, nil }); err != nil {
@@ -201,6 +204,22 @@ func (k *Supervisor) launch(ctx context.Context, i *compute.Instance) (again boo
 		return false, k.trouble(ctx, i, err)
 	}
 	return true, nil
+}
+
+// alone refuses a second guest beside one of the same VM that runs here and has no record: the records
+// were restored from a backup that is older than it.
+func (k *Supervisor) alone(i *compute.Instance, snap *store.Snapshot) error {
+	kin, ok := k.hv.(Kin)
+	if !ok {
+		return nil
+	}
+	for _, g := range kin.OfVM(i.Spec.VMID) {
+		if g.ID != i.ID && snap.Lookup(g.ID) == nil {
+			return fault.New(fault.Precondition, "start VM %s: process %d on this host is a guest of it that the records do not know (instance %s); shut that down from inside, or end what no record knows by virga restore --settle, and this VM starts",
+				i.Spec.VMName, g.PID, g.ID)
+		}
+	}
+	return nil
 }
 
 // remove undoes everything and lets go. Where others hold the record still, and wait to read

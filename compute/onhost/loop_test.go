@@ -518,3 +518,22 @@ func TestAStartThatFailsAgainInTheSameWayWritesNothing(t *testing.T) {
 		t.Errorf("got %+v", i.Status)
 	}
 }
+
+// Records were restored from a backup that is older than a guest: a second one beside it would write to
+// the same disks.
+func TestInstanceIsNotStartedBesideAGuestOfItsVMWithoutARecord(t *testing.T) {
+	w := newWorld(t)
+	id := w.instance(w.hostA, compute.RunRunning)
+	vmID := w.get(id).Spec.VMID
+	unknown := resource.NewID()
+	w.must(w.hvA.Ensure(t.Context(), onhost.VMConfig{ID: unknown, VMID: vmID, Epoch: 9}))
+	if err := w.step(id); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), string(unknown)) {
+		t.Fatalf("it says %v", err)
+	}
+	if g, err := w.hvA.Look(t.Context(), id); err != nil || g.State != onhost.Absent {
+		t.Fatalf("a second guest is %s: %v", g.State, err)
+	}
+	w.must(w.hvA.Remove(t.Context(), unknown))
+	w.expect(id, compute.InstanceRunning)
+	w.quiescent()
+}

@@ -55,6 +55,7 @@ var (
 	_ onhost.Hypervisor = (*Hypervisor)(nil)
 	_ onhost.Migrator   = (*Hypervisor)(nil)
 	_ onhost.Grower     = (*Hypervisor)(nil)
+	_ onhost.Kin        = (*Hypervisor)(nil)
 )
 
 // New makes a hypervisor without guests.
@@ -94,6 +95,19 @@ func (h *Hypervisor) tell(id resource.ID) {
 	if h.Changed != nil {
 		h.Changed(id)
 	}
+}
+
+// OfVM implements onhost.Kin.
+func (h *Hypervisor) OfVM(vmID resource.ID) []onhost.Guest {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []onhost.Guest
+	for _, g := range h.guests {
+		if g.vm.VMID == vmID && g.State.Alive() {
+			out = append(out, g.Guest)
+		}
+	}
+	return out
 }
 
 // Lose forgets everything, as a host does that is started again.

@@ -223,13 +223,12 @@ func (g *guest) adopt() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s, err := load(g.dir)
+	if err != nil && g.runs() {
+		slog.Warn("the saved state of a guest that runs cannot be read; it is made anew", "instance", g.id, "error", err)
+		return // rescue takes hold of it
+	}
 	if errors.Is(err, fs.ErrNotExist) {
-		// The daemon died before it wrote that a start was near, and there is no QEMU; or somebody has
-		// removed the file, and there is one.
-		if p, err := search(g.id, g.dir); err == nil {
-			_ = p.pidfd.Close() // rescue takes hold of it
-			return
-		}
+		// The daemon died before it wrote that a start was near.
 		_ = os.RemoveAll(g.dir)
 		return
 	}
@@ -260,6 +259,31 @@ func (g *guest) adopt() {
 		g.hold(p)
 		slog.Info("adopted a guest", "instance", g.id, "pid", p.pid)
 	}
+}
+
+// runs reports whether a QEMU process of the guest is there.
+func (g *guest) runs() bool {
+	p, err := search(g.id, g.dir)
+	if err == nil {
+		_ = p.pidfd.Close()
+	}
+	return err == nil
+}
+
+// OfVM implements onhost.Kin.
+func (d *Driver) OfVM(vmID resource.ID) []onhost.Guest {
+	d.mu.Lock()
+	all := d.all()
+	d.mu.Unlock()
+	var out []onhost.Guest
+	for _, g := range all {
+		g.mu.Lock()
+		if g.saved.VMID == vmID && g.alive() {
+			out = append(out, g.picture())
+		}
+		g.mu.Unlock()
+	}
+	return out
 }
 
 // letGo closes everything that is held of a guest, which runs on.

@@ -39,8 +39,9 @@ func TestGuestIsFoundThoughItsFolderWasEmptied(t *testing.T) {
 		remove string
 		state  onhost.State
 	}{
-		"its saved state":  {stateFile, onhost.Running},
-		"its whole folder": {"", onhost.Silent},
+		"its saved state":            {stateFile, onhost.Running},
+		"its saved state, by damage": {stateFile, onhost.Running},
+		"its whole folder":           {"", onhost.Silent},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := house(t, Config{})
@@ -50,6 +51,9 @@ func TestGuestIsFoundThoughItsFolderWasEmptied(t *testing.T) {
 			before := look(t, d, m.ID)
 			d.Close()
 			must(t, os.RemoveAll(filepath.Join(d.cfg.RunDir, string(m.ID), test.remove)))
+			if strings.Contains(name, "damage") {
+				must(t, os.WriteFile(filepath.Join(d.cfg.RunDir, string(m.ID), stateFile), []byte("{\x00"), 0o600))
+			}
 			again := house(t, Config{RunDir: d.cfg.RunDir})
 			g := await(t, again, m.ID, 20*time.Second, test.state)
 			if g.PID != before.PID || test.state == onhost.Silent && !strings.Contains(g.Problem, "stop it by force") {

@@ -45,6 +45,7 @@ func NewHost(d HostDeps) *Host {
 		DB: d.DB, HostID: id, Hypervisor: d.Hypervisor, Current: d.Current, Logs: d.Logs, Gone: d.Gone,
 		Options: computehost.InstanceOptions{Profile: func() host.Profile { return profile(d.DB, id) }},
 	})
+	d.Self.Unknown = guests.Sweeper.Unknown
 	d.Self.Inventoried, d.Storage.HostID = guests.Supervisor.Inventoried, id
 	d.Storage.Current = d.Current
 	return &Host{Sweeper: guests.Sweeper, Parts: []part.Part{

@@ -37,6 +37,8 @@ type Self struct {
 	Inventoried func() bool
 	// Here says what is wrong with the address of this host; nil: nothing can be.
 	Here func() error
+	// Unknown tells of what runs here and has no record; nil: nothing can.
+	Unknown func() error
 }
 
 const (
@@ -129,9 +131,12 @@ func (r *reporter) fill(t *host.Status, h *host.Host, inventoried bool) {
 	if inventoried {
 		t.Inventoried = "yes"
 	}
-	message := ""
-	if r.seen.err != nil {
-		message = r.seen.err.Error()
+	wrong, message := r.seen.err, ""
+	if wrong == nil && r.self.Unknown != nil {
+		wrong = r.self.Unknown()
 	}
-	t.Problems = resource.SetProblem(t.Problems, string(fault.KindOf(r.seen.err)), message, r.db.Now().UTC())
+	if wrong != nil {
+		message = wrong.Error()
+	}
+	t.Problems = resource.SetProblem(t.Problems, string(fault.KindOf(wrong)), message, r.db.Now().UTC())
 }

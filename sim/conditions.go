@@ -181,6 +181,10 @@ func (c *Cluster) problems(noun, name string) string {
 		if v := store.Named(c.all.Snapshot(), storage.Volumes, project, name); v != nil {
 			found = v.Status.Problems
 		}
+	case "host":
+		if h := host.Find(c.all.Snapshot(), c.Host(name).ID); h != nil {
+			found = h.Status.Problems
+		}
 	case "datastore":
 		if d := store.Named(c.all.Snapshot(), storage.Datastores, "", name); d != nil {
 			found = d.Status.Problems

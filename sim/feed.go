@@ -18,10 +18,15 @@ type truth struct {
 	told   store.Watch
 	// commits are the transactions that changed something, each as what it changed.
 	commits []store.Changes
+	life    store.Incarnation
+	backup  []store.Entry
 }
 
+// firstLife is the incarnation of records that were never restored.
+const firstLife = "first"
+
 func newTruth(c *Cluster) *truth {
-	t := &truth{c: c, memory: memory.New()}
+	t := &truth{c: c, memory: memory.New(), life: store.Incarnation{ID: firstLife}}
 	var err error
 	if t.told, err = t.memory.Watch(context.Background(), 0); err != nil {
 		panic(err)

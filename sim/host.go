@@ -32,7 +32,8 @@ type Host struct {
 	wires        *wires
 	faults       faults
 	dead, cut    bool
-	deceived     bool // it takes itself for one that hears its servers
+	known        store.Acquaintance // the lives of the records that it has heard of
+	deceived     bool               // it takes itself for one that hears its servers
 	agent        *agent
 }
 
@@ -128,6 +129,7 @@ func (a *agent) start() {
 			return time.Second
 		}
 		if a.feed.reachable() == nil {
+			h.known = h.known.Hear(c.truth.life.ID, c.truth.life.Settled)
 			c.server.listener.Heartbeat(h.ID, c.Now())
 		}
 		return c.between(900*time.Millisecond, 1100*time.Millisecond)
@@ -140,8 +142,11 @@ func (a *agent) current() error {
 	if a.h.deceived {
 		return nil
 	}
-	if err := a.feed.reachable(); err != nil || a.feed.watch != nil {
+	if err := a.feed.reachable(); err != nil {
 		return err
+	}
+	if a.feed.watch != nil {
+		return a.h.known.Doubt()
 	}
 	return fault.New(fault.Unavailable, "nothing is told of changes")
 }

@@ -154,6 +154,9 @@ func (c *Cluster) judgeHosts(snap *store.Snapshot) {
 			c.fail("a guest (%s) on %s has no instance", g.State, g.h.Name)
 		}
 	}
+	if c.truth.life.ID != firstLife {
+		return // what was made after a backup stays though it has no record
+	}
 	for _, h := range c.hosts {
 		if host.Removed(snap, h.ID) {
 			continue

@@ -29,7 +29,7 @@ func init() { // a map that refers to itself by way of "after"
 		"partition": partition, "heal": heal, "advance": advance, "clock": clock, "fault": planFault,
 		"migrate": migrate, "cancel": cancel, "maintenance": mode(host.Maintenance), "active": mode(host.Active),
 		"run": runUntil, "expect": expect, "settle": settle, "after": after,
-		"interrupt": interrupt, "undisturbed": undisturbed, "lose": lose,
+		"interrupt": interrupt, "undisturbed": undisturbed, "lose": lose, "backup": backup, "records": records,
 	}
 }
 

@@ -22,6 +22,7 @@ type daemon struct {
 	unreachable func() string
 
 	feed    *feed
+	strange resource.Kind // a kind that the servers write in a form that it cannot read; empty: none
 	db      *store.DB
 	works   []*work
 	chores  []*chore

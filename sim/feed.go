@@ -98,6 +98,7 @@ func (f *feed) Get(ctx context.Context, key resource.Ref) (store.Entry, error) {
 		return store.Entry{}, err
 	}
 	e, err := f.c.truth.memory.Get(ctx, key)
+	e.Value = f.foreign(e.Key, e.Value)
 	if err == nil && !f.sees(e) {
 		return store.Entry{}, fault.New(fault.NotFound, "no %s with id %q", key.Kind, key.ID)
 	}
@@ -113,6 +114,7 @@ func (f *feed) List(ctx context.Context, names ...resource.Kind) ([]store.Entry,
 	var out []store.Entry
 	for _, e := range entries {
 		if f.sees(e) {
+			e.Value = f.foreign(e.Key, e.Value)
 			out = append(out, e)
 		}
 	}
@@ -139,6 +141,14 @@ func (f *feed) Commit(ctx context.Context, changes ...store.Change) (int64, erro
 	}
 	f.release(func(t told) bool { return t.changes.Revision <= revision })
 	return revision, nil
+}
+
+// foreign is a record of a kind that servers of another version write in a form that the daemon cannot read.
+func (f *feed) foreign(key resource.Ref, value []byte) []byte {
+	if value == nil || key.Kind != f.p.strange {
+		return value
+	}
+	return []byte(`{"id":"` + string(key.ID) + `","spec":"in another form"}`)
 }
 
 func (f *feed) sees(e store.Entry) bool { return f.scope == nil || f.scope.Sees(e) }
@@ -184,6 +194,7 @@ func (f *feed) add(changes store.Changes) {
 		after := e.Value != nil && f.sees(store.Entry{Key: e.Key, Value: e.Value})
 		switch {
 		case after:
+			e.Value = f.foreign(e.Key, e.Value)
 			out.Events = append(out.Events, e)
 		case before:
 			out.Events = append(out.Events, store.Event{Key: e.Key, Old: e.Old})

@@ -168,6 +168,10 @@ func hostVerb(t *teller, a args) error {
 		h.Boot()
 	case "deceived": // it believes that it hears its servers, whatever is true
 		h.deceived = true
+	case "strange": // host h1 strange instance: the servers write that kind as another version does; host h1 strange none
+		h.agent.strange = resource.Kind(a.word(2))
+		h.agent.feed.cutOff()
+		h.agent.arrive()
 	case "declared": // host h1 declared dead [switched-off]
 		return t.c.declareDead(h.Name, a.has("switched-off"))
 	default:

@@ -82,6 +82,7 @@ func assemble(s *session, version string) *cobra.Command {
 		{ID: groupStorage, Title: "Disks and storage:"}, {ID: groupCloud, Title: "The cloud:"}, {ID: groupHelp, Title: "This program:"}} {
 		root.AddGroup(&g)
 	}
+	root.AddCommand(s.auditCommand())
 	inspect := &cobra.Command{Use: "inspect", Short: "What the cloud makes for itself, to look at", GroupID: groupCloud,
 		Long: "What the cloud makes for itself, to look at.\n\nThese records stand between what people write and what hosts do; nobody writes them by hand."}
 	requireVerb(inspect)

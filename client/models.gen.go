@@ -49,6 +49,27 @@ func (e AttachmentStatusPhase) Valid() bool {
 	}
 }
 
+// Defines values for AuditedOutcome.
+const (
+	AuditedOutcomeDone    AuditedOutcome = "done"
+	AuditedOutcomeFailed  AuditedOutcome = "failed"
+	AuditedOutcomeRefused AuditedOutcome = "refused"
+)
+
+// Valid indicates whether the value is a known member of the AuditedOutcome enum.
+func (e AuditedOutcome) Valid() bool {
+	switch e {
+	case AuditedOutcomeDone:
+		return true
+	case AuditedOutcomeFailed:
+		return true
+	case AuditedOutcomeRefused:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for BackendSpecType.
 const (
 	Folder BackendSpecType = "folder"
@@ -102,19 +123,19 @@ func (e DiskModel) Valid() bool {
 
 // Defines values for EntryState.
 const (
-	Done    EntryState = "done"
-	Started EntryState = "started"
-	Undone  EntryState = "undone"
+	EntryStateDone    EntryState = "done"
+	EntryStateStarted EntryState = "started"
+	EntryStateUndone  EntryState = "undone"
 )
 
 // Valid indicates whether the value is a known member of the EntryState enum.
 func (e EntryState) Valid() bool {
 	switch e {
-	case Done:
+	case EntryStateDone:
 		return true
-	case Started:
+	case EntryStateStarted:
 		return true
-	case Undone:
+	case EntryStateUndone:
 		return true
 	default:
 		return false
@@ -1059,6 +1080,63 @@ type AttachmentStatus struct {
 
 // AttachmentStatusPhase Phase is waiting, ready or closed.
 type AttachmentStatusPhase string
+
+// AuditPage AuditPage is a part of the audit log, the newest first.
+type AuditPage struct {
+	// Items The entries, the newest first.
+	Items []Audited `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+}
+
+// Audited Audited is one request that would change something: who, by what, from where, and what became of it.
+type Audited struct {
+	// About Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	About Ref `json:"about,omitempty,omitzero"`
+
+	// Action What was asked for: the id of the operation in the API's document, for example create-vm.
+	Action string `json:"action"`
+
+	// At When it was answered or committed.
+	At time.Time `json:"at"`
+
+	// From The address that the request came from; none: the unix socket.
+	From string `json:"from,omitempty,omitzero"`
+
+	// Method The method of HTTP.
+	Method string `json:"method,omitempty,omitzero"`
+
+	// Name The name of the record.
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Outcome What became of it: done, refused for a reason of the caller's, failed for one of the cloud's.
+	Outcome AuditedOutcome `json:"outcome"`
+
+	// Path The path of HTTP.
+	Path string `json:"path,omitempty,omitzero"`
+
+	// Project The project that it was in; none: the cloud itself.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Request The request, as it was answered in X-Request-Id.
+	Request string `json:"request"`
+
+	// Shown By what they are known: a token by its name, a certificate, the unix socket.
+	Shown string `json:"shown,omitempty,omitzero"`
+
+	// Status The status of HTTP, of what was not done.
+	Status int64 `json:"status,omitempty,omitzero"`
+
+	// User Who asked; none: nobody who is known.
+	User string `json:"user,omitempty,omitzero"`
+
+	// Why Why it was not done.
+	Why string `json:"why,omitempty,omitzero"`
+}
+
+// AuditedOutcome What became of it: done, refused for a reason of the caller's, failed for one of the cloud's.
+type AuditedOutcome string
 
 // Backend Backend says how some storage is reached.
 type Backend struct {

@@ -48,7 +48,7 @@ func (s *Screens) Register(a *httpapi.API) {
 	} {
 		a.Raw(httpapi.Op{
 			ID: route.verb + "-vm", Method: "GET", Path: "/v1/projects/{project}/vms/{name}/" + route.verb,
-			Right: route.right, Tag: "vms", Summary: route.summary, Query: route.query,
+			Right: route.right, Tag: "vms", Summary: route.summary, Query: route.query, Acts: route.right == httpapi.Write,
 		}, route.h)
 	}
 }

@@ -90,7 +90,9 @@ func (a *Authenticator) byToken(secret string) (httpapi.Caller, error) {
 	if t.Spec.Expires != nil && !a.db.Now().Before(*t.Spec.Expires) {
 		return httpapi.Caller{}, fault.New(fault.Unauthenticated, "this token has expired at %s; ask for another", t.Spec.Expires.UTC().Format("2006-01-02 15:04 MST"))
 	}
-	return CallerOf(&t.Spec), nil
+	c := CallerOf(&t.Spec)
+	c.Shown = "token " + t.Name
+	return c, nil
 }
 
 // CallerOf turns a role into rights.
@@ -113,7 +115,7 @@ func (a *Authenticator) byCertificate(r *http.Request) (httpapi.Caller, error) {
 	leaf := r.TLS.VerifiedChains[0][0]
 	id, ok := ca.HostID(leaf)
 	if !ok && slices.Contains(leaf.DNSNames, ca.ServerName) {
-		return httpapi.Caller{User: "a server", Right: httpapi.Admin, Server: true}, nil
+		return httpapi.Caller{User: "a server", Right: httpapi.Admin, Server: true, Shown: "certificate"}, nil
 	}
 	if !ok {
 		return httpapi.Caller{}, fault.New(fault.Unauthenticated, "this certificate names no host")
@@ -126,7 +128,7 @@ func (a *Authenticator) byCertificate(r *http.Request) (httpapi.Caller, error) {
 	if x == nil || x.Head().Kind != "host" {
 		return httpapi.Caller{}, fault.New(fault.Unauthenticated, "host %s is not of this cloud any more; join again", id)
 	}
-	return httpapi.Caller{User: "host " + x.Head().Name, Host: id}, nil
+	return httpapi.Caller{User: "host " + x.Head().Name, Host: id, Shown: "certificate"}, nil
 }
 
 func bySocket(c *net.UnixConn) (httpapi.Caller, error) {
@@ -144,7 +146,7 @@ func bySocket(c *net.UnixConn) (httpapi.Caller, error) {
 		return httpapi.Caller{}, fault.New(fault.Unauthenticated, "ask the kernel who is on the socket: %w", err)
 	}
 	if peer.Uid == 0 || int(peer.Uid) == os.Geteuid() {
-		return httpapi.Caller{User: "root", Right: httpapi.Admin}, nil
+		return httpapi.Caller{User: "root", Right: httpapi.Admin, Shown: "unix socket"}, nil
 	}
 	return httpapi.Caller{}, fault.New(fault.Unauthenticated, "user %d is not root; show a token", peer.Uid)
 }

@@ -56,6 +56,7 @@ type cloud struct {
 	folder    string // the authority's
 	address   string
 	socket    string
+	audit     *Audit
 	admin     string
 	ahead     atomic.Int64 // of the clock
 }
@@ -77,7 +78,8 @@ func newCloud(t *testing.T) *cloud {
 	if err := Seed(ctx, db, y.writers, func(secret string) error { y.admin = secret; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	api := httpapi.New(db, httpapi.Options{Version: "test", Recheck: 20 * time.Millisecond, Authenticate: NewAuthenticator(db, func(*store.Snapshot, resource.ID) error { return nil }).Authenticate, Project: ProjectOf})
+	y.audit = NewAudit(db, 24*time.Hour)
+	api := httpapi.New(db, httpapi.Options{Version: "test", Audit: y.audit, Recheck: 20 * time.Millisecond, Authenticate: NewAuthenticator(db, func(*store.Snapshot, resource.ID) error { return nil }).Authenticate, Project: ProjectOf})
 	y.api = api
 	registry := store.NewRegistry()
 	thingSpecs := store.Specs(registry, things, "api")
@@ -85,6 +87,7 @@ func newCloud(t *testing.T) *cloud {
 		return Usage{VMs: int64(len(project)), DiskMiB: 7}
 	})
 	hostSpecs := store.Specs(registry, hosts, "api")
+	y.audit.Register(api)
 	RegisterGate(api, y.writers, Gate{Authority: y.authority, Addresses: func() []string { return []string{y.address} },
 		NewHost: func(c *httpapi.Call, name string) (resource.ID, error) {
 			h := &resource.Record[thingSpec, thingStatus]{}

@@ -1,6 +1,9 @@
 package identity
 
 import (
+	"context"
+	"time"
+
 	"github.com/virga-cloud/virga/engine/httpapi"
 	"github.com/virga-cloud/virga/engine/part"
 	"github.com/virga-cloud/virga/engine/reconcile"
@@ -34,15 +37,18 @@ type ServerDeps struct {
 	Own     Contents
 	Used    func(s *store.Snapshot, project string) Usage
 	Gate    Gate
+	Audit   *Audit
 }
 
 // Server is the servers' half; there is none on hosts.
 func Server(d ServerDeps) part.Part {
 	return part.Part{
-		Loops: []*reconcile.Loop{NewProjectLoop(d.DB)},
+		Loops:  []*reconcile.Loop{NewProjectLoop(d.DB)},
+		Chores: []part.Chore{{Name: "identity/audit", Every: time.Hour, Do: func(ctx context.Context) error { return d.Audit.Forget(ctx, d.DB) }}},
 		Routes: func(a *httpapi.API) {
 			Register(a, d.Writers, d.Own, d.Used)
 			RegisterGate(a, d.Writers, d.Gate)
+			d.Audit.Register(a)
 		},
 	}
 }

@@ -3,6 +3,7 @@ package wiring
 import (
 	"context"
 	"net"
+	"time"
 
 	"github.com/virga-cloud/virga/cluster/placement"
 	"github.com/virga-cloud/virga/compute"
@@ -44,6 +45,8 @@ type ServerDeps struct {
 	Home func() resource.ID
 	// Dial opens a secured connection to the agent of a host.
 	Dial func(ctx context.Context, hostID resource.ID) (net.Conn, error)
+	// AuditFor is how long the audit log is kept.
+	AuditFor time.Duration
 	// Used is what a project has of what its quota limits.
 	Used func(s *store.Snapshot, project string) identity.Usage
 }
@@ -56,12 +59,13 @@ type Server struct {
 	Front   *compute.Front
 	Remover *host.Remover
 	Relay   *host.Relay
+	Audit   *identity.Audit
 }
 
 // NewServer makes a server. It reads as the list of what a server does.
 func NewServer(d ServerDeps) *Server {
 	r := newRights(d.Registry)
-	s := &Server{Rights: r, Events: observe.NewRecorder(d.Leader, r.Events, ""), Relay: relay(d.Listener, d.Servers)}
+	s := &Server{Rights: r, Events: observe.NewRecorder(d.Leader, r.Events, ""), Relay: relay(d.Listener, d.Servers), Audit: identity.NewAudit(d.API, d.AuditFor)}
 	gate := placement.NewGate(d.Leader, r.Claims)
 	s.Front = &compute.Front{VMs: r.VMs, Volumes: r.Storage.Volumes, Ports: r.Network.Ports, Operations: r.Operations, Placer: gate}
 	s.Remover = &host.Remover{Hosts: r.Host.Hosts, Removals: r.Host.Removals, Home: d.Home, User: compute.UserOfHost(d.API.Catalog()),
@@ -69,7 +73,7 @@ func NewServer(d ServerDeps) *Server {
 	s.Parts = []part.Part{
 		identity.Server(identity.ServerDeps{DB: d.Leader, Writers: r.Identity, Own: r.Network.Seeder(), Used: d.Used, Gate: identity.Gate{
 			Authority: d.Authority, Addresses: d.Addresses, Network: d.Overlay, NewHost: r.letIn, Removed: host.Refused,
-		}}),
+		}, Audit: s.Audit}),
 		host.Server(host.ServerDeps{DB: d.Leader, Rights: r.Host, Listener: d.Listener, Relay: s.Relay, Remover: s.Remover, Events: s.Events, Held: []host.Held{
 			host.HeldOf(compute.Instances), host.HeldOf(storage.Attachments), host.HeldOf(network.PortBindings), host.MadeBy(storage.Devices),
 		}}),

@@ -43,6 +43,8 @@ type config struct {
 	ImageSources string `json:"imageSources,omitempty"`
 	// Backups is the folder of the backups that are made by themselves; empty: below the state folder. Servers only.
 	Backups string `json:"backups,omitempty"`
+	// AuditDays is how many days the audit log is kept; servers only.
+	AuditDays int `json:"auditDays,omitempty"`
 	// QEMU is QEMU's name or path; empty: qemu-system-x86_64.
 	QEMU string `json:"qemu,omitempty"`
 	// HostID is who this host is; empty until it has joined.

@@ -136,7 +136,8 @@ func (s *server) wire(l *store.Registry) error {
 		API: s.db, Leader: s.led, Registry: l, Listener: s.listener, Servers: others,
 		North: ovn.NewDatabase(s.central.North()), South: s.south, Images: images,
 		Authority: s.authority, Addresses: func() []string { return s.c.Servers }, Overlay: s.overlay,
-		Home: func() resource.ID { return s.c.HostID }, Dial: s.dialAgent, Used: used,
+		AuditFor: time.Duration(s.c.AuditDays) * 24 * time.Hour,
+		Home:     func() resource.ID { return s.c.HostID }, Dial: s.dialAgent, Used: used,
 	})
 	s.runner = part.NewRunner(s.led, s.cloud.Parts...)
 	s.routes()
@@ -183,6 +184,7 @@ func (s *server) begin(ctx context.Context, l *store.Registry) error {
 	s.tasks.Go(func() { s.life.run(ctx, s.store) })
 	s.tasks.Go(func() { s.keepSeen(ctx) })
 	s.tasks.Go(func() { s.cloud.Relay.Run(ctx, s.db.Now) })
+	s.tasks.Go(func() { s.cloud.Audit.Run(ctx) })
 	s.tasks.Go(func() { s.role.Run(ctx, s.stand, s.lead) })
 	return nil
 }

@@ -57,7 +57,7 @@ type hostFlags struct {
 	name, address, listen, uplink string
 	qemu                          string
 	images, imageSources, backups string
-	agentPort, ovnPort            int
+	agentPort, ovnPort, auditDays int
 	newCloud                      bool
 }
 
@@ -73,6 +73,7 @@ func (h *hostFlags) flags(cmd *cobra.Command, server bool) {
 		cmd.Flags().StringVar(&h.images, "images", "", "folder of the content of images, on another disk than the records (default: images in the state folder)")
 		cmd.Flags().StringVar(&h.imageSources, "image-sources", "", "networks, with commas between, that everybody's images may be fetched from although they are private")
 		cmd.Flags().StringVar(&h.backups, "backups", "", "folder of the daily backups of the records (default: backup in the state folder)")
+		cmd.Flags().IntVar(&h.auditDays, "audit-days", 90, "how many days the audit log is kept")
 		cmd.Flags().BoolVar(&h.newCloud, "new-cloud", false, "put aside what the state folder has of another cloud, and begin a new one")
 		cmd.Flags().IntVar(&h.ovnPort, "ovn-port", defaultOVNPort, "port of the virtual network's database for further hosts")
 	}
@@ -108,6 +109,12 @@ func (h *hostFlags) fill(c *config, cmd *cobra.Command) error {
 	h.apply(c, cmd)
 	if c.Server != "yes" {
 		return nil
+	}
+	if cmd.Flags().Changed("audit-days") || c.AuditDays == 0 {
+		if h.auditDays < 1 {
+			return fault.New(fault.Invalid, "--audit-days %d: 1 or more is wanted", h.auditDays)
+		}
+		c.AuditDays = h.auditDays
 	}
 	for _, folder := range []struct {
 		flag, told string

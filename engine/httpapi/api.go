@@ -33,6 +33,8 @@ type Options struct {
 	Project func(*store.Snapshot, string) *resource.Meta
 	// Note may add to the commit what is to be remembered of it, for example an event.
 	Note func(c *Call, verb string, about *resource.Meta)
+	// Audit keeps every request that would change something; nil: nobody does.
+	Audit Auditor
 	// Quota gives what refuses the growth of a project's totals, by their names; nil where nothing
 	// is limited. Without it nothing is anywhere.
 	Quota func(s *store.Snapshot, project string) func(growth map[string]int64) error

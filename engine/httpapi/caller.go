@@ -30,6 +30,7 @@ type Caller struct {
 	User    string      // the person or program, for events
 	Right   Right       // the highest of Read, Write, Admin; empty: none
 	Project string      // limits Right to one project; empty: everywhere, and the cloud itself
+	Shown   string      // by what they are known: a token's name, a certificate, a socket
 	Host    resource.ID // the host that showed its certificate
 	Server  bool        // another server of the cloud, which has admitted whom it asks for
 }
@@ -91,7 +92,7 @@ func (a *API) admit(r *http.Request, right Right, project string) (Caller, error
 		return Caller{}, err
 	}
 	if !c.May(right, project) {
-		return Caller{}, c.refuse(right, project)
+		return c, c.refuse(right, project)
 	}
 	return c, nil
 }

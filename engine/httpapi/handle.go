@@ -30,6 +30,7 @@ type Op struct {
 	Tag     string  // the chapter of the reference; usually the plural of the kind
 	Status  int     // of success; 200, or 204 for an answer without body
 	Query   []Query // parameters of a raw route, after the question mark
+	Acts    bool    // it changes something though it is a GET: a console
 	body    *huma.RequestBody
 	params  []*huma.Param // of the path, where In does not name them
 }
@@ -54,6 +55,7 @@ type Call struct {
 	dry      bool // judge, and do not commit
 	api      *API
 	request  *http.Request
+	trail    *trail
 }
 
 // PathValue gives a word of the path.
@@ -64,6 +66,7 @@ func (c *Call) Now() time.Time { return c.DB.Now().UTC() }
 
 // Note remembers what is being done, in the same commit.
 func (c *Call) Note(verb string, about *resource.Meta) {
+	c.trail.note(about)
 	if c.api.options.Note != nil {
 		c.api.options.Note(c, verb, about)
 	}
@@ -98,16 +101,21 @@ func (a *API) commit(ctx context.Context, c *Call, build func() error) error {
 		if err := build(); err != nil {
 			return err
 		}
+		kept := c.trail.keep(c)
 		if check := a.quota(c.Snapshot, c.Project); check != nil {
 			if err := check(a.DB.Growth(c.Snapshot, c.Batch, c.Project)); err != nil {
 				return err
 			}
 		}
 		if c.dry {
+			c.trail.forget()
 			_, err := c.Batch.Changes()
 			return err
 		}
 		err := a.DB.Commit(ctx, c.Batch)
+		if err == nil && kept {
+			c.trail.kept = true
+		}
 		if raced := fault.Is(err, fault.Conflict) || fault.Is(err, fault.Exists); !raced || n == attempts {
 			return err
 		}
@@ -145,8 +153,9 @@ func handle[In, Out any](a *API, op Op, do func(context.Context, *Call, *In) (*O
 	huma.Register(a.API, o, func(ctx context.Context, in *In) (*Out, error) {
 		x, _ := ctx.Value(exchangeKey{}).(exchange)
 		r := x.request
-		c := &Call{Caller: CallerOf(ctx), Project: r.PathValue("project"), DB: a.DB, api: a, request: r}
+		c := &Call{Caller: CallerOf(ctx), Project: r.PathValue("project"), DB: a.DB, api: a, request: r, trail: x.trail}
 		out, err := do(ctx, c, in)
+		x.trail.answered(err)
 		answering(x.writer)
 		if err != nil {
 			return nil, a.told(ctx, op, err)
@@ -163,7 +172,7 @@ func (a *API) operation(op Op) huma.Operation {
 		Security: security(op.Right), MaxBodyBytes: 2 * maxBody, BodyReadTimeout: -1,
 		Extensions:  map[string]any{"x-right": string(op.Right)},
 		Metadata:    map[string]any{registryKey: a.OpenAPI().Components.Schemas},
-		Middlewares: huma.Middlewares{a.guard(op.Right)},
+		Middlewares: huma.Middlewares{a.guard(op)},
 	}
 }
 
@@ -183,13 +192,16 @@ type exchangeKey struct{}
 type exchange struct {
 	request *http.Request
 	writer  http.ResponseWriter
+	trail   *trail
 }
 
 // guard admits the caller and reads the body whole, within a limit of size; the server limits the time.
-func (a *API) guard(right Right) func(huma.Context, func(huma.Context)) {
+func (a *API) guard(op Op) func(huma.Context, func(huma.Context)) {
 	return func(hctx huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(hctx)
-		caller, err := a.admit(r, right, r.PathValue("project"))
+		trail := a.follow(op, w, r)
+		caller, err := a.admit(r, op.Right, r.PathValue("project"))
+		trail.by(caller)
 		if err == nil {
 			err = negotiate(hctx.Operation(), r)
 		}
@@ -197,11 +209,14 @@ func (a *API) guard(right Right) func(huma.Context, func(huma.Context)) {
 			err = readBody(w, r)
 		}
 		if err != nil {
+			trail.answered(err)
+			trail.end()
 			writeProblem(w, r, err)
 			return
 		}
+		defer trail.end()
 		ctx := context.WithValue(r.Context(), callerKey{}, caller)
-		next(huma.WithContext(hctx, context.WithValue(ctx, exchangeKey{}, exchange{r, w})))
+		next(huma.WithContext(hctx, context.WithValue(ctx, exchangeKey{}, exchange{r, w, trail})))
 	}
 }
 
@@ -260,19 +275,33 @@ func (a *API) Raw(op Op, h http.Handler) {
 	}
 	a.OpenAPI().AddOperation(&o)
 	a.Mux.HandleFunc(op.Method+" "+op.Path, func(w http.ResponseWriter, r *http.Request) {
+		trail := a.follow(op, w, r)
+		defer trail.end()
 		caller, err := a.admit(r, op.Right, r.PathValue("project"))
+		trail.by(caller)
 		if err != nil {
+			trail.answered(err)
 			writeProblem(w, r, err)
 			return
+		}
+		trail.answered(nil)
+		if r.Method == http.MethodGet {
+			trail.end() // a console is kept when it begins, not when it ends
 		}
 		if body, ok := r.Body.(*timedBody); ok {
 			body.each = reading
 		}
 		ctx, stop := While(r.Context(), a.options.Recheck, func() error { return a.stillAdmitted(r, op.Right, r.PathValue("project"), caller) })
 		defer stop()
+		ctx = context.WithValue(ctx, trailKey{}, trail)
 		h.ServeHTTP(w, r.WithContext(context.WithValue(ctx, callerKey{}, caller)))
 	})
 }
 
 // Fail answers a request with a fault, in a handler that was given to Raw.
-func Fail(w http.ResponseWriter, r *http.Request, err error) { writeProblem(w, r, err) }
+func Fail(w http.ResponseWriter, r *http.Request, err error) {
+	if t, _ := r.Context().Value(trailKey{}).(*trail); t != nil {
+		t.answered(err)
+	}
+	writeProblem(w, r, err)
+}

@@ -34,7 +34,7 @@ func Examine(catalog *resource.Catalog, entries []Entry) []Finding {
 		}
 	}
 	for _, e := range entries {
-		if e.Key.Kind != NameKind {
+		if e.Key.Kind != NameKind && e.Key.Kind != JournalKind {
 			x.record(e)
 		}
 	}

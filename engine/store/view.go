@@ -218,7 +218,7 @@ func (v *View) apply(revision int64, events []Event, isNews news) {
 }
 
 func (v *View) applyOne(e Event, isNews news) (Delta, bool) {
-	if e.Key.Kind == NameKind {
+	if e.Key.Kind == NameKind || e.Key.Kind == JournalKind {
 		return Delta{}, false
 	}
 	var d Delta

@@ -39,15 +39,16 @@ func (s *Store) List(ctx context.Context, kinds ...resource.Kind) ([]store.Entry
 		return nil, 0, err
 	}
 	defer leave()
-	prefixes := []string{root}
+	journals := prefix(store.JournalKind)
+	spans := []span{{root, journals}, {clientv3.GetPrefixRangeEnd(journals), clientv3.GetPrefixRangeEnd(root)}}
 	if len(kinds) > 0 {
-		prefixes = nil
+		spans = nil
 		for _, k := range kinds {
-			prefixes = append(prefixes, prefix(k))
+			spans = append(spans, span{prefix(k), clientv3.GetPrefixRangeEnd(prefix(k))})
 		}
 	}
 	for range 5 {
-		entries, revision, err := s.list(ctx, prefixes)
+		entries, revision, err := s.list(ctx, spans)
 		if errors.Is(err, rpctypes.ErrCompacted) {
 			continue // so slow that the revision was forgotten meanwhile
 		}
@@ -59,13 +60,15 @@ func (s *Store) List(ctx context.Context, kinds ...resource.Kind) ([]store.Entry
 	return nil, 0, fault.New(fault.Unavailable, "list: the store forgets faster than it is read; try again")
 }
 
-func (s *Store) list(ctx context.Context, prefixes []string) ([]store.Entry, int64, error) {
+// span is all keys from one on, up to another that is not in it.
+type span struct{ from, to string }
+
+func (s *Store) list(ctx context.Context, spans []span) ([]store.Entry, int64, error) {
 	var out []store.Entry
 	var revision int64
-	for _, p := range prefixes {
-		end := clientv3.GetPrefixRangeEnd(p)
-		for from := p; ; {
-			r, err := s.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(page), clientv3.WithRev(revision))
+	for _, p := range spans {
+		for from := p.from; ; {
+			r, err := s.client.Get(ctx, from, clientv3.WithRange(p.to), clientv3.WithLimit(page), clientv3.WithRev(revision))
 			if err != nil {
 				return nil, 0, err
 			}

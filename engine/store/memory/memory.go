@@ -55,7 +55,7 @@ func (s *Store) List(_ context.Context, kinds ...resource.Kind) ([]store.Entry, 
 	}
 	var out []store.Entry
 	for key, e := range s.entries {
-		if len(kinds) == 0 || wanted[key.Kind] {
+		if len(kinds) == 0 && key.Kind != store.JournalKind || wanted[key.Kind] {
 			out = append(out, e)
 		}
 	}

@@ -66,6 +66,9 @@ func (h *hostScope) Admit(current map[resource.Ref]store.Entry, changes []store.
 func (h *hostScope) mayCommit(current map[resource.Ref]store.Entry, changes []store.Change) error {
 	names := map[resource.Ref]resource.ID{} // name keys that go with permitted changes, and whose they are
 	for _, c := range changes {
+		if c.Key.Kind == store.JournalKind {
+			return denied(c, "an agent writes no journal")
+		}
 		if c.Key.Kind == store.NameKind {
 			continue
 		}

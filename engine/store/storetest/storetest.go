@@ -51,6 +51,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"ASlowReaderBlocksNobody", slowReader},
 		{"StopAndContextEndAWatch", stopWatch},
 		{"ConcurrentCommitsLoseNothing", counter},
+		{"AJournalIsReadByTimeAndIsNoRecord", journal},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := open(t)

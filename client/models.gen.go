@@ -1048,7 +1048,7 @@ type AttachmentSpec struct {
 	InstanceID string `json:"instanceID"`
 
 	// UID UID is the user that QEMU runs as and that must be able to read and write.
-	UID int64 `json:"uid"`
+	UID int64 `json:"uid,omitempty,omitzero"`
 
 	// VolumeID VolumeID is the disk.
 	VolumeID string `json:"volumeID"`
@@ -2368,7 +2368,7 @@ type InstanceSpec struct {
 	StopTimeoutSeconds int64 `json:"stopTimeoutSeconds"`
 
 	// UID UID is the user that QEMU runs as.
-	UID int64 `json:"uid"`
+	UID int64 `json:"uid,omitempty,omitzero"`
 
 	// UserData SSHKeys and UserData are for the seed and the metadata service.
 	UserData []byte `json:"userData,omitempty,omitzero"`
@@ -3118,7 +3118,7 @@ type PortBindingSpec struct {
 	Service string `json:"service"`
 
 	// UID UID is the user that must be able to open the tap.
-	UID int64 `json:"uid"`
+	UID int64 `json:"uid,omitempty,omitzero"`
 
 	// Workload Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
 	Workload Ref `json:"workload"`
@@ -3550,6 +3550,9 @@ type ResourceProblem struct {
 
 	// Message Message says what is wrong and what to do, in words.
 	Message string `json:"message"`
+
+	// Outside Outside is what is said instead to who does not run the cloud, where Message names hosts or other things of the operator's; none: Message.
+	Outside string `json:"outside,omitempty,omitzero"`
 
 	// Since Since is when it was first seen.
 	Since time.Time `json:"since"`
@@ -3996,7 +3999,7 @@ type VMSpec struct {
 	StopTimeoutSeconds int64 `json:"stopTimeoutSeconds"`
 
 	// UID UID is the user that its QEMU runs as, on every host; unique in the cloud.
-	UID int64 `json:"uid"`
+	UID int64 `json:"uid,omitempty,omitzero"`
 
 	// UserData UserData is handed to cloud-init byte for byte, whatever it is; base64 in JSON.
 	UserData []byte `json:"userData,omitempty,omitzero"`

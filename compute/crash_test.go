@@ -6,6 +6,7 @@ import (
 
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/observe"
 )
@@ -59,7 +60,7 @@ func TestACrashIsToldAsWhatItIs(t *testing.T) {
 			t.Errorf("crashed with policy %s: %+v", policy, vm.Status)
 		}
 		text := ""
-		for _, l := range observe.Explain(w.db.Snapshot(), w.db.Catalog(), vm, w.db.Now(), compute.Remarks()) {
+		for _, l := range observe.Explain(w.db.Snapshot(), w.db.Catalog(), vm, w.db.Now(), resource.Operator, compute.Remarks()) {
 			text += l.Text + "\n"
 		}
 		if !strings.Contains(text, "QEMU was killed by signal 9") || !strings.Contains(text, want.text) ||

@@ -108,6 +108,10 @@ type Image = resource.Record[ImageSpec, ImageStatus]
 // Images is the kind.
 var Images = resource.Define("image", "images", resource.Options[ImageSpec, ImageStatus]{
 	Doc: "What a VM's disk starts from.", Scope: resource.InProject,
+	// What a borrower does not see: where the content came from (an address may carry a key), and who
+	// else borrows.
+	Guards: map[string]resource.Sight{"spec.source.url": resource.Reader, "spec.sharedWith": resource.Reader,
+		"status.operationID": resource.Reader, "status.serverID": resource.Operator},
 	Counts: func(i *Image) map[string]int64 {
 		size := i.Status.SizeMiB
 		for _, d := range i.Status.DataDisks {

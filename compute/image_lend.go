@@ -8,9 +8,7 @@ import (
 	"github.com/virga-cloud/virga/identity"
 )
 
-// ImageLending lets a project use the images that others published, or shared with it. What a
-// borrower does not read: where the content came from (an address may carry a key), and who else
-// borrows.
+// ImageLending lets a project use the images that others published, or shared with it.
 var ImageLending = httpapi.Lending[ImageSpec, ImageStatus]{
 	To: func(s *store.Snapshot, project string, i *Image) bool {
 		switch {
@@ -23,8 +21,5 @@ var ImageLending = httpapi.Lending[ImageSpec, ImageStatus]{
 			return p != nil && slices.Contains(i.Spec.SharedWith, string(p.ID))
 		}
 		return false
-	},
-	Redact: func(i *Image) {
-		i.Spec.Source.URL, i.Spec.SharedWith, i.Status.OperationID = "", nil, ""
 	},
 }

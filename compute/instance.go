@@ -92,7 +92,7 @@ type InstanceSpec struct {
 	// Accelerator is how the guest's instructions are run.
 	Accelerator host.Accelerator `json:"accelerator"`
 	// UID is the user that QEMU runs as.
-	UID int64 `json:"uid"`
+	UID int64 `json:"uid,omitempty"`
 	// Disks and NICs in order.
 	Disks []InstanceDisk `json:"disks,omitempty"`
 	NICs  []InstanceNIC  `json:"nics,omitempty"`
@@ -162,6 +162,8 @@ type Instance = resource.Record[InstanceSpec, InstanceStatus]
 // Instances is the kind.
 var Instances = resource.Define("instance", "instances", resource.Options[InstanceSpec, InstanceStatus]{
 	Doc: "One run of a VM: a QEMU process on one host.", Scope: resource.InProject, Reach: resource.NamedHost,
+	Guards: map[string]resource.Sight{"spec.userData": resource.Writer, "spec.uid": resource.Operator, "spec.hostID": resource.Operator,
+		"spec.outgoing": resource.Operator, "status.pid": resource.Operator, "status.exitMessage": resource.Operator, "status.outgoingError": resource.Operator},
 	Refs: func(i *Instance) []resource.Ref {
 		out := []resource.Ref{{Kind: "vm", Project: i.Project, ID: i.Spec.VMID}, host.Ref(i.Spec.HostID)}
 		if i.Spec.Outgoing != nil {

@@ -82,7 +82,7 @@ type VMSpec struct {
 	// HostID pins the VM to one host.
 	HostID resource.ID `json:"hostID,omitempty"`
 	// UID is the user that its QEMU runs as, on every host; unique in the cloud.
-	UID int64 `json:"uid"`
+	UID int64 `json:"uid,omitempty"`
 }
 
 // The phases of a VM, as people see them.
@@ -142,6 +142,8 @@ const (
 // VMs is the kind.
 var VMs = resource.Define("vm", "vms", resource.Options[VMSpec, VMStatus]{
 	Doc: "A virtual machine.", Scope: resource.InProject,
+	// User data may carry passwords: who may only look does not see them.
+	Guards: map[string]resource.Sight{"spec.userData": resource.Writer, "spec.uid": resource.Operator, "status.hostID": resource.Operator},
 	Counts: func(v *VM) map[string]int64 {
 		return map[string]int64{CountVMs: 1, CountCPUs: v.Spec.CPUs, CountMemoryMiB: v.Spec.MemoryMiB}
 	},

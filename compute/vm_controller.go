@@ -112,8 +112,10 @@ func (c *Controller) report(ctx context.Context, snap *store.Snapshot, vm *VM, p
 
 func (c *Controller) put(b *store.Batch, snap *store.Snapshot, vm *VM, phase string, problem error, more func(*VMStatus)) {
 	if problem == nil && phase == PhaseUnknown {
-		problem = fault.New(fault.Unavailable, "host %s is unreachable, so nobody knows whether the VM runs; %s",
+		unreachable := fault.New(fault.Unavailable, "host %s is unreachable, so nobody knows whether the VM runs; %s",
 			host.NameOf(snap, vm.Status.HostID), host.WayOut(snap, vm.Status.HostID))
+		unreachable.Outside = "its host is unreachable, so nobody knows whether the VM runs; wait, or ask an operator"
+		problem = unreachable
 	}
 	c.w.VMStatuses.Set(b, vm, func(s *VMStatus) {
 		s.SeenGeneration, s.Phase, s.Addresses = vm.Generation, phase, addresses(snap, vm)
@@ -125,6 +127,9 @@ func (c *Controller) put(b *store.Batch, snap *store.Snapshot, vm *VM, phase str
 			kind, message = string(fault.KindOf(problem)), problem.Error()
 		}
 		s.Problems = resource.SetProblem(s.Problems, kind, message, c.db.Now())
+		if problem != nil {
+			s.Problems[0].Outside = fault.OutsideOf(problem)
+		}
 		more(s)
 	})
 }
@@ -166,7 +171,9 @@ func (c *Controller) keepReason(vm *VM, refused error) (time.Duration, error) {
 	after := firstRetry
 	for _, p := range vm.Status.Problems {
 		if p.Kind == string(fault.KindOf(refused)) && placement.SameReasons(p.Message, refused.Error()) {
-			after, refused = retryAfter(c.db.Now().Sub(p.Since)), fault.New(fault.Kind(p.Kind), "%s", p.Message)
+			kept := fault.New(fault.Kind(p.Kind), "%s", p.Message)
+			kept.Outside = p.Outside
+			after, refused = retryAfter(c.db.Now().Sub(p.Since)), kept
 		}
 	}
 	return after, refused

@@ -34,8 +34,7 @@ const (
 func RegisterGate(a *httpapi.API, w Writers, g Gate) {
 	httpapi.Register(a, JoinTokens, httpapi.Routes[JoinTokenSpec, JoinTokenStatus]{
 		Specs: w.JoinTokens, Verbs: []httpapi.Verb{httpapi.Delete},
-		Ready:  func(*JoinToken) (bool, error) { return true, nil },
-		Redact: func(t *JoinToken) { t.Spec.Hash = "" },
+		Ready: func(*JoinToken) (bool, error) { return true, nil },
 	})
 	registerJoinTokenCreate(a, w, g)
 	registerJoin(a, w, g)
@@ -91,13 +90,11 @@ func registerJoinTokenCreate(a *httpapi.API, w Writers, g Gate) {
 		t.Spec.Hash = HashSecret(secret)
 		w.JoinTokens.Create(c.Batch, t)
 		c.Note("create", &t.Meta)
-		shown := *t
-		shown.Spec.Hash = ""
 		word := ca.Invitation{Addresses: g.Addresses(), CA: g.Authority.Fingerprint(), Secret: secret}
 		if g.Network != nil {
 			word.Network = g.Network()
 		}
-		return &joinTokenOut{JoinTokenReply{JoinToken: &shown, Token: word.String()}}, nil
+		return &joinTokenOut{JoinTokenReply{JoinToken: JoinTokens.Seen(t, c.Sight("")), Token: word.String()}}, nil
 	})
 }
 

@@ -24,7 +24,6 @@ func Register(a *httpapi.API, w Writers, own Contents, used func(s *store.Snapsh
 	httpapi.Register(a, Tokens, httpapi.Routes[TokenSpec, TokenStatus]{
 		Specs: w.Tokens, Verbs: []httpapi.Verb{httpapi.Delete},
 		Ready:    func(*Token) (bool, error) { return true, nil },
-		Redact:   func(t *Token) { t.Spec.Hash = "" },
 		Deleting: deletingToken,
 	})
 	registerTokenCreate(a, w)
@@ -94,9 +93,7 @@ func registerTokenCreate(a *httpapi.API, w Writers) {
 		t, secret := newToken(r.Name, TokenSpec{User: r.User, Role: r.Role, Project: r.Project, Expires: r.Expires})
 		w.Tokens.Create(c.Batch, t)
 		c.Note("create", &t.Meta)
-		shown := *t
-		shown.Spec.Hash = ""
-		return &tokenOut{TokenReply{Token: &shown, Secret: secret}}, nil
+		return &tokenOut{TokenReply{Token: Tokens.Seen(t, c.Sight("")), Secret: secret}}, nil
 	})
 }
 

@@ -39,6 +39,7 @@ type Token = resource.Record[TokenSpec, TokenStatus]
 // Tokens is the kind.
 var Tokens = resource.Define("token", "tokens", resource.Options[TokenSpec, TokenStatus]{
 	Doc: "A right to use the API, shown once when it is made.", Scope: resource.InCloud,
+	Guards: map[string]resource.Sight{"spec.hash": resource.Nobody},
 })
 
 // JoinTokenSpec is a right for one host to join.
@@ -63,4 +64,5 @@ type JoinToken = resource.Record[JoinTokenSpec, JoinTokenStatus]
 // JoinTokens is the kind.
 var JoinTokens = resource.Define("jointoken", "jointokens", resource.Options[JoinTokenSpec, JoinTokenStatus]{
 	Doc: "A one-time right for a host to join the cloud.", Scope: resource.InCloud,
+	Guards: map[string]resource.Sight{"spec.hash": resource.Nobody},
 })

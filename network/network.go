@@ -116,6 +116,7 @@ type Port = resource.Record[PortSpec, PortStatus]
 // Ports is the kind.
 var Ports = resource.Define("port", "ports", resource.Options[PortSpec, PortStatus]{
 	Doc: "A place in a network with its own MAC and IP address.", Scope: resource.InProject,
+	Guards: map[string]resource.Sight{"status.hostIDs": resource.Operator},
 	Refs: func(p *Port) []resource.Ref {
 		return []resource.Ref{
 			{Kind: "network", Project: p.Project, ID: p.Spec.NetworkID}, {Kind: "subnet", Project: p.Project, ID: p.Spec.SubnetID},
@@ -140,7 +141,7 @@ type PortBindingSpec struct {
 	// here are carried on, until this port binding goes.
 	Left bool `json:"left,omitempty"`
 	// UID is the user that must be able to open the tap.
-	UID int64 `json:"uid"`
+	UID int64 `json:"uid,omitempty"`
 	// MAC, Address, PrefixLength, Gateway, Service, MTU are the port's, so that the host needs no other record.
 	MAC          string `json:"mac"`
 	Address      string `json:"address"`
@@ -172,6 +173,7 @@ type PortBinding = resource.Record[PortBindingSpec, PortBindingStatus]
 // PortBindings is the kind.
 var PortBindings = resource.Define("portbinding", "portbindings", resource.Options[PortBindingSpec, PortBindingStatus]{
 	Doc: "A port on a host: a tap on the virtual switch.", Scope: resource.InProject, Reach: resource.NamedHost,
+	Guards: map[string]resource.Sight{"spec.hostID": resource.Operator, "spec.uid": resource.Operator, "status.device": resource.Operator},
 	Refs: func(p *PortBinding) []resource.Ref {
 		return []resource.Ref{
 			{Kind: "port", Project: p.Project, ID: p.Spec.PortID}, {Kind: "network", Project: p.Project, ID: p.Spec.NetworkID},
@@ -226,6 +228,7 @@ type DNSZone = resource.Record[DNSZoneSpec, DNSZoneStatus]
 // DNSZones is the kind.
 var DNSZones = resource.Define("dnszone", "dnszones", resource.Options[DNSZoneSpec, DNSZoneStatus]{
 	Doc: "The names and services of one network, for the hosts that need them.", Scope: resource.InProject, Reach: resource.NamedHost,
+	Guards: map[string]resource.Sight{"spec.hostIDs": resource.Operator},
 	Refs: func(z *DNSZone) []resource.Ref {
 		out := []resource.Ref{{Kind: "network", Project: z.Project, ID: z.Spec.NetworkID}}
 		for _, id := range z.Spec.HostIDs {

@@ -40,9 +40,10 @@ const (
 // problems, who still holds it when it is being deleted, what it waits for and what those wait
 // for, the operations on it, and the last events. It knows no noun: it reads the phase, the
 // problems and the holders that all records have, and walks along the references. What a domain
-// has to say of its own nouns comes as remarks.
-func Explain(snap *store.Snapshot, c *resource.Catalog, object resource.Object, now time.Time, remarks Remarks) []Line {
-	e := &explanation{snap: snap, catalog: c, now: now, seen: map[resource.ID]bool{object.Head().ID: true}}
+// has to say of its own nouns comes as remarks. Who does not run the cloud is not told which of its
+// hosts and datastores is meant, and reads of a record what its kind lets them see.
+func Explain(snap *store.Snapshot, c *resource.Catalog, object resource.Object, now time.Time, as resource.Sight, remarks Remarks) []Line {
+	e := &explanation{as: as, snap: snap, catalog: c, now: now, seen: map[resource.ID]bool{object.Head().ID: true}}
 	e.itself(object)
 	before := len(e.lines)
 	if remark := remarks[object.Head().Kind]; remark != nil {
@@ -54,7 +55,7 @@ func Explain(snap *store.Snapshot, c *resource.Catalog, object resource.Object, 
 		e.users(object)
 	}
 	e.walk(object, []resource.Object{object}, 1)
-	quiet := len(e.lines) == before && look(object).settled()
+	quiet := len(e.lines) == before && e.look(object).settled()
 	e.operations(object)
 	if quiet {
 		e.say(0, Info, object, "nothing keeps it from being as specified")
@@ -64,6 +65,7 @@ func Explain(snap *store.Snapshot, c *resource.Catalog, object resource.Object, 
 }
 
 type explanation struct {
+	as      resource.Sight
 	snap    *store.Snapshot
 	catalog *resource.Catalog
 	now     time.Time
@@ -77,7 +79,7 @@ func (e *explanation) say(depth int, severity string, about resource.Object, for
 
 // itself says how the record is that was asked for.
 func (e *explanation) itself(x resource.Object) {
-	head, s := x.Head(), look(x)
+	head, s := x.Head(), e.look(x)
 	where := ""
 	if head.Project != "" {
 		where = " in project " + head.Project
@@ -158,12 +160,16 @@ func (e *explanation) walk(x resource.Object, path []resource.Object, depth int)
 			return
 		}
 		e.seen[next.Head().ID] = true
-		further, s := append(slices.Clone(path), next), look(next)
+		further, s := append(slices.Clone(path), next), e.look(next)
 		if (s.settled() || s.resting() && look(path[0]).settled()) && next.Head().Deleting == nil {
 			e.walk(next, further, depth)
 			continue
 		}
 		told++
+		if next.Head().Project == "" && e.as < resource.Operator {
+			e.say(depth, s.severity(), x, "waits for a %s of the cloud, which %s; an operator sees more", next.Head().Kind, s.words(next.Head()))
+			continue
+		}
 		e.say(depth, s.severity(), next, "%s %s", title(next), s.words(next.Head()))
 		e.particulars(depth+1, next, s)
 		e.walk(next, further, depth+1)
@@ -191,7 +197,7 @@ func (e *explanation) operations(x resource.Object) {
 				phase = operation.Pending
 			}
 			e.say(0, Info, o, "operation %s is %s for %s%s", o.Spec.Type, phase, since(o.Created, e.now), step)
-			e.particulars(1, o, look(o))
+			e.particulars(1, o, e.look(o))
 		case o.Status.Phase == operation.Failed && failed == 0:
 			failed++
 			e.say(0, Warning, o, "operation %s failed %s ago%s: %s", o.Spec.Type, since(o.Status.EndedAt, e.now), step, o.Status.Why)

@@ -45,7 +45,7 @@ func RegisterExplain(a *httpapi.API, remarks Remarks) {
 			if x == nil {
 				return nil, fault.New(fault.NotFound, "explain %s %q: there is none of this name or id%s", kind.Kind, in.Name, inProject(kind, in.Project))
 			}
-			return &explainOut{Explanation{About: x.Head().Ref(), Revision: c.DB.Revision(), Lines: Explain(c.Snapshot, c.DB.Catalog(), x, c.Now(), remarks)}}, nil
+			return &explainOut{Explanation{About: x.Head().Ref(), Revision: c.DB.Revision(), Lines: Explain(c.Snapshot, c.DB.Catalog(), x, c.Now(), c.Sight(x.Head().Project), remarks)}}, nil
 		})
 }
 

@@ -130,7 +130,7 @@ func (c *cloud) explain(id resource.ID) string {
 		c.Fatalf("no record %s", id)
 	}
 	var out strings.Builder
-	for _, l := range observe.Explain(snap, c.db.Catalog(), x, c.now, compute.Remarks()) {
+	for _, l := range observe.Explain(snap, c.db.Catalog(), x, c.now, resource.Operator, compute.Remarks()) {
 		fmt.Fprintln(&out, strings.Repeat("  ", l.Depth)+l.Text)
 	}
 	return out.String()

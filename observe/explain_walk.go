@@ -59,6 +59,14 @@ func look(x resource.Object) sight {
 	return s
 }
 
+// look reads what the asker may see of a record.
+func (e *explanation) look(x resource.Object) sight {
+	if kind, known := e.catalog.Lookup(x.Head().Kind); known {
+		x = kind.See(x, e.as)
+	}
+	return look(x)
+}
+
 func (s sight) settled() bool {
 	return len(s.problems) == 0 && slices.Contains(settledPhases, s.phase)
 }

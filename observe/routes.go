@@ -33,9 +33,10 @@ func Register(a *httpapi.API) {
 				return c.May(httpapi.Read, e.Project) && (in.Project == "" || in.Project == e.Project)
 			}
 			out := &logAnswer{}
-			out.Body.Items = Newest(c.Snapshot, visible, Filter{About: in.About, Reason: in.Reason, Severity: in.Severity, Since: in.Since, Limit: in.Limit})
-			if out.Body.Items == nil {
-				out.Body.Items = []*Event{}
+			events := Newest(c.Snapshot, visible, Filter{About: in.About, Reason: in.Reason, Severity: in.Severity, Since: in.Since, Limit: in.Limit})
+			out.Body.Items = make([]*Event, len(events))
+			for i, e := range events {
+				out.Body.Items[i] = Events.Seen(e, c.Sight(e.Project))
 			}
 			return out, nil
 		})

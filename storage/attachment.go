@@ -17,7 +17,7 @@ type AttachmentSpec struct {
 	// Epoch is the owner's; the volume is opened for writing only with the highest.
 	Epoch int64 `json:"epoch"`
 	// UID is the user that QEMU runs as and that must be able to read and write.
-	UID int64 `json:"uid"`
+	UID int64 `json:"uid,omitempty"`
 }
 
 // The phases of an attachment.
@@ -46,6 +46,7 @@ type Attachment = resource.Record[AttachmentSpec, AttachmentStatus]
 // Attachments is the kind.
 var Attachments = resource.Define("attachment", "attachments", resource.Options[AttachmentSpec, AttachmentStatus]{
 	Doc: "The use of a volume by one instance on one host.", Scope: resource.InProject, Reach: resource.NamedHost,
+	Guards: map[string]resource.Sight{"spec.hostID": resource.Operator, "spec.uid": resource.Operator, "status.path": resource.Operator},
 	Refs: func(a *Attachment) []resource.Ref {
 		return []resource.Ref{
 			{Kind: "volume", Project: a.Project, ID: a.Spec.VolumeID}, a.Spec.Workload,

@@ -113,6 +113,7 @@ type Allocation = resource.Record[AllocationSpec, AllocationStatus]
 // Allocations is the kind.
 var Allocations = resource.Define("allocation", "allocations", resource.Options[AllocationSpec, AllocationStatus]{
 	Doc: "The space of one volume on one datastore.", Scope: resource.InProject, Reach: resource.NamedHost,
+	Guards: map[string]resource.Sight{"spec.ownerHostID": resource.Operator, "spec.hostIDs": resource.Operator},
 	Refs: func(a *Allocation) []resource.Ref {
 		out := []resource.Ref{
 			{Kind: "volume", Project: a.Project, ID: a.Spec.VolumeID}, {Kind: "datastore", ID: a.Spec.DatastoreID},

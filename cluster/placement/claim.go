@@ -29,6 +29,7 @@ type Claim = resource.Record[ClaimSpec, ClaimStatus]
 // Claims is the kind.
 var Claims = resource.Define("claim", "claims", resource.Options[ClaimSpec, ClaimStatus]{
 	Doc: "Capacity of a host that is promised to a VM.", Scope: resource.InProject,
+	Guards: map[string]resource.Sight{"spec.why": resource.Operator, "spec.hostID": resource.Operator},
 	Refs: func(c *Claim) []resource.Ref {
 		return []resource.Ref{c.Spec.Workload, host.Ref(c.Spec.HostID)}
 	},

@@ -70,14 +70,19 @@ func refusal(r *Request, all []*reason) error {
 	slices.SortFunc(all, func(a, b *reason) int {
 		return cmp.Or(cmp.Compare(len(b.hosts), len(a.hosts)), cmp.Compare(a.words, b.words))
 	})
-	var words []string
+	var words, outside []string
 	for _, g := range all {
 		if g.filter.Capacity != nil {
 			kind, advice = fault.Exhausted, "stop or shrink a VM, or add a host"
 		}
 		words = append(words, g.tell(r))
+		if text := g.outside(r); !slices.Contains(outside, text) {
+			outside = append(outside, text)
+		}
 	}
-	return fault.New(kind, "no host can take %s: %s; %s", r.Name, strings.Join(words, "; "), advice)
+	err := fault.New(kind, "no host can take %s: %s; %s", r.Name, strings.Join(words, "; "), advice)
+	err.Outside = fmt.Sprintf("no host can take %s: %s; stop or shrink a VM, or ask an operator", r.Name, strings.Join(outside, "; "))
+	return err
 }
 
 // tell gives one reason: "12 hosts: not enough memory (needs 4096 MiB; most free 1024 of 8192 MiB on h3)".
@@ -95,6 +100,15 @@ func (g *reason) tell(r *Request) string {
 		return fmt.Sprintf("%s: %s (needs %d%s)", who, g.words, need, unit)
 	}
 	return fmt.Sprintf("%s: %s (needs %d%s; most free %d of %d%s on %s)", who, g.words, need, unit, g.free, g.all, unit, g.freest)
+}
+
+// outside gives a reason to those who do not run the cloud: without its hosts and what they have left.
+func (g *reason) outside(r *Request) string {
+	if g.filter.Needs == nil {
+		return g.words
+	}
+	need, unit := g.filter.Needs(r)
+	return fmt.Sprintf("%s (needs %d%s)", g.words, need, unit)
 }
 
 // moving matches what of a refusal moves with every start and stop elsewhere.

@@ -88,6 +88,8 @@ type Error struct {
 	Kind    Kind
 	Message string
 	Details []Detail
+	// Outside is said instead of Message to who does not run the cloud; none: Message.
+	Outside string
 	cause   error
 }
 
@@ -131,6 +133,14 @@ func KindOf(err error) Kind {
 	return Internal
 }
 
+// OutsideOf gives what is said of err to who does not run the cloud; empty: what is said to everybody.
+func OutsideOf(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Outside
+	}
+	return ""
+}
+
 // Is reports whether err is of kind.
 func Is(err error, kind Kind) bool { return err != nil && KindOf(err) == kind }
 
@@ -141,7 +151,7 @@ func Wrap(err error, format string, args ...any) error {
 	}
 	wrapped := New(KindOf(err), "%s: %w", fmt.Sprintf(format, args...), err)
 	if e, ok := errors.AsType[*Error](err); ok {
-		wrapped.Details = e.Details
+		wrapped.Details, wrapped.Outside = e.Details, e.Outside
 	}
 	return wrapped
 }

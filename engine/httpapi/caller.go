@@ -50,6 +50,19 @@ func (c Caller) May(right Right, project string) bool {
 	return rank[right] > 0 && rank[c.Right] >= rank[right] && (c.Project == "" || c.Project == project)
 }
 
+// Sight is how much the caller sees of the records of a project; an empty project means the cloud itself.
+func (c Caller) Sight(project string) resource.Sight {
+	switch {
+	case c.May(Admin, ""):
+		return resource.Operator
+	case c.May(Write, project):
+		return resource.Writer
+	case c.May(Read, project):
+		return resource.Reader
+	}
+	return resource.Borrower
+}
+
 func (c Caller) refuse(right Right, project string) error {
 	where := "the cloud"
 	if project != "" {

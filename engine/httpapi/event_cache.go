@@ -26,11 +26,27 @@ type change struct {
 	revision int64
 }
 
-// telling is a change, ready to be sent. Object is nil if nobody can read it.
+// telling is a change, ready to be sent to those of each sight. Object is nil if nobody can read it.
 type telling struct {
 	once   sync.Once
+	kind   *kindRoutes
+	event  WatchEvent
 	object resource.Object
-	text   []byte
+	texts  [resource.Nobody]struct {
+		once sync.Once
+		text []byte
+	}
+}
+
+// to gives the event as it is seen.
+func (t *telling) to(as resource.Sight) []byte {
+	mine := &t.texts[as]
+	mine.once.Do(func() {
+		ev := t.event
+		ev.Object = encoded(t.kind.See(t.object, as))
+		mine.text = encoded(&ev)
+	})
+	return mine.text
 }
 
 func (h *eventCache) of(k *kindRoutes, e store.Event, revision int64) *telling {
@@ -45,8 +61,7 @@ func (h *eventCache) of(k *kindRoutes, e store.Event, revision int64) *telling {
 		if err != nil {
 			return
 		}
-		ev.Object = encoded(k.show(x))
-		t.object, t.text = x, encoded(&ev)
+		t.kind, t.event, t.object = k, ev, x
 	})
 	return t
 }

@@ -250,6 +250,9 @@ func tooLarge() error {
 // told makes the answer of an error, and logs what is our own fault.
 func (a *API) told(ctx context.Context, op Op, err error) error {
 	p := AsProblem(err)
+	if outside := fault.OutsideOf(err); outside != "" && !CallerOf(ctx).May(Admin, "") {
+		p.Detail = outside
+	}
 	if p.Kind == fault.Internal && ctx.Err() == nil {
 		slog.Error("a request failed by our own fault", "operation", op.ID, "error", err)
 	}

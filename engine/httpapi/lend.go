@@ -11,12 +11,11 @@ import (
 
 // Lending says which records of other projects a project may read and use. They are found by their
 // name while it is unambiguous, by PROJECT/NAME, and by id; a record of the project itself comes first.
-// Only reading follows it: what is lent cannot be changed by who borrows it.
+// Only reading follows it: what is lent cannot be changed by who borrows it, who sees of it what a
+// Borrower sees.
 type Lending[S, T any] struct {
 	// To reports whether a record of another project may be used in a project.
 	To func(s *store.Snapshot, project string, r *resource.Record[S, T]) bool
-	// Redact takes out of a copy what only its own project shall read.
-	Redact func(*resource.Record[S, T])
 }
 
 // Find gives the record that a name means within a project: its own, or else the one that is lent to
@@ -63,20 +62,5 @@ func (k *kind[S, T]) read(c *Call, name string) (*resource.Record[S, T], error) 
 	if _, err := k.api.project(c); err != nil {
 		return nil, err
 	}
-	r, err := k.Lending.Find(c.Snapshot, k.Type, c.Project, name)
-	if err != nil {
-		return nil, err
-	}
-	return k.borrowed(c, r), nil
-}
-
-// borrowed is a record as the project of the call may see it.
-func (k *kind[S, T]) borrowed(c *Call, r *resource.Record[S, T]) *resource.Record[S, T] {
-	if c.Project == "" || r.Project == c.Project || k.Lending.Redact == nil || c.May(k.Reading, r.Project) {
-		return r
-	}
-	mine := resource.Copy(r)
-	mine.Revision = r.Revision
-	k.Lending.Redact(mine)
-	return mine
+	return k.Lending.Find(c.Snapshot, k.Type, c.Project, name)
 }

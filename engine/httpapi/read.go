@@ -68,7 +68,7 @@ func (k *kind[S, T]) list(c *Call, in *listing) (*pageOut[S, T], error) {
 		switch {
 		case string(r.ID) <= string(after):
 		case len(page.Items) < in.Limit:
-			page.Items = append(page.Items, k.shown(k.borrowed(c, r)))
+			page.Items = append(page.Items, k.shown(c.Caller, r))
 		default:
 			page.NextPage = pageAfter(page.Items[len(page.Items)-1].ID)
 		}
@@ -92,7 +92,7 @@ func (k *kind[S, T]) turn(c *Call, in *listing, after resource.ID, page *Page[S,
 			page.NextPage = pageAfter(page.Items[in.Limit-1].ID)
 			return
 		}
-		page.Items = append(page.Items, k.shown(r))
+		page.Items = append(page.Items, k.shown(c.Caller, r))
 	}
 }
 
@@ -171,17 +171,17 @@ func (k *kind[S, T]) registerGet() {
 				case "change":
 					return !unchanged, nil
 				case "ready":
-					return k.Ready(r)
+					return k.Ready(k.shown(c.Caller, r))
 				}
 				return true, nil
 			})
 			if err != nil && !(in.Wait == "change" && err == errTimeout) {
-				return nil, k.unready(err, last, limit)
+				return nil, k.unready(c, err, last, limit)
 			}
 			if unchanged {
 				return &one[S, T]{Status: http.StatusNotModified, ETag: etag(last.Revision)}, nil
 			}
-			return k.answer(http.StatusOK, last), nil
+			return k.answer(c, http.StatusOK, last), nil
 		})
 }
 
@@ -202,10 +202,10 @@ func (k *kind[S, T]) await(ctx context.Context, c *Call, asked Readiness, r *res
 			return false, fault.New(fault.NotFound, "%s %s was deleted while waiting for it", k.Kind, r.Name)
 		}
 		last = now
-		return k.Ready(now)
+		return k.Ready(k.shown(c.Caller, now))
 	})
 	if err != nil {
-		return nil, k.unready(err, last, limit)
+		return nil, k.unready(c, err, last, limit)
 	}
 	return last, nil
 }
@@ -219,11 +219,11 @@ func (k *kind[S, T]) vanished(last *resource.Record[S, T], err error) error {
 }
 
 // unready says in words what a wait that was too short waited for.
-func (k *kind[S, T]) unready(err error, last *resource.Record[S, T], limit time.Duration) error {
+func (k *kind[S, T]) unready(c *Call, err error, last *resource.Record[S, T], limit time.Duration) error {
 	if last == nil || err != errTimeout {
 		return err
 	}
-	if o := observedOf(&last.Status); o != nil && len(o.Problems) > 0 {
+	if o := observedOf(&k.shown(c.Caller, last).Status); o != nil && len(o.Problems) > 0 {
 		return fault.New(fault.Unavailable, "%s %s is not ready after %s: %s", k.Kind, last.Name, limit, o.Problems[0].Message)
 	}
 	return fault.New(fault.Unavailable, "%s %s is not ready after %s; wait longer", k.Kind, last.Name, limit)

@@ -39,8 +39,6 @@ type Routes[S, T any] struct {
 	Visible func(Caller, *resource.Record[S, T]) bool
 	// Lending says which records of other projects a project may read.
 	Lending Lending[S, T]
-	// Redact takes out of a copy what nobody shall read.
-	Redact func(*resource.Record[S, T])
 	// Ready says whether the record is as specified; an error is a problem that waiting will not solve.
 	// Default: the status speaks of the present spec and has no problems.
 	Ready func(*resource.Record[S, T]) (bool, error)
@@ -115,7 +113,6 @@ type kindRoutes struct {
 	resource.Descriptor
 	reading Right
 	visible func(Caller, resource.Object) bool
-	show    func(resource.Object) resource.Object
 	verbs   []string
 	model   string // the name of a record in the document
 }
@@ -144,7 +141,6 @@ func Register[S, T any](a *API, t *resource.Type[S, T], o Routes[S, T]) {
 	a.prepare(k.Input.in)
 	a.kinds[t.Kind] = &kindRoutes{Descriptor: t.Descriptor, reading: o.Reading, model: k.noun,
 		visible: func(c Caller, x resource.Object) bool { return k.sees(c, x.(*resource.Record[S, T])) },
-		show:    func(x resource.Object) resource.Object { return k.shown(x.(*resource.Record[S, T])) },
 	}
 	k.registerList()
 	k.registerGet()
@@ -171,14 +167,9 @@ func (k *kind[S, T]) sees(c Caller, r *resource.Record[S, T]) bool {
 	return c.May(k.Reading, r.Project) && (k.Visible == nil || k.Visible(c, r))
 }
 
-func (k *kind[S, T]) shown(r *resource.Record[S, T]) *resource.Record[S, T] {
-	if k.Redact == nil {
-		return r
-	}
-	mine := resource.Copy(r)
-	mine.Revision = r.Revision
-	k.Redact(mine)
-	return mine
+// shown is a record as the caller may see it.
+func (k *kind[S, T]) shown(c Caller, r *resource.Record[S, T]) *resource.Record[S, T] {
+	return k.Seen(r, c.Sight(r.Project))
 }
 
 // find gives the record that a path names, by name or id.
@@ -218,8 +209,8 @@ type one[S, T any] struct {
 	Body     *resource.Record[S, T]
 }
 
-func (k *kind[S, T]) answer(status int, r *resource.Record[S, T]) *one[S, T] {
-	return &one[S, T]{Status: status, ETag: etag(r.Revision), Body: k.shown(r)}
+func (k *kind[S, T]) answer(c *Call, status int, r *resource.Record[S, T]) *one[S, T] {
+	return &one[S, T]{Status: status, ETag: etag(r.Revision), Body: k.shown(c.Caller, r)}
 }
 
 // documented makes the description of a request body that the route reads itself.

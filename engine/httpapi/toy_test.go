@@ -29,6 +29,9 @@ type BoatSpec struct {
 	// HarbourID and VisitedIDs are where it lies, and where it was.
 	HarbourID  resource.ID   `json:"harbourID,omitempty" ref:"harbour"`
 	VisitedIDs []resource.ID `json:"visitedIDs,omitempty" ref:"harbour"`
+	// Chart is for the crew, Keel for the yard.
+	Chart string `json:"chart,omitempty"`
+	Keel  int64  `json:"keel,omitempty"`
 }
 
 type BoatMast struct {
@@ -44,6 +47,7 @@ type Boat = resource.Record[BoatSpec, BoatStatus]
 
 var boats = resource.Define("boat", "boats", resource.Options[BoatSpec, BoatStatus]{
 	Doc: "A toy.", Scope: resource.InProject,
+	Guards: map[string]resource.Sight{"spec.note": resource.Reader, "spec.chart": resource.Writer, "spec.keel": resource.Operator, "spec.masts.heightMM": resource.Operator},
 	Counts: func(b *Boat) map[string]int64 { return map[string]int64{"sails": b.Spec.Sails} },
 })
 
@@ -53,7 +57,8 @@ type HarbourSpec struct {
 type HarbourStatus struct{ resource.Observed }
 type Harbour = resource.Record[HarbourSpec, HarbourStatus]
 
-var harbours = resource.Define("harbour", "harbours", resource.Options[HarbourSpec, HarbourStatus]{Doc: "Another.", Scope: resource.InCloud})
+var harbours = resource.Define("harbour", "harbours", resource.Options[HarbourSpec, HarbourStatus]{Doc: "Another.", Scope: resource.InCloud,
+	Guards: map[string]resource.Sight{"spec.secret": resource.Nobody}})
 
 // people are the tokens of the toy.
 var people = map[string]Caller{
@@ -107,8 +112,7 @@ func newToy(t *testing.T, change ...func(*Options, *Routes[BoatSpec, BoatStatus]
 	}
 	api := New(db, o)
 	Register(api, boats, routes)
-	Register(api, harbours, Routes[HarbourSpec, HarbourStatus]{Specs: store.Specs(registry, harbours, "api"),
-		Redact: func(h *Harbour) { h.Spec.Secret = "" }})
+	Register(api, harbours, Routes[HarbourSpec, HarbourStatus]{Specs: store.Specs(registry, harbours, "api")})
 	Action(api, boats, Act{Name: "sail", Summary: "Sail"}, func(_ context.Context, c *Call, b *Boat, in *struct {
 		To string `json:"to"`
 	}) (*Boat, error) {

@@ -248,7 +248,7 @@ func (s *stream) see(e store.Event, revision int64) []byte {
 	if told.object == nil || !k.visible(s.caller, told.object) {
 		return nil
 	}
-	return told.text
+	return told.to(s.caller.Sight(e.Key.Project))
 }
 
 // send is write, and lets nothing wait.

@@ -186,9 +186,10 @@ func TestAClientThatNeverReadsItsWatchIsCutOff(t *testing.T) {
 
 func TestAThousandWatchersCostOneReadingOfAChange(t *testing.T) {
 	y := newToy(t)
-	read := 0
+	read, shown := 0, 0
 	k := *y.kinds[boats.Kind]
-	k.show = func(x resource.Object) resource.Object { read++; return x }
+	k.New = func() resource.Object { read++; return boats.New() }
+	k.See = func(x resource.Object, as resource.Sight) resource.Object { shown++; return boats.See(x, as) }
 	value, _ := json.Marshal(&Boat{Meta: resource.Meta{Kind: boats.Kind, ID: "1", Name: "ann", Project: "a"}})
 	e := store.Event{Key: resource.Ref{Kind: boats.Kind, Project: "a", ID: "1"}, Value: value}
 	for range 1000 {
@@ -199,8 +200,8 @@ func TestAThousandWatchersCostOneReadingOfAChange(t *testing.T) {
 	for revision := range int64(2 * remembered) {
 		y.events.of(&k, e, 100+revision)
 	}
-	if read != 1+2*remembered || len(y.events.told) > remembered {
-		t.Errorf("read %d times, %d are remembered", read, len(y.events.told))
+	if read != 1+2*remembered || shown != 1 || len(y.events.told) > remembered {
+		t.Errorf("read %d times, made ready %d times, %d are remembered", read, shown, len(y.events.told))
 	}
 	if s := (&stream{api: y.API, caller: people["host"], kinds: map[resource.Kind]*kindRoutes{boats.Kind: &k}}); s.see(e, 7) != nil {
 		t.Error("who may not read it was told")

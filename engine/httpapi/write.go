@@ -44,7 +44,7 @@ func (k *kind[S, T]) registerCreate() {
 		if made, err = k.await(ctx, c, in.Readiness, made); err != nil {
 			return nil, err
 		}
-		out := k.answer(http.StatusCreated, made)
+		out := k.answer(c, http.StatusCreated, made)
 		out.Location = strings.ReplaceAll(k.path(), "{project}", c.Project) + "/" + made.Name
 		return out, nil
 	})
@@ -234,7 +234,7 @@ func (k *kind[S, T]) change(ctx context.Context, c *Call, in *changeIn, base fun
 	if err != nil {
 		return nil, err
 	}
-	return k.answer(http.StatusOK, r), nil
+	return k.answer(c, http.StatusOK, r), nil
 }
 
 // merged reads a request on top of base, strictly, with defaults and checks.
@@ -246,18 +246,21 @@ func (k *kind[S, T]) merged(c *Call, r *resource.Record[S, T], base map[string]a
 	if _, isObject := patch.(map[string]any); !isObject {
 		return nil, fault.New(fault.Invalid, "the request must be a JSON object with labels and spec")
 	}
-	whole, err := json.Marshal(merge(base, patch))
+	text, err := json.Marshal(merge(base, patch))
 	if err != nil {
 		return nil, fault.New(fault.Internal, "merge: %w", err)
 	}
 	wanted := &Change[S]{}
-	if err := k.api.decode(whole, wanted); err != nil {
+	if err := k.api.decode(text, wanted); err != nil {
 		return nil, err
 	}
 	if err := checkLabels(wanted.Labels); err != nil {
 		return nil, err
 	}
 	k.api.resolve(c, wanted)
+	whole := resource.Record[S, T]{Spec: wanted.Spec}
+	k.Keep(r, &whole, c.Sight(r.Project))
+	wanted.Spec = whole.Spec
 	return wanted, k.checked("change", r.Name, &wanted.Spec)
 }
 
@@ -302,7 +305,7 @@ func (k *kind[S, T]) registerDelete() {
 		case err == errTimeout && in.Wait != "":
 			return nil, fault.New(fault.Unavailable, "%s %s is not gone after %s; it is held by %s", k.Kind, last.Name, limit, strings.Join(last.Holders, ", "))
 		case err == errTimeout:
-			return k.answer(http.StatusAccepted, last), nil
+			return k.answer(c, http.StatusAccepted, last), nil
 		}
 		return nil, err
 	})

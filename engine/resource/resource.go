@@ -93,12 +93,18 @@ type Observed struct {
 	Problems []Problem `json:"problems,omitempty"`
 }
 
+// observed finds the part of any status that all have.
+func (o *Observed) observed() *Observed { return o }
+
 // Problem is one reason why a record is not as specified.
 type Problem struct {
 	// Kind is a word of the closed list of faults.
 	Kind string `json:"kind"`
 	// Message says what is wrong and what to do, in words.
 	Message string `json:"message"`
+	// Outside is what is said instead to who does not run the cloud, where Message names hosts or
+	// other things of the operator's; none: Message.
+	Outside string `json:"outside,omitempty"`
 	// Since is when it was first seen.
 	Since time.Time `json:"since"`
 }

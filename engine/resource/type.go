@@ -3,6 +3,7 @@ package resource
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"sort"
 )
@@ -42,10 +43,17 @@ type Descriptor struct {
 	Refs func(Object) []Ref
 	// Counts says by how much a record adds to the totals of its project, by the name of the total.
 	Counts func(Object) map[string]int64
+	// See gives a record as it is seen. It is the one place where fields are left out.
+	See func(Object, Sight) Object
+	// Guards are the fields that not everybody sees, by their JSON paths.
+	Guards map[string]Sight
 }
 
 // Type is a Descriptor that knows its Go types.
-type Type[S, T any] struct{ Descriptor }
+type Type[S, T any] struct {
+	Descriptor
+	guards []guard
+}
 
 // Options are the optional parts of a kind.
 type Options[S, T any] struct {
@@ -55,12 +63,21 @@ type Options[S, T any] struct {
 	HostMakes bool
 	Refs      func(*Record[S, T]) []Ref
 	Counts    func(*Record[S, T]) map[string]int64
+	// Guards say of fields, by their JSON paths ("spec.hash"), how much sight it takes to see them.
+	// Those that are not named are seen by everybody who may read the record.
+	Guards map[string]Sight
 }
 
 // Define makes a kind. It is called once for each noun, in the noun's own file.
 func Define[S, T any](kind Kind, plural string, o Options[S, T]) *Type[S, T] {
-	d := Descriptor{
-		Kind: kind, Plural: plural, Doc: o.Doc, Scope: o.Scope, Reach: o.Reach, HostMakes: o.HostMakes,
+	for path, least := range o.Guards {
+		if least == Nobody && o.Reach != NoHost {
+			panic(fmt.Sprintf("resource: nobody may see %s of kind %q, but it reaches hosts", path, kind))
+		}
+	}
+	t := &Type[S, T]{guards: guards(kind, reflect.TypeFor[Record[S, T]](), o.Guards)}
+	t.Descriptor = Descriptor{
+		Kind: kind, Plural: plural, Doc: o.Doc, Scope: o.Scope, Reach: o.Reach, HostMakes: o.HostMakes, Guards: o.Guards,
 		New: func() Object { return new(Record[S, T]) },
 		Refs: func(x Object) []Ref {
 			var out []Ref
@@ -83,8 +100,9 @@ func Define[S, T any](kind Kind, plural string, o Options[S, T]) *Type[S, T] {
 			}
 			return o.Counts(x.(*Record[S, T]))
 		},
+		See: func(x Object, as Sight) Object { return t.Seen(x.(*Record[S, T]), as) },
 	}
-	return &Type[S, T]{d}
+	return t
 }
 
 // Describe gives the descriptor; it lets a list of types of different Go types be made.

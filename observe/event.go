@@ -37,5 +37,5 @@ type Event = resource.Record[EventSpec, EventStatus]
 var Events = resource.Define("event", "events", resource.Options[EventSpec, EventStatus]{
 	Doc: "Something that happened.", Scope: resource.InProject, HostMakes: true, Reach: resource.NoHost,
 	Guards: map[string]resource.Sight{"spec.hostID": resource.Operator},
-	Refs: func(e *Event) []resource.Ref { return []resource.Ref{e.Spec.About, host.Ref(e.Spec.HostID)} },
+	Refs:   func(e *Event) []resource.Ref { return []resource.Ref{e.Spec.About, host.Ref(e.Spec.HostID)} },
 })

@@ -93,7 +93,7 @@ type Operation = resource.Record[Spec, Status]
 var Operations = resource.Define("operation", "operations", resource.Options[Spec, Status]{
 	Doc: "Finite work with a beginning, an end, and a way back until its commit.", Scope: resource.InProject,
 	Guards: map[string]resource.Sight{"spec.input": resource.Operator, "status.journal.output": resource.Operator},
-	Refs: func(o *Operation) []resource.Ref { return []resource.Ref{o.Spec.Target} },
+	Refs:   func(o *Operation) []resource.Ref { return []resource.Ref{o.Spec.Target} },
 })
 
 // Ended reports whether nothing more will happen.

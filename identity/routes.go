@@ -142,7 +142,7 @@ type WhoAmI struct {
 
 func registerWhoAmI(a *httpapi.API) {
 	type answer struct{ Body WhoAmI }
-	op := httpapi.Op{ID: "who-am-i", Method: http.MethodGet, Path: "/v1/whoami", Right: httpapi.Known, Tag: "tokens", Summary: "Say who asks, and what they may do"}
+	op := httpapi.Op{ID: "who-am-i", Action: "self.read", Method: http.MethodGet, Path: "/v1/whoami", Right: httpapi.Known, Tag: "tokens", Summary: "Say who asks, and what they may do"}
 	httpapi.Handle(a, op, func(_ context.Context, c *httpapi.Call, _ *struct{}) (*answer, error) {
 		return &answer{WhoAmI{User: c.User, Right: string(c.Right), Project: c.Caller.Project}}, nil
 	})

@@ -42,7 +42,7 @@ func RegisterExplain(a *httpapi.API, remarks Remarks) {
 				return nil, err
 			}
 			x := named(c.Snapshot, kind, in.Project, in.Name)
-			if x == nil {
+			if x == nil || !c.Sees(x) {
 				return nil, fault.New(fault.NotFound, "explain %s %q: there is none of this name or id%s", kind.Kind, in.Name, inProject(kind, in.Project))
 			}
 			return &explainOut{Explanation{About: x.Head().Ref(), Revision: c.DB.Revision(), Lines: Explain(c.Snapshot, c.DB.Catalog(), x, c.Now(), c.Sight(x.Head().Project), remarks)}}, nil
@@ -63,10 +63,7 @@ func mayAsk(c *httpapi.Call, kind resource.Descriptor, project string) error {
 	if kind.Scope == resource.InCloud {
 		project = ""
 	}
-	if c.May(httpapi.Read, project) {
-		return nil
-	}
-	return fault.New(fault.Denied, "explain %s: %s may not read it%s", kind.Kind, c.User, inProject(kind, project))
+	return c.Authorize(string(kind.Kind)+".read", resource.Ref{Kind: kind.Kind, Project: project})
 }
 
 func inProject(kind resource.Descriptor, project string) string {

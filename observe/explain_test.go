@@ -298,6 +298,8 @@ func TestTheRouteAnswersPeopleOfTheProjectOnly(t *testing.T) {
 	caller := httpapi.Caller{User: "eve", Right: httpapi.Read, Project: "blue"}
 	a := httpapi.New(c.db, httpapi.Options{Authenticate: func(*http.Request) (httpapi.Caller, error) { return caller, nil }})
 	observe.RegisterExplain(a, nil)
+	httpapi.Register(a, compute.VMs, httpapi.Routes[compute.VMSpec, compute.VMStatus]{})
+	httpapi.Register(a, host.Hosts, httpapi.Routes[host.Spec, host.Status]{})
 	ask := func(path string) (int, observe.Explanation) {
 		w := httptest.NewRecorder()
 		a.ServeHTTP(w, httptest.NewRequestWithContext(context.Background(), "GET", path, nil))
@@ -307,6 +309,8 @@ func TestTheRouteAnswersPeopleOfTheProjectOnly(t *testing.T) {
 	}
 	if code, out := ask("/v1/explain/vm/vm1?project=blue"); code != 200 || len(out.Lines) < 5 || out.Lines[0].Text != "vm vm1 in project blue is starting" {
 		t.Errorf("own project: %d %+v", code, out)
+	} else if text := fmt.Sprint(out.Lines); strings.Contains(text, "h1") || strings.Contains(text, "datastore ds") {
+		t.Errorf("a tenant is told of hosts and datastores: %s", text)
 	}
 	for path, want := range map[string]int{"/v1/explain/vms/vm1?project=blue": 200, "/v1/explain/vm/nobody?project=blue": 404, "/v1/explain/vm/vm1?project=red": 403,
 		"/v1/explain/host/h1": 403, "/v1/explain/horse/h1": 404} {

@@ -30,7 +30,7 @@ func Register(a *httpapi.API) {
 		Summary: "List what happened, newest first"},
 		func(_ context.Context, c *httpapi.Call, in *logQuery) (*logAnswer, error) {
 			visible := func(e *Event) bool {
-				return c.May(httpapi.Read, e.Project) && (in.Project == "" || in.Project == e.Project)
+				return c.Sees(e) && (in.Project == "" || in.Project == e.Project)
 			}
 			out := &logAnswer{}
 			events := Newest(c.Snapshot, visible, Filter{About: in.About, Reason: in.Reason, Severity: in.Severity, Since: in.Since, Limit: in.Limit})

@@ -22,6 +22,7 @@ func documentCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for name, write := range map[string]func(*os.File) error{
 				"openapi.yaml": func(f *os.File) error { return httpapi.WriteOpenAPI(documented(), f) },
+				"actions.md":   func(f *os.File) error { return httpapi.WriteActions(documented(), f) },
 				"cli.md":       func(f *os.File) error { return cli.Document(cmd.Root(), f) },
 				filepath.Join("..", "..", "client", "kinds.gen.go"): func(f *os.File) error { return httpapi.WriteKinds(documented(), f) },
 			} {

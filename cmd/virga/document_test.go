@@ -19,6 +19,16 @@ func TestTheDocumentThatIsCheckedInIsCurrent(t *testing.T) {
 	doctest.Current(t, documented(), api.Document)
 }
 
+func TestTheTableOfActionsIsCurrent(t *testing.T) {
+	var now bytes.Buffer
+	if err := httpapi.WriteActions(documented(), &now); err != nil {
+		t.Fatal(err)
+	}
+	if there, err := os.ReadFile("../../docs/api/actions.md"); err != nil || !bytes.Equal(there, now.Bytes()) {
+		t.Errorf("docs/api/actions.md is not that of the routes (%v); run make gen and commit what it writes", err)
+	}
+}
+
 func TestClientsListOfKindsIsCurrent(t *testing.T) {
 	var now bytes.Buffer
 	if err := httpapi.WriteKinds(documented(), &now); err != nil {

@@ -45,7 +45,7 @@ func Action[S, T, In, Out any](a *API, t *resource.Type[S, T], act Act, do func(
 	path := k.onePath() + "/" + act.Name
 	body := documented(map[string]*huma.Schema{"application/json": a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[In](), true, title(string(t.Kind))+title(act.Name))})
 	body.Required = false
-	op := Op{ID: string(t.Kind) + "-" + act.Name, Method: http.MethodPost, Path: path, Right: act.Right, Tag: t.Plural, Status: act.Status,
+	op := Op{ID: string(t.Kind) + "-" + act.Name, Action: k.action(Verb(act.Name)), Method: http.MethodPost, Path: path, Right: act.Right, Tag: t.Plural, Status: act.Status,
 		Summary: act.Summary, Doc: act.Doc, params: pathParameters(path), body: body}
 	handle(a, op, func(ctx context.Context, c *Call, in *actIn) (*actOut[Out], error) {
 		var out *Out

@@ -61,7 +61,8 @@ type API struct {
 	kinds   map[resource.Kind]*kindRoutes
 
 	routes   []string
-	watching atomic.Int64 // how many watches run
+	actions  map[string]*permission // by their names
+	watching atomic.Int64           // how many watches run
 	events   eventCache
 	lines    sync.Map // of writes in a project with a quota, by its name: *sync.Mutex
 }
@@ -85,7 +86,7 @@ func New(db *store.DB, o Options) *API {
 	if o.Recheck == 0 {
 		o.Recheck = 2 * time.Second
 	}
-	a := &API{Mux: http.NewServeMux(), DB: db, options: o, names: newNamer(), kinds: map[resource.Kind]*kindRoutes{}}
+	a := &API{Mux: http.NewServeMux(), DB: db, options: o, names: newNamer(), kinds: map[resource.Kind]*kindRoutes{}, actions: map[string]*permission{}}
 	cfg := huma.DefaultConfig(o.Title, o.Version)
 	cfg.DocsPath, cfg.SchemasPath, cfg.OpenAPIPath, cfg.CreateHooks = "", "", "", nil
 	cfg.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", a.names.name)

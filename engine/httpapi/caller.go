@@ -63,24 +63,6 @@ func (c Caller) Sight(project string) resource.Sight {
 	return resource.Borrower
 }
 
-func (c Caller) refuse(right Right, project string) error {
-	where := "the cloud"
-	if project != "" {
-		where = "project " + project
-	}
-	switch {
-	case right == AsServer:
-		return fault.New(fault.Denied, "%s is no server; only a server of this cloud may do this", c.User)
-	case right == AsHost:
-		return fault.New(fault.Denied, "%s is no host; only a host with its certificate may do this", c.User)
-	case c.Host != "":
-		return fault.New(fault.Denied, "a host may not do this; show a token")
-	case c.Project != "":
-		return fault.New(fault.Denied, "%s may %s in project %s only; this needs the right to %s in %s", c.User, c.Right, c.Project, right, where)
-	}
-	return fault.New(fault.Denied, "%s may only %s; this needs the right to %s in %s", c.User, c.Right, right, where)
-}
-
 type callerKey struct{}
 
 // CallerOf gives who asks, within a handler that was given to Raw.
@@ -90,22 +72,23 @@ func CallerOf(ctx context.Context) Caller {
 }
 
 // admit says who asks and whether they may.
-func (a *API) admit(r *http.Request, right Right, project string) (Caller, error) {
+func (a *API) admit(r *http.Request, action string, project string) (Caller, error) {
+	public := a.actions[action].Right == Public
 	if a.options.Authenticate == nil {
-		if right == Public {
+		if public {
 			return Caller{}, nil
 		}
 		return Caller{}, fault.New(fault.Unauthenticated, "this server knows nobody yet")
 	}
 	c, err := a.options.Authenticate(r)
-	if right == Public {
+	if public {
 		return c, nil
 	}
 	if err != nil {
 		return Caller{}, err
 	}
-	if !c.May(right, project) {
-		return c, c.refuse(right, project)
+	if err := a.Authorize(c, action, resource.Ref{Project: project}); err != nil {
+		return c, err
 	}
 	return c, nil
 }

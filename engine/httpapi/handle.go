@@ -26,6 +26,7 @@ type Op struct {
 	Path    string  // with {project} where the route belongs to a project
 	Summary string  // one line for the reference
 	Doc     string  // more of it
+	Action  string  // what roles call it: "vm.migrate"; default: made of ID
 	Right   Right   // what the caller needs, in the project of the path if there is one
 	Tag     string  // the chapter of the reference; usually the plural of the kind
 	Status  int     // of success; 200, or 204 for an answer without body
@@ -33,6 +34,13 @@ type Op struct {
 	Acts    bool    // it changes something though it is a GET: a console
 	body    *huma.RequestBody
 	params  []*huma.Param // of the path, where In does not name them
+}
+
+func (o Op) action() string {
+	if o.Action != "" {
+		return o.Action
+	}
+	return actionOf(o.ID)
 }
 
 // Query is a parameter of a raw route. Its handler reads it itself.
@@ -165,12 +173,14 @@ func handle[In, Out any](a *API, op Op, do func(context.Context, *Call, *In) (*O
 }
 
 func (a *API) operation(op Op) huma.Operation {
-	a.routes = append(a.routes, op.Method+" "+op.Path)
+	route := op.Method + " " + op.Path
+	a.routes = append(a.routes, route)
+	a.permit(op.action(), op.Right, route)
 	return huma.Operation{
 		OperationID: op.ID, Method: op.Method, Path: op.Path, Summary: op.Summary, Description: op.Doc,
 		DefaultStatus: op.Status, Tags: []string{op.Tag}, RequestBody: op.body, Parameters: op.params,
 		Security: security(op.Right), MaxBodyBytes: 2 * maxBody, BodyReadTimeout: -1,
-		Extensions:  map[string]any{"x-right": string(op.Right)},
+		Extensions:  map[string]any{"x-right": string(op.Right), "x-action": op.action()},
 		Metadata:    map[string]any{registryKey: a.OpenAPI().Components.Schemas},
 		Middlewares: huma.Middlewares{a.guard(op)},
 	}
@@ -200,7 +210,7 @@ func (a *API) guard(op Op) func(huma.Context, func(huma.Context)) {
 	return func(hctx huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(hctx)
 		trail := a.follow(op, w, r)
-		caller, err := a.admit(r, op.Right, r.PathValue("project"))
+		caller, err := a.admit(r, op.action(), r.PathValue("project"))
 		trail.by(caller)
 		if err == nil {
 			err = negotiate(hctx.Operation(), r)
@@ -280,7 +290,7 @@ func (a *API) Raw(op Op, h http.Handler) {
 	a.Mux.HandleFunc(op.Method+" "+op.Path, func(w http.ResponseWriter, r *http.Request) {
 		trail := a.follow(op, w, r)
 		defer trail.end()
-		caller, err := a.admit(r, op.Right, r.PathValue("project"))
+		caller, err := a.admit(r, op.action(), r.PathValue("project"))
 		trail.by(caller)
 		if err != nil {
 			trail.answered(err)
@@ -294,7 +304,7 @@ func (a *API) Raw(op Op, h http.Handler) {
 		if body, ok := r.Body.(*timedBody); ok {
 			body.each = reading
 		}
-		ctx, stop := While(r.Context(), a.options.Recheck, func() error { return a.stillAdmitted(r, op.Right, r.PathValue("project"), caller) })
+		ctx, stop := While(r.Context(), a.options.Recheck, func() error { return a.stillAdmitted(r, op.action(), r.PathValue("project"), caller) })
 		defer stop()
 		ctx = context.WithValue(ctx, trailKey{}, trail)
 		h.ServeHTTP(w, r.WithContext(context.WithValue(ctx, callerKey{}, caller)))

@@ -35,8 +35,8 @@ func While(ctx context.Context, every time.Duration, check func() error) (contex
 
 // stillAdmitted reports whether the sender of a request that lasts may go on: the token may have been
 // deleted or have expired since, the host removed, the project deleted.
-func (a *API) stillAdmitted(r *http.Request, right Right, project string, began Caller) error {
-	now, err := a.admit(r, right, project)
+func (a *API) stillAdmitted(r *http.Request, action, project string, began Caller) error {
+	now, err := a.admit(r, action, project)
 	if err != nil {
 		return err
 	}

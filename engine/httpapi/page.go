@@ -32,7 +32,7 @@ type apiDocument struct {
 type apiRoute struct {
 	Summary, Description string
 	Tags                 []string
-	Right                string `json:"x-right"`
+	Action               string `json:"x-action"`
 	Parameters           []struct {
 		Name, In, Description string
 		Required              bool
@@ -151,7 +151,7 @@ table { border-collapse: collapse; width: 100%; } td { border-top: 1px solid #ee
 <nav>{{range .Chapters}}<a href="#{{.Tag}}">{{.Tag}}</a> {{end}}</nav>
 {{range .Chapters}}<h2 id="{{.Tag}}">{{.Tag}}</h2>
 {{range .Routes}}<h3><code>{{.Method}} {{.Path}}</code></h3>
-<p class="doc">{{.Summary}} <span class="small">(right: {{.Right}})</span>{{with .Description}}
+<p class="doc">{{.Summary}} <span class="small">(action: {{.Action}})</span>{{with .Description}}
 {{.}}{{end}}</p>
 {{if .Parameters}}<table>{{range .Parameters}}<tr><td><code>{{.Name}}</code></td><td class="small">{{.In}}{{if .Required}}, required{{end}}</td><td>{{.Description}}</td></tr>{{end}}</table>{{end}}
 {{with .Request}}<p class="small">Request: {{if .Link}}<a href="#s-{{.Link}}">{{.Name}}</a>{{else}}{{.Name}} {{.Description}}{{end}}</p>{{end}}

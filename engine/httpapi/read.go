@@ -27,10 +27,10 @@ func (k *kind[S, T]) registerList() {
 	list := func(_ context.Context, c *Call, in *listing) (*pageOut[S, T], error) {
 		return k.list(c, in)
 	}
-	handle(k.api, Op{ID: "list-" + k.Plural, Method: http.MethodGet, Path: k.path(), Right: k.Reading, Tag: k.Plural,
+	handle(k.api, Op{ID: "list-" + k.Plural, Method: http.MethodGet, Path: k.path(), Action: k.action("read"), Right: k.Reading, Tag: k.Plural,
 		Summary: "List " + k.Plural, Doc: k.Doc, params: pathParameters(k.path())}, list)
 	if k.Scope == resource.InProject {
-		handle(k.api, Op{ID: "list-all-" + k.Plural, Method: http.MethodGet, Path: "/v1/" + k.Plural, Right: k.Reading, Tag: k.Plural,
+		handle(k.api, Op{ID: "list-all-" + k.Plural, Method: http.MethodGet, Path: "/v1/" + k.Plural, Action: k.action("read"), Right: k.Reading, Tag: k.Plural,
 			Summary: "List " + k.Plural + " of all projects", Doc: k.Doc}, list)
 	}
 }
@@ -81,7 +81,7 @@ func pageAfter(id resource.ID) string { return base64.RawURLEncoding.EncodeToStr
 // whole reports whether all records of a project are asked for, and nothing has to be asked of each.
 func (k *kind[S, T]) whole(c *Call, in *listing) bool {
 	return k.Scope == resource.InProject && c.Project != "" && k.Lending.To == nil && k.Visible == nil &&
-		in.Name == "" && len(in.Label) == 0 && c.May(k.Reading, c.Project)
+		in.Name == "" && len(in.Label) == 0 && k.api.allows(c.Caller, k.action("read"), resource.Ref{Kind: k.Kind, Project: c.Project})
 }
 
 // turn fills a page of a project's records, and looks at no others.
@@ -146,7 +146,7 @@ func timeout(text string) (time.Duration, error) {
 }
 
 func (k *kind[S, T]) registerGet() {
-	handle(k.api, Op{ID: "get-" + string(k.Kind), Method: http.MethodGet, Path: k.onePath(), Right: k.Reading, Tag: k.Plural,
+	handle(k.api, Op{ID: "get-" + string(k.Kind), Method: http.MethodGet, Path: k.onePath(), Action: k.action("read"), Right: k.Reading, Tag: k.Plural,
 		Summary: "Get a " + string(k.Kind) + ", by name or id", Doc: k.Doc, params: pathParameters(k.onePath())},
 		func(ctx context.Context, c *Call, in *waiting) (*one[S, T], error) {
 			limit, err := timeout(in.Timeout)

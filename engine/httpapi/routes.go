@@ -111,7 +111,7 @@ type kind[S, T any] struct {
 // kindRoutes is what the watch needs to know of a kind.
 type kindRoutes struct {
 	resource.Descriptor
-	reading Right
+	reading string // the action
 	visible func(Caller, resource.Object) bool
 	verbs   []string
 	model   string // the name of a record in the document
@@ -139,7 +139,7 @@ func Register[S, T any](a *API, t *resource.Type[S, T], o Routes[S, T]) {
 		k.Input = k.drafts()
 	}
 	a.prepare(k.Input.in)
-	a.kinds[t.Kind] = &kindRoutes{Descriptor: t.Descriptor, reading: o.Reading, model: k.noun,
+	a.kinds[t.Kind] = &kindRoutes{Descriptor: t.Descriptor, reading: k.action("read"), model: k.noun,
 		visible: func(c Caller, x resource.Object) bool { return k.sees(c, x.(*resource.Record[S, T])) },
 	}
 	k.registerList()
@@ -161,10 +161,13 @@ func (k *kind[S, T]) path() string {
 	return "/v1/" + k.Plural
 }
 
+// action is what roles call a thing that is done to the kind.
+func (k *kind[S, T]) action(verb Verb) string { return string(k.Kind) + "." + string(verb) }
+
 func (k *kind[S, T]) onePath() string { return k.path() + "/{name}" }
 
 func (k *kind[S, T]) sees(c Caller, r *resource.Record[S, T]) bool {
-	return c.May(k.Reading, r.Project) && (k.Visible == nil || k.Visible(c, r))
+	return k.api.allows(c, k.action("read"), r.Ref()) && (k.Visible == nil || k.Visible(c, r))
 }
 
 // shown is a record as the caller may see it.

@@ -106,8 +106,8 @@ func (a *API) newStream(w http.ResponseWriter, r *http.Request) (*stream, int64,
 		}
 	}
 	s := &stream{api: a, caller: CallerOf(r.Context()), kinds: map[resource.Kind]*kindRoutes{}, project: q.Get("project"), w: w, ctl: http.NewResponseController(w)}
-	if s.project != "" && !s.caller.May(Read, s.project) {
-		return nil, 0, s.caller.refuse(Read, s.project)
+	if !s.caller.May(Read, s.project) && s.project != "" {
+		return nil, 0, s.caller.refuse("cloud.watch", Read, s.project)
 	}
 	if q.Get("kinds") == "" {
 		for name, k := range a.kinds {
@@ -122,7 +122,7 @@ func (a *API) newStream(w http.ResponseWriter, r *http.Request) (*stream, int64,
 				return nil, 0, fault.New(fault.NotFound, "there is no kind %q to watch", word)
 			}
 			if !s.mayKind(k) {
-				return nil, 0, s.caller.refuse(k.reading, s.project)
+				return nil, 0, a.Authorize(s.caller, k.reading, s.whole(k))
 			}
 			s.kinds[k.Kind] = k
 		}
@@ -143,10 +143,15 @@ func (a *API) newStream(w http.ResponseWriter, r *http.Request) (*stream, int64,
 
 // mayKind reports whether the caller could see any record of a kind.
 func (s *stream) mayKind(k *kindRoutes) bool {
+	return s.api.allows(s.caller, k.reading, s.whole(k))
+}
+
+// whole stands for the records of a kind in the project of the caller, or in the cloud.
+func (s *stream) whole(k *kindRoutes) resource.Ref {
 	if k.Scope == resource.InProject {
-		return s.caller.May(k.reading, s.caller.Project)
+		return resource.Ref{Kind: k.Kind, Project: s.caller.Project}
 	}
-	return s.caller.May(k.reading, "")
+	return resource.Ref{Kind: k.Kind}
 }
 
 func (s *stream) named() []resource.Kind {
@@ -239,7 +244,7 @@ func (s *stream) see(e store.Event, revision int64) []byte {
 		return nil
 	}
 	if e.Value == nil && e.Old == nil {
-		if !s.caller.May(k.reading, e.Key.Project) {
+		if !s.api.allows(s.caller, k.reading, e.Key) {
 			return nil
 		}
 		return encoded(&WatchEvent{Revision: revision, Type: "delete", Kind: e.Key.Kind, Object: encoded(e.Key)})

@@ -27,7 +27,7 @@ type createIn struct {
 }
 
 func (k *kind[S, T]) registerCreate() {
-	op := Op{ID: "create-" + string(k.Kind), Method: http.MethodPost, Path: k.path(), Right: k.Writing, Tag: k.Plural, Status: http.StatusCreated,
+	op := Op{ID: "create-" + string(k.Kind), Action: k.action(Create), Method: http.MethodPost, Path: k.path(), Right: k.Writing, Tag: k.Plural, Status: http.StatusCreated,
 		Summary: "Create a " + string(k.Kind), Doc: k.Doc, params: pathParameters(k.path()),
 		body: documented(map[string]*huma.Schema{"application/json": k.api.OpenAPI().Components.Schemas.Schema(k.Input.in, true, "")})}
 	handle(k.api, op, func(ctx context.Context, c *Call, in *createIn) (*one[S, T], error) {
@@ -164,7 +164,7 @@ func (k *kind[S, T]) registerUpdate() {
 	whole := k.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Change[S]](), true, "")
 	part := &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true,
 		Description: "A JSON merge patch (RFC 7396) of labels and spec: what is named is changed, null removes, the rest stays."}
-	op := Op{Path: k.onePath(), Right: k.Writing, Tag: k.Plural, Doc: k.Doc, params: pathParameters(k.onePath())}
+	op := Op{Action: k.action(Update), Path: k.onePath(), Right: k.Writing, Tag: k.Plural, Doc: k.Doc, params: pathParameters(k.onePath())}
 	put, patch := op, op
 	put.ID, put.Method, put.Summary = "replace-"+string(k.Kind), http.MethodPut, "Replace labels and spec of a "+string(k.Kind)
 	put.body = documented(map[string]*huma.Schema{"application/json": whole})
@@ -273,7 +273,7 @@ type deleteIn struct {
 }
 
 func (k *kind[S, T]) registerDelete() {
-	op := Op{ID: "delete-" + string(k.Kind), Method: http.MethodDelete, Path: k.onePath(), Right: k.Writing, Tag: k.Plural, Status: http.StatusAccepted,
+	op := Op{ID: "delete-" + string(k.Kind), Action: k.action(Delete), Method: http.MethodDelete, Path: k.onePath(), Right: k.Writing, Tag: k.Plural, Status: http.StatusAccepted,
 		Summary: "Delete a " + string(k.Kind), params: pathParameters(k.onePath()),
 		Doc: "The record is marked, and goes (204) when everybody who holds it has let go; until then it is answered (202)."}
 	handle(k.api, op, func(ctx context.Context, c *Call, in *deleteIn) (*one[S, T], error) {

@@ -39,7 +39,7 @@ func (k *kind[S, T]) registerCreate() {
 			return nil, err
 		}
 		if in.DryRun {
-			return k.answer(http.StatusOK, made), nil
+			return k.answer(c, http.StatusOK, made), nil
 		}
 		if made, err = k.await(ctx, c, in.Readiness, made); err != nil {
 			return nil, err
@@ -225,7 +225,7 @@ func (k *kind[S, T]) change(ctx context.Context, c *Call, in *changeIn, base fun
 		return nil, err
 	}
 	if would != nil {
-		return k.answer(http.StatusOK, would), nil
+		return k.answer(c, http.StatusOK, would), nil
 	}
 	r, err := store.Need(k.api.DB.Snapshot(), k.Type, id)
 	if err == nil {
@@ -287,7 +287,7 @@ func (k *kind[S, T]) registerDelete() {
 			return nil, err
 		}
 		if in.DryRun {
-			return k.answer(http.StatusOK, last), nil
+			return k.answer(c, http.StatusOK, last), nil
 		}
 		if in.Wait == "" {
 			limit = 0

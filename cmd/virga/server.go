@@ -144,13 +144,12 @@ func (s *server) wire(l *store.Registry) error {
 	return nil
 }
 
-// centralConfig lets further hosts reach the southbound database, with certificates. A host that
+// centralConfig lets further hosts reach the southbound database. A host that
 // is alone on its hardware needs no port.
 func (s *server) centralConfig() ovn.CentralConfig {
 	c := ovn.CentralConfig{State: s.c.state, Run: s.c.run}
 	if ip := net.ParseIP(s.c.Address); ip != nil && !ip.IsLoopback() {
 		c.Listen = net.JoinHostPort(s.c.Address, strconv.Itoa(s.c.OVNPort))
-		c.TLS = &ovn.TLS{Key: s.c.in("ca/server.key"), Certificate: s.c.in("ca/server.crt"), CA: s.c.in("ca/ca.crt")}
 	}
 	return c
 }
@@ -180,6 +179,7 @@ func (s *server) begin(ctx context.Context, l *store.Registry) error {
 	if err := s.listen(ctx); err != nil {
 		return err
 	}
+	s.admitHosts(ctx)
 	s.tasks.Go(func() { s.rotator.Run(ctx) })
 	s.tasks.Go(func() { s.life.run(ctx, s.store) })
 	s.tasks.Go(func() { s.keepSeen(ctx) })

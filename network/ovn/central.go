@@ -2,32 +2,31 @@ package ovn
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/network/daemon"
 )
 
-// TLS are files of the cloud's own CA, in PEM.
-type TLS struct{ Key, Certificate, CA string }
-
 // CentralConfig is where the central daemons live.
 type CentralConfig struct {
 	// State is the daemon's state folder, Run its run folder; ours is ovn in each.
 	State, Run string
-	// Listen is host:port for the hosts' ovn-controllers; empty: unix socket only.
+	// Listen is address:port where a Gate lets the hosts' ovn-controllers in; empty: unix socket only.
 	Listen string
-	// TLS secures Listen. Without it Listen must be a loopback address.
-	TLS *TLS
 }
 
 // Central is OVN's central part: both databases and ovn-northd.
 type Central struct {
 	config     CentralConfig
 	supervisor *daemon.Supervisor
+	names      atomic.Pointer[names] // nil: no other host comes in
 }
 
 // NewCentral prepares it; Start starts it.
@@ -66,12 +65,8 @@ func (c *Central) programs() []daemon.Program {
 	}
 	var south []string
 	if c.config.Listen != "" {
-		host, port, _ := net.SplitHostPort(c.config.Listen)
-		if t := c.config.TLS; t != nil {
-			south = append(south, "--remote=pssl:"+port+":"+host, "--private-key="+t.Key, "--certificate="+t.Certificate, "--ca-cert="+t.CA)
-		} else {
-			south = append(south, "--remote=ptcp:"+port+":"+host)
-		}
+		south = append(south, "--remote=db:OVN_Southbound,SB_Global,connections",
+			"--private-key="+c.file(serverKeyFile), "--certificate="+c.file(serverFile), "--ca-cert="+c.file(namesFile))
 	}
 	return []daemon.Program{
 		database("ovn-nb", c.North(), "/usr/share/ovn/ovn-nb.ovsschema"),
@@ -90,7 +85,37 @@ func (c *Central) Start(ctx context.Context) error {
 			return fault.New(fault.Unavailable, "start OVN: %w", err)
 		}
 	}
-	return c.supervisor.Ensure(ctx)
+	if c.config.Listen == "" {
+		return c.supervisor.Ensure(ctx)
+	}
+	names, err := openNames(filepath.Join(c.config.State, "ovn"))
+	if err == nil {
+		err = c.supervisor.Ensure(ctx)
+	}
+	if err == nil {
+		err = c.admit(ctx)
+	}
+	if err == nil {
+		c.names.Store(names)
+	}
+	return err
+}
+
+// inner is where the southbound server listens for the gate: an address of this machine that is this
+// state folder's alone, at the port of the gate.
+func (c *Central) inner() string {
+	sum := sha256.Sum256([]byte(c.config.State))
+	_, port, _ := net.SplitHostPort(c.config.Listen)
+	return fmt.Sprintf("127.%d.%d.%d:%s", 64+sum[0]%64, sum[1], 1+sum[2]%254, port)
+}
+
+// admit makes the server listen there for clients that are hosts, and no more than that: OVN's own
+// roles keep each to the rows of the chassis that its certificate names.
+func (c *Central) admit(ctx context.Context) error {
+	south := NewSouthbound(c.South())
+	defer south.Close()
+	address, port, _ := net.SplitHostPort(c.inner())
+	return south.listen(ctx, "pssl:"+port+":"+address)
 }
 
 func (c *Central) check() error {
@@ -98,12 +123,8 @@ func (c *Central) check() error {
 		return nil
 	}
 	host, _, err := net.SplitHostPort(c.config.Listen)
-	ip := net.ParseIP(host)
-	if err != nil || ip == nil {
+	if err != nil || net.ParseIP(host) == nil {
 		return fault.New(fault.Invalid, "start OVN: %q is no address:port to listen on", c.config.Listen)
-	}
-	if c.config.TLS == nil && !ip.IsLoopback() {
-		return fault.New(fault.Invalid, "start OVN: %s is not loopback and needs certificates", c.config.Listen)
 	}
 	return nil
 }

@@ -15,4 +15,7 @@
 //     port on the switch virga-ext, which every host maps to a bridge of its own (br-ex) with the same
 //     address and MAC, so that whichever host is the router's gateway, its own br-ex is the next hop;
 //   - the order of the gateways of a router is drawn from the ids, to spread the routers.
+//
+// Hosts' ovn-controllers reach the southbound database through a Gate of ours, which knows who was
+// removed. Behind it each host has a certificate in its own name, and OVN's roles keep it to its own rows.
 package ovn

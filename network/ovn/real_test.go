@@ -2,14 +2,6 @@ package ovn
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -103,68 +95,8 @@ func TestTheDatabaseTakesARealCloud(t *testing.T) {
 	applied(t, d, Compile(someCloud()))
 }
 
-func TestTheSouthboundDatabaseWantsCertificates(t *testing.T) {
-	if err := NewCentral(CentralConfig{State: "/x", Run: "/x", Listen: "192.0.2.1:6642"}).Start(t.Context()); err == nil {
-		t.Error("the database listens for the world without certificates")
-	}
-	dir := t.TempDir()
-	files, pair, pool := certificates(t, dir)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	free.Close()
-	startCentral(t, CentralConfig{Listen: address, TLS: files})
-	good := &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, ServerName: "localhost"}
-	conn, err := tls.Dial("tcp", address, good)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(3 * time.Second))
-	if !asks(conn) {
-		t.Error("the database does not answer a client with a certificate")
-	}
-	bare, err := tls.Dial("tcp", address, &tls.Config{RootCAs: pool, ServerName: "localhost"})
-	if err == nil {
-		_ = bare.SetDeadline(time.Now().Add(3 * time.Second))
-		if asks(bare) {
-			t.Error("the database answers a client without a certificate")
-		}
-		bare.Close()
-	}
-}
-
 func asks(conn net.Conn) bool {
 	_, _ = conn.Write([]byte(`{"id":1,"method":"list_dbs","params":[]}`))
 	n, err := conn.Read(make([]byte, 100))
 	return err == nil && n > 0
-}
-
-func certificates(t *testing.T, dir string) (*TLS, tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, _ := x509.MarshalPKCS8PrivateKey(key)
-	keyPEM, certPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	files := &TLS{Key: dir + "/key.pem", Certificate: dir + "/cert.pem", CA: dir + "/cert.pem"}
-	_ = os.WriteFile(files.Key, keyPEM, 0o600)
-	_ = os.WriteFile(files.Certificate, certPEM, 0o600)
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(certPEM)
-	return files, pair, pool
 }

@@ -2,6 +2,7 @@ package ovn
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -25,6 +26,8 @@ type chassis struct {
 
 // Southbound is OVN's southbound database, of which we only remove hosts that are gone.
 type Southbound struct {
+	// Gate, if set, cuts off a host before its rows go: it would write them anew.
+	Gate     *Gate
 	endpoint string
 
 	mu     sync.Mutex
@@ -50,6 +53,9 @@ func (s *Southbound) RemoveChassis(ctx context.Context, hostID resource.ID) erro
 	defer s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	if s.Gate != nil {
+		s.Gate.Cut(hostID)
+	}
 	if err := s.connect(ctx); err != nil {
 		return fault.New(fault.Unavailable, "connect to OVN's southbound database: %w", err)
 	}
@@ -64,6 +70,56 @@ func (s *Southbound) RemoveChassis(ctx context.Context, hostID resource.ID) erro
 	}
 	if _, err := ovsdb.CheckOperationResults(results, ops); err != nil {
 		return fault.New(fault.Internal, "OVN does not let go of host %s: %w", hostID, err)
+	}
+	return nil
+}
+
+// role is what OVN calls its rules of what a host may write.
+const role = "ovn-controller"
+
+// listen makes the server listen at a target for hosts, in their role, and nowhere else.
+func (s *Southbound) listen(ctx context.Context, target string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := s.connect(ctx); err != nil {
+		return fault.New(fault.Unavailable, "connect to OVN's southbound database: %w", err)
+	}
+	var err error
+	for range 10 { // ovn-northd makes the only row when it starts, perhaps in the same moment
+		if err = s.listenOnce(ctx, target); err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return fault.New(fault.Unavailable, "let hosts in to OVN's southbound database: %w", err)
+}
+
+func (s *Southbound) listenOnce(ctx context.Context, target string) error {
+	global := ovsdb.Operation{Op: ovsdb.OperationSelect, Table: "SB_Global", Columns: []string{"_uuid"}}
+	found, err := s.client.Transact(ctx, global)
+	if err != nil {
+		return err
+	}
+	row := ovsdb.Row{"connections": ovsdb.OvsSet{GoSet: []any{ovsdb.UUID{GoUUID: "gate"}}}}
+	ops := []ovsdb.Operation{
+		{Op: ovsdb.OperationInsert, Table: "Connection", UUIDName: "gate", Row: ovsdb.Row{"target": target, "role": role}},
+		{Op: ovsdb.OperationInsert, Table: "SB_Global", Row: row},
+	}
+	if len(found) > 0 && len(found[0].Rows) > 0 {
+		all := ovsdb.NewCondition("_uuid", ovsdb.ConditionNotEqual, ovsdb.UUID{GoUUID: "00000000-0000-0000-0000-000000000000"})
+		ops[1] = ovsdb.Operation{Op: ovsdb.OperationUpdate, Table: "SB_Global", Where: []ovsdb.Condition{all}, Row: row}
+	}
+	results, err := s.client.Transact(ctx, ops...)
+	if err != nil {
+		return err
+	}
+	if failed, err := ovsdb.CheckOperationResults(results, ops); err != nil {
+		return fmt.Errorf("%w: %v", err, failed)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/network/daemon"
@@ -115,7 +116,18 @@ func (c *Central) admit(ctx context.Context) error {
 	south := NewSouthbound(c.South())
 	defer south.Close()
 	address, port, _ := net.SplitHostPort(c.inner())
-	return south.listen(ctx, "pssl:"+port+":"+address)
+	if err := south.listen(ctx, "pssl:"+port+":"+address); err != nil {
+		return err
+	}
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) { // it does so a moment later
+		conn, err := net.Dial("tcp", c.inner())
+		if err == nil {
+			return conn.Close()
+		}
+		if time.Now().After(end) || ctx.Err() != nil {
+			return fault.New(fault.Unavailable, "OVN's southbound database does not listen for hosts: %w", err)
+		}
+	}
 }
 
 func (c *Central) check() error {

@@ -17,11 +17,11 @@ func hosts() *noun {
 		states: []string{"alive", "lost"}, life: lifeText,
 		columns: []column{computed("State", lifeText), field("Mode", "spec.mode"), computed("CPUs", promisedCPUs), computed("Memory", promisedMemory),
 			field("Accelerator", "status.profile.accelerator"), field("Address", "status.address"), field("Version", "status.version").wide(),
-			field("Zone", "spec.zone").wide(), field("QEMU", "status.profile.qemuVersion").wide(), field("Kernel", "status.profile.kernelVersion").wide(),
+			name("Cluster", "cluster", "spec.clusterID").wide(), field("Zone", "spec.zone").wide(), field("QEMU", "status.profile.qemuVersion").wide(), field("Kernel", "status.profile.kernelVersion").wide(),
 			field("Datapath", "status.profile.datapath").wide(), field("Processor", "status.inventory.cpuModel").only(),
-			computed("Layout", layoutText).only(), computed("Clock", clockText).only(), computed("Memory of the host", hostMemoryText).only(), computed("NUMA nodes", numaText).only(),
+			computed("Layout", layoutText).only(), computed("Clock", clockText).only(), computed("Total clock", totalClockText).only(), computed("Memory of the host", hostMemoryText).only(), computed("NUMA nodes", numaText).only(),
 			field("Why this accelerator", "status.profile.acceleratorWhy").only(), field("Tunnels at", "status.tunnelAddress").only(),
-			field("CPU overcommit %", "spec.cpuOvercommitPercent").only(), field("Memory overcommit %", "spec.memoryOvercommitPercent").only(), trouble()}}
+			computed("CPU overcommit %", ratioText("cpuOvercommitPercent")).only(), computed("Memory overcommit %", ratioText("memoryOvercommitPercent")).only(), trouble()}}
 }
 
 // lifeText says whether a host is reachable.
@@ -59,12 +59,14 @@ func promisedCPUs(s *lookup, r *record) string {
 	if threads == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%d of %d", promised(s, r, "spec.cpus"), threads*percent(r, "spec.cpuOvercommitPercent")/100)
+	percent, _ := ratio(s, r, "cpuOvercommitPercent")
+	return fmt.Sprintf("%d of %d", promised(s, r, "spec.cpus"), threads*percent/100)
 }
 
 func promisedMemory(s *lookup, r *record) string {
 	used := promised(s, r, "spec.memoryMiB")
-	total := size((r.number("status.inventory.memoryMiB") - r.number("status.inventory.reservedMemoryMiB")) * percent(r, "spec.memoryOvercommitPercent") / 100)
+	percent, _ := ratio(s, r, "memoryOvercommitPercent")
+	total := size((r.number("status.inventory.memoryMiB") - r.number("status.inventory.reservedMemoryMiB")) * percent / 100)
 	if total == "-" {
 		return total
 	}
@@ -72,14 +74,6 @@ func promisedMemory(s *lookup, r *record) string {
 		return "0 of " + total
 	}
 	return size(used) + " of " + total
-}
-
-// percent is a factor of a host's; one that is not known changes nothing.
-func percent(r *record, path string) int64 {
-	if n := r.number(path); n > 0 {
-		return n
-	}
-	return 100
 }
 
 // layoutText says how the processors of a host are made up: vCPUs = sockets x cores x threads.
@@ -96,7 +90,16 @@ func clockText(_ *lookup, r *record) string {
 	if mhz == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d MHz, %d MHz in all", mhz, mhz*r.number("status.inventory.threads"))
+	return fmt.Sprintf("%d MHz", mhz)
+}
+
+// totalClockText is what all threads have together: vCPUs x clock.
+func totalClockText(_ *lookup, r *record) string {
+	mhz := r.number("status.inventory.mhz") * r.number("status.inventory.threads")
+	if mhz == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d MHz", mhz)
 }
 
 func hostMemoryText(_ *lookup, r *record) string {
@@ -148,6 +151,7 @@ func hostCommands(s *session, n *noun) []*cobra.Command {
 	return []*cobra.Command{
 		s.hostMode(n, "maintenance", "Let a host take no new work", "is in maintenance: it takes no new work"),
 		s.hostMode(n, "active", "Let a host take work again", "is active: it takes work"),
+		s.hostSet(n),
 		s.hostToken(),
 	}
 }

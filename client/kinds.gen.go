@@ -7,6 +7,7 @@ var (
 	Allocations  = Kind[Allocation]{"allocation", "allocations", true}
 	Attachments  = Kind[Attachment]{"attachment", "attachments", true}
 	Claims       = Kind[Claim]{"claim", "claims", true}
+	Clusters     = Kind[Cluster]{"cluster", "clusters", false}
 	Datastores   = Kind[Datastore]{"datastore", "datastores", false}
 	Devices      = Kind[Device]{"device", "devices", false}
 	DNSZones     = Kind[DNSZone]{"dnszone", "dnszones", true}

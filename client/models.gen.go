@@ -1345,6 +1345,105 @@ type ClaimStatus struct {
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
+// Cluster Cluster is hosts that share capacity and settings.
+type Cluster struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders name who still has something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
+	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec Spec is what holds for the hosts of a cluster.
+	Spec ClusterSpec `json:"spec"`
+
+	// Status Status has nothing to observe.
+	Status ClusterStatus `json:"status"`
+}
+
+// ClusterChange Change is the request for a changed record.
+type ClusterChange struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Spec Spec is what holds for the hosts of a cluster.
+	Spec ClusterSpec `json:"spec"`
+}
+
+// ClusterDraft Draft is the request for a new record where the domain has no own.
+type ClusterDraft struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Unique within the kind and the project: lower case letters, digits and dashes, at most 63.
+	Name string `json:"name"`
+
+	// Spec Spec is what holds for the hosts of a cluster.
+	Spec ClusterSpec `json:"spec"`
+}
+
+// ClusterList Page is a part of a list.
+type ClusterList struct {
+	// Items The records, in the order of their making.
+	Items []Cluster `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// ClusterSpec Spec is what holds for the hosts of a cluster.
+type ClusterSpec struct {
+	// CPUOvercommitPercent CPUOvercommitPercent is how many virtual CPUs are promised for 100 of a host's threads.
+	CPUOvercommitPercent int64 `json:"cpuOvercommitPercent"`
+
+	// Description Description is for people.
+	Description string `json:"description,omitempty,omitzero"`
+
+	// MemoryOvercommitPercent MemoryOvercommitPercent is how much guest memory is promised for 100 MiB of a host's.
+	MemoryOvercommitPercent int64 `json:"memoryOvercommitPercent"`
+}
+
+// ClusterStatus Status has nothing to observe.
+type ClusterStatus struct {
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+}
+
 // DNSZone DNSZone is the names and services of one network, for the hosts that need them.
 type DNSZone struct {
 	// Created Created is when the record was first stored.
@@ -1899,11 +1998,14 @@ type HostList struct {
 
 // HostSpec Spec is what is wanted of a host.
 type HostSpec struct {
-	// CPUOvercommitPercent CPUOvercommitPercent is how many virtual CPUs are promised for 100 of the host's threads.
-	CPUOvercommitPercent int64 `json:"cpuOvercommitPercent"`
+	// ClusterID ClusterID is the cluster that the host belongs to.
+	ClusterID string `json:"clusterID,omitempty,omitzero"`
 
-	// MemoryOvercommitPercent MemoryOvercommitPercent is how much guest memory is promised for 100 MiB of the host's.
-	MemoryOvercommitPercent int64 `json:"memoryOvercommitPercent"`
+	// CPUOvercommitPercent CPUOvercommitPercent is how many virtual CPUs are promised for 100 of the host's threads; 0: what its cluster says.
+	CPUOvercommitPercent int64 `json:"cpuOvercommitPercent,omitempty,omitzero"`
+
+	// MemoryOvercommitPercent MemoryOvercommitPercent is how much guest memory is promised for 100 MiB of the host's; 0: what its cluster says.
+	MemoryOvercommitPercent int64 `json:"memoryOvercommitPercent,omitempty,omitzero"`
 
 	// Mode Mode says whether placement may choose the host.
 	Mode HostSpecMode `json:"mode"`
@@ -2477,6 +2579,9 @@ type JoinReply struct {
 type JoinRequest struct {
 	// Certificate The last certificate of a host that is of this cloud already, in PEM; it may have run out.
 	Certificate string `json:"certificate,omitempty,omitzero"`
+
+	// Cluster The name of the cluster that it goes into; none: default.
+	Cluster string `json:"cluster,omitempty,omitzero"`
 
 	// Csr A certificate request, PKCS #10 in PEM.
 	Csr string `json:"csr"`

@@ -1,20 +1,15 @@
 package host
 
 import (
+	"fmt"
 	"regexp"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
-// The overcommitment of a host that nobody decided about: processors are idle most of the time
-// and can be shared; memory cannot.
-const (
-	DefaultCPUOvercommitPercent    = 400
-	DefaultMemoryOvercommitPercent = 100
-)
-
-const maxOvercommitPercent = 3200
+// What may be promised for 100 of what a host has.
+const leastOvercommitPercent, mostOvercommitPercent = 10, 3200
 
 var zoneName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
@@ -30,12 +25,6 @@ func Default(s *Spec) {
 	if s.Mode == "" {
 		s.Mode = Active
 	}
-	if s.CPUOvercommitPercent == 0 {
-		s.CPUOvercommitPercent = DefaultCPUOvercommitPercent
-	}
-	if s.MemoryOvercommitPercent == 0 {
-		s.MemoryOvercommitPercent = DefaultMemoryOvercommitPercent
-	}
 }
 
 // Check lists everything that is wrong with a host's spec.
@@ -48,11 +37,20 @@ func Check(s *Spec) []fault.Detail {
 	if s.Zone != "" && !zoneName.MatchString(s.Zone) {
 		wrong("spec.zone", "must be lower case letters, digits and dashes, at most 63")
 	}
-	if s.CPUOvercommitPercent < 10 || s.CPUOvercommitPercent > maxOvercommitPercent {
-		wrong("spec.cpuOvercommitPercent", "must be between 10 and 3200; 100 promises each thread once")
+	if s.CPUOvercommitPercent != 0 {
+		out = append(out, CheckOvercommit("spec.cpuOvercommitPercent", "thread", s.CPUOvercommitPercent)...)
 	}
-	if s.MemoryOvercommitPercent < 10 || s.MemoryOvercommitPercent > maxOvercommitPercent {
-		wrong("spec.memoryOvercommitPercent", "must be between 10 and 3200; 100 promises each MiB once")
+	if s.MemoryOvercommitPercent != 0 {
+		out = append(out, CheckOvercommit("spec.memoryOvercommitPercent", "MiB", s.MemoryOvercommitPercent)...)
 	}
 	return out
+}
+
+// CheckOvercommit judges a percentage of a host or a cluster.
+func CheckOvercommit(field, unit string, percent int64) []fault.Detail {
+	if percent >= leastOvercommitPercent && percent <= mostOvercommitPercent {
+		return nil
+	}
+	return []fault.Detail{{Field: field, Message: fmt.Sprintf("must be between %d and %d; 100 promises each %s once",
+		leastOvercommitPercent, mostOvercommitPercent, unit)}}
 }

@@ -15,12 +15,16 @@ const (
 type Spec struct {
 	// Mode says whether placement may choose the host.
 	Mode Mode `json:"mode" enum:"active,maintenance"`
+	// ClusterID is the cluster that the host belongs to.
+	ClusterID resource.ID `json:"clusterID,omitempty" ref:"cluster"`
 	// Zone is the failure domain that the host lies in.
 	Zone string `json:"zone,omitempty"`
-	// CPUOvercommitPercent is how many virtual CPUs are promised for 100 of the host's threads.
-	CPUOvercommitPercent int64 `json:"cpuOvercommitPercent"`
-	// MemoryOvercommitPercent is how much guest memory is promised for 100 MiB of the host's.
-	MemoryOvercommitPercent int64 `json:"memoryOvercommitPercent"`
+	// CPUOvercommitPercent is how many virtual CPUs are promised for 100 of the host's threads; 0: what
+	// its cluster says.
+	CPUOvercommitPercent int64 `json:"cpuOvercommitPercent,omitempty"`
+	// MemoryOvercommitPercent is how much guest memory is promised for 100 MiB of the host's; 0: what its
+	// cluster says.
+	MemoryOvercommitPercent int64 `json:"memoryOvercommitPercent,omitempty"`
 }
 
 // Accelerator is how guests' instructions are run.
@@ -126,8 +130,13 @@ type Host = resource.Record[Spec, Status]
 // Hosts is the kind.
 var Hosts = resource.Define("host", "hosts", resource.Options[Spec, Status]{
 	Doc: "A physical machine that runs workloads.", Scope: resource.InCloud, Reach: resource.NamedHost,
-	Refs: func(h *Host) []resource.Ref { return []resource.Ref{Ref(h.ID)} },
+	Refs: func(h *Host) []resource.Ref {
+		return []resource.Ref{Ref(h.ID), {Kind: clusterKind, ID: h.Spec.ClusterID}}
+	},
 })
+
+// clusterKind is the kind of what a host belongs to; the domain above knows more of it.
+const clusterKind resource.Kind = "cluster"
 
 // Ref is the address of a host.
 func Ref(id resource.ID) resource.Ref { return resource.Ref{Kind: "host", ID: id} }

@@ -183,7 +183,7 @@ func TestTheLifeGoesWithItsHost(t *testing.T) {
 func TestASpecIsCheckedFieldByField(t *testing.T) {
 	good := Spec{}
 	Default(&good)
-	if wrong := Check(&good); len(wrong) != 0 || good.Mode != Active || good.MemoryOvercommitPercent != 100 {
+	if wrong := Check(&good); len(wrong) != 0 || good.Mode != Active || good.MemoryOvercommitPercent != 0 {
 		t.Errorf("the defaults: %+v, %v", good, wrong)
 	}
 	for field, bad := range map[string]Spec{

@@ -21,6 +21,12 @@ func Register(a *httpapi.API, m *Remover, e Events) {
 	httpapi.Register(a, Hosts, httpapi.Routes[Spec, Status]{
 		Specs: m.Hosts, Verbs: []httpapi.Verb{httpapi.Update, httpapi.Delete}, Default: Default, Check: Check,
 		Changing: func(_ context.Context, c *httpapi.Call, h *Host, spec *Spec) error {
+			if spec.ClusterID == "" {
+				spec.ClusterID = h.Spec.ClusterID
+			}
+			if err := enter(c, h, spec.ClusterID); err != nil {
+				return err
+			}
 			if e != nil && spec.Mode != h.Spec.Mode {
 				e.Record(c.Batch, h.Ref(), h.Name, "info", string(spec.Mode), c.User+" made it "+string(spec.Mode), c.User)
 			}
@@ -38,6 +44,19 @@ func Register(a *httpapi.API, m *Remover, e Events) {
 	})
 	httpapi.Register(a, Removals, httpapi.Routes[RemovalSpec, RemovalStatus]{})
 	httpapi.Register(a, Livenesses, httpapi.Routes[LivenessSpec, LivenessStatus]{})
+}
+
+// enter lets a host into another cluster, which the commit holds. A host stays in one.
+func enter(c *httpapi.Call, h *Host, id resource.ID) error {
+	if id == h.Spec.ClusterID {
+		return nil
+	}
+	x := c.Snapshot.Lookup(id)
+	if x == nil || x.Head().Kind != clusterKind || x.Head().Deleting != nil {
+		return fault.New(fault.NotFound, "change host %s: no cluster with id %q; virga cluster list shows them", h.Name, id)
+	}
+	c.Batch.Check(x.Head().Ref(), x.Head().Revision)
+	return nil
 }
 
 // RegisterHeartbeat offers agents the route by which they send heartbeats, and servers the one by which

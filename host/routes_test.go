@@ -58,7 +58,7 @@ func TestAHostIsListedChangedAndChecked(t *testing.T) {
 	if want := "host one info maintenance: root made it maintenance (root)"; !slices.Equal(w.told, []string{want}) {
 		t.Errorf("told %q, want %q", w.told, want)
 	}
-	if h := Find(w.db.Snapshot(), "h"); h.Spec.Mode != Maintenance || h.Spec.Zone != "a" || h.Spec.MemoryOvercommitPercent != 100 {
+	if h := Find(w.db.Snapshot(), "h"); h.Spec.Mode != Maintenance || h.Spec.Zone != "a" || h.Spec.MemoryOvercommitPercent != 0 {
 		t.Errorf("got %+v", h.Spec)
 	}
 	if got := call("PUT", "/v1/hosts/one", `{"spec":{"zone":"Not A Zone"}}`); got.Code != 422 || !strings.Contains(got.Body.String(), "spec.zone") {

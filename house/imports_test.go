@@ -14,7 +14,7 @@ var neighbours = map[string][]string{
 	"network":   {"host"},
 	"observe":   {"host"},
 	// The gate serves every workload, and so knows none of them.
-	"cluster/placement": {"storage", "host"},
+	"cluster/placement": {"storage", "host", "cluster"},
 	"cluster":           {"compute", "container", "storage", "network", "host"},
 	"host":              {},
 	"identity":          {},

@@ -89,7 +89,7 @@ func newCloud(t *testing.T) *cloud {
 	hostSpecs := store.Specs(registry, hosts, "api")
 	y.audit.Register(api)
 	RegisterGate(api, y.writers, Gate{Authority: y.authority, Addresses: func() []string { return []string{y.address} },
-		NewHost: func(c *httpapi.Call, name string) (resource.ID, error) {
+		NewHost: func(c *httpapi.Call, name, _ string) (resource.ID, error) {
 			h := &resource.Record[thingSpec, thingStatus]{}
 			h.Name = name
 			hostSpecs.Create(c.Batch, h)

@@ -21,8 +21,8 @@ type Gate struct {
 	Network func() string
 	// Removed says why a host that has a certificate is not let in any more; nil: it may be.
 	Removed func(*store.Snapshot, resource.ID) error
-	// NewHost writes the record of a new host into the batch; identity knows no hosts.
-	NewHost func(c *httpapi.Call, name string) (resource.ID, error)
+	// NewHost writes the record of a new host of a cluster into the batch; identity knows no hosts.
+	NewHost func(c *httpapi.Call, name, cluster string) (resource.ID, error)
 }
 
 const (
@@ -126,7 +126,7 @@ func registerJoin(a *httpapi.API, w Writers, g Gate) {
 			if err := httpapi.CheckName(in.Body.Hostname); err != nil {
 				return nil, fault.Wrap(err, "join as %s", in.Body.Hostname)
 			}
-			if id, err = g.NewHost(c, in.Body.Hostname); err != nil {
+			if id, err = g.NewHost(c, in.Body.Hostname, in.Body.Cluster); err != nil {
 				return nil, fault.Wrap(err, "join as %s", in.Body.Hostname)
 			}
 			w.JoinTokens.Set(c.Batch, t, func(s *JoinTokenSpec) { s.UsedBy, s.UsedKey = id, key })

@@ -30,7 +30,7 @@ func (y *cloud) invitation() string {
 func TestAHostJoinsOnceAndRenewsItsCertificate(t *testing.T) {
 	y := newCloud(t)
 	word, dir := y.invitation(), t.TempDir()
-	id, err := ca.Join(t.Context(), dir, word, "rack1-3")
+	id, err := ca.Join(t.Context(), dir, word, "rack1-3", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,27 +79,27 @@ func TestAHostJoinsOnceAndRenewsItsCertificate(t *testing.T) {
 func TestAJoinTokenLetsOneHostIn(t *testing.T) {
 	y := newCloud(t)
 	word, dir := y.invitation(), t.TempDir()
-	id, err := ca.Join(t.Context(), dir, word, "one")
+	id, err := ca.Join(t.Context(), dir, word, "one", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ca.Join(t.Context(), t.TempDir(), word, "two"); !fault.Is(err, fault.Denied) {
+	if _, err := ca.Join(t.Context(), t.TempDir(), word, "two", ""); !fault.Is(err, fault.Denied) {
 		t.Errorf("a second host: %v", err)
 	}
 	// The first, whose answer was lost, asks again with its key.
-	if again, err := ca.Join(t.Context(), dir, word, "one"); err != nil || again != id {
+	if again, err := ca.Join(t.Context(), dir, word, "one", ""); err != nil || again != id {
 		t.Errorf("the same host again: %s %v", again, err)
 	}
 	late := y.invitation()
 	y.ahead.Store(int64(25 * time.Hour))
-	if _, err := ca.Join(t.Context(), t.TempDir(), late, "late"); !fault.Is(err, fault.Unauthenticated) {
+	if _, err := ca.Join(t.Context(), t.TempDir(), late, "late", ""); !fault.Is(err, fault.Unauthenticated) {
 		t.Errorf("too late: %v", err)
 	}
 	y.ahead.Store(0)
-	if _, err := ca.Join(t.Context(), t.TempDir(), y.invitation(), "one"); !fault.Is(err, fault.Exists) {
+	if _, err := ca.Join(t.Context(), t.TempDir(), y.invitation(), "one", ""); !fault.Is(err, fault.Exists) {
 		t.Errorf("a name that is taken: %v", err)
 	}
-	if _, err := ca.Join(t.Context(), t.TempDir(), y.invitation(), "Bad_Name"); !fault.Is(err, fault.Invalid) {
+	if _, err := ca.Join(t.Context(), t.TempDir(), y.invitation(), "Bad_Name", ""); !fault.Is(err, fault.Invalid) {
 		t.Errorf("a bad name: %v", err)
 	}
 }
@@ -111,7 +111,7 @@ func TestAHostJoinsOnlyTheCloudOfItsToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	i.Addresses = []string{other.address}
-	_, err = ca.Join(t.Context(), t.TempDir(), i.String(), "lost")
+	_, err = ca.Join(t.Context(), t.TempDir(), i.String(), "lost", "")
 	if err == nil || !strings.Contains(err.Error(), "not of the cloud that the join token is for") {
 		t.Error(err)
 	}

@@ -25,7 +25,7 @@ func (y *cloud) away(name string, life time.Duration) *away {
 	y.t.Helper()
 	h := &away{y: y, dir: y.t.TempDir()}
 	var err error
-	if h.id, err = ca.Join(y.t.Context(), h.dir, y.invitation(), name); err != nil {
+	if h.id, err = ca.Join(y.t.Context(), h.dir, y.invitation(), name, ""); err != nil {
 		y.t.Fatal(err)
 	}
 	h.open()
@@ -102,7 +102,7 @@ func TestOnlyTheHostItselfComesBackByItsOldCertificate(t *testing.T) {
 	if err := h.rotator.Ensure(t.Context()); !fault.Is(err, fault.Unauthenticated) {
 		t.Errorf("a host that was removed: %v", err)
 	}
-	if _, err := ca.Join(t.Context(), h.dir, y.invitation(), "h1"); !fault.Is(err, fault.Unauthenticated) {
+	if _, err := ca.Join(t.Context(), h.dir, y.invitation(), "h1", ""); !fault.Is(err, fault.Unauthenticated) {
 		t.Errorf("a host that was removed joins with what it had: %v", err)
 	}
 }
@@ -116,7 +116,7 @@ func TestHostThatJoinsAgainWithANewTokenStaysWhoItIs(t *testing.T) {
 	}
 	word := y.invitation()
 	for range 2 { // the second time as one whose answer was lost
-		id, err := ca.Join(t.Context(), h.dir, word, "another-name")
+		id, err := ca.Join(t.Context(), h.dir, word, "another-name", "")
 		if err != nil || id != h.id {
 			t.Errorf("it is %s and was %s: %v", id, h.id, err)
 		}
@@ -125,7 +125,7 @@ func TestHostThatJoinsAgainWithANewTokenStaysWhoItIs(t *testing.T) {
 	if err != nil || !bytes.Equal(before, after) {
 		t.Errorf("it has another key: %v", err)
 	}
-	if _, err := ca.Join(t.Context(), t.TempDir(), word, "h3"); !fault.Is(err, fault.Denied) {
+	if _, err := ca.Join(t.Context(), t.TempDir(), word, "h3", ""); !fault.Is(err, fault.Denied) {
 		t.Errorf("the token is good for a second host: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/virga-cloud/virga/cluster"
 	"github.com/virga-cloud/virga/compute"
 	computeon "github.com/virga-cloud/virga/compute/onhost"
 	hypervisor "github.com/virga-cloud/virga/compute/onhost/fake"
@@ -67,8 +68,10 @@ func (c *Cluster) AddHost(name string, threads, memoryMiB int64) *Host {
 		}
 		return ""
 	}
-	c.must(c.request(func(_ *store.Snapshot, b *store.Batch) error {
-		c.server.Rights.Host.Hosts.Create(b, host.New(h.ID, name))
+	c.must(c.request(func(snap *store.Snapshot, b *store.Batch) error {
+		record := host.New(h.ID, name)
+		record.Spec.ClusterID = cluster.EnsureDefault(b, snap, c.server.Clusters)
+		c.server.Rights.Host.Hosts.Create(b, record)
 		return nil
 	}))
 	c.hosts = append(c.hosts, h)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/virga-cloud/virga/cluster"
 	"github.com/virga-cloud/virga/cluster/placement"
 	"github.com/virga-cloud/virga/compute"
 	computeon "github.com/virga-cloud/virga/compute/onhost"
@@ -219,7 +220,7 @@ func (c *Cluster) judgeClaims(snap *store.Snapshot) {
 				c.fail("claim %s on %s is of no VM", claim.Name, h.Name)
 			}
 		}
-		if cpus > h.threads*host.DefaultCPUOvercommitPercent/100 || mib > h.mib {
+		if cpus > h.threads*cluster.DefaultCPUOvercommitPercent/100 || mib > h.mib {
 			c.fail("%s has promised %d vCPUs and %d MiB, and has %d threads and %d MiB", h.Name, cpus, mib, h.threads, h.mib)
 		}
 	}

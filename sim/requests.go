@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/virga-cloud/virga/cluster"
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/operation"
@@ -69,6 +70,7 @@ func (c *Cluster) must(err error) {
 func (c *Cluster) seedCloud() {
 	c.must(c.request(func(_ *store.Snapshot, b *store.Batch) error {
 		c.server.Network.Seeder().SeedDefaults(b, project)
+		cluster.EnsureDefault(b, c.server.db.Snapshot(), c.server.Clusters)
 		return nil
 	}))
 }

@@ -8,6 +8,7 @@ package wiring
 import (
 	"slices"
 
+	"github.com/virga-cloud/virga/cluster"
 	"github.com/virga-cloud/virga/cluster/placement"
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/engine/operation"
@@ -22,7 +23,7 @@ import (
 // Catalog is every noun that this version knows.
 func Catalog() *resource.Catalog {
 	return resource.NewCatalog(slices.Concat(
-		identity.Nouns, host.Nouns, compute.Nouns, storage.Nouns, network.Nouns, placement.Nouns, observe.Nouns,
+		identity.Nouns, host.Nouns, cluster.Nouns, compute.Nouns, storage.Nouns, network.Nouns, placement.Nouns, observe.Nouns,
 		[]resource.Noun{operation.Operations},
 	)...)
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/virga-cloud/virga/cluster"
 	"github.com/virga-cloud/virga/cluster/placement"
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/compute/image"
@@ -81,6 +82,7 @@ func NewServer(d ServerDeps) *Server {
 		storage.Server(d.Leader, r.Storage, r.StorageLoops),
 		network.Server(d.Leader, r.Network, r.NetworkLoops),
 		ovn.Server(d.Leader, d.North, d.South, r.NetworkLoops),
+		cluster.Server(r.Clusters),
 		placement.Server(),
 		observe.Server(d.Leader, r.Events, compute.Remarks()),
 	}
@@ -106,6 +108,7 @@ type Rights struct {
 	Identity     identity.Writers
 	Host         host.Rights
 	Image        image.Rights
+	Clusters     *cluster.Writer
 	VMs          *store.SpecWriter[compute.VMSpec, compute.VMStatus]
 	Compute      compute.Writers
 	Claims       *store.SpecWriter[placement.ClaimSpec, placement.ClaimStatus]
@@ -124,6 +127,7 @@ func newRights(l *store.Registry) Rights {
 		Identity:     identity.NewWriters(l),
 		Host:         host.NewRights(l),
 		Image:        image.NewRights(l),
+		Clusters:     cluster.NewRight(l),
 		VMs:          compute.NewAPIRight(l),
 		Compute:      compute.NewWriters(l),
 		Claims:       placement.NewRight(l),

@@ -3,6 +3,7 @@ package placement
 import (
 	"slices"
 
+	"github.com/virga-cloud/virga/cluster"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/host"
@@ -27,14 +28,18 @@ type Feed struct {
 	*State
 	claims map[resource.ID]claimed
 	space  map[resource.ID]promised
+	// hosts and clusters are those that are there: a host's totals follow its cluster's settings.
+	hosts    map[resource.ID]*host.Host
+	clusters map[resource.ID]*cluster.Cluster
 	// reachedBy is by which hosts a datastore was reached last, by its place.
 	reachedBy map[int][]resource.ID
 }
 
 // NewFeed begins with what a snapshot shows.
 func NewFeed(snap *store.Snapshot) *Feed {
-	f := &Feed{State: newState(), claims: map[resource.ID]claimed{}, space: map[resource.ID]promised{}, reachedBy: map[int][]resource.ID{}}
-	for _, kind := range []resource.Kind{host.Hosts.Kind, host.Livenesses.Kind, host.Removals.Kind, Claims.Kind, storage.Datastores.Kind, storage.Allocations.Kind} {
+	f := &Feed{State: newState(), claims: map[resource.ID]claimed{}, space: map[resource.ID]promised{}, reachedBy: map[int][]resource.ID{},
+		hosts: map[resource.ID]*host.Host{}, clusters: map[resource.ID]*cluster.Cluster{}}
+	for _, kind := range []resource.Kind{cluster.Clusters.Kind, host.Hosts.Kind, host.Livenesses.Kind, host.Removals.Kind, Claims.Kind, storage.Datastores.Kind, storage.Allocations.Kind} {
 		for x := range snap.OfKind(kind) {
 			f.apply(store.Delta{New: x})
 		}
@@ -57,6 +62,8 @@ func (f *Feed) apply(d store.Delta) {
 	switch r := x.(type) {
 	case *host.Host:
 		f.host(r, gone)
+	case *cluster.Cluster:
+		f.cluster(r, gone)
 	case *host.Liveness:
 		n := f.node(r.Spec.HostID)
 		n.life = r.Status.State
@@ -81,14 +88,36 @@ func (f *Feed) host(h *host.Host, gone bool) {
 	n := f.node(h.ID)
 	n.name, n.known = h.Name, !gone && h.Deleting == nil
 	n.mode, n.machineType, n.version = h.Spec.Mode, h.Status.Profile.MachineType, machineVersion(h.Status.Profile.MachineType)
-	inv := h.Status.Inventory
-	n.total = Demand{
-		CPUs:      inv.Threads * h.Spec.CPUOvercommitPercent / 100,
-		MemoryMiB: (inv.MemoryMiB - inv.ReservedMemoryMiB) * h.Spec.MemoryOvercommitPercent / 100,
+	if f.hosts[h.ID] = h; gone {
+		delete(f.hosts, h.ID)
 	}
+	n.total = f.total(h)
 	n.problem = ""
 	if len(h.Status.Problems) > 0 {
 		n.problem = h.Status.Problems[0].Message
+	}
+}
+
+// total is what a host can promise in all.
+func (f *Feed) total(h *host.Host) Demand {
+	var of *cluster.Spec
+	if c := f.clusters[h.Spec.ClusterID]; c != nil {
+		of = &c.Spec
+	}
+	cpu, memory := cluster.Ratios(&h.Spec, of)
+	inv := h.Status.Inventory
+	return Demand{CPUs: inv.Threads * cpu / 100, MemoryMiB: (inv.MemoryMiB - inv.ReservedMemoryMiB) * memory / 100}
+}
+
+// cluster follows the settings of a cluster, for all its hosts.
+func (f *Feed) cluster(c *cluster.Cluster, gone bool) {
+	if f.clusters[c.ID] = c; gone {
+		delete(f.clusters, c.ID)
+	}
+	for id, h := range f.hosts {
+		if h.Spec.ClusterID == c.ID {
+			f.node(id).total = f.total(h)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/virga-cloud/virga/cluster"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
@@ -25,6 +26,7 @@ type world struct {
 	db          *store.DB
 	gate        *Gate
 	claims      *store.SpecWriter[ClaimSpec, ClaimStatus]
+	clusters    *cluster.Writer
 	hosts       *store.SpecWriter[host.Spec, host.Status]
 	lives       *store.SpecWriter[host.LivenessSpec, host.LivenessStatus]
 	stores      *store.SpecWriter[storage.DatastoreSpec, storage.DatastoreStatus]
@@ -33,9 +35,9 @@ type world struct {
 
 func newWorld() *world {
 	l := store.NewRegistry()
-	db := store.NewDB(memory.New(), resource.NewCatalog(host.Hosts, host.Livenesses, host.Removals, Claims, storage.Datastores, storage.Allocations))
+	db := store.NewDB(memory.New(), resource.NewCatalog(cluster.Clusters, host.Hosts, host.Livenesses, host.Removals, Claims, storage.Datastores, storage.Allocations))
 	db.Inline, db.Now = true, func() time.Time { return time.Unix(1_700_000_000, 0) }
-	w := &world{db: db, claims: NewRight(l), hosts: store.Specs(l, host.Hosts, "t"), lives: store.Specs(l, host.Livenesses, "t"),
+	w := &world{db: db, clusters: cluster.NewRight(l), claims: NewRight(l), hosts: store.Specs(l, host.Hosts, "t"), lives: store.Specs(l, host.Livenesses, "t"),
 		stores: store.Specs(l, storage.Datastores, "t"), allocations: store.Specs(l, storage.Allocations, "t")}
 	w.gate = NewGate(db, w.claims)
 	return w
@@ -92,9 +94,10 @@ func TestFeedEqualsARebuildAfterAnyChanges(t *testing.T) {
 			name := fmt.Sprintf("x%d", made)
 			snap := w.db.Snapshot()
 			hosts, claims := store.Every(snap, host.Hosts), store.Every(snap, Claims)
+			clusters := store.Every(snap, cluster.Clusters)
 			stores, allocations := store.Every(snap, storage.Datastores), store.Every(snap, storage.Allocations)
 			pick := func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "which") }
-			act := rapid.IntRange(0, 9).Draw(t, "act")
+			act := rapid.IntRange(0, 12).Draw(t, "act")
 			switch {
 			case act == 0 || len(hosts) == 0:
 				w.addHost(name, rapid.SampledFrom([]host.LifeState{host.Alive, host.Lost, ""}).Draw(t, "life"))
@@ -126,6 +129,22 @@ func TestFeedEqualsARebuildAfterAnyChanges(t *testing.T) {
 			case act == 8 && len(stores) > 0:
 				w.do(func(b *store.Batch) {
 					w.allocations.Create(b, &storage.Allocation{Spec: storage.AllocationSpec{DatastoreID: stores[pick(len(stores))].ID, SizeMiB: 70}})
+				})
+			case act == 10:
+				w.do(func(b *store.Batch) {
+					w.clusters.Create(b, &cluster.Cluster{Meta: resource.Meta{Name: name}, Spec: cluster.Spec{CPUOvercommitPercent: 300, MemoryOvercommitPercent: 120}})
+				})
+			case act == 11 && len(clusters) > 0:
+				c, h := clusters[pick(len(clusters))], hosts[pick(len(hosts))]
+				w.do(func(b *store.Batch) { w.hosts.Set(b, h, func(s *host.Spec) { s.ClusterID = c.ID }) })
+			case act == 12 && len(clusters) > 0:
+				c := clusters[pick(len(clusters))]
+				w.do(func(b *store.Batch) {
+					if c.Spec.CPUOvercommitPercent == 300 {
+						w.clusters.Set(b, c, func(s *cluster.Spec) { s.CPUOvercommitPercent, s.MemoryOvercommitPercent = 50, 200 })
+						return
+					}
+					w.clusters.Delete(b, c)
 				})
 			case act == 9 && len(allocations) > 0:
 				a := allocations[pick(len(allocations))]
@@ -204,11 +223,13 @@ func TestManyAtOnceNeverPromiseMoreThanThereIs(t *testing.T) {
 
 func TestOvercommittedHostOf6GiBAt150PercentTakesThreeVMsOf3GiB(t *testing.T) {
 	w := newWorld()
+	textbook := &cluster.Cluster{Meta: resource.Meta{ID: "c", Name: "textbook"}, Spec: cluster.Spec{CPUOvercommitPercent: 100, MemoryOvercommitPercent: 150}}
 	h := host.New("h1", "h1")
-	h.Spec.MemoryOvercommitPercent, h.Spec.CPUOvercommitPercent = 150, 100
+	h.Spec.ClusterID = textbook.ID
 	h.Status.Profile.MachineType = "pc-q35-7.2"
 	h.Status.Inventory = host.Inventory{Sockets: 4, CoresPerSocket: 4, ThreadsPerCore: 2, Threads: 32, MHz: 3000, MemoryMiB: 6144}
 	w.do(func(b *store.Batch) {
+		w.clusters.Create(b, textbook)
 		w.hosts.Create(b, h)
 		w.lives.Create(b, &host.Liveness{Spec: host.LivenessSpec{HostID: h.ID}, Status: host.LivenessStatus{State: host.Alive}})
 	})
@@ -221,5 +242,17 @@ func TestOvercommittedHostOf6GiBAt150PercentTakesThreeVMsOf3GiB(t *testing.T) {
 	}
 	if total := w.gate.State().node(h.ID).total; total != (Demand{32, 9216}) {
 		t.Errorf("it can promise %+v; want 32 vCPUs and 9216 MiB", total)
+	}
+	w.do(func(b *store.Batch) {
+		w.clusters.Set(b, store.Find(w.db.Snapshot(), cluster.Clusters, textbook.ID), func(s *cluster.Spec) { s.CPUOvercommitPercent, s.MemoryOvercommitPercent = 200, 200 })
+	})
+	if total := w.gate.State().node(h.ID).total; total != (Demand{64, 12288}) {
+		t.Errorf("after a change of its cluster it can promise %+v", total)
+	}
+	w.do(func(b *store.Batch) {
+		w.hosts.Set(b, host.Find(w.db.Snapshot(), h.ID), func(s *host.Spec) { s.MemoryOvercommitPercent = 100 })
+	})
+	if total := w.gate.State().node(h.ID).total; total != (Demand{64, 6144}) {
+		t.Errorf("its own setting does not come before its cluster's: %+v", total)
 	}
 }

@@ -15,21 +15,23 @@ import (
 
 func joinCommand() *cobra.Command {
 	var h hostFlags
+	var cluster string
 	cmd := &cobra.Command{
 		Use: "join TOKEN", Short: "Join this host to an existing cloud; the token comes from virga host token",
-		Example: "  virga join virga-join.eyJhZGRyZXNz...", Args: cli.Arguments("TOKEN"), GroupID: cli.RunGroup,
+		Example: "  virga join virga-join.eyJhZGRyZXNz...\n  virga join virga-join.eyJhZGRyZXNz... --cluster edge", Args: cli.Arguments("TOKEN"), GroupID: cli.RunGroup,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := h.resolve(cmd); err != nil {
 				return err
 			}
-			return join(cmd.Context(), cmd, &h, args[0])
+			return join(cmd.Context(), cmd, &h, args[0], cluster)
 		},
 	}
 	h.flags(cmd, false)
+	cmd.Flags().StringVar(&cluster, "cluster", "", "the cluster that the host goes into (default: default)")
 	return cmd
 }
 
-func join(ctx context.Context, cmd *cobra.Command, h *hostFlags, token string) error {
+func join(ctx context.Context, cmd *cobra.Command, h *hostFlags, token, cluster string) error {
 	if os.Geteuid() != 0 {
 		return fault.New(fault.Denied, "join a cloud: a host runs VMs, switches and disks, so root has to; try sudo virga join")
 	}
@@ -62,7 +64,7 @@ func join(ctx context.Context, cmd *cobra.Command, h *hostFlags, token string) e
 	if err != nil {
 		return fault.New(fault.Internal, "make the state folder: %w", err)
 	}
-	id, err := ca.Join(ctx, c.in("ca"), token, c.Name)
+	id, err := ca.Join(ctx, c.in("ca"), token, c.Name, cluster)
 	if err != nil {
 		return err
 	}

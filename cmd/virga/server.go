@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/virga-cloud/virga/cluster"
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
@@ -248,8 +249,9 @@ func (s *server) seed(ctx context.Context) error {
 	if store.Named(s.db.Snapshot(), network.Networks, identity.DefaultProject, network.DefaultNetwork) == nil {
 		s.cloud.Network.Seeder().SeedDefaults(b, identity.DefaultProject)
 	}
+	home := cluster.EnsureDefault(b, s.db.Snapshot(), s.cloud.Clusters)
 	if host.Find(s.db.Snapshot(), s.c.HostID) == nil {
-		s.cloud.NewHost(b, s.c.HostID, s.c.Name)
+		s.cloud.NewHost(b, s.c.HostID, s.c.Name, home)
 	}
 	if err := s.db.Commit(ctx, b); err != nil {
 		return fault.Wrap(err, "make the first host")

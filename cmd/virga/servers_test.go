@@ -132,7 +132,7 @@ func (p *pair) hosts(ids [2]resource.ID) {
 	s, statuses := p.servers[0], store.Statuses(p.registry[0], host.Hosts, "test")
 	b := s.db.Begin()
 	for i, id := range append(ids[:], p.thirdID) {
-		s.cloud.NewHost(b, id, fmt.Sprintf("h%d", i))
+		s.cloud.NewHost(b, id, fmt.Sprintf("h%d", i), "")
 	}
 	p.must(s.db.Commit(p.Context(), b))
 	for i, other := range p.servers {

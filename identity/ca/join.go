@@ -56,6 +56,7 @@ func ParseInvitation(text string) (Invitation, error) {
 type JoinRequest struct {
 	Secret   string `json:"secret" doc:"The secret in the join token."`
 	Hostname string `json:"hostname" doc:"The name that the host shall have."`
+	Cluster  string `json:"cluster,omitempty" doc:"The name of the cluster that it goes into; none: default."`
 	CSR      string `json:"csr" doc:"A certificate request, PKCS #10 in PEM."`
 	// Certificate proves that a host of this cloud joins again.
 	Certificate string `json:"certificate,omitempty" maxLength:"65536" doc:"The last certificate of a host that is of this cloud already, in PEM; it may have run out."`
@@ -82,7 +83,7 @@ func HostCA(dir string) string { return filepath.Join(dir, caFile) }
 // Join lets this host into a cloud, and keeps what it gets in dir. Called again with the same
 // invitation after a failure it comes to the same host, because the key is kept; a host of the cloud
 // that joins again stays who it is.
-func Join(ctx context.Context, dir, invitation, hostname string) (resource.ID, error) {
+func Join(ctx context.Context, dir, invitation, hostname, cluster string) (resource.ID, error) {
 	i, err := ParseInvitation(invitation)
 	if err != nil {
 		return "", err
@@ -103,7 +104,7 @@ func Join(ctx context.Context, dir, invitation, hostname string) (resource.ID, e
 	var reply JoinReply
 	var errs []error
 	for _, address := range i.Addresses {
-		err := post(ctx, client, "https://"+address+"/v1/join", JoinRequest{i.Secret, hostname, csr, string(last)}, &reply)
+		err := post(ctx, client, "https://"+address+"/v1/join", JoinRequest{i.Secret, hostname, cluster, csr, string(last)}, &reply)
 		if err == nil {
 			return reply.HostID, k.keep(dir, &reply)
 		}

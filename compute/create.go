@@ -72,13 +72,11 @@ func (f *Front) Create(snap *store.Snapshot, b *store.Batch, project, name strin
 			return nil, err
 		}
 	}
-	b.Claim(UIDKey(vm.Spec.UID), vm.ID)
 	for _, v := range volumes {
 		f.Volumes.Create(b, v, storage.Holder)
 	}
 	for _, p := range ports {
 		f.Ports.Create(b, p, network.Holder)
-		network.ClaimPort(b, p)
 	}
 	f.VMs.Create(b, vm, Holder)
 	return vm, nil

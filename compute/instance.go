@@ -164,11 +164,16 @@ var Instances = resource.Define("instance", "instances", resource.Options[Instan
 	Doc: "One run of a VM: a QEMU process on one host.", Scope: resource.InProject, Reach: resource.NamedHost,
 	Guards: map[string]resource.Sight{"spec.userData": resource.Writer, "spec.uid": resource.Operator, "spec.hostID": resource.Operator,
 		"spec.outgoing": resource.Operator, "status.pid": resource.Operator, "status.exitMessage": resource.Operator, "status.outgoingError": resource.Operator},
-	Refs: func(i *Instance) []resource.Ref {
-		out := []resource.Ref{{Kind: "vm", Project: i.Project, ID: i.Spec.VMID}, host.Ref(i.Spec.HostID)}
-		if i.Spec.Outgoing != nil {
-			out = append(out, resource.Ref{Kind: "operation", Project: i.Project, ID: i.Spec.Outgoing.OperationID})
+	Needs: func(i *Instance) []resource.Need {
+		return []resource.Need{
+			{Ref: resource.Ref{Kind: "vm", Project: i.Project, ID: i.Spec.VMID}, Tie: resource.Following},
+			{Ref: host.Ref(i.Spec.HostID), Tie: resource.Following},
 		}
-		return out
+	},
+	Refs: func(i *Instance) []resource.Ref {
+		if i.Spec.Outgoing == nil {
+			return nil
+		}
+		return []resource.Ref{{Kind: "operation", Project: i.Project, ID: i.Spec.Outgoing.OperationID}}
 	},
 })

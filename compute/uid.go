@@ -5,7 +5,6 @@ import (
 	"hash/fnv"
 
 	"github.com/virga-cloud/virga/engine/resource"
-	"github.com/virga-cloud/virga/engine/store"
 )
 
 // QEMU processes run as users of their own, one for each VM, the same on every host, so that a
@@ -23,5 +22,5 @@ func UIDFor(id resource.ID, attempt int) int64 {
 	return firstUID + int64(h.Sum64()%uidCount)
 }
 
-// UIDKey is the claim key that keeps a user to one VM.
-func UIDKey(uid int64) resource.Ref { return store.ClaimKey("", fmt.Sprintf("uid:%d", uid)) }
+// uidWord is what a VM takes, so that no other runs as its user.
+func uidWord(uid int64) string { return fmt.Sprintf("uid:%d", uid) }

@@ -148,18 +148,29 @@ var VMs = resource.Define("vm", "vms", resource.Options[VMSpec, VMStatus]{
 		return map[string]int64{CountVMs: 1, CountCPUs: v.Spec.CPUs, CountMemoryMiB: v.Spec.MemoryMiB}
 	},
 	Refs: func(v *VM) []resource.Ref {
-		out := []resource.Ref{
+		return []resource.Ref{
 			{Kind: "instance", Project: v.Project, ID: v.Status.InstanceID},
-			{Kind: "image", Project: v.Project, ID: v.Spec.ImageID},
 			{Kind: "operation", Project: v.Project, ID: v.Status.OperationID},
-			host.Ref(v.Status.HostID), host.Ref(v.Spec.HostID),
+			host.Ref(v.Status.HostID),
+		}
+	},
+	Needs: func(v *VM) []resource.Need {
+		out := []resource.Need{
+			{Ref: resource.Ref{Kind: "image", Project: v.Project, ID: v.Spec.ImageID}, Tie: resource.Following}, // its content stays
+			{Ref: host.Ref(v.Spec.HostID), Tie: resource.Following},
 		}
 		for _, d := range v.Spec.Disks {
-			out = append(out, resource.Ref{Kind: "volume", Project: v.Project, ID: d.VolumeID})
+			out = append(out, resource.Need{Ref: resource.Ref{Kind: "volume", Project: v.Project, ID: d.VolumeID}, Tie: resource.Alone})
 		}
 		for _, n := range v.Spec.NICs {
-			out = append(out, resource.Ref{Kind: "port", Project: v.Project, ID: n.PortID})
+			out = append(out, resource.Need{Ref: resource.Ref{Kind: "port", Project: v.Project, ID: n.PortID}, Tie: resource.Alone})
 		}
 		return out
+	},
+	Takes: func(v *VM) []string {
+		if v.Spec.UID == 0 {
+			return nil
+		}
+		return []string{uidWord(v.Spec.UID)}
 	},
 })

@@ -389,7 +389,6 @@ func (c *Controller) delete(ctx context.Context, snap *store.Snapshot, vm *VM, f
 	}
 	if len(instances) == 0 && f.free {
 		c.placer.Release(b, vm.Ref(), "")
-		b.Unclaim(UIDKey(vm.Spec.UID))
 		store.Release(b, vm, Holder)
 		return c.db.Commit(ctx, b)
 	}

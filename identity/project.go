@@ -33,5 +33,5 @@ type Project = resource.Record[ProjectSpec, ProjectStatus]
 
 // Projects is the kind.
 var Projects = resource.Define("project", "projects", resource.Options[ProjectSpec, ProjectStatus]{
-	Doc: "A tenant: it owns VMs, disks, networks and images.", Scope: resource.InCloud,
+	Doc: "A tenant: it owns VMs, disks, networks and images.", Scope: resource.InCloud, Tenant: true,
 })

@@ -3,7 +3,6 @@ package identity
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -13,13 +12,9 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 )
 
-// projectHolder keeps a project that is being deleted until nothing is in it. A record that is
-// made in it at the same moment either fails, because the mark changed the project that its
-// commit checks, or is there already and is waited for.
+// projectHolder keeps a project that is being deleted until nothing is in it. Of a record that is made
+// in it at the same moment and the deletion one fails: every record's commit holds its project.
 const projectHolder = "identity/project"
-
-// outlives are the kinds that tell of the past and do not keep a project alive.
-var outlives = []resource.Kind{"event", "operation"}
 
 // ProjectOf is the hook of the API that finds a project.
 func ProjectOf(s *store.Snapshot, name string) *resource.Meta {
@@ -33,7 +28,7 @@ func ProjectOf(s *store.Snapshot, name string) *resource.Meta {
 func NewProjectLoop(db *store.DB) *reconcile.Loop {
 	l := &reconcile.Loop{Name: "identity/project", Kind: Projects.Kind, Also: map[resource.Kind]func(resource.Object) []resource.ID{}}
 	for _, d := range db.Catalog().All() {
-		if d.Scope == resource.InProject && !slices.Contains(outlives, d.Kind) {
+		if d.Scope == resource.InProject && !d.Past {
 			l.Also[d.Kind] = func(x resource.Object) []resource.ID {
 				if p := ProjectOf(db.Snapshot(), x.Head().Project); p != nil && p.Deleting != nil {
 					return []resource.ID{p.ID}
@@ -69,7 +64,7 @@ func nobodys(*store.Snapshot, resource.Object) bool { return false }
 func empty(db *store.DB, s *store.Snapshot, p *Project, along func(*store.Snapshot, resource.Object) bool) error {
 	var there []string
 	for _, d := range db.Catalog().All() {
-		if d.Scope != resource.InProject || slices.Contains(outlives, d.Kind) {
+		if d.Scope != resource.InProject || d.Past {
 			continue
 		}
 		n := 0

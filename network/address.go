@@ -40,9 +40,8 @@ type AddressRequest struct {
 const drawnFrom = 64
 
 // AllocatePort chooses the addresses of a port: what is requested if it is free, or else one of the
-// lowest free addresses and a MAC, both made of the port's id. Whoever creates the port claims
-// them in the same commit (ClaimPort); two at once that draw the same are told fault.Exists and
-// draw again with a new id.
+// lowest free addresses and a MAC, both made of the port's id. The commit that creates the port takes
+// them; two at once that draw the same are told fault.Exists and draw again with a new id.
 func AllocatePort(s *store.Snapshot, n *Network, subnet *Subnet, request AddressRequest) (mac, address string, err error) {
 	if subnet.Spec.NetworkID != n.ID {
 		return "", "", fault.New(fault.Invalid, "take an address: subnet %s does not belong to network %s", subnet.Name, n.Name)
@@ -119,29 +118,6 @@ func chooseMAC(request AddressRequest, taken map[string]string) (string, error) 
 		}
 	}
 }
-
-// ClaimPort takes the port's addresses in the commit that creates it.
-func ClaimPort(b *store.Batch, port *Port) {
-	for _, key := range portKeys(port) {
-		b.Claim(key, port.ID)
-	}
-}
-
-func unclaimPort(b *store.Batch, port *Port) {
-	for _, key := range portKeys(port) {
-		b.Unclaim(key)
-	}
-}
-
-func portKeys(port *Port) []resource.Ref {
-	in := string(port.Spec.NetworkID)
-	return []resource.Ref{
-		store.ClaimKey(port.Project, "ip:"+in+":"+port.Spec.Address),
-		store.ClaimKey(port.Project, "mac:"+in+":"+port.Spec.MAC),
-	}
-}
-
-func outsideKey(address string) resource.Ref { return store.ClaimKey("", "outside:"+address) }
 
 // chooseOutside gives the lowest free outside address.
 func chooseOutside(s *store.Snapshot) (string, error) {

@@ -51,6 +51,12 @@ type Network = resource.Record[Spec, Status]
 // Networks is the kind.
 var Networks = resource.Define("network", "networks", resource.Options[Spec, Status]{
 	Doc: "A virtual network of one tenant.", Scope: resource.InProject,
+	Takes: func(n *Network) []string {
+		if n.Status.OutsideAddress == "" {
+			return nil
+		}
+		return []string{"outside:" + n.Status.OutsideAddress}
+	},
 })
 
 // SubnetSpec is a range of addresses.
@@ -83,8 +89,8 @@ type Subnet = resource.Record[SubnetSpec, SubnetStatus]
 // Subnets is the kind.
 var Subnets = resource.Define("subnet", "subnets", resource.Options[SubnetSpec, SubnetStatus]{
 	Doc: "A range of addresses in a network.", Scope: resource.InProject,
-	Refs: func(s *Subnet) []resource.Ref {
-		return []resource.Ref{{Kind: "network", Project: s.Project, ID: s.Spec.NetworkID}}
+	Needs: func(s *Subnet) []resource.Need {
+		return []resource.Need{{Ref: resource.Ref{Kind: "network", Project: s.Project, ID: s.Spec.NetworkID}, Tie: resource.Following}}
 	},
 })
 
@@ -117,10 +123,14 @@ type Port = resource.Record[PortSpec, PortStatus]
 var Ports = resource.Define("port", "ports", resource.Options[PortSpec, PortStatus]{
 	Doc: "A place in a network with its own MAC and IP address.", Scope: resource.InProject,
 	Guards: map[string]resource.Sight{"status.hostIDs": resource.Operator},
-	Refs: func(p *Port) []resource.Ref {
-		return []resource.Ref{
-			{Kind: "network", Project: p.Project, ID: p.Spec.NetworkID}, {Kind: "subnet", Project: p.Project, ID: p.Spec.SubnetID},
+	Needs: func(p *Port) []resource.Need {
+		return []resource.Need{
+			{Ref: resource.Ref{Kind: "network", Project: p.Project, ID: p.Spec.NetworkID}}, {Ref: resource.Ref{Kind: "subnet", Project: p.Project, ID: p.Spec.SubnetID}},
 		}
+	},
+	Takes: func(p *Port) []string {
+		in := string(p.Spec.NetworkID) + ":"
+		return []string{"ip:" + in + p.Spec.Address, "mac:" + in + p.Spec.MAC}
 	},
 })
 
@@ -176,10 +186,12 @@ var PortBindings = resource.Define("portbinding", "portbindings", resource.Optio
 	Guards: map[string]resource.Sight{"spec.hostID": resource.Operator, "spec.uid": resource.Operator, "status.device": resource.Operator},
 	Refs: func(p *PortBinding) []resource.Ref {
 		return []resource.Ref{
-			{Kind: "port", Project: p.Project, ID: p.Spec.PortID}, {Kind: "network", Project: p.Project, ID: p.Spec.NetworkID},
-			p.Spec.Workload, {Kind: "instance", Project: p.Project, ID: p.Spec.InstanceID},
-			host.Ref(p.Spec.HostID),
+			{Kind: "network", Project: p.Project, ID: p.Spec.NetworkID}, p.Spec.Workload,
+			{Kind: "instance", Project: p.Project, ID: p.Spec.InstanceID}, host.Ref(p.Spec.HostID),
 		}
+	},
+	Needs: func(p *PortBinding) []resource.Need {
+		return []resource.Need{{Ref: resource.Ref{Kind: "port", Project: p.Project, ID: p.Spec.PortID}, Tie: resource.Following}}
 	},
 })
 

@@ -42,10 +42,8 @@ func keepNetwork(b *store.Batch, s *store.Snapshot, w *Writers, n *Network) erro
 		if err != nil {
 			return fault.Wrap(err, "network %s", n.Name)
 		}
-		b.Claim(outsideKey(address), n.ID)
 		w.Networks.Set(b, n, func(st *Status) { st.OutsideAddress = address })
 	case n.Spec.Outside != NAT && n.Status.OutsideAddress != "":
-		b.Unclaim(outsideKey(n.Status.OutsideAddress))
 		w.Networks.Set(b, n, func(st *Status) { st.OutsideAddress = "" })
 	}
 	return nil
@@ -76,9 +74,6 @@ func removeNetwork(b *store.Batch, s *store.Snapshot, w *Writers, n *Network) {
 	}
 	if z := zoneIn(s, n.ID); z != nil {
 		w.DNSZones.Delete(b, z)
-	}
-	if n.Status.OutsideAddress != "" {
-		b.Unclaim(outsideKey(n.Status.OutsideAddress))
 	}
 	store.Release(b, n, Holder)
 }

@@ -98,7 +98,7 @@ func (w *world) port(n *network.Network, s *network.Subnet, name string) *networ
 	if p.Spec.MAC, p.Spec.Address, err = network.AllocatePort(w.db.Snapshot(), n, s, network.AddressRequest{PortID: p.ID}); err != nil {
 		w.t.Fatal(err)
 	}
-	w.commit(func(b *store.Batch) { w.ports.Create(b, p, network.Holder); network.ClaimPort(b, p) })
+	w.commit(func(b *store.Batch) { w.ports.Create(b, p, network.Holder) })
 	return p
 }
 
@@ -256,7 +256,6 @@ func TestARequestedAddressIsRefusedWithTheReason(t *testing.T) {
 	twin := &network.Port{Meta: resource.Meta{ID: resource.NewID(), Name: "twin", Project: "a"}, Spec: p.Spec}
 	b := w.db.Begin()
 	w.ports.Create(b, twin, network.Holder)
-	network.ClaimPort(b, twin)
 	if err := w.db.Commit(context.Background(), b); !fault.Is(err, fault.Exists) {
 		t.Errorf("a claimed address was claimed again: %v", err)
 	}

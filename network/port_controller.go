@@ -23,7 +23,6 @@ func NewPortLoop(db *store.DB, _ *Writers) *reconcile.Loop {
 				return reconcile.Result{}, nil
 			}
 			b := db.Begin()
-			unclaimPort(b, port)
 			store.Release(b, port, Holder)
 			return reconcile.Result{}, db.Commit(ctx, b)
 		},

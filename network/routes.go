@@ -62,9 +62,8 @@ func (w APIRights) createSubnet(_ context.Context, c *httpapi.Call, in *httpapi.
 	if err := CheckSubnet(c.Snapshot, s); err != nil {
 		return nil, err
 	}
-	// Whoever changes the network at this moment makes this commit fail, and is seen next time.
-	n := store.Find(c.Snapshot, Networks, s.Spec.NetworkID)
-	c.Batch.Check(n.Ref(), n.Revision)
+	// One that is made at this moment and overlaps is seen next time.
+	c.Batch.InTurn(resource.Ref{Kind: Networks.Kind, Project: s.Project, ID: s.Spec.NetworkID}, c.Snapshot)
 	w.Subnets.Create(c.Batch, s, Holder)
 	return s, nil
 }
@@ -98,9 +97,7 @@ func (w APIRights) createPort(_ context.Context, c *httpapi.Call, in *httpapi.Dr
 	if err := allocateIn(c.Snapshot, n, p); err != nil {
 		return nil, fault.Wrap(err, "create port %s", in.Name)
 	}
-	c.Batch.Check(n.Ref(), n.Revision)
 	w.Ports.Create(c.Batch, p, Holder)
-	ClaimPort(c.Batch, p)
 	return p, nil
 }
 

@@ -35,7 +35,7 @@ type Event = resource.Record[EventSpec, EventStatus]
 
 // Events is the kind. Project is that of the record it is about.
 var Events = resource.Define("event", "events", resource.Options[EventSpec, EventStatus]{
-	Doc: "Something that happened.", Scope: resource.InProject, HostMakes: true, Reach: resource.NoHost,
+	Doc: "Something that happened.", Scope: resource.InProject, HostMakes: true, Reach: resource.NoHost, Past: true,
 	Guards: map[string]resource.Sight{"spec.hostID": resource.Operator},
 	Refs:   func(e *Event) []resource.Ref { return []resource.Ref{e.Spec.About, host.Ref(e.Spec.HostID)} },
 })

@@ -18,6 +18,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/memory"
+	"github.com/virga-cloud/virga/engine/store/storetest"
 	"github.com/virga-cloud/virga/host"
 	"github.com/virga-cloud/virga/network"
 	"github.com/virga-cloud/virga/observe"
@@ -50,9 +51,7 @@ func put[S, T any](c *cloud, t *resource.Type[S, T], r *resource.Record[S, T]) {
 	c.Helper()
 	b := c.db.Begin()
 	store.Specs(store.NewRegistry(), t, "test").Create(b, r)
-	if err := c.db.Commit(c.Context(), b); err != nil {
-		c.Fatal(err)
-	}
+	storetest.Plant(c.T, c.db, b)
 }
 
 func (c *cloud) put(t any, id resource.ID, spec, status any) { c.putHeld(t, id, spec, status, nil) }

@@ -92,6 +92,9 @@ func (f *feed) reachable() error {
 	return nil
 }
 
+// Derives implements store.Deriving: for hosts the servers add what the records bring along.
+func (f *feed) Derives() bool { return f.scope != nil }
+
 // Get implements store.Store.
 func (f *feed) Get(ctx context.Context, key resource.Ref) (store.Entry, error) {
 	if err := f.reachable(); err != nil {

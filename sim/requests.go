@@ -14,6 +14,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/identity"
 	"github.com/virga-cloud/virga/storage"
 )
 
@@ -69,6 +70,7 @@ func (c *Cluster) must(err error) {
 // seedCloud makes what every cloud has from the first start.
 func (c *Cluster) seedCloud() {
 	c.must(c.request(func(_ *store.Snapshot, b *store.Batch) error {
+		c.server.Identity.Projects.Create(b, &identity.Project{Meta: resource.Meta{Name: project}})
 		c.server.Network.Seeder().SeedDefaults(b, project)
 		cluster.EnsureDefault(b, c.server.db.Snapshot(), c.server.Clusters)
 		return nil

@@ -49,8 +49,10 @@ var Attachments = resource.Define("attachment", "attachments", resource.Options[
 	Guards: map[string]resource.Sight{"spec.hostID": resource.Operator, "spec.uid": resource.Operator, "status.path": resource.Operator},
 	Refs: func(a *Attachment) []resource.Ref {
 		return []resource.Ref{
-			{Kind: "volume", Project: a.Project, ID: a.Spec.VolumeID}, a.Spec.Workload,
-			{Kind: "instance", Project: a.Project, ID: a.Spec.InstanceID}, host.Ref(a.Spec.HostID),
+			a.Spec.Workload, {Kind: "instance", Project: a.Project, ID: a.Spec.InstanceID}, host.Ref(a.Spec.HostID),
 		}
+	},
+	Needs: func(a *Attachment) []resource.Need {
+		return []resource.Need{{Ref: resource.Ref{Kind: "volume", Project: a.Project, ID: a.Spec.VolumeID}, Tie: resource.Following}}
 	},
 })

@@ -113,7 +113,7 @@ type Datastore = resource.Record[DatastoreSpec, DatastoreStatus]
 // Datastores is the kind.
 var Datastores = resource.Define("datastore", "datastores", resource.Options[DatastoreSpec, DatastoreStatus]{
 	Doc: "A place where volumes live.", Scope: resource.InCloud, Reach: resource.EveryHost,
-	Refs: func(d *Datastore) []resource.Ref {
-		return []resource.Ref{{Kind: "storagebackend", ID: d.Spec.BackendID}}
+	Needs: func(d *Datastore) []resource.Need {
+		return []resource.Need{{Ref: resource.Ref{Kind: "storagebackend", ID: d.Spec.BackendID}, Tie: resource.Alone}}
 	},
 })

@@ -123,8 +123,6 @@ func (w APIRights) createDatastore(_ context.Context, c *httpapi.Call, in *httpa
 	for _, other := range store.Referring(c.Snapshot, Datastores, r.ID) {
 		return nil, fault.New(fault.Exists, "create datastore %s: datastore %s is made on storage %s already; use it", in.Name, other.Name, r.Name)
 	}
-	// whoever deletes the backend at this moment makes this commit fail
-	c.Batch.Check(r.Ref(), r.Revision)
 	w.Datastores.Create(c.Batch, d, Holder)
 	return d, nil
 }

@@ -59,9 +59,10 @@ var Volumes = resource.Define("volume", "volumes", resource.Options[VolumeSpec, 
 	Doc: "A virtual disk.", Scope: resource.InProject,
 	Counts: func(v *Volume) map[string]int64 { return map[string]int64{CountDiskMiB: v.Spec.SizeMiB} },
 	Refs: func(v *Volume) []resource.Ref {
-		return []resource.Ref{
-			{Kind: "datastore", ID: v.Spec.DatastoreID}, {Kind: "datastore", ID: v.Status.DatastoreID},
-		}
+		return []resource.Ref{{Kind: "datastore", ID: v.Status.DatastoreID}}
+	},
+	Needs: func(v *Volume) []resource.Need {
+		return []resource.Need{{Ref: resource.Ref{Kind: "datastore", ID: v.Spec.DatastoreID}}}
 	},
 })
 
@@ -115,14 +116,17 @@ var Allocations = resource.Define("allocation", "allocations", resource.Options[
 	Doc: "The space of one volume on one datastore.", Scope: resource.InProject, Reach: resource.NamedHost,
 	Guards: map[string]resource.Sight{"spec.ownerHostID": resource.Operator, "spec.hostIDs": resource.Operator},
 	Refs: func(a *Allocation) []resource.Ref {
-		out := []resource.Ref{
-			{Kind: "volume", Project: a.Project, ID: a.Spec.VolumeID}, {Kind: "datastore", ID: a.Spec.DatastoreID},
-			host.Ref(a.Spec.OwnerHostID),
-		}
+		out := []resource.Ref{host.Ref(a.Spec.OwnerHostID)}
 		for _, id := range a.Spec.HostIDs {
 			out = append(out, host.Ref(id))
 		}
 		return out
+	},
+	Needs: func(a *Allocation) []resource.Need {
+		return []resource.Need{
+			{Ref: resource.Ref{Kind: "volume", Project: a.Project, ID: a.Spec.VolumeID}, Tie: resource.Following},
+			{Ref: resource.Ref{Kind: "datastore", ID: a.Spec.DatastoreID}},
+		}
 	},
 })
 
@@ -159,6 +163,9 @@ type ImageCopy = resource.Record[ImageCopySpec, ImageCopyStatus]
 var ImageCopies = resource.Define("imagecopy", "imagecopies", resource.Options[ImageCopySpec, ImageCopyStatus]{
 	Doc: "An image's content on a datastore, shared by all volumes made from it.", Scope: resource.InCloud, Reach: resource.NamedHost,
 	Refs: func(c *ImageCopy) []resource.Ref {
-		return []resource.Ref{{Kind: "datastore", ID: c.Spec.DatastoreID}, host.Ref(c.Spec.OwnerHostID)}
+		return []resource.Ref{host.Ref(c.Spec.OwnerHostID)}
+	},
+	Needs: func(c *ImageCopy) []resource.Need {
+		return []resource.Need{{Ref: resource.Ref{Kind: "datastore", ID: c.Spec.DatastoreID}, Tie: resource.Following}}
 	},
 })

@@ -30,7 +30,10 @@ type Claim = resource.Record[ClaimSpec, ClaimStatus]
 var Claims = resource.Define("claim", "claims", resource.Options[ClaimSpec, ClaimStatus]{
 	Doc: "Capacity of a host that is promised to a VM.", Scope: resource.InProject,
 	Guards: map[string]resource.Sight{"spec.why": resource.Operator, "spec.hostID": resource.Operator},
-	Refs: func(c *Claim) []resource.Ref {
-		return []resource.Ref{c.Spec.Workload, host.Ref(c.Spec.HostID)}
+	Needs: func(c *Claim) []resource.Need {
+		return []resource.Need{
+			{Ref: c.Spec.Workload, Tie: resource.Following},
+			{Ref: host.Ref(c.Spec.HostID), Tie: resource.Following},
+		}
 	},
 })

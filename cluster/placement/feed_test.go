@@ -125,7 +125,9 @@ func TestFeedEqualsARebuildAfterAnyChanges(t *testing.T) {
 				}
 				w.do(func(b *store.Batch) { w.stores.Create(b, d) })
 			case act == 7 && len(stores) > 0:
-				w.do(func(b *store.Batch) { w.stores.Delete(b, stores[pick(len(stores))]) })
+				b := w.db.Begin()
+				w.stores.Delete(b, stores[pick(len(stores))])
+				_ = w.db.Commit(context.Background(), b) // refused while something lies on it
 			case act == 8 && len(stores) > 0:
 				w.do(func(b *store.Batch) {
 					w.allocations.Create(b, &storage.Allocation{Spec: storage.AllocationSpec{DatastoreID: stores[pick(len(stores))].ID, SizeMiB: 70}})

@@ -53,6 +53,11 @@ func newServer(t testing.TB) *server {
 			return os.WriteFile(to, make([]byte, mib), 0o644)
 		}},
 	})
+	b := db.Begin()
+	store.Specs(l, identity.Projects, "api").Create(b, &identity.Project{Meta: resource.Meta{Name: "p"}})
+	if err := db.Commit(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
 	s.loops = []*reconcile.Loop{s.Loop(), s.Sweeping(), operation.NewLoop(db, s.opStatus, s.Definition())}
 	return s
 }

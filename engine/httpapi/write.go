@@ -100,12 +100,8 @@ func (k *kind[S, T]) build(ctx context.Context, c *Call, raw []byte) (*resource.
 	if err != nil {
 		return nil, err
 	}
-	if project != nil {
-		if project.Deleting != nil {
-			return nil, fault.New(fault.Precondition, "project %s is being deleted; use another", c.Project)
-		}
-		// Whoever deletes the project at this moment makes this commit fail, and is seen next time.
-		c.Batch.Check(project.Ref(), project.Revision)
+	if project != nil && project.Deleting != nil { // early and in words; the commit holds it
+		return nil, fault.New(fault.Precondition, "project %s is being deleted; use another", c.Project)
 	}
 	made, err := k.Input.make(ctx, k.api, c, raw)
 	if err != nil {

@@ -51,9 +51,6 @@ func (r *Runner) advance(ctx context.Context, o *Operation, def Definition) (rec
 // done notes that a step is done and that the next begins, or the end of the operation after the last.
 func (r *Runner) done(b *store.Batch, o *Operation, def Definition, i int, run *Run) {
 	last := i == len(def.Steps)-1
-	if last {
-		b.Unclaim(TargetKey(o.Spec.Target.ID))
-	}
 	r.statuses.Set(b, o, func(s *Status) {
 		s.SeenGeneration, s.Problems = o.Generation, nil
 		r.note(s, def.Steps[i].Name, StepDone, run.given)
@@ -135,7 +132,6 @@ func (r *Runner) undo(ctx context.Context, o *Operation, def Definition) (reconc
 // finish ends the operation and gives its target free.
 func (r *Runner) finish(ctx context.Context, o *Operation, phase string) error {
 	b := r.db.Begin()
-	b.Unclaim(TargetKey(o.Spec.Target.ID))
 	if phase != Succeeded && r.Undone != nil {
 		r.Undone(b, o, phase)
 	}

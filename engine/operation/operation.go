@@ -91,9 +91,17 @@ type Operation = resource.Record[Spec, Status]
 
 // Operations is the kind.
 var Operations = resource.Define("operation", "operations", resource.Options[Spec, Status]{
-	Doc: "Finite work with a beginning, an end, and a way back until its commit.", Scope: resource.InProject,
+	Doc: "Finite work with a beginning, an end, and a way back until its commit.", Scope: resource.InProject, Past: true,
 	Guards: map[string]resource.Sight{"spec.input": resource.Operator, "status.journal.output": resource.Operator},
-	Refs:   func(o *Operation) []resource.Ref { return []resource.Ref{o.Spec.Target} },
+	Needs: func(o *Operation) []resource.Need {
+		return []resource.Need{{Ref: o.Spec.Target, Tie: resource.Following}}
+	},
+	Takes: func(o *Operation) []string {
+		if Ended(o) {
+			return nil
+		}
+		return []string{targetWord(o.Spec.Target.ID)} // one at a time works on a record
+	},
 })
 
 // Ended reports whether nothing more will happen.

@@ -11,10 +11,10 @@ import (
 // Holder holds an operation until it has ended, so that one that is deleted is undone first.
 const Holder = "operation"
 
-// TargetKey is the claim key that lets one operation at a time work on a record.
-func TargetKey(target resource.ID) resource.Ref {
-	return store.ClaimKey("", "operation:"+string(target))
-}
+// TargetKey is the claim key that an operation has until it has ended.
+func TargetKey(target resource.ID) resource.Ref { return store.ClaimKey("", targetWord(target)) }
+
+func targetWord(target resource.ID) string { return "operation:" + string(target) }
 
 // Start puts a new operation into a batch; it exists, and has its target, when the batch is
 // committed. If another operation has the target, the commit fails with fault.Exists; call Free
@@ -29,7 +29,6 @@ func Start(b *store.Batch, w *store.SpecWriter[Spec, Status], def Definition, ta
 		Spec: Spec{Type: def.Type, Target: target, Input: data, By: by},
 	}
 	w.Create(b, o, Holder)
-	b.Claim(TargetKey(target.ID), o.ID)
 	return o, nil
 }
 

@@ -27,6 +27,23 @@ const (
 	EveryHost Reach = "every" // all agents
 )
 
+// Tie says what a need means for what is needed.
+type Tie string
+
+// The ties.
+const (
+	Keeping   Tie = ""          // it is not deleted meanwhile: who tries is told who needs it
+	Alone     Tie = "alone"     // the same, and only one record may need it so: a volume is a disk of one VM
+	Following Tie = "following" // it may be deleted: who needs it goes with it, or outlives it
+)
+
+// Need is a reference of a spec that is held by the commit that makes it: what is needed exists then
+// and is not being deleted, or the commit fails.
+type Need struct {
+	Ref
+	Tie Tie
+}
+
 // Descriptor is what generic code knows of a kind.
 type Descriptor struct {
 	Kind   Kind
@@ -38,9 +55,17 @@ type Descriptor struct {
 	HostMakes bool
 	// New makes an empty record to decode into.
 	New func() Object
-	// Refs lists the records that a record speaks of. It feeds the one index of the view, the
-	// triggers of the loops, and what an agent may see. The owner is one of them. Empty ids are dropped.
+	// Tenant marks the kind whose records are the projects of all others.
+	Tenant bool
+	// Past marks what tells of the past: it neither needs its project nor keeps it.
+	Past bool
+	// Refs lists the records that a record speaks of, its owner and its needs among them. It feeds the one index of
+	// the view, the triggers of the loops, and what an agent may see. Empty ids are dropped.
 	Refs func(Object) []Ref
+	// Needs lists the references that the commit holds which makes them. Empty ids are dropped.
+	Needs func(Object) []Need
+	// Takes lists what this record alone may have, in words: "ip:<network>:10.0.0.7".
+	Takes func(Object) []string
 	// Counts says by how much a record adds to the totals of its project, by the name of the total.
 	Counts func(Object) map[string]int64
 	// See gives a record as it is seen. It is the one place where fields are left out.
@@ -61,7 +86,11 @@ type Options[S, T any] struct {
 	Scope     Scope
 	Reach     Reach
 	HostMakes bool
-	Refs      func(*Record[S, T]) []Ref
+	Tenant    bool
+	Past      bool
+	Refs      func(*Record[S, T]) []Ref // beside the needs: of the status, and back to who made it
+	Needs     func(*Record[S, T]) []Need
+	Takes     func(*Record[S, T]) []string
 	Counts    func(*Record[S, T]) map[string]int64
 	// Guards say of fields, by their JSON paths ("spec.hash"), how much sight it takes to see them.
 	// Those that are not named are seen by everybody who may read the record.
@@ -77,32 +106,41 @@ func Define[S, T any](kind Kind, plural string, o Options[S, T]) *Type[S, T] {
 	}
 	t := &Type[S, T]{guards: guards(kind, reflect.TypeFor[Record[S, T]](), o.Guards)}
 	t.Descriptor = Descriptor{
-		Kind: kind, Plural: plural, Doc: o.Doc, Scope: o.Scope, Reach: o.Reach, HostMakes: o.HostMakes, Guards: o.Guards,
+		Kind: kind, Plural: plural, Doc: o.Doc, Scope: o.Scope, Reach: o.Reach, HostMakes: o.HostMakes, Tenant: o.Tenant, Past: o.Past, Guards: o.Guards,
 		New: func() Object { return new(Record[S, T]) },
-		Refs: func(x Object) []Ref {
-			var out []Ref
-			if owner := x.Head().Owner; owner != nil {
-				out = append(out, *owner)
-			}
-			if o.Refs == nil {
-				return out
-			}
-			for _, ref := range o.Refs(x.(*Record[S, T])) {
-				if ref.ID != "" {
-					out = append(out, ref)
-				}
-			}
-			return out
+		Needs: func(x Object) []Need {
+			return slices.DeleteFunc(told(o.Needs, x), func(n Need) bool { return n.ID == "" })
 		},
-		Counts: func(x Object) map[string]int64 {
-			if o.Counts == nil {
-				return nil
+		Takes:  func(x Object) []string { return told(o.Takes, x) },
+		Counts: func(x Object) map[string]int64 { return told(o.Counts, x) },
+		See:    func(x Object, as Sight) Object { return t.Seen(x.(*Record[S, T]), as) },
+	}
+	t.Refs = func(x Object) []Ref {
+		var out []Ref
+		if owner := x.Head().Owner; owner != nil {
+			out = append(out, *owner)
+		}
+		for _, ref := range told(o.Refs, x) {
+			if ref.ID != "" {
+				out = append(out, ref)
 			}
-			return o.Counts(x.(*Record[S, T]))
-		},
-		See: func(x Object, as Sight) Object { return t.Seen(x.(*Record[S, T]), as) },
+		}
+		for _, n := range t.Needs(x) {
+			if !slices.Contains(out, n.Ref) {
+				out = append(out, n.Ref)
+			}
+		}
+		return out
 	}
 	return t
+}
+
+// told asks a part of a kind that may be left out.
+func told[S, T, Out any](ask func(*Record[S, T]) Out, x Object) (out Out) {
+	if ask == nil {
+		return out
+	}
+	return ask(x.(*Record[S, T]))
 }
 
 // Describe gives the descriptor; it lets a list of types of different Go types be made.
@@ -112,7 +150,10 @@ func (t *Type[S, T]) Describe() Descriptor { return t.Descriptor }
 type Noun interface{ Describe() Descriptor }
 
 // Catalog is the closed list of kinds that a program knows.
-type Catalog struct{ kinds map[Kind]Descriptor }
+type Catalog struct {
+	kinds  map[Kind]Descriptor
+	tenant Descriptor
+}
 
 // NewCatalog makes a catalog; a kind that is given twice is an error of the program.
 func NewCatalog(types ...Noun) *Catalog {
@@ -123,6 +164,9 @@ func NewCatalog(types ...Noun) *Catalog {
 			panic(fmt.Sprintf("resource: kind %q is defined twice", d.Kind))
 		}
 		c.kinds[d.Kind] = d
+		if d.Tenant {
+			c.tenant = d
+		}
 	}
 	return c
 }
@@ -132,6 +176,9 @@ func (c *Catalog) Lookup(kind Kind) (Descriptor, bool) {
 	d, ok := c.kinds[kind]
 	return d, ok
 }
+
+// Tenant gives the kind whose records are projects.
+func (c *Catalog) Tenant() (Descriptor, bool) { return c.tenant, c.tenant.Tenant }
 
 // All lists the kinds by name.
 func (c *Catalog) All() []Descriptor {

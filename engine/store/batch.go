@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"time"
@@ -20,9 +21,18 @@ type Batch struct {
 }
 
 type work struct {
-	object resource.Object // nil: to be removed
-	expect int64
-	wider  bool // more of it may change than the status and the holders
+	before, object resource.Object // before: as it was read; nil: it is new
+	expect         int64
+	value          []byte // of object, as long as it is not changed again
+	wider          bool   // more of it may change than the status and the holders
+}
+
+// after is the record when the commit is done; nil: it goes.
+func (w *work) after() resource.Object {
+	if head := w.object.Head(); head.Deleting != nil && len(head.Holders) == 0 {
+		return nil
+	}
+	return w.object
 }
 
 // NewBatch begins a commit. Now is the time that new records and deletion marks get.
@@ -38,10 +48,16 @@ func (b *Batch) Check(key resource.Ref, expect int64) {
 	b.extra = append(b.extra, Change{Key: key, Op: Check, Expect: expect})
 }
 
-// Claim takes a unique key for owner; the commit fails with fault.Exists when it is taken.
-func (b *Batch) Claim(key resource.Ref, owner resource.ID) {
-	value, _ := json.Marshal(owner)
-	b.extra = append(b.extra, Change{Key: key, Op: Put, Value: value, Expect: Absent})
+// InTurn lets those who begin to need a record, or change what depends on all that need it, go one after
+// the other: the commit fails if anybody has since the snapshot.
+func (b *Batch) InTurn(ref resource.Ref, s *Snapshot) {
+	b.extra = append(b.extra, Change{Key: TouchKey(ref), Op: Put, Expect: Any, Quiet: s.revision})
+}
+
+// Claim takes a unique key; the commit fails with fault.Exists when it is taken. What a record alone may
+// have as long as it is so is claimed by the Takes of its kind, not by this.
+func (b *Batch) Claim(key resource.Ref, by resource.ID) {
+	b.extra = append(b.extra, Change{Key: key, Op: Put, Value: owner(by), Expect: Absent})
 }
 
 // Unclaim frees a unique key.
@@ -76,34 +92,47 @@ func MarkDeleting[S, T any](b *Batch, r *resource.Record[S, T]) {
 	b.widen(r.Ref())
 }
 
-// Changes gives what is to be committed.
+// Changes gives what is to be committed, but for what a DB derives from it.
 func (b *Batch) Changes() ([]Change, error) {
+	out, err := b.changes()
+	if err != nil {
+		return nil, err
+	}
+	return merge(out)
+}
+
+func (b *Batch) changes() ([]Change, error) {
 	if b.err != nil {
 		return nil, b.err
 	}
-	out := slices.Clone(b.extra)
+	var out []Change
 	for _, ref := range b.order {
 		w := b.work[ref]
-		head := w.object.Head()
-		name := NameKey(ref.Kind, ref.Project, head.Name)
-		if head.Deleting != nil && len(head.Holders) == 0 {
-			if w.expect == Absent {
-				continue
+		name := NameKey(ref.Kind, ref.Project, w.object.Head().Name)
+		if w.after() == nil {
+			if w.expect != Absent {
+				out = append(out, Change{Key: ref, Op: Delete, Expect: w.expect}, Change{Key: name, Op: Delete, Expect: Any})
 			}
-			out = append(out, Change{Key: ref, Op: Delete, Expect: w.expect}, Change{Key: name, Op: Delete, Expect: Any})
 			continue
 		}
-		value, err := json.Marshal(w.object)
-		if err != nil {
-			return nil, fault.New(fault.Internal, "encode %s: %w", ref, err)
+		if w.value == nil {
+			var err error
+			if w.value, err = json.Marshal(w.object); err != nil {
+				return nil, fault.New(fault.Internal, "encode %s: %w", ref, err)
+			}
 		}
-		out = append(out, Change{Key: ref, Op: Put, Value: value, Expect: w.expect, Report: w.expect != Absent && !w.wider})
+		out = append(out, Change{Key: ref, Op: Put, Value: w.value, Expect: w.expect, Report: w.expect != Absent && !w.wider})
 		if w.expect == Absent {
-			owner, _ := json.Marshal(ref.ID)
-			out = append(out, Change{Key: name, Op: Put, Value: owner, Expect: Absent})
+			out = append(out, Change{Key: name, Op: Put, Value: owner(ref.ID), Expect: Absent})
 		}
 	}
-	return merge(out)
+	return append(out, b.extra...), nil
+}
+
+// owner is the value of a claim key.
+func owner(id resource.ID) []byte {
+	value, _ := json.Marshal(id)
+	return value
 }
 
 // merge makes one change of several that name the same key, where that has a meaning: a check
@@ -120,8 +149,8 @@ func merge(changes []Change) ([]Change, error) {
 		}
 		first := &out[i]
 		switch {
-		case c.Op == Check && c.Expect == first.Expect:
-		case first.Op == Check && c.Expect == first.Expect:
+		case c.Op == Check && (c.Expect == first.Expect || c.Expect == Present && first.Expect > 0):
+		case first.Op == Check && (c.Expect == first.Expect || first.Expect == Present && c.Expect > 0):
 			*first = c
 		case c.Op == Check || first.Op == Check:
 			return nil, fault.New(fault.Conflict, "%s was read twice and has changed meanwhile; read again", c.Key)
@@ -156,7 +185,7 @@ func create[S, T any](b *Batch, r *resource.Record[S, T]) {
 		b.err = fault.New(fault.Internal, "create %s: the batch has it already", r.Ref())
 		return
 	}
-	b.keep(r.Ref(), r, Absent)
+	b.keep(r.Ref(), &work{object: r, expect: Absent})
 }
 
 // edit changes the batch's own copy of a record. What is unchanged is not written.
@@ -166,22 +195,31 @@ func edit[S, T any](b *Batch, r *resource.Record[S, T], change func(*resource.Re
 	}
 	if w, ok := b.work[r.Ref()]; ok {
 		change(w.object.(*resource.Record[S, T]))
+		w.value = nil
 		return
 	}
-	mine := resource.Copy(r)
+	before, err := json.Marshal(r)
+	if err != nil {
+		b.err = fault.New(fault.Internal, "encode %s: %w", r.Ref(), err)
+		return
+	}
+	mine := new(resource.Record[S, T])
+	if err := json.Unmarshal(before, mine); err != nil {
+		b.err = fault.New(fault.Internal, "copy %s: %w", r.Ref(), err)
+		return
+	}
 	change(mine)
-	before, _ := json.Marshal(r)
 	after, err := json.Marshal(mine)
 	if err != nil {
 		b.err = fault.New(fault.Internal, "encode %s: %w", r.Ref(), err)
 		return
 	}
-	if string(before) != string(after) {
-		b.keep(r.Ref(), mine, r.Revision)
+	if !bytes.Equal(before, after) {
+		b.keep(r.Ref(), &work{before: r, object: mine, expect: r.Revision, value: after})
 	}
 }
 
-func (b *Batch) keep(ref resource.Ref, x resource.Object, expect int64) {
+func (b *Batch) keep(ref resource.Ref, w *work) {
 	b.order = append(b.order, ref)
-	b.work[ref] = &work{object: x, expect: expect}
+	b.work[ref] = w
 }

@@ -29,24 +29,67 @@ func NewDB(s Store, c *resource.Catalog) *DB {
 // Begin starts a batch.
 func (d *DB) Begin() *Batch { return NewBatch(d.Now()) }
 
-// Commit commits a batch and returns when the view shows it. An empty batch does nothing.
+// tries is how often what a batch brings along is derived anew, when it is overtaken by others.
+const tries = 5
+
+// Commit commits a batch, with all that its records bring along, and returns when the view shows it.
+// An empty batch does nothing.
 func (d *DB) Commit(ctx context.Context, b *Batch) error {
-	changes, err := b.Changes()
-	if err != nil || len(changes) == 0 {
-		return err
+	if b.err != nil || b.Empty() {
+		return b.err
 	}
-	changes = Stamp(d.catalog, changes)
-	if d.Fence != nil {
-		fence, err := d.Fence()
-		if err != nil {
-			return fault.Wrap(err, "commit")
+	for try := 1; ; try++ {
+		changes, err := d.changes(b)
+		if err == nil {
+			if err = d.commit(ctx, changes); err == nil || !overtaken(b, err) {
+				return err
+			}
+		} else if !fault.Is(err, fault.NotFound) { // what this view does not show may be newer than it is
+			return err
 		}
-		changes = append(changes, fence)
+		if try == tries || d.CaughtUp(ctx) != nil {
+			return err
+		}
+	}
+}
+
+func (d *DB) changes(b *Batch) ([]Change, error) {
+	changes, err := b.changes()
+	if err != nil {
+		return nil, err
+	}
+	if below, can := d.store.(Deriving); !can || !below.Derives() {
+		along, err := d.derive(b)
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, along...)
+	}
+	if changes, err = merge(changes); err != nil || len(changes) == 0 {
+		return nil, err
+	}
+	if changes = Stamp(d.catalog, changes); d.Fence == nil {
+		return changes, nil
+	}
+	fence, err := d.Fence()
+	if err != nil {
+		return nil, fault.Wrap(err, "commit")
+	}
+	return append(changes, fence), nil
+}
+
+func (d *DB) commit(ctx context.Context, changes []Change) error {
+	if len(changes) == 0 {
+		return nil
 	}
 	revision, err := d.store.Commit(ctx, changes...)
 	if err != nil {
 		return err
 	}
+	return d.shown(ctx, revision)
+}
+
+func (d *DB) shown(ctx context.Context, revision int64) error {
 	if d.Inline {
 		return d.CatchUp(ctx)
 	}
@@ -64,6 +107,15 @@ func (d *DB) Confirm(ctx context.Context) error {
 		_, err = d.store.Commit(ctx, fence)
 	}
 	return fault.Wrap(err, "ask who leads")
+}
+
+// CaughtUp returns when the view shows all that was committed before, by whomever.
+func (d *DB) CaughtUp(ctx context.Context) error {
+	revision, err := d.store.Commit(ctx)
+	if err != nil {
+		return err
+	}
+	return d.shown(ctx, revision)
 }
 
 // Store gives the store below, for what is no record.

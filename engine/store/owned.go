@@ -28,7 +28,7 @@ func (b *Batch) markDeleting(x resource.Object) {
 	now := b.now
 	if w, ok := b.work[x.Head().Ref()]; ok {
 		if head := w.object.Head(); head.Deleting == nil {
-			head.Deleting = &now
+			head.Deleting, w.value = &now, nil
 		}
 		return
 	}
@@ -42,5 +42,5 @@ func (b *Batch) markDeleting(x resource.Object) {
 		return
 	}
 	mine.Head().Deleting = &now
-	b.keep(x.Head().Ref(), mine, x.Head().Revision)
+	b.keep(x.Head().Ref(), &work{before: x, object: mine, expect: x.Head().Revision})
 }

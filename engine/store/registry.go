@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,7 +79,7 @@ func (w *SpecWriter[S, T]) Set(b *Batch, r *resource.Record[S, T], change func(*
 	edit(b, r, func(mine *resource.Record[S, T]) {
 		before, _ := json.Marshal(mine.Spec)
 		change(&mine.Spec)
-		if after, _ := json.Marshal(mine.Spec); string(before) != string(after) {
+		if after, _ := json.Marshal(mine.Spec); !bytes.Equal(before, after) {
 			mine.Generation++
 		}
 	})

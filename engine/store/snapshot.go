@@ -9,13 +9,16 @@ import (
 
 // Snapshot is the view at one moment; it does not change. Records read from it are shared: do
 // not write to them.
-type Snapshot struct{ *picture }
+type Snapshot struct {
+	*picture
+	revision int64 // that it shows at least
+}
 
 // Snapshot takes the present picture.
 func (v *View) Snapshot() *Snapshot {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return &Snapshot{v.shown}
+	return &Snapshot{v.shown, v.revision}
 }
 
 func (s *Snapshot) all() iter.Seq[resource.Object] {

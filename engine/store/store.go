@@ -14,8 +14,15 @@
 //   - DB: a Store with its View; a commit returns when the view has seen it, so that nobody
 //     decides on a picture older than their own write.
 //
-// Names are unique because a record is committed together with a name key that must be absent.
-// Anything else that must be unique (an address in a network) uses the same way: a claim key.
+// What a commit brings along is derived from its records by the DB, in the same transaction:
+//
+//   - Names are unique because a record is committed together with a name key that must be absent.
+//     Whatever else one record alone may have (the Takes of its kind: an address in a network; what it
+//     needs Alone: a volume) uses the same way: a claim key.
+//   - A reference (the Needs of its kind) is held: the commit that makes it fails unless the record is
+//     there and has no deletion mark, and it touches the record, so that a deletion that was judged
+//     before fails. A touch expects nothing: those who refer to one record do not wait for each other,
+//     and neither do they for whoever writes its status.
 package store
 
 import (
@@ -33,8 +40,9 @@ type Entry struct {
 
 // What a Change expects of the key before it.
 const (
-	Any    int64 = -1 // whatever is there
-	Absent int64 = 0  // nothing is there
+	Present int64 = -2 // something is there, at any revision
+	Any     int64 = -1 // whatever is there
+	Absent  int64 = 0  // nothing is there
 )
 
 // Change is one part of a commit. All parts happen, or none does.
@@ -44,7 +52,8 @@ type Change struct {
 	Value []byte // for Put
 	// Report marks a Put in which only the status and the holders differ from what is there at Expect.
 	Report bool
-	Expect int64 // Any, Absent, or the revision that must be there
+	Expect int64 // Any, Absent, Present, or the revision that must be there
+	Quiet  int64 // if not 0: the revision since which nothing has been written there
 }
 
 // Op says what a Change does.
@@ -106,3 +115,27 @@ func NameKey(kind resource.Kind, project, name string) resource.Ref {
 func ClaimKey(project, what string) resource.Ref {
 	return resource.Ref{Kind: NameKind, Project: project, ID: resource.ID(what)}
 }
+
+// The pseudo kinds of the keys by which references are held. They are hidden: a list or a watch of
+// everything does not tell of them.
+const (
+	MarkKind  resource.Kind = "mark"  // there while a record is being deleted
+	TouchKind resource.Kind = "touch" // written by all that begins to need a record
+)
+
+// Hidden reports whether a kind is told only to those who ask for it.
+func Hidden(kind resource.Kind) bool { return kind == MarkKind || kind == TouchKind }
+
+// MarkKey is there while a record is being deleted.
+func MarkKey(ref resource.Ref) resource.Ref { return aboutKey(MarkKind, ref) }
+
+// TouchKey is written by every commit that begins to need a record.
+func TouchKey(ref resource.Ref) resource.Ref { return aboutKey(TouchKind, ref) }
+
+func aboutKey(kind resource.Kind, ref resource.Ref) resource.Ref {
+	return resource.Ref{Kind: kind, Project: ref.Project, ID: resource.ID(string(ref.Kind) + ":" + string(ref.ID))}
+}
+
+// Deriving is a Store that derives by itself what the records of a commit bring along: an agent's, whose
+// server does it.
+type Deriving interface{ Derives() bool }

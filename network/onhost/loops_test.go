@@ -10,6 +10,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/memory"
+	"github.com/virga-cloud/virga/engine/store/storetest"
 	"github.com/virga-cloud/virga/host"
 	"github.com/virga-cloud/virga/network"
 	"github.com/virga-cloud/virga/network/onhost"
@@ -46,9 +47,7 @@ func (b *bench) binding(portID, hostID resource.ID, epoch int64) resource.ID {
 	x := &network.PortBinding{Spec: network.PortBindingSpec{PortID: portID, NetworkID: "net", HostID: hostID, Epoch: epoch}}
 	batch := b.db.Begin()
 	b.bindings.Create(batch, x, network.AgentHolder)
-	if err := b.db.Commit(b.t.Context(), batch); err != nil {
-		b.t.Fatal(err)
-	}
+	storetest.Plant(b.t, b.db, batch)
 	return x.ID
 }
 

@@ -6,11 +6,21 @@ import (
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
 )
 
-const root = "/virga/records/"
+const (
+	root   = "/virga/records/"
+	hidden = "/virga/hidden/" // neither listed nor watched with everything
+)
 
-func prefix(kind resource.Kind) string { return root + url.PathEscape(string(kind)) + "/" }
+func prefix(kind resource.Kind) string {
+	under := root
+	if store.Hidden(kind) {
+		under = hidden
+	}
+	return under + url.PathEscape(string(kind)) + "/"
+}
 
 // encode makes the key of an entry. A project that is called "-" is escaped, as "-" means none.
 func encode(ref resource.Ref) string {
@@ -25,8 +35,12 @@ func encode(ref resource.Ref) string {
 }
 
 func decode(key string) (resource.Ref, error) {
-	parts := strings.Split(strings.TrimPrefix(key, root), "/")
-	if !strings.HasPrefix(key, root) || len(parts) != 3 {
+	rest, known := strings.CutPrefix(key, root)
+	if !known {
+		rest, known = strings.CutPrefix(key, hidden)
+	}
+	parts := strings.Split(rest, "/")
+	if !known || len(parts) != 3 {
 		return resource.Ref{}, fault.New(fault.Internal, "%q is no key of a record", key)
 	}
 	if parts[1] == "-" {

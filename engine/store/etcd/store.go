@@ -132,8 +132,8 @@ func (s *Store) transact(ctx context.Context, changes []store.Change) (*clientv3
 	var then, otherwise []clientv3.Op
 	for _, c := range changes {
 		key := encode(c.Key)
-		if c.Expect != store.Any {
-			when = append(when, clientv3.Compare(clientv3.ModRevision(key), "=", c.Expect))
+		if expects := conditions(c, key); len(expects) > 0 {
+			when = append(when, expects...)
 			otherwise = append(otherwise, clientv3.OpGet(key, clientv3.WithKeysOnly()))
 		}
 		switch c.Op {
@@ -146,11 +146,26 @@ func (s *Store) transact(ctx context.Context, changes []store.Change) (*clientv3
 	return s.client.Txn(ctx).If(when...).Then(then...).Else(otherwise...).Commit()
 }
 
+// conditions are what must be true of the key of a change.
+func conditions(c store.Change, key string) (out []clientv3.Cmp) {
+	switch c.Expect {
+	case store.Any:
+	case store.Present:
+		out = append(out, clientv3.Compare(clientv3.ModRevision(key), ">", 0))
+	default:
+		out = append(out, clientv3.Compare(clientv3.ModRevision(key), "=", c.Expect))
+	}
+	if c.Quiet != 0 {
+		out = append(out, clientv3.Compare(clientv3.ModRevision(key), "<", c.Quiet+1))
+	}
+	return out
+}
+
 // refused finds the first expectation that failed.
 func refused(changes []store.Change, r *clientv3.TxnResponse) error {
 	i := 0
 	for _, c := range changes {
-		if c.Expect == store.Any {
+		if c.Expect == store.Any && c.Quiet == 0 {
 			continue
 		}
 		var there int64

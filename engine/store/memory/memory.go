@@ -55,7 +55,7 @@ func (s *Store) List(_ context.Context, kinds ...resource.Kind) ([]store.Entry, 
 	}
 	var out []store.Entry
 	for key, e := range s.entries {
-		if len(kinds) == 0 && key.Kind != store.JournalKind || wanted[key.Kind] {
+		if len(kinds) == 0 && key.Kind != store.JournalKind && !store.Hidden(key.Kind) || wanted[key.Kind] {
 			out = append(out, e)
 		}
 	}
@@ -78,22 +78,25 @@ func (s *Store) Commit(ctx context.Context, changes ...store.Change) (int64, err
 			return 0, err
 		}
 	}
-	told := store.Changes{Revision: s.revision + 1}
+	told, changed := store.Changes{Revision: s.revision + 1}, false
 	for _, c := range changes {
 		old := s.entries[c.Key]
-		switch c.Op {
-		case store.Put:
-			value := bytes.Clone(c.Value) // the caller may go on using theirs
-			s.entries[c.Key] = store.Entry{Key: c.Key, Value: value, Revision: told.Revision}
-			told.Events = append(told.Events, store.Event{Key: c.Key, Value: value, Old: old.Value})
-		case store.Delete:
-			if old.Revision != 0 {
-				delete(s.entries, c.Key)
-				told.Events = append(told.Events, store.Event{Key: c.Key, Old: old.Value})
-			}
+		event := store.Event{Key: c.Key, Old: old.Value}
+		switch {
+		case c.Op == store.Put:
+			event.Value = bytes.Clone(c.Value) // the caller may go on using theirs
+			s.entries[c.Key] = store.Entry{Key: c.Key, Value: event.Value, Revision: told.Revision}
+		case c.Op == store.Delete && old.Revision != 0:
+			delete(s.entries, c.Key)
+		default:
+			continue
+		}
+		changed = true
+		if !store.Hidden(c.Key.Kind) {
+			told.Events = append(told.Events, event)
 		}
 	}
-	if len(told.Events) == 0 {
+	if !changed {
 		return s.revision, nil
 	}
 	s.revision = told.Revision

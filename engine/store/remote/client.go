@@ -27,6 +27,9 @@ type remote struct {
 	base            string
 }
 
+// Derives implements store.Deriving: the server adds what the records bring along.
+func (r *remote) Derives() bool { return true }
+
 // Get implements store.Store.
 func (r *remote) Get(ctx context.Context, key resource.Ref) (store.Entry, error) {
 	q := url.Values{"kind": {string(key.Kind)}, "project": {key.Project}, "id": {string(key.ID)}}

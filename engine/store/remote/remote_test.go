@@ -44,6 +44,9 @@ func (f forgetful) Compact(ctx context.Context, revision int64) error {
 	return f.behind.Compact(ctx, revision)
 }
 
+// Derives is the remote store's.
+func (f forgetful) Derives() bool { return f.Store.(store.Deriving).Derives() }
+
 func serve(t *testing.T, h http.Handler) store.Store {
 	server := httptest.NewServer(http.StripPrefix("/store", h))
 	t.Cleanup(server.Close)

@@ -52,6 +52,12 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"StopAndContextEndAWatch", stopWatch},
 		{"ConcurrentCommitsLoseNothing", counter},
 		{"AJournalIsReadByTimeAndIsNoRecord", journal},
+		{"PresentAndQuietHoldACommit", presentAndQuiet},
+		{"HiddenKeysAreToldToWhoAsks", hiddenKeys},
+		{"WhatOneMayHaveIsHadByOne", oneUser},
+		{"WhatIsNeededIsNotDeletedMeanwhile", neededAndDeleted},
+		{"NothingIsMadeInADeletedProject", projectDeleted},
+		{"RandomBatchesKeepEveryReference", anyBatches},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := open(t)

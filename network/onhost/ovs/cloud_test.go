@@ -132,7 +132,6 @@ func (c *cloud) port(n *network.Network, s *network.Subnet, hostname string) *ne
 	p.Spec = network.PortSpec{NetworkID: n.ID, SubnetID: s.ID, MAC: mac, Address: addr, Hostname: hostname}
 	b := c.db.Begin()
 	c.ports.Create(b, p, network.Holder)
-	network.ClaimPort(b, p)
 	check(c.t, c.db.Commit(c.ctx, b))
 	return p
 }

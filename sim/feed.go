@@ -134,6 +134,13 @@ func (f *feed) Commit(ctx context.Context, changes ...store.Change) (int64, erro
 	if err != nil {
 		return 0, err
 	}
+	if f.Derives() {
+		complete, err := f.c.all.Complete(ctx, changes...) // as the servers do
+		if err != nil {
+			return 0, err
+		}
+		changes = complete
+	}
 	revision, err := f.c.truth.commit(ctx, changes...)
 	if err != nil {
 		return 0, err

@@ -25,11 +25,12 @@ type work struct {
 	expect         int64
 	value          []byte // of object, as long as it is not changed again
 	wider          bool   // more of it may change than the status and the holders
+	gone           bool   // it goes whatever its holders
 }
 
 // after is the record when the commit is done; nil: it goes.
 func (w *work) after() resource.Object {
-	if head := w.object.Head(); head.Deleting != nil && len(head.Holders) == 0 {
+	if head := w.object.Head(); w.gone || head.Deleting != nil && len(head.Holders) == 0 {
 		return nil
 	}
 	return w.object
@@ -149,6 +150,7 @@ func merge(changes []Change) ([]Change, error) {
 		}
 		first := &out[i]
 		switch {
+		case c.Op == Put && first.Op == Put && c.Expect == first.Expect && bytes.Equal(c.Value, first.Value):
 		case c.Op == Check && (c.Expect == first.Expect || c.Expect == Present && first.Expect > 0):
 		case first.Op == Check && (c.Expect == first.Expect || first.Expect == Present && c.Expect > 0):
 			*first = c

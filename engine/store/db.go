@@ -38,17 +38,23 @@ func (d *DB) Commit(ctx context.Context, b *Batch) error {
 	if b.err != nil || b.Empty() {
 		return b.err
 	}
+	_, err := d.attempt(ctx, b)
+	return err
+}
+
+func (d *DB) attempt(ctx context.Context, b *Batch) (int64, error) {
 	for try := 1; ; try++ {
 		changes, err := d.changes(b)
 		if err == nil {
-			if err = d.commit(ctx, changes); err == nil || !overtaken(b, err) {
-				return err
+			var revision int64
+			if revision, err = d.commit(ctx, changes); err == nil || !overtaken(b, err) {
+				return revision, err
 			}
 		} else if !fault.Is(err, fault.NotFound) { // what this view does not show may be newer than it is
-			return err
+			return 0, err
 		}
 		if try == tries || d.CaughtUp(ctx) != nil {
-			return err
+			return 0, err
 		}
 	}
 }
@@ -78,15 +84,12 @@ func (d *DB) changes(b *Batch) ([]Change, error) {
 	return append(changes, fence), nil
 }
 
-func (d *DB) commit(ctx context.Context, changes []Change) error {
-	if len(changes) == 0 {
-		return nil
-	}
+func (d *DB) commit(ctx context.Context, changes []Change) (int64, error) {
 	revision, err := d.store.Commit(ctx, changes...)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return d.shown(ctx, revision)
+	return revision, d.shown(ctx, revision)
 }
 
 func (d *DB) shown(ctx context.Context, revision int64) error {

@@ -125,7 +125,7 @@ type ByHost interface {
 // FollowHost implements ByHost. What lies between after and now is found in the recent past; one that begins
 // further back lists again.
 func (s shared) FollowHost(ctx context.Context, host resource.ID, after int64) (*HostFollower, error) {
-	v := s.view
+	v := s.db.View
 	if err := v.reach(ctx, after); err != nil {
 		return nil, fault.Wrap(err, "watch after revision %d", after)
 	}
@@ -216,7 +216,7 @@ func (f *HostFollower) read() ([]Changes, error) {
 
 // Ask implements ByHost.
 func (s shared) Ask(host resource.ID, revision int64) {
-	h := s.view.fanOut
+	h := s.db.View.fanOut
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ears.now < revision {
@@ -228,7 +228,7 @@ func (s shared) Ask(host resource.ID, revision int64) {
 
 // ListHost implements ByHost.
 func (s shared) ListHost(ctx context.Context, host resource.ID, kinds ...resource.Kind) ([]Entry, int64, error) {
-	v := s.view
+	v := s.db.View
 	now, err := v.store.Commit(ctx)
 	if err == nil {
 		err = v.WaitFor(ctx, now)

@@ -31,14 +31,14 @@ func (c *counting) Watch(ctx context.Context, after int64) (store.Watch, error) 
 type hall struct {
 	*testing.T
 	below *counting
-	view  *store.View
+	view  *store.DB
 }
 
 func newHall(t *testing.T, below *memory.Store) *hall {
 	t.Helper()
 	h := &hall{T: t, below: &counting{Store: below}}
-	h.view = store.NewView(h.below, resource.NewCatalog(cats))
-	follow(t, h.view)
+	h.view = store.NewDB(h.below, resource.NewCatalog(cats))
+	follow(t, h.view.View)
 	return h
 }
 
@@ -167,7 +167,7 @@ func TestAWatcherThatDoesNotReadIsCutOffAndHoldsUpNobody(t *testing.T) {
 
 func TestWatchersOfAViewThatLostItsWatchMissNothing(t *testing.T) {
 	below := memory.New()
-	view := store.NewView(below, resource.NewCatalog(cats))
+	view := store.NewDB(below, resource.NewCatalog(cats))
 	h := &hall{T: t, view: view}
 	start := say(t, below, 1, "0")
 	sync := func() {
@@ -190,7 +190,7 @@ func TestWatchersOfAViewThatLostItsWatchMissNothing(t *testing.T) {
 }
 
 func TestWatchersEndWithTheView(t *testing.T) {
-	view := store.NewView(memory.New(), resource.NewCatalog(cats))
+	view := store.NewDB(memory.New(), resource.NewCatalog(cats))
 	h := &hall{T: t, view: view}
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup

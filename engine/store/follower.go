@@ -108,18 +108,6 @@ func (v *View) reach(ctx context.Context, revision int64) error {
 	return v.WaitFor(ctx, revision)
 }
 
-// Shared gives the store below with watches that follow the view.
-func (v *View) Shared() Store { return shared{v.store, v} }
-
-type shared struct {
-	Store
-	view *View
-}
-
-func (s shared) Watch(ctx context.Context, after int64) (Watch, error) {
-	return s.view.Watch(ctx, after)
-}
-
 // Watch is Follow in the form of the store's Watch.
 func (v *View) Watch(ctx context.Context, after int64) (Watch, error) {
 	ctx, cancel := context.WithCancel(ctx)

@@ -18,7 +18,10 @@ import (
 func TestTheViewFindsByIDNameAndReference(t *testing.T) {
 	w := newWorld(t)
 	a := w.create("tom")
-	w.do(func(b *store.Batch) { w.specs.Set(b, a, func(s *catSpec) { s.BoxID = "box1" }) })
+	w.do(func(b *store.Batch) {
+		store.Specs(store.NewRegistry(), boxes, "test").Create(b, &box{Meta: resource.Meta{ID: "box1", Name: "box1"}})
+		w.specs.Set(b, a, func(s *catSpec) { s.BoxID = "box1" })
+	})
 	s := w.db.Snapshot()
 	if got := store.Named(s, cats, "p", "tom"); got == nil || got.ID != a.ID {
 		t.Errorf("by name: %v", got)

@@ -18,6 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type catSpec struct {
 	Colour string      `json:"colour"`
 	BoxID  resource.ID `json:"boxID,omitempty"`
+	Basket string      `json:"basket,omitempty"`
 }
 
 type catStatus struct {
@@ -33,7 +34,15 @@ type (
 var (
 	cats = resource.Define("cat", "cats", resource.Options[catSpec, catStatus]{
 		Scope: resource.InProject,
-		Refs:  func(c *cat) []resource.Ref { return []resource.Ref{{Kind: "box", ID: c.Spec.BoxID}} },
+		Needs: func(c *cat) []resource.Need {
+			return []resource.Need{{Ref: resource.Ref{Kind: "box", ID: c.Spec.BoxID}}}
+		},
+		Takes: func(c *cat) []string {
+			if c.Spec.Basket == "" {
+				return nil
+			}
+			return []string{"basket:" + c.Spec.Basket}
+		},
 		Counts: func(c *cat) map[string]int64 {
 			return map[string]int64{"cats": 1, "letters": int64(len(c.Spec.Colour))}
 		},

@@ -21,7 +21,7 @@ import (
 func (s *server) routes() {
 	auth := identity.NewAuthenticator(s.db, host.Refused)
 	s.api = httpapi.New(s.db, httpapi.Options{
-		Title: "Virga", Version: version, Authenticate: auth.Authenticate, Project: identity.ProjectOf, Note: s.note, Audit: s.cloud.Audit, Quota: quota, Document: api.Document,
+		Title: "Virga", Version: version, Authenticate: auth.Authenticate, Project: identity.ProjectOf, Note: s.note, Audit: s.cloud.Audit, Document: api.Document,
 	})
 	s.cloud.Routes(s.api)
 }

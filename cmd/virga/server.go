@@ -99,6 +99,7 @@ func (s *server) start(ctx context.Context, l *store.Registry) (err error) {
 		return err
 	}
 	s.db = store.NewDB(s.store, wiring.Catalog())
+	s.db.Quota = quota
 	s.led = &store.DB{View: s.db.View, Now: s.db.Now, Fence: s.role.Fence}
 	if err := s.wire(l); err != nil {
 		return err

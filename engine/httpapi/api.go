@@ -11,7 +11,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,9 +34,6 @@ type Options struct {
 	Note func(c *Call, verb string, about *resource.Meta)
 	// Audit keeps every request that would change something; nil: nobody does.
 	Audit Auditor
-	// Quota gives what refuses the growth of a project's totals, by their names; nil where nothing
-	// is limited. Without it nothing is anywhere.
-	Quota func(s *store.Snapshot, project string) func(growth map[string]int64) error
 	// Ready says whether the server can do its work; /v1/status shows it.
 	Ready func() error
 	// Document is the OpenAPI document in YAML that the program was built with; without it one is
@@ -64,7 +60,6 @@ type API struct {
 	actions  map[string]*permission // by their names
 	watching atomic.Int64           // how many watches run
 	events   eventCache
-	lines    sync.Map // of writes in a project with a quota, by its name: *sync.Mutex
 }
 
 // Routes lists what is served, as "METHOD /path".

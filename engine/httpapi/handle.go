@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -80,14 +79,6 @@ func (c *Call) Note(verb string, about *resource.Meta) {
 	}
 }
 
-// quota gives what judges the growth of a project; nil where nothing is limited.
-func (a *API) quota(s *store.Snapshot, project string) func(growth map[string]int64) error {
-	if a.options.Quota == nil || project == "" {
-		return nil
-	}
-	return a.options.Quota(s, project)
-}
-
 // attempts is how often a commit is built anew before its caller is told of the race.
 const attempts = 10
 
@@ -95,30 +86,16 @@ const attempts = 10
 // holds the record to an If-Match refuses the next time.
 // That something exists already is a race too: what build chose (an address) is chosen anew, and a
 // name that is really taken is refused by build, in better words.
-//
-// In a project with a quota one write waits for the other: each is judged by totals that show all
-// before it. One server writes at a time, so a lock of this process is enough.
 func (a *API) commit(ctx context.Context, c *Call, build func() error) error {
-	if a.quota(a.DB.Snapshot(), c.Project) != nil {
-		line, _ := a.lines.LoadOrStore(c.Project, &sync.Mutex{})
-		line.(*sync.Mutex).Lock()
-		defer line.(*sync.Mutex).Unlock()
-	}
 	for n := 1; ; n++ {
 		c.Snapshot, c.Batch = a.DB.Snapshot(), a.DB.Begin()
 		if err := build(); err != nil {
 			return err
 		}
 		kept := c.trail.keep(c)
-		if check := a.quota(c.Snapshot, c.Project); check != nil {
-			if err := check(a.DB.Growth(c.Snapshot, c.Batch, c.Project)); err != nil {
-				return err
-			}
-		}
 		if c.dry {
 			c.trail.forget()
-			_, err := c.Batch.Changes()
-			return err
+			return a.DB.Judge(c.Batch)
 		}
 		err := a.DB.Commit(ctx, c.Batch)
 		if err == nil && kept {
@@ -128,11 +105,7 @@ func (a *API) commit(ctx context.Context, c *Call, build func() error) error {
 			return err
 		}
 		// The loser's picture may be older than the winner's write: a linearizable empty commit tells how far to wait.
-		revision, err := a.DB.Store().Commit(ctx)
-		if err == nil {
-			err = a.DB.WaitFor(ctx, revision)
-		}
-		if err != nil {
+		if err := a.DB.CaughtUp(ctx); err != nil {
 			return err
 		}
 	}

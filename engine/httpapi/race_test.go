@@ -57,18 +57,18 @@ func TestAQuotaHoldsAlsoWhereManyAskAtOnce(t *testing.T) {
 	const most, asking = 10, 24
 	y := newToy(t, func(o *Options, _ *Routes[BoatSpec, BoatStatus]) {
 		o.Note = func(*Call, string, *resource.Meta) { time.Sleep(2 * time.Millisecond) } // others come in between
-		o.Quota = func(s *store.Snapshot, project string) func(map[string]int64) error {
-			if project != "a" {
-				return nil
-			}
-			return func(growth map[string]int64) error {
-				if has := s.Total(project, "sails"); growth["sails"] > 0 && has+growth["sails"] > most {
-					return fault.New(fault.Exhausted, "%d sails are used, the quota is %d", has, most)
-				}
-				return nil
-			}
-		}
 	})
+	y.DB.Quota = func(s *store.Snapshot, project string) func(map[string]int64) error {
+		if project != "a" {
+			return nil
+		}
+		return func(growth map[string]int64) error {
+			if has := s.Total(project, "sails"); growth["sails"] > 0 && has+growth["sails"] > most {
+				return fault.New(fault.Exhausted, "%d sails are used, the quota is %d", has, most)
+			}
+			return nil
+		}
+	}
 	var all sync.WaitGroup
 	var made, refused atomic.Int64
 	for n := range asking {

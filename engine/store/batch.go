@@ -52,7 +52,7 @@ func (b *Batch) Check(key resource.Ref, expect int64) {
 // InTurn lets those who begin to need a record, or change what depends on all that need it, go one after
 // the other: the commit fails if anybody has since the snapshot.
 func (b *Batch) InTurn(ref resource.Ref, s *Snapshot) {
-	b.extra = append(b.extra, Change{Key: TouchKey(ref), Op: Put, Expect: Any, Quiet: s.revision})
+	b.extra = append(b.extra, Change{Key: TouchKey(ref), Op: Put, Expect: Any, Since: s.revision})
 }
 
 // Claim takes a unique key; the commit fails with fault.Exists when it is taken. What a record alone may

@@ -19,7 +19,7 @@ func (u *Unmet) Error() string { return u.why }
 // Every implementation refuses with these words.
 func CheckExpectation(c Change, there int64) error {
 	met := c.Expect == Any || c.Expect == there || c.Expect == Present && there != 0
-	if met && (c.Quiet == 0 || there <= c.Quiet) {
+	if met && (c.Since == 0 || there <= c.Since) {
 		return nil
 	}
 	kind, why := fault.Conflict, ""

@@ -30,7 +30,7 @@ func NewDB(s Store, c *resource.Catalog) *DB {
 func (d *DB) Begin() *Batch { return NewBatch(d.Now()) }
 
 // tries is how often what a batch brings along is derived anew, when it is overtaken by others.
-const tries = 5
+const tries = 20
 
 // Commit commits a batch, with all that its records bring along, and returns when the view shows it.
 // An empty batch does nothing.
@@ -42,7 +42,14 @@ func (d *DB) Commit(ctx context.Context, b *Batch) error {
 	return err
 }
 
+// Judge refuses a batch as its commit would, by the present picture, and commits nothing.
+func (d *DB) Judge(b *Batch) error {
+	_, err := d.changes(b)
+	return err
+}
+
 func (d *DB) attempt(ctx context.Context, b *Batch) (int64, error) {
+	defer d.inLine(b)()
 	for try := 1; ; try++ {
 		changes, err := d.changes(b)
 		if err == nil {

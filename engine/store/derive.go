@@ -16,14 +16,17 @@ type derivation struct {
 	catalog *resource.Catalog
 	snap    *Snapshot
 	works   map[resource.ID]*work
-	held    map[resource.Ref]bool
+	at      map[resource.Ref]int // where in out a key is
 	out     []Change
 }
 
 func (d *DB) derive(b *Batch) ([]Change, error) {
-	v := &derivation{catalog: d.catalog, snap: d.Snapshot(), works: make(map[resource.ID]*work, len(b.work)), held: map[resource.Ref]bool{}}
+	v := &derivation{catalog: d.catalog, snap: d.Snapshot(), works: make(map[resource.ID]*work, len(b.work)), at: map[resource.Ref]int{}}
 	for ref, w := range b.work {
 		v.works[ref.ID] = w
+	}
+	if err := v.grow(d, b); err != nil {
+		return nil, err
 	}
 	for _, ref := range b.order {
 		kind, known := d.catalog.Lookup(ref.Kind)
@@ -52,15 +55,18 @@ func (v *derivation) record(kind resource.Descriptor, ref resource.Ref, w *work)
 			return err
 		}
 	}
-	quiet := Change{Key: TouchKey(ref), Op: Check, Expect: Any, Quiet: v.snap.revision}
+	untouched := Change{Key: TouchKey(ref), Op: Check, Expect: Any, Since: v.snap.revision}
 	switch {
 	case after != nil && w.before == nil:
 		v.out = append(v.out, Change{Key: MarkKey(ref), Op: Put, Expect: Any})
 	case after != nil && w.before.Head().Deleting == nil:
-		v.out = append(v.out, quiet, Change{Key: MarkKey(ref), Op: Put, Expect: Any})
+		v.out = append(v.out, untouched, Change{Key: MarkKey(ref), Op: Put, Expect: Any})
 	case after == nil && w.before.Head().Deleting == nil:
-		quiet.Op = Delete
-		v.out = append(v.out, quiet)
+		untouched.Op = Delete
+		v.out = append(v.out, untouched)
+	case after == nil && kind.Tenant:
+		v.once(Change{Key: turnKey(ref), Op: Delete, Expect: Any})
+		fallthrough
 	case after == nil:
 		v.out = append(v.out, Change{Key: TouchKey(ref), Op: Delete, Expect: Any}, Change{Key: MarkKey(ref), Op: Delete, Expect: Any})
 	}
@@ -173,15 +179,23 @@ func (v *derivation) living(x *resource.Meta, instead string, kept bool) error {
 	if mine && w.before == nil {
 		return nil // it is made by this commit
 	}
-	if !v.held[ref] {
-		v.held[ref] = true
-		v.out = append(v.out, Change{Key: ref, Op: Check, Expect: Present}, Change{Key: MarkKey(ref), Op: Check, Expect: Absent})
-	}
-	if touch := TouchKey(ref); kept && !v.held[touch] {
-		v.held[touch] = true
-		v.out = append(v.out, Change{Key: touch, Op: Put, Expect: Any})
+	v.once(Change{Key: ref, Op: Check, Expect: Present})
+	v.once(Change{Key: MarkKey(ref), Op: Check, Expect: Absent})
+	if kept {
+		v.once(Change{Key: TouchKey(ref), Op: Put, Expect: Any})
 	}
 	return nil
+}
+
+// once adds a change that several records of the batch may bring along.
+func (v *derivation) once(c Change) {
+	i, there := v.at[c.Key]
+	if !there {
+		v.at[c.Key] = len(v.out)
+		v.out = append(v.out, c)
+	} else if c.Since != 0 {
+		v.out[i].Since = c.Since
+	}
 }
 
 // now gives a record as it is after the commit; nil if it is not there then.

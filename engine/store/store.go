@@ -53,7 +53,7 @@ type Change struct {
 	// Report marks a Put in which only the status and the holders differ from what is there at Expect.
 	Report bool
 	Expect int64 // Any, Absent, Present, or the revision that must be there
-	Quiet  int64 // if not 0: the revision since which nothing has been written there
+	Since  int64 // if not 0: the revision since which nothing has been written there
 }
 
 // Op says what a Change does.

@@ -30,6 +30,10 @@ type View struct {
 
 	fanOut *fanOut // tells those who watch the view
 	pull   Watch   // CatchUp's
+
+	// Quota judges what grows; nil: nothing is limited. It is set before Run.
+	Quota Quota
+	lines sync.Map // of batches that grow in a project with a quota, by its name: *sync.Mutex
 }
 
 // NewView makes an empty view. Run fills it.

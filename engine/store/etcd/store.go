@@ -155,8 +155,8 @@ func conditions(c store.Change, key string) (out []clientv3.Cmp) {
 	default:
 		out = append(out, clientv3.Compare(clientv3.ModRevision(key), "=", c.Expect))
 	}
-	if c.Quiet != 0 {
-		out = append(out, clientv3.Compare(clientv3.ModRevision(key), "<", c.Quiet+1))
+	if c.Since != 0 {
+		out = append(out, clientv3.Compare(clientv3.ModRevision(key), "<", c.Since+1))
 	}
 	return out
 }
@@ -165,7 +165,7 @@ func conditions(c store.Change, key string) (out []clientv3.Cmp) {
 func refused(changes []store.Change, r *clientv3.TxnResponse) error {
 	i := 0
 	for _, c := range changes {
-		if c.Expect == store.Any && c.Quiet == 0 {
+		if c.Expect == store.Any && c.Since == 0 {
 			continue
 		}
 		var there int64

@@ -21,7 +21,7 @@ type observed struct {
 // know more of the rest than its agent, or less.
 func send(c store.Change) (changeWire, error) {
 	if !c.Report {
-		return changeWire{Key: c.Key, Op: c.Op, Value: c.Value, Expect: c.Expect, Quiet: c.Quiet}, nil
+		return changeWire{Key: c.Key, Op: c.Op, Value: c.Value, Expect: c.Expect, Since: c.Since}, nil
 	}
 	var o observed
 	if err := json.Unmarshal(c.Value, &o); err != nil {
@@ -32,7 +32,7 @@ func send(c store.Change) (changeWire, error) {
 
 func receive(c changeWire) (store.Change, error) {
 	if c.Op != opReport {
-		return store.Change{Key: c.Key, Op: c.Op, Value: c.Value, Expect: c.Expect, Quiet: c.Quiet}, nil
+		return store.Change{Key: c.Key, Op: c.Op, Value: c.Value, Expect: c.Expect, Since: c.Since}, nil
 	}
 	if len(c.Status) == 0 || c.Value != nil {
 		return store.Change{}, fault.New(fault.Invalid, "report %s: a report has a status, and no value", c.Key)

@@ -43,7 +43,7 @@ type changeWire struct {
 	Op      store.Op        `json:"op"`
 	Value   []byte          `json:"value,omitempty"`
 	Expect  int64           `json:"expect"`
-	Quiet   int64           `json:"quiet,omitempty"`
+	Since   int64           `json:"since,omitempty"`
 	Status  json.RawMessage `json:"status,omitempty"`
 	Holders []string        `json:"holders,omitempty"`
 }

@@ -172,17 +172,17 @@ func count(won []bool) (n int) {
 	return n
 }
 
-func presentAndQuiet(s *suite) {
+func presentAndSince(s *suite) {
 	s.refuse(fault.Conflict, check("a", store.Present))
 	first := s.commit(put("a", "one", store.Absent))
 	second := s.commit(put("b", "one", store.Absent), check("a", store.Present))
-	quiet := func(id string, since int64) store.Change {
-		return store.Change{Key: key(id), Op: store.Check, Expect: store.Any, Quiet: since}
+	untouched := func(id string, since int64) store.Change {
+		return store.Change{Key: key(id), Op: store.Check, Expect: store.Any, Since: since}
 	}
-	s.commit(put("c", "one", store.Absent), quiet("a", first), quiet("b", second), quiet("absent", 1))
+	s.commit(put("c", "one", store.Absent), untouched("a", first), untouched("b", second), untouched("absent", 1))
 	s.commit(put("a", "two", store.Present))
-	s.refuse(fault.Conflict, put("d", "one", store.Absent), quiet("a", second))
-	s.refuse(fault.Conflict, store.Change{Key: key("a"), Op: store.Delete, Expect: store.Any, Quiet: first})
+	s.refuse(fault.Conflict, put("d", "one", store.Absent), untouched("a", second))
+	s.refuse(fault.Conflict, store.Change{Key: key("a"), Op: store.Delete, Expect: store.Any, Since: first})
 	if s.text("d") != "" || s.text("a") == "" {
 		s.Fatal("a refused commit has done something")
 	}

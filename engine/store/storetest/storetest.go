@@ -52,12 +52,13 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"StopAndContextEndAWatch", stopWatch},
 		{"ConcurrentCommitsLoseNothing", counter},
 		{"AJournalIsReadByTimeAndIsNoRecord", journal},
-		{"PresentAndQuietHoldACommit", presentAndQuiet},
+		{"PresentAndSinceHoldACommit", presentAndSince},
 		{"HiddenKeysAreToldToWhoAsks", hiddenKeys},
 		{"WhatOneMayHaveIsHadByOne", oneUser},
 		{"WhatIsNeededIsNotDeletedMeanwhile", neededAndDeleted},
 		{"NothingIsMadeInADeletedProject", projectDeleted},
 		{"RandomBatchesKeepEveryReference", anyBatches},
+		{"AQuotaHoldsOnSeveralServers", quota},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := open(t)

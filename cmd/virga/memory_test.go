@@ -17,6 +17,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/memory"
+	"github.com/virga-cloud/virga/engine/store/storetest"
 	"github.com/virga-cloud/virga/host"
 	"github.com/virga-cloud/virga/identity/ca"
 	"github.com/virga-cloud/virga/wiring"
@@ -54,9 +55,7 @@ func TestMemoryIsTakenFromTheSourcesHostAlone(t *testing.T) {
 	b := db.Begin()
 	store.Specs(l, compute.Instances, "test").Create(b, i)
 	store.Specs(l, host.Removals, "test").Create(b, gone)
-	if err := db.Commit(t.Context(), b); err != nil {
-		t.Fatal(err)
-	}
+	storetest.Plant(t, db, b)
 	guests, err := qemu.New(qemu.Config{RunDir: filepath.Join(dir, "g"), LogDir: filepath.Join(dir, "l")})
 	if err != nil {
 		t.Fatal(err)

@@ -26,6 +26,7 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/etcd"
 	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/identity"
 	"github.com/virga-cloud/virga/identity/ca"
 	"github.com/virga-cloud/virga/network"
 	"github.com/virga-cloud/virga/observe"
@@ -204,6 +205,7 @@ func TestServerThatDoesNotLeadServesAndPassesOnWhatOnlyTheLeaderKnows(t *testing
 	}
 	// The API needs no leader; loops do.
 	b := second.db.Begin()
+	second.cloud.Identity.Projects.Create(b, &identity.Project{Meta: resource.Meta{Name: "a"}})
 	second.cloud.Network.Seeder().SeedDefaults(b, "a")
 	p.must(second.db.Commit(t.Context(), b))
 	b = second.db.Begin()
@@ -256,7 +258,7 @@ func (p *pair) contentIsPassedOn() {
 	digest := hex.EncodeToString(sum[:])
 	p.must(os.WriteFile(filepath.Join(first.c.in("images"), "sha256-"+digest+".qcow2"), []byte("a disk"), 0o600))
 	i := &compute.Image{Spec: compute.ImageSpec{Visibility: "project"}}
-	i.Name, i.Project = "disk", "default"
+	i.Name, i.Project = "disk", "a"
 	i.Status = compute.ImageStatus{Phase: compute.ImageReady, Digest: "sha256:" + digest, ServerID: first.c.HostID}
 	b := first.db.Begin()
 	first.cloud.Image.Images.Create(b, i)

@@ -67,6 +67,14 @@ func (d *DB) attempt(ctx context.Context, b *Batch) (int64, error) {
 }
 
 func (d *DB) changes(b *Batch) ([]Change, error) {
+	var fence []Change
+	if d.Fence != nil { // first: who does not lead is told so, and nothing else
+		c, err := d.Fence()
+		if err != nil {
+			return nil, fault.Wrap(err, "commit")
+		}
+		fence = []Change{c}
+	}
 	changes, err := b.changes()
 	if err != nil {
 		return nil, err
@@ -81,14 +89,7 @@ func (d *DB) changes(b *Batch) ([]Change, error) {
 	if changes, err = merge(changes); err != nil || len(changes) == 0 {
 		return nil, err
 	}
-	if changes = Stamp(d.catalog, changes); d.Fence == nil {
-		return changes, nil
-	}
-	fence, err := d.Fence()
-	if err != nil {
-		return nil, fault.Wrap(err, "commit")
-	}
-	return append(changes, fence), nil
+	return append(Stamp(d.catalog, changes), fence...), nil
 }
 
 func (d *DB) commit(ctx context.Context, changes []Change) (int64, error) {

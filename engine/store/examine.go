@@ -71,6 +71,9 @@ func (x *examination) record(e Entry) {
 		return
 	}
 	object, err := kind.Decode(e.Value, e.Revision)
+	if Damaged(e.Value) {
+		err = errDamaged
+	}
 	if err != nil {
 		x.unread[e.Key.ID] = true
 		x.say(e.Key, nil, "it cannot be read: %v", err)

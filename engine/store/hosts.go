@@ -62,6 +62,9 @@ func HostsOf(catalog *resource.Catalog, e Entry) []resource.ID {
 	if kind.Reach != resource.NamedHost {
 		return kind.Hosts(nil)
 	}
+	if Damaged(e.Value) { // whose it was is lost: all are told that it is there, and damaged
+		return []resource.ID{resource.AnyHost}
+	}
 	x, err := kind.Decode(e.Value, e.Revision)
 	if err != nil || x.Head().Ref() != e.Key {
 		return StampedHosts(e.Value)

@@ -265,6 +265,9 @@ func (v *View) replace(d Delta) {
 
 func (v *View) decode(e Event, revision int64) (resource.Object, error) {
 	kind, known := v.catalog.Lookup(e.Key.Kind)
+	if Damaged(e.Value) {
+		return nil, errDamaged
+	}
 	if !known {
 		return nil, errors.New("this version of virga knows no kind " + string(e.Key.Kind))
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -59,7 +60,9 @@ func ReadSnapshot(path string) (entries []store.Entry, revision int64, err error
 		if err != nil {
 			return nil, 0, err
 		}
-		entries = append(entries, store.Entry{Key: ref, Value: kv.Value, Revision: kv.ModRevision})
+		if !store.Hidden(ref.Kind) {
+			entries = append(entries, store.Entry{Key: ref, Value: store.Open(kv.Value), Revision: kv.ModRevision})
+		}
 	}
 	return entries, revision, nil
 }
@@ -122,11 +125,18 @@ func Restore(ctx context.Context, dir, snapshot string, made, now time.Time) err
 	if kv.CreateRevision == 0 {
 		kv.CreateRevision = kv.ModRevision
 	}
-	kv.Value, _ = json.Marshal(store.Incarnation{ID: resource.NewID(), Restored: &now, Made: &made})
+	value, _ := json.Marshal(store.Incarnation{ID: resource.NewID(), Restored: &now, Made: &made})
+	kv.Value = store.Seal(value)
 	if err := begin(data, kv); err != nil {
 		return fault.New(fault.Internal, "make another life of the records: %w", err)
 	}
-	return startOnce(ctx, dir, len(before))
+	records := 0
+	for key := range before {
+		if strings.HasPrefix(key, root) && !strings.HasPrefix(key, prefix(store.JournalKind)) {
+			records++
+		}
+	}
+	return startOnce(ctx, dir, records)
 }
 
 // begin makes a database one of a member that has just begun, and puts one entry into it.

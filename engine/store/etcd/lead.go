@@ -93,7 +93,7 @@ func (s *Store) turn(ctx context.Context, path, name string) (expect int64, err 
 			return 0, err
 		case len(r.Kvs) == 0:
 			return 0, nil
-		case s.leftBehind(r.Kvs[0].Value, name):
+		case s.leftBehind(store.Open(r.Kvs[0].Value), name):
 			return r.Kvs[0].ModRevision, nil
 		}
 		if err := s.waitFree(ctx, path, r.Header.Revision); err != nil {
@@ -111,7 +111,7 @@ func (s *Store) take(ctx context.Context, key resource.Ref, name string, expect 
 	path := encode(key)
 	value, _ := json.Marshal(s.config.ID)
 	t, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(path), "=", expect)).
-		Then(clientv3.OpPut(path, string(value), clientv3.WithLease(lease.ID))).Commit()
+		Then(clientv3.OpPut(path, string(store.Seal(value)), clientv3.WithLease(lease.ID))).Commit()
 	if err != nil || !t.Succeeded {
 		s.revoke(lease.ID)
 		return nil, err

@@ -96,7 +96,7 @@ func TestARestartedServerLeadsAtOnce(t *testing.T) {
 	s := open(t, Config{Dir: dir, NoSync: true})
 	l := lead(t, s, "brain")
 	// A killed process leaves its key behind: put it back without a lease.
-	key, value := encode(l.key), []byte(`"server"`)
+	key, value := encode(l.key), store.Seal([]byte(`"server"`))
 	l.Resign()
 	if _, err := s.client.Put(t.Context(), key, string(value)); err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ func (s *Store) Get(ctx context.Context, key resource.Ref) (store.Entry, error) 
 	if len(r.Kvs) == 0 {
 		return store.Entry{}, fault.New(fault.NotFound, "no %s with id %q", key.Kind, key.ID)
 	}
-	return store.Entry{Key: key, Value: r.Kvs[0].Value, Revision: r.Kvs[0].ModRevision}, nil
+	return store.Entry{Key: key, Value: store.Open(r.Kvs[0].Value), Revision: r.Kvs[0].ModRevision}, nil
 }
 
 // List implements store.Store.
@@ -93,7 +93,7 @@ func (s *Store) list(ctx context.Context, spans []span) ([]store.Entry, int64, e
 
 func entry(kv *mvccpb.KeyValue) (store.Entry, error) {
 	ref, err := decode(string(kv.Key))
-	return store.Entry{Key: ref, Value: kv.Value, Revision: kv.ModRevision}, err
+	return store.Entry{Key: ref, Value: store.Open(kv.Value), Revision: kv.ModRevision}, err
 }
 
 // Commit implements store.Store: one transaction.
@@ -138,7 +138,7 @@ func (s *Store) transact(ctx context.Context, changes []store.Change) (*clientv3
 		}
 		switch c.Op {
 		case store.Put:
-			then = append(then, clientv3.OpPut(key, string(c.Value)))
+			then = append(then, clientv3.OpPut(key, string(store.Seal(c.Value))))
 		case store.Delete:
 			then = append(then, clientv3.OpDelete(key))
 		}

@@ -129,10 +129,10 @@ func group(events []*clientv3.Event) (out []store.Changes, whole bool) {
 		}
 		event := store.Event{Key: ref}
 		if e.Type == clientv3.EventTypePut {
-			event.Value = e.Kv.Value
+			event.Value = store.Open(e.Kv.Value)
 		}
 		if e.PrevKv != nil {
-			event.Old = e.PrevKv.Value
+			event.Old = store.Open(e.PrevKv.Value)
 		} else if !e.IsCreate() {
 			return nil, false
 		}

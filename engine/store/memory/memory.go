@@ -42,6 +42,7 @@ func (s *Store) Get(_ context.Context, key resource.Ref) (store.Entry, error) {
 	if !ok {
 		return store.Entry{}, fault.New(fault.NotFound, "no %s with id %q", key.Kind, key.ID)
 	}
+	e.Value = store.Open(e.Value)
 	return e, nil
 }
 
@@ -56,6 +57,7 @@ func (s *Store) List(_ context.Context, kinds ...resource.Kind) ([]store.Entry, 
 	var out []store.Entry
 	for key, e := range s.entries {
 		if len(kinds) == 0 && key.Kind != store.JournalKind && !store.Hidden(key.Kind) || wanted[key.Kind] {
+			e.Value = store.Open(e.Value)
 			out = append(out, e)
 		}
 	}
@@ -81,11 +83,11 @@ func (s *Store) Commit(ctx context.Context, changes ...store.Change) (int64, err
 	told, changed := store.Changes{Revision: s.revision + 1}, false
 	for _, c := range changes {
 		old := s.entries[c.Key]
-		event := store.Event{Key: c.Key, Old: old.Value}
+		event := store.Event{Key: c.Key, Old: store.Open(old.Value)}
 		switch {
 		case c.Op == store.Put:
 			event.Value = bytes.Clone(c.Value) // the caller may go on using theirs
-			s.entries[c.Key] = store.Entry{Key: c.Key, Value: event.Value, Revision: told.Revision}
+			s.entries[c.Key] = store.Entry{Key: c.Key, Value: store.Seal(c.Value), Revision: told.Revision}
 		case c.Op == store.Delete && old.Revision != 0:
 			delete(s.entries, c.Key)
 		default:
@@ -108,6 +110,17 @@ func (s *Store) Commit(ctx context.Context, changes ...store.Change) (int64, err
 		w.tell(told)
 	}
 	return s.revision, nil
+}
+
+// Damage flips a bit of what is stored under a key, as a disk may.
+func (s *Store) Damage(_ context.Context, key resource.Ref) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[key]
+	e.Value = bytes.Clone(e.Value)
+	e.Value[len(e.Value)/2] ^= 1
+	s.entries[key] = e
+	return nil
 }
 
 // Compact forgets all changes up to revision; watchers that are past it go on.

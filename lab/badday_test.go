@@ -122,10 +122,14 @@ func TestADaemonThatCannotStartSaysWhyAndLeavesNothingRunning(t *testing.T) {
 	h.Must("down", "--state", h.State)
 
 	format := filepath.Join(h.State, "store", "format")
+	current, err := os.ReadFile(format)
+	if err != nil {
+		t.Fatal(err)
+	}
 	mark(t, format, "999\n")
 	h.refuses(8, []string{"format 999", "newer virga", "install the newer version"}, up...)
 	nothing("a newer state folder")
-	mark(t, format, "1\n")
+	mark(t, format, string(current))
 
 	config := filepath.Join(h.State, "config.json")
 	whole, err := os.ReadFile(config)

@@ -206,17 +206,23 @@ func (h *Host) Exec(program string, args ...string) (string, error) {
 }
 
 // PID is the host's daemon.
-func (h *Host) PID() int {
-	data, _ := os.ReadFile(filepath.Join(h.Run, "virga.pid"))
+func (h *Host) PID() int { return h.pidIn("virga.pid") }
+
+func (h *Host) pidIn(file string) int {
+	data, _ := os.ReadFile(filepath.Join(h.Run, file))
 	pid, _, _ := strings.Cut(strings.TrimSpace(string(data)), " ")
 	n, _ := strconv.Atoi(pid)
 	return n
 }
 
-// Kill9 kills the daemon and nothing else.
+// Kill9 kills the daemon, and first what would start another.
 func (h *Host) Kill9() {
 	h.cloud.t.Helper()
-	pid := h.PID()
+	kill9(h.pidIn("supervisor.pid"))
+	kill9(h.PID())
+}
+
+func kill9(pid int) {
 	if pid <= 1 {
 		return
 	}

@@ -37,8 +37,11 @@ func (c *config) daemonPID() int {
 	return lockHolder(c.state)
 }
 
-func (c *config) pidInRun() int {
-	data, err := os.ReadFile(c.pidFile())
+func (c *config) pidInRun() int { return c.processIn(c.pidFile()) }
+
+// processIn is the process that a file names; 0 if it runs no more.
+func (c *config) processIn(file string) int {
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return 0
 	}
@@ -78,7 +81,11 @@ func (c *config) startDaemon(ctx context.Context) error {
 	}
 	defer log.Close()
 	begin, _ := log.Seek(0, 2)
-	cmd := exec.Command(self, "daemon", "--state", c.state, "--run", c.run)
+	if c.installed() && hasSystemd() {
+		return c.startUnit(ctx, begin)
+	}
+	c.stopSupervisor(20 * time.Second) // one whose daemon has just died waits to start another
+	cmd := exec.Command(self, "supervise", "--state", c.state, "--run", c.run)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -91,6 +98,7 @@ func (c *config) startDaemon(ctx context.Context) error {
 			return nil
 		} else if ctx.Err() != nil {
 			// A start that failed leaves nothing running; what it began, the next one finds.
+			_, _ = c.stopDaemon(5 * time.Second)
 			_ = cmd.Process.Kill()
 			<-ended
 			return fault.New(fault.Unavailable, "the daemon was not ready in time (%w) and was ended; it last said: %s", err, lastWords(c.logFile(), begin))
@@ -101,6 +109,17 @@ func (c *config) startDaemon(ctx context.Context) error {
 		case <-time.After(25 * time.Millisecond):
 		}
 	}
+}
+
+// startUnit lets systemd start the daemon, which returns when it is ready.
+func (c *config) startUnit(ctx context.Context, begin int64) error {
+	if err := systemctl(ctx, "start", c.unitName()); err != nil {
+		return fault.New(fault.Precondition, "the daemon did not start: %s; its log is %s (%w)", lastWords(c.logFile(), begin), c.logFile(), err)
+	}
+	if !c.awaitReady(ctx) {
+		return fault.New(fault.Unavailable, "the daemon was not ready in time; it last said: %s", lastWords(c.logFile(), begin))
+	}
+	return nil
 }
 
 // ending says how a process ended: "exit status 1", "signal: killed".
@@ -138,11 +157,17 @@ func (c *config) ready(ctx context.Context) error {
 // is built to survive.
 func (c *config) stopDaemon(patience time.Duration) (stopped bool, err error) {
 	pid := c.daemonPID()
+	begun := startTime(pid)
+	if c.installed() && hasSystemd() {
+		if err := systemctl(context.Background(), "stop", c.unitName()); err != nil {
+			return false, err
+		}
+	}
+	c.stopSupervisor(patience)
 	if pid == 0 {
 		return false, nil
 	}
-	begun := startTime(pid)
-	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
+	if err := syscall.Kill(pid, syscall.SIGTERM); startTime(pid) == begun && err != nil && !errors.Is(err, syscall.ESRCH) {
 		return false, fault.New(fault.Denied, "stop the daemon (process %d): %w", pid, err)
 	}
 	for deadline := time.Now().Add(patience); startTime(pid) == begun; time.Sleep(20 * time.Millisecond) {

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -96,10 +97,19 @@ func serve(ctx context.Context, c *config) error {
 		return err
 	}
 	defer a.close()
-	if err := started(); err != nil {
+	err = c.sayWorked()
+	if err == nil {
+		err = started()
+	}
+	if err != nil {
 		cancel(err)
 		return err
 	}
+	telling, told := context.WithCancel(ctx)
+	var talk sync.WaitGroup
+	talk.Go(func() { c.tellSystemd(telling) })
+	defer talk.Wait()
+	defer told()
 	slog.Info("virga is ready", "host", c.Name, "id", c.HostID, "version", version)
 	select {
 	case <-ctx.Done():

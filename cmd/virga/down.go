@@ -24,7 +24,7 @@ const askedToStop = 30 * time.Second
 
 func downCommand() *cobra.Command {
 	var f folders
-	var all, force bool
+	var all, force, uninstall bool
 	cmd := &cobra.Command{
 		Use: "down", Short: "End the daemon; VMs and their network go on, unless --all",
 		Long: "End the daemon. VMs and their network go on without it, and the next virga up takes them over.\n" +
@@ -35,16 +35,17 @@ func downCommand() *cobra.Command {
 			if err := f.resolve(cmd); err != nil {
 				return err
 			}
-			return down(cmd, &f, all, force)
+			return down(cmd, &f, all, force, uninstall)
 		},
 	}
 	f.flags(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "stop all VMs too, and remove everything outside the state folder")
 	cmd.Flags().BoolVar(&force, "force", false, "with --all: do not wait for guests to power off")
+	cmd.Flags().BoolVar(&uninstall, "uninstall", false, "no longer start at boot; --all says this too")
 	return cmd
 }
 
-func down(cmd *cobra.Command, f *folders, all, force bool) error {
+func down(cmd *cobra.Command, f *folders, all, force, uninstall bool) error {
 	c, found, err := loadConfig(f.state, f.run)
 	if err != nil {
 		return err
@@ -58,6 +59,15 @@ func down(cmd *cobra.Command, f *folders, all, force bool) error {
 		return err
 	}
 	_ = os.Remove(c.socket())
+	if all || uninstall {
+		removed, err := c.uninstall(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if removed {
+			fmt.Fprintln(cmd.OutOrStdout(), "Virga does not start at boot any more.")
+		}
+	}
 	if !all {
 		if stopped {
 			fmt.Fprintln(cmd.OutOrStdout(), "Virga is down; VMs and their network go on. virga up takes them over again.")

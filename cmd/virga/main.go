@@ -17,6 +17,6 @@ var version = "unknown"
 
 func main() {
 	root := cli.New(version)
-	root.AddCommand(upCommand(), downCommand(), joinCommand(), backupCommand(), restoreCommand(), checkCommand(), daemonCommand(), documentCommand())
+	root.AddCommand(upCommand(), downCommand(), joinCommand(), backupCommand(), restoreCommand(), checkCommand(), daemonCommand(), superviseCommand(), documentCommand())
 	os.Exit(cli.Run(root))
 }

@@ -58,7 +58,7 @@ type hostFlags struct {
 	qemu                          string
 	images, imageSources, backups string
 	agentPort, ovnPort, auditDays int
-	newCloud                      bool
+	newCloud, install             bool
 }
 
 func (h *hostFlags) flags(cmd *cobra.Command, server bool) {
@@ -168,6 +168,7 @@ func upCommand() *cobra.Command {
 		},
 	}
 	h.flags(cmd, true)
+	cmd.Flags().BoolVar(&h.install, "install", false, "let systemd start it, now and at each boot")
 	return cmd
 }
 
@@ -189,10 +190,24 @@ func up(ctx context.Context, cmd *cobra.Command, h *hostFlags) error {
 		if !found {
 			return fault.New(fault.Precondition, "start Virga: a daemon of another state folder than %s runs in %s already (process %d); name another folder by --run, or end that one by virga down", c.state, c.run, pid)
 		}
+		if h.install && !c.installed() {
+			// The one that runs is ended, and systemd starts another: guests go on.
+			if err := c.install(ctx); err != nil {
+				return err
+			}
+			if _, err := c.stopDaemon(20 * time.Second); err != nil {
+				return err
+			}
+			if err := c.startDaemon(ctx); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "Virga is up on host %s. %s\n", c.Name, c.atBoot())
+			return nil
+		}
 		if before := c.text(); h.fill(c, cmd) != nil || c.text() != before {
 			return fault.New(fault.Precondition, "Virga runs already on host %s (process %d), and what you have said now changes nothing: first virga down", c.Name, pid)
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "Virga runs already on host %s (process %d).\n", c.Name, pid)
+		fmt.Fprintf(cmd.OutOrStdout(), "Virga runs already on host %s (process %d). %s\n", c.Name, pid, c.atBoot())
 		return nil
 	}
 	if h.newCloud {
@@ -230,6 +245,11 @@ func up(ctx context.Context, cmd *cobra.Command, h *hostFlags) error {
 	if err := c.save(); err != nil {
 		return err
 	}
+	if h.install {
+		if err := c.install(ctx); err != nil {
+			return err
+		}
+	}
 	begun := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -240,8 +260,8 @@ func up(ctx context.Context, cmd *cobra.Command, h *hostFlags) error {
 	if c.Server == "yes" {
 		secret = ", token " + c.in("admin.token")
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "Virga is up on host %s after %.1f s. API: https://%s (CA %s%s)\n", c.Name,
-		time.Since(begun).Seconds(), c.Servers[0], c.in("ca/ca.crt"), secret)
+	fmt.Fprintf(cmd.OutOrStdout(), "Virga is up on host %s after %.1f s. API: https://%s (CA %s%s)\n%s\n", c.Name,
+		time.Since(begun).Seconds(), c.Servers[0], c.in("ca/ca.crt"), secret, c.atBoot())
 	return nil
 }
 

@@ -206,6 +206,7 @@ func (a *agent) begin(ctx context.Context) error {
 	a.tasks.Go(func() { hosthost.Heartbeat(ctx, a.beat) })
 	a.tasks.Go(func() { _ = a.db.Run(ctx) })
 	a.tasks.Go(func() { a.runSwitch(ctx) })
+	a.tasks.Go(func() { a.c.keepLogsSmall(ctx) })
 	a.tasks.Go(func() { a.runner.Load().Run(ctx) })
 	return nil
 }

@@ -76,7 +76,11 @@ func TestDamagedFilesAreMadeAnewOrRefusedInWords(t *testing.T) {
 func (h *Host) damaged(file, how string, words []string) {
 	h.cloud.t.Helper()
 	path, copied := filepath.Join(h.State, file), filepath.Join(h.cloud.dir, "undamaged")
-	h.Eventually(time.Minute, file+" is made", func() bool { i, err := os.Stat(path); return err == nil && (i.IsDir() || i.Size() > 0) })
+	h.Eventually(time.Minute, "the network's daemons work", func() bool {
+		_, north := os.Stat(filepath.Join(h.Run, "ovn", "ovn-northd.pid"))
+		_, south := os.Stat(filepath.Join(h.Run, "ovs", "ovn-controller.pid"))
+		return north == nil && south == nil
+	})
 	h.Must("down", "--all", "--state", h.State)
 	_ = os.RemoveAll(copied)
 	h.cloud.must("cp", "-a", path, copied)

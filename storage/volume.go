@@ -116,7 +116,7 @@ var Allocations = resource.Define("allocation", "allocations", resource.Options[
 	Doc: "The space of one volume on one datastore.", Scope: resource.InProject, Reach: resource.NamedHost,
 	Guards: map[string]resource.Sight{"spec.ownerHostID": resource.Operator, "spec.hostIDs": resource.Operator},
 	Refs: func(a *Allocation) []resource.Ref {
-		out := []resource.Ref{host.Ref(a.Spec.OwnerHostID)}
+		out := []resource.Ref{{Kind: "datastore", ID: a.Spec.DatastoreID}, host.Ref(a.Spec.OwnerHostID)} // what explains it comes first
 		for _, id := range a.Spec.HostIDs {
 			out = append(out, host.Ref(id))
 		}
@@ -163,7 +163,7 @@ type ImageCopy = resource.Record[ImageCopySpec, ImageCopyStatus]
 var ImageCopies = resource.Define("imagecopy", "imagecopies", resource.Options[ImageCopySpec, ImageCopyStatus]{
 	Doc: "An image's content on a datastore, shared by all volumes made from it.", Scope: resource.InCloud, Reach: resource.NamedHost,
 	Refs: func(c *ImageCopy) []resource.Ref {
-		return []resource.Ref{host.Ref(c.Spec.OwnerHostID)}
+		return []resource.Ref{{Kind: "datastore", ID: c.Spec.DatastoreID}, host.Ref(c.Spec.OwnerHostID)}
 	},
 	Needs: func(c *ImageCopy) []resource.Need {
 		return []resource.Need{{Ref: resource.Ref{Kind: "datastore", ID: c.Spec.DatastoreID}, Tie: resource.Following}}

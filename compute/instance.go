@@ -163,7 +163,8 @@ type Instance = resource.Record[InstanceSpec, InstanceStatus]
 var Instances = resource.Define("instance", "instances", resource.Options[InstanceSpec, InstanceStatus]{
 	Doc: "One run of a VM: a QEMU process on one host.", Scope: resource.InProject, Reach: resource.NamedHost,
 	Guards: map[string]resource.Sight{"spec.userData": resource.Writer, "spec.uid": resource.Operator, "spec.hostID": resource.Operator,
-		"spec.outgoing": resource.Operator, "status.pid": resource.Operator, "status.exitMessage": resource.Operator, "status.outgoingError": resource.Operator},
+		"spec.incoming": resource.Operator, "spec.outgoing": resource.Operator,
+		"status.pid": resource.Operator, "status.exitMessage": resource.Operator, "status.outgoingError": resource.Operator},
 	Needs: func(i *Instance) []resource.Need {
 		return []resource.Need{
 			{Ref: resource.Ref{Kind: "vm", Project: i.Project, ID: i.Spec.VMID}, Tie: resource.Following},

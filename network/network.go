@@ -241,6 +241,9 @@ type DNSZone = resource.Record[DNSZoneSpec, DNSZoneStatus]
 var DNSZones = resource.Define("dnszone", "dnszones", resource.Options[DNSZoneSpec, DNSZoneStatus]{
 	Doc: "The names and services of one network, for the hosts that need them.", Scope: resource.InProject, Reach: resource.NamedHost,
 	Guards: map[string]resource.Sight{"spec.hostIDs": resource.Operator},
+	Needs: func(z *DNSZone) []resource.Need {
+		return []resource.Need{{Ref: resource.Ref{Kind: "network", Project: z.Project, ID: z.Spec.NetworkID}, Tie: resource.Following}}
+	},
 	Refs: func(z *DNSZone) []resource.Ref {
 		out := []resource.Ref{{Kind: "network", Project: z.Project, ID: z.Spec.NetworkID}}
 		for _, id := range z.Spec.HostIDs {

@@ -257,6 +257,17 @@ func (v *derivation) refuse(head *resource.Meta, x resource.Object, keeps func(r
 	return fault.New(fault.Precondition, "delete %s %s: it is in use by %s %s; delete that first", head.Kind, head.Name, x.Head().Kind, x.Head().Name)
 }
 
+// follows reports whether a record goes with one that is going: the DNS zone of a network.
+func (v *derivation) follows(kind resource.Descriptor, x resource.Object) bool {
+	return kind.Needs != nil && slices.ContainsFunc(kind.Needs(x), func(n resource.Need) bool {
+		if n.Tie != resource.Following {
+			return false
+		}
+		target := v.now(n.ID)
+		return target == nil || target.Head().Deleting != nil
+	})
+}
+
 // empty refuses the deletion of a project in which something lives.
 func (v *derivation) empty(project *resource.Meta) error {
 	for _, kind := range v.catalog.All() {
@@ -267,7 +278,7 @@ func (v *derivation) empty(project *resource.Meta) error {
 			if x.Head().Project != project.Name {
 				continue
 			}
-			if x = v.now(x.Head().ID); x != nil && x.Head().Deleting == nil {
+			if x = v.now(x.Head().ID); x != nil && x.Head().Deleting == nil && !v.follows(kind, x) {
 				return fault.New(fault.Precondition, "delete %s %s: %s %s is in it; delete that first", project.Kind, project.Name, kind.Kind, x.Head().Name)
 			}
 		}

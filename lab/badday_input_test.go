@@ -52,7 +52,7 @@ func TestAnImageThatIsCutOffOrChangedIsRefusedAndLeavesNothing(t *testing.T) {
 	}{
 		{8, []string{"cut off", "fetch it again"}, []string{"--file", half(whole)}},
 		{8, []string{"cut off", "fetch it again"}, []string{"--file", half(vmdk)}},
-		{2, []string{"has the checksum sha256:", "wanted is " + zeros, "send it again"}, []string{"--file", whole, "--checksum", zeros}},
+		{2, []string{"has the checksum sha256:", "wanted is " + zeros, "get it again"}, []string{"--file", whole, "--checksum", zeros}},
 	} {
 		h.refuses(try.exit, append(try.words, "is taken back"), append([]string{"image", "import", fmt.Sprintf("bad%d", i), "--wait"}, try.args...)...)
 		h.Eventually(20*time.Second, "no image and none of its files is left", func() bool {

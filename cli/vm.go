@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net/url"
@@ -99,11 +100,11 @@ func (s *session) powerCommand(n *noun, verb, summary, forced, done string) *cob
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		for _, arg := range args {
 			r := &record{}
-			ask := client.Call{Method: "POST", Path: s.path(n, s.project, arg, verb), In: map[string]any{}, Out: r}
-			if force {
-				ask.In = map[string]any{"force": true}
+			in := client.PowerRequest{Force: force}
+			if verb == "restart" {
+				in.Token = rand.Text() // a request that is repeated on its way restarts once
 			}
-			err := s.do(cmd.Context(), ask)
+			err := s.do(cmd.Context(), client.Call{Method: "POST", Path: s.path(n, s.project, arg, verb), In: in, Out: r})
 			word := done
 			if err == nil && p.wait {
 				if r, err = s.ready(cmd, n, r, p.limit); err == nil {

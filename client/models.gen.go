@@ -3323,6 +3323,9 @@ type PortStatusPhase string
 type PowerRequest struct {
 	// Force Force does not wait for the guest; stop and restart only.
 	Force bool `json:"force,omitempty,omitzero"`
+
+	// Token Token makes a restart that may be repeated: with the same word a VM restarts once. None: each request is another restart.
+	Token string `json:"token,omitempty,omitzero"`
 }
 
 // Problem What went wrong. Kind, status and what to do next:
@@ -4061,8 +4064,8 @@ type VMList struct {
 
 // VMSpec VMSpec is what the user wants.
 type VMSpec struct {
-	// Boot Boot counts the boots that were asked for.
-	Boot int64 `json:"boot"`
+	// BootToken BootToken is a word of the caller's own. When it changes, the VM boots anew: what runs is stopped first.
+	BootToken string `json:"bootToken,omitempty,omitzero"`
 
 	// CPUs CPUs is the number of virtual CPUs.
 	CPUs int64 `json:"cpus"`
@@ -4073,9 +4076,6 @@ type VMSpec struct {
 	// Disks Disks are its volumes in order.
 	Disks []Disk `json:"disks"`
 
-	// Force Force is the boot that must not wait for the guest when it ends.
-	Force int64 `json:"force,omitempty,omitzero"`
-
 	// HostID HostID pins the VM to one host.
 	HostID string `json:"hostID,omitempty,omitzero"`
 
@@ -4084,6 +4084,9 @@ type VMSpec struct {
 
 	// ImageID ImageID is the image that the first disk was made from.
 	ImageID string `json:"imageID,omitempty,omitzero"`
+
+	// KillInstanceID KillInstanceID is the instance that is not waited for when it has to end: its guest gets no time.
+	KillInstanceID string `json:"killInstanceID,omitempty,omitzero"`
 
 	// MemoryMiB MemoryMiB is the guest's memory, in MiB.
 	MemoryMiB int64 `json:"memoryMiB"`
@@ -4103,9 +4106,6 @@ type VMSpec struct {
 	// StopTimeoutSeconds StopTimeoutSeconds is how long a guest that was asked to stop may take.
 	StopTimeoutSeconds int64 `json:"stopTimeoutSeconds"`
 
-	// UID UID is the user that its QEMU runs as, on every host; unique in the cloud.
-	UID int64 `json:"uid,omitempty,omitzero"`
-
 	// UserData UserData is handed to cloud-init byte for byte, whatever it is; base64 in JSON.
 	UserData []byte `json:"userData,omitempty,omitzero"`
 }
@@ -4123,6 +4123,12 @@ type VMStatus struct {
 
 	// Addresses Addresses are its IP addresses.
 	Addresses []string `json:"addresses,omitempty,omitzero"`
+
+	// Boot Boot counts the boots that were asked for; BootToken is the token that the last of them was asked for with.
+	Boot int64 `json:"boot,omitempty,omitzero"`
+
+	// BootToken Boot counts the boots that were asked for; BootToken is the token that the last of them was asked for with.
+	BootToken string `json:"bootToken,omitempty,omitzero"`
 
 	// CrashBoot Crashes counts the crashes in boot CrashBoot; RetryAt is when the next start is due.
 	CrashBoot int64 `json:"crashBoot,omitempty,omitzero"`
@@ -4165,6 +4171,9 @@ type VMStatus struct {
 
 	// StartedAt StartedAt is when the running instance was started.
 	StartedAt time.Time `json:"startedAt,omitempty,omitzero"`
+
+	// UID UID is the user that its QEMU runs as, on every host; unique in the cloud.
+	UID int64 `json:"uid,omitempty,omitzero"`
 }
 
 // VMStatusPhase Phase is the VM's state in one word.

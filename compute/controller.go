@@ -61,16 +61,16 @@ func (c *Controller) newInstance(b *store.Batch, snap *store.Snapshot, vm *VM, h
 		return nil, err
 	}
 	i := &Instance{Spec: InstanceSpec{
-		VMID: vm.ID, VMName: vm.Name, Hostname: vm.Spec.Hostname, HostID: hostID, Boot: vm.Spec.Boot, Epoch: epoch,
+		VMID: vm.ID, VMName: vm.Name, Hostname: vm.Spec.Hostname, HostID: hostID, Boot: Boot(vm), Epoch: epoch,
 		StopTimeoutSeconds: vm.Spec.StopTimeoutSeconds, CPUs: vm.Spec.CPUs, MemoryMiB: vm.Spec.MemoryMiB,
 		MachineType: h.Status.Profile.MachineType, CPUModel: cpuModel(h.Status.Profile.Accelerator),
-		Accelerator: h.Status.Profile.Accelerator, UID: vm.Spec.UID, SSHKeys: vm.Spec.SSHKeys, UserData: vm.Spec.UserData,
+		Accelerator: h.Status.Profile.Accelerator, UID: vm.Status.UID, SSHKeys: vm.Spec.SSHKeys, UserData: vm.Spec.UserData,
 	}}
 	i.ID, i.Name, i.Project = resource.NewID(), name, vm.Project
 	adjust(&i.Spec)
 	for n, d := range vm.Spec.Disks {
 		a := &storage.Attachment{Spec: storage.AttachmentSpec{
-			VolumeID: d.VolumeID, Workload: vm.Ref(), InstanceID: i.ID, HostID: hostID, Epoch: epoch, UID: vm.Spec.UID,
+			VolumeID: d.VolumeID, Workload: vm.Ref(), InstanceID: i.ID, HostID: hostID, Epoch: epoch, UID: vm.Status.UID,
 		}}
 		a.ID, a.Name, a.Project = resource.NewID(), fmt.Sprintf("%s-disk%d", i.ID, n), vm.Project
 		c.w.Attachments.Create(b, a, AgentHolder)
@@ -123,7 +123,7 @@ func newPortBinding(snap *store.Snapshot, vm *VM, nic NIC, instanceID, hostID re
 		return nil, fault.Wrap(err, "bind port %s", port.Name)
 	}
 	p := &network.PortBinding{Spec: network.PortBindingSpec{
-		PortID: port.ID, NetworkID: net.ID, Workload: vm.Ref(), InstanceID: instanceID, HostID: hostID, Epoch: epoch, UID: vm.Spec.UID,
+		PortID: port.ID, NetworkID: net.ID, Workload: vm.Ref(), InstanceID: instanceID, HostID: hostID, Epoch: epoch, UID: vm.Status.UID,
 		MAC: port.Spec.MAC, Address: port.Spec.Address, PrefixLength: prefixLength(subnet.Spec.CIDR),
 		Gateway: subnet.Spec.Gateway, Service: subnet.Spec.Service, MTU: net.Spec.MTU,
 	}}

@@ -29,14 +29,16 @@ func TestACrashIsToldAsWhatItIs(t *testing.T) {
 			}
 		}
 		// The first boot is ended by us, and the VM is stopped: that is how it ended.
-		change(func(s *compute.VMSpec) { s.Power, s.Force, s.RestartPolicy = compute.Stopped, 1, policy })
+		change(func(s *compute.VMSpec) {
+			s.Power, s.KillInstanceID, s.RestartPolicy = compute.Stopped, w.record().Status.InstanceID, policy
+		})
 		for range 20 {
 			w.settle()
 		}
 		if vm := w.record(); vm.Status.Phase != compute.PhaseStopped || vm.Status.EndedWhy != string(compute.ExitForced) {
 			t.Fatalf("stopped: %+v", vm.Status)
 		}
-		change(func(s *compute.VMSpec) { s.Power, s.Boot = compute.Running, 2 })
+		change(func(s *compute.VMSpec) { s.Power, s.BootToken = compute.Running, "second" })
 		for range 20 {
 			w.settle()
 		}

@@ -43,12 +43,12 @@ func (f *Front) Create(snap *store.Snapshot, b *store.Batch, project, name strin
 		return nil, err
 	}
 	vm := &VM{Spec: VMSpec{
-		Description: in.Description, CPUs: in.CPUs, MemoryMiB: in.MemoryMiB, Power: in.Power, Boot: 1,
+		Description: in.Description, CPUs: in.CPUs, MemoryMiB: in.MemoryMiB, Power: in.Power,
 		StopTimeoutSeconds: in.StopTimeoutSeconds, RestartPolicy: in.RestartPolicy, Hostname: in.Hostname,
 		SSHKeys: in.SSHKeys, UserData: in.UserData,
 	}}
 	vm.Kind, vm.ID, vm.Name, vm.Project, vm.Labels = VMs.Kind, resource.NewID(), name, project, labels
-	vm.Spec.UID = UIDFor(vm.ID, 0)
+	vm.Status.UID = UIDFor(vm.ID, 0)
 	if image != nil {
 		vm.Spec.ImageID = image.ID
 	}

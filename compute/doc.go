@@ -10,10 +10,11 @@
 // has to guess which one is the VM: VM.Status.InstanceID names it, and only the one commit
 // of a migration changes it.
 //
-// The desired power: Spec.Power says running, paused or stopped. Spec.Boot counts the boots that
-// were asked for: start and restart raise it. An instance belongs to one boot; a guest that powers
-// itself off has used its boot up and stays stopped until somebody asks for the next one. A guest
-// that crashes is started again within the same boot by Spec.RestartPolicy, with growing pauses.
+// The desired power: Spec.Power says running, paused or stopped. Status.Boot counts the boots that
+// were asked for, each by another Spec.BootToken. An instance belongs to one boot; a guest that powers
+// itself off has used its boot up and stays stopped until somebody asks for the next one: by start or
+// restart, or by a request that says power: running. A guest that crashes is started again within the
+// same boot by Spec.RestartPolicy, with growing pauses.
 //
 // Invariants: at most one running Instance of a VM; inside a migration two, of which one is
 // paused. An Instance's epoch is above all that were given before it, to whichever VM: its disks

@@ -231,7 +231,7 @@ func (m move) healthy() error {
 		return refuse("its instance on the source is gone")
 	case m.vm.Deleting != nil:
 		return refuse("it is being deleted")
-	case m.vm.Spec.Power == Stopped || m.vm.Spec.Boot > m.source.Spec.Boot:
+	case m.vm.Spec.Power == Stopped || Boot(m.vm) > m.source.Spec.Boot:
 		return refuse("it was told to stop meanwhile")
 	case m.target.Status.Phase == InstanceStopped:
 		return refuse("the target ended: " + m.target.Status.ExitMessage)

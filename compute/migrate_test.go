@@ -99,7 +99,7 @@ func (w *world) seed(l *store.Registry) {
 	p := &network.Port{Meta: resource.Meta{ID: "p", Project: "default"}, Spec: network.PortSpec{NetworkID: "n", SubnetID: "s", Address: "10.0.0.3"}}
 	store.Specs(l, network.Ports, "api").Create(b, p)
 	vm := &compute.VM{Meta: resource.Meta{ID: "vm", Name: "web", Project: "default"}, Spec: compute.VMSpec{
-		CPUs: 1, MemoryMiB: 256, Power: compute.Running, Boot: 1, RestartPolicy: compute.OnFailure,
+		CPUs: 1, MemoryMiB: 256, Power: compute.Running, RestartPolicy: compute.OnFailure,
 		Disks: []compute.Disk{{VolumeID: "v"}}, NICs: []compute.NIC{{PortID: "p"}},
 	}}
 	store.Specs(l, compute.VMs, "api").Create(b, vm, compute.Holder)

@@ -3,9 +3,33 @@ package compute
 import (
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/operation"
+	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/network"
 )
+
+// Power makes a spec's power true that was asked for: a VM that is to run and whose boot is used up, or
+// that waits after a crash, gets the next boot. It is what start does, and a request that says power.
+// Asking for what is so already changes nothing.
+func (f *Front) Power(snap *store.Snapshot, vm *VM, spec *VMSpec) error {
+	if spec.Power == Stopped || spec.BootToken != vm.Spec.BootToken {
+		return nil
+	}
+	if vm.Status.InstanceID == "" {
+		if err := f.capacityFor(snap, vm); err != nil {
+			return err
+		}
+	}
+	over := vm.Spec.Power == Stopped || vm.Status.EndedBoot >= Boot(vm)
+	waiting := vm.Status.Crashes > 0 && vm.Status.InstanceID == ""
+	if over || waiting {
+		spec.BootToken = newToken()
+	}
+	return nil
+}
+
+// newToken asks for another boot.
+func newToken() string { return string(resource.NewID()) }
 
 // Start asks for the VM to run: for the next boot if this one is used up. Starting what runs
 // is no error.
@@ -13,19 +37,12 @@ func (f *Front) Start(snap *store.Snapshot, b *store.Batch, vm *VM) error {
 	if err := usable(vm, "start"); err != nil {
 		return err
 	}
-	if vm.Status.InstanceID == "" {
-		if err := f.capacityFor(snap, vm); err != nil {
-			return err
-		}
+	spec := vm.Spec
+	spec.Power = Running
+	if err := f.Power(snap, vm, &spec); err != nil {
+		return err
 	}
-	f.VMs.Set(b, vm, func(s *VMSpec) {
-		over := s.Power == Stopped || vm.Status.EndedBoot >= s.Boot
-		waiting := vm.Status.Crashes > 0 && vm.Status.InstanceID == ""
-		s.Power = Running
-		if over || waiting {
-			s.Boot++
-		}
-	})
+	f.VMs.Set(b, vm, func(s *VMSpec) { s.Power, s.BootToken = spec.Power, spec.BootToken })
 	return nil
 }
 
@@ -37,23 +54,28 @@ func (f *Front) Stop(b *store.Batch, vm *VM, force bool) error {
 	f.VMs.Set(b, vm, func(s *VMSpec) {
 		s.Power = Stopped
 		if force {
-			s.Force = s.Boot
+			s.KillInstanceID = vm.Status.InstanceID
 		}
 	})
 	return nil
 }
 
-// Restart asks for the next boot.
-func (f *Front) Restart(b *store.Batch, vm *VM, force bool) error {
+// Restart asks for the next boot. A request that comes twice with one token asks for one.
+func (f *Front) Restart(b *store.Batch, vm *VM, force bool, token string) error {
 	if err := usable(vm, "restart"); err != nil {
 		return err
 	}
+	if token == "" {
+		token = newToken()
+	}
+	if token == vm.Spec.BootToken {
+		return nil
+	}
 	f.VMs.Set(b, vm, func(s *VMSpec) {
+		s.Power, s.BootToken = Running, token
 		if force {
-			s.Force = s.Boot
+			s.KillInstanceID = vm.Status.InstanceID
 		}
-		s.Power = Running
-		s.Boot++
 	})
 	return nil
 }
@@ -63,7 +85,7 @@ func (f *Front) Pause(b *store.Batch, vm *VM) error {
 	if err := usable(vm, "pause"); err != nil {
 		return err
 	}
-	if vm.Spec.Power == Stopped || vm.Status.EndedBoot >= vm.Spec.Boot {
+	if vm.Spec.Power == Stopped || vm.Status.EndedBoot >= Boot(vm) {
 		return fault.New(fault.Precondition, "pause VM %s: it does not run; start it first", vm.Name)
 	}
 	f.VMs.Set(b, vm, func(s *VMSpec) { s.Power = Paused })
@@ -75,7 +97,7 @@ func (f *Front) Resume(b *store.Batch, vm *VM) error {
 	if err := usable(vm, "resume"); err != nil {
 		return err
 	}
-	if vm.Spec.Power == Stopped || vm.Status.EndedBoot >= vm.Spec.Boot {
+	if vm.Spec.Power == Stopped || vm.Status.EndedBoot >= Boot(vm) {
 		return fault.New(fault.Precondition, "resume VM %s: it does not run; virga vm start %s", vm.Name, vm.Name)
 	}
 	f.VMs.Set(b, vm, func(s *VMSpec) { s.Power = Running })

@@ -29,23 +29,30 @@ func (f *Front) Register(a *httpapi.API) {
 		Input: httpapi.Creating(func(_ context.Context, c *httpapi.Call, in *VMCreate) (*VM, error) {
 			return f.Create(c.Snapshot, c.Batch, c.Project, in.Name, in.Labels, in.Spec)
 		}),
-		Changing: func(_ context.Context, _ *httpapi.Call, old *VM, spec *VMSpec) error { return changing(old, spec) },
+		Changing: func(_ context.Context, c *httpapi.Call, old *VM, spec *VMSpec) error {
+			if err := changing(old, spec); err != nil || !c.Says("spec", "power") {
+				return err
+			}
+			return f.Power(c.Snapshot, old, spec)
+		},
 		Deleting: func(_ context.Context, c *httpapi.Call, vm *VM) error { return f.Delete(c.Snapshot, c.Batch, vm) },
 	})
 	httpapi.Register(a, Instances, httpapi.Routes[InstanceSpec, InstanceStatus]{})
 	for _, verb := range []struct {
 		name, summary string
-		do            func(c *httpapi.Call, vm *VM, force bool) error
+		do            func(c *httpapi.Call, vm *VM, in *PowerRequest) error
 	}{
-		{"start", "Start a VM", func(c *httpapi.Call, vm *VM, _ bool) error { return f.Start(c.Snapshot, c.Batch, vm) }},
-		{"stop", "Stop a VM: the guest is asked, and gets its time", func(c *httpapi.Call, vm *VM, force bool) error { return f.Stop(c.Batch, vm, force) }},
-		{"restart", "Restart a VM", func(c *httpapi.Call, vm *VM, force bool) error { return f.Restart(c.Batch, vm, force) }},
-		{"pause", "Hold a VM in memory", func(c *httpapi.Call, vm *VM, _ bool) error { return f.Pause(c.Batch, vm) }},
-		{"resume", "Let a paused VM go on", func(c *httpapi.Call, vm *VM, _ bool) error { return f.Resume(c.Batch, vm) }},
+		{"start", "Start a VM", func(c *httpapi.Call, vm *VM, _ *PowerRequest) error { return f.Start(c.Snapshot, c.Batch, vm) }},
+		{"stop", "Stop a VM: the guest is asked, and gets its time", func(c *httpapi.Call, vm *VM, in *PowerRequest) error { return f.Stop(c.Batch, vm, in.Force) }},
+		{"restart", "Restart a VM", func(c *httpapi.Call, vm *VM, in *PowerRequest) error {
+			return f.Restart(c.Batch, vm, in.Force, in.Token)
+		}},
+		{"pause", "Hold a VM in memory", func(c *httpapi.Call, vm *VM, _ *PowerRequest) error { return f.Pause(c.Batch, vm) }},
+		{"resume", "Let a paused VM go on", func(c *httpapi.Call, vm *VM, _ *PowerRequest) error { return f.Resume(c.Batch, vm) }},
 	} {
 		httpapi.Action(a, VMs, httpapi.Act{Name: verb.name, Summary: verb.summary},
 			func(_ context.Context, c *httpapi.Call, vm *VM, in *PowerRequest) (*VM, error) {
-				return vm, verb.do(c, vm, in.Force)
+				return vm, verb.do(c, vm, in)
 			})
 	}
 	httpapi.Action(a, VMs, httpapi.Act{
@@ -57,6 +64,9 @@ func (f *Front) Register(a *httpapi.API) {
 type PowerRequest struct {
 	// Force does not wait for the guest; stop and restart only.
 	Force bool `json:"force,omitempty"`
+	// Token makes a restart that may be repeated: with the same word a VM restarts once. None: each
+	// request is another restart.
+	Token string `json:"token,omitempty" maxLength:"200"`
 }
 
 func findVM(snap *store.Snapshot, project, name string) (*VM, error) {
@@ -72,10 +82,11 @@ func changing(old *VM, spec *VMSpec) error {
 	kept.Description, kept.Power, kept.RestartPolicy = old.Spec.Description, old.Spec.Power, old.Spec.RestartPolicy
 	kept.StopTimeoutSeconds, kept.SSHKeys, kept.UserData = old.Spec.StopTimeoutSeconds, old.Spec.SSHKeys, old.Spec.UserData
 	kept.CPUs, kept.MemoryMiB = old.Spec.CPUs, old.Spec.MemoryMiB
+	kept.BootToken, kept.KillInstanceID = old.Spec.BootToken, old.Spec.KillInstanceID
 	before, _ := json.Marshal(old.Spec)
 	after, _ := json.Marshal(kept)
 	if string(before) != string(after) {
-		return fault.New(fault.Invalid, "change VM %s: only description, cpus, memoryMiB, restartPolicy, stopTimeoutSeconds, sshKeys, userData and power can be changed; start, stop and restart have routes of their own", old.Name)
+		return fault.New(fault.Invalid, "change VM %s: only description, cpus, memoryMiB, restartPolicy, stopTimeoutSeconds, sshKeys, userData, power, bootToken and killInstanceID can be changed", old.Name)
 	}
 	in := VMInput{CPUs: spec.CPUs, MemoryMiB: spec.MemoryMiB, Hostname: spec.Hostname, StopTimeoutSeconds: spec.StopTimeoutSeconds,
 		SSHKeys: spec.SSHKeys, UserData: spec.UserData}
@@ -94,7 +105,7 @@ func vmReady(vm *VM) (bool, error) {
 	if vm.Status.SeenGeneration < vm.Generation {
 		return false, nil
 	}
-	if vm.Status.Phase == PhaseCrashed && vm.Status.EndedBoot >= vm.Spec.Boot && len(vm.Status.Problems) > 0 {
+	if vm.Status.Phase == PhaseCrashed && vm.Status.EndedBoot >= Boot(vm) && len(vm.Status.Problems) > 0 {
 		return false, fault.New(fault.Precondition, "%s", vm.Status.Problems[0].Message)
 	}
 	switch vm.Spec.Power {

@@ -65,10 +65,10 @@ type VMSpec struct {
 	ImageID resource.ID `json:"imageID,omitempty"`
 	// Power is the desired power: running, paused, stopped.
 	Power Power `json:"power" enum:"running,paused,stopped"`
-	// Boot counts the boots that were asked for.
-	Boot int64 `json:"boot"`
-	// Force is the boot that must not wait for the guest when it ends.
-	Force int64 `json:"force,omitempty"`
+	// BootToken is a word of the caller's own. When it changes, the VM boots anew: what runs is stopped first.
+	BootToken string `json:"bootToken,omitempty" maxLength:"200"`
+	// KillInstanceID is the instance that is not waited for when it has to end: its guest gets no time.
+	KillInstanceID resource.ID `json:"killInstanceID,omitempty"`
 	// StopTimeoutSeconds is how long a guest that was asked to stop may take.
 	StopTimeoutSeconds int64 `json:"stopTimeoutSeconds"`
 	// RestartPolicy says when an ended guest is started again.
@@ -81,8 +81,6 @@ type VMSpec struct {
 	UserData []byte `json:"userData,omitempty"`
 	// HostID pins the VM to one host.
 	HostID resource.ID `json:"hostID,omitempty"`
-	// UID is the user that its QEMU runs as, on every host; unique in the cloud.
-	UID int64 `json:"uid,omitempty"`
 }
 
 // The phases of a VM, as people see them.
@@ -110,6 +108,11 @@ type VMStatus struct {
 	HostID resource.ID `json:"hostID,omitempty"`
 	// Epoch is the ownership's; it only rises.
 	Epoch int64 `json:"epoch"`
+	// UID is the user that its QEMU runs as, on every host; unique in the cloud.
+	UID int64 `json:"uid,omitempty"`
+	// Boot counts the boots that were asked for; BootToken is the token that the last of them was asked for with.
+	Boot      int64  `json:"boot,omitempty"`
+	BootToken string `json:"bootToken,omitempty"`
 	// EndedBoot is the last boot that is used up, and EndedWhy how it ended, until the next one is requested.
 	EndedBoot int64  `json:"endedBoot,omitempty"`
 	EndedWhy  string `json:"endedWhy,omitempty"`
@@ -143,7 +146,7 @@ const (
 var VMs = resource.Define("vm", "vms", resource.Options[VMSpec, VMStatus]{
 	Doc: "A virtual machine.", Scope: resource.InProject,
 	// User data may carry passwords: who may only look does not see them.
-	Guards: map[string]resource.Sight{"spec.userData": resource.Writer, "spec.uid": resource.Operator, "status.hostID": resource.Operator},
+	Guards: map[string]resource.Sight{"spec.userData": resource.Writer, "status.uid": resource.Operator, "status.hostID": resource.Operator},
 	Counts: func(v *VM) map[string]int64 {
 		return map[string]int64{CountVMs: 1, CountCPUs: v.Spec.CPUs, CountMemoryMiB: v.Spec.MemoryMiB}
 	},
@@ -168,9 +171,9 @@ var VMs = resource.Define("vm", "vms", resource.Options[VMSpec, VMStatus]{
 		return out
 	},
 	Takes: func(v *VM) []string {
-		if v.Spec.UID == 0 {
+		if v.Status.UID == 0 {
 			return nil
 		}
-		return []string{uidWord(v.Spec.UID)}
+		return []string{uidWord(v.Status.UID)}
 	},
 })

@@ -100,7 +100,7 @@ func restProblem(vm *VM, phase string) error {
 	if phase != PhaseCrashed {
 		return nil
 	}
-	return crashProblem(vm, ending{crashed: true, bootOver: vm.Status.EndedBoot >= vm.Spec.Boot}, vm.Status.CrashMessage)
+	return crashProblem(vm, ending{crashed: true, bootOver: vm.Status.EndedBoot >= Boot(vm)}, vm.Status.CrashMessage)
 }
 
 // report writes the phase and what people want to see.
@@ -119,7 +119,8 @@ func (c *Controller) put(b *store.Batch, snap *store.Snapshot, vm *VM, phase str
 	}
 	c.w.VMStatuses.Set(b, vm, func(s *VMStatus) {
 		s.SeenGeneration, s.Phase, s.Addresses = vm.Generation, phase, addresses(snap, vm)
-		if s.EndedBoot < vm.Spec.Boot {
+		s.Boot, s.BootToken = Boot(vm), vm.Spec.BootToken
+		if s.EndedBoot < s.Boot {
 			s.EndedWhy = "" // how the boot before ended explains nothing any more
 		}
 		kind, message := "", ""
@@ -141,7 +142,7 @@ func (c *Controller) place(ctx context.Context, snap *store.Snapshot, vm *VM) (r
 	}
 	epoch := c.nextEpoch(vm)
 	request := placing(snap, vm)
-	request.Epoch, request.Why = epoch, fmt.Sprintf("start of boot %d", vm.Spec.Boot)
+	request.Epoch, request.Why = epoch, fmt.Sprintf("start of boot %d", Boot(vm))
 	err := c.placer.Place(ctx, request, func(b *store.Batch, hostID resource.ID) error {
 		i, err := c.newInstance(b, snap, vm, hostID, epoch, fmt.Sprintf("%s-%d", vm.ID, epoch),
 			func(s *InstanceSpec) { s.Run = startingRun(vm) })

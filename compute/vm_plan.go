@@ -34,6 +34,15 @@ type facts struct {
 	now     time.Time
 }
 
+// Boot is the number of the boot that a VM is wanted to be in: the next one after that of its status
+// when another was asked for since.
+func Boot(vm *VM) int64 {
+	if vm.Status.Boot == 0 || vm.Spec.BootToken != vm.Status.BootToken {
+		return vm.Status.Boot + 1
+	}
+	return vm.Status.Boot
+}
+
 // plan is the decision.
 type plan struct {
 	act   act
@@ -69,13 +78,13 @@ func decide(f facts) plan {
 
 func decideIdle(f facts) plan {
 	vm := f.vm
-	ended := vm.Status.EndedBoot >= vm.Spec.Boot
+	ended := vm.Status.EndedBoot >= Boot(vm)
 	switch {
 	case f.others > 0 || !f.free:
 		return plan{act: actAwait, phase: PhaseStopping}
 	case vm.Spec.Power == Stopped || ended:
 		return plan{act: actRest, phase: idlePhase(vm, ended)}
-	case vm.Status.Crashes > 0 && vm.Status.CrashBoot == vm.Spec.Boot && pauseLeft(f) > 0:
+	case vm.Status.Crashes > 0 && vm.Status.CrashBoot == Boot(vm) && pauseLeft(f) > 0:
 		return plan{act: actRest, phase: PhaseCrashed, after: pauseLeft(f)}
 	}
 	return plan{act: actPlace, phase: PhasePending}
@@ -100,9 +109,9 @@ func idlePhase(vm *VM, ended bool) string {
 
 // wantedRun is what the instance should do, from the VM's desired state.
 func wantedRun(vm *VM, i *Instance) Run {
-	over := vm.Spec.Power == Stopped || i.Spec.Boot < vm.Spec.Boot || vm.Status.EndedBoot >= i.Spec.Boot
+	over := vm.Spec.Power == Stopped || i.Spec.Boot < Boot(vm) || vm.Status.EndedBoot >= i.Spec.Boot
 	switch {
-	case over && (vm.Spec.Force >= i.Spec.Boot || i.Spec.Run == RunKilled):
+	case over && (vm.Spec.KillInstanceID == i.ID || i.Spec.Run == RunKilled):
 		return RunKilled
 	case over:
 		return RunStopped
@@ -140,7 +149,7 @@ type ending struct {
 
 // judge reads an instance that ended in some way by the VM's desired power and policy.
 func judge(vm *VM, i *Instance, exit Exit) ending {
-	wanted := vm.Spec.Power == Stopped || i.Spec.Boot < vm.Spec.Boot || i.Spec.Run == RunStopped || i.Spec.Run == RunKilled
+	wanted := vm.Spec.Power == Stopped || i.Spec.Boot < Boot(vm) || i.Spec.Run == RunStopped || i.Spec.Run == RunKilled
 	switch {
 	case wanted, exit == ExitForced:
 		return ending{bootOver: true}

@@ -11,7 +11,7 @@ import (
 func TestDecide(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	vm := func(change func(*VM)) *VM {
-		v := &VM{Spec: VMSpec{Power: Running, Boot: 1, RestartPolicy: OnFailure}}
+		v := &VM{Spec: VMSpec{Power: Running, RestartPolicy: OnFailure}, Status: VMStatus{Boot: 1}}
 		if change != nil {
 			change(v)
 		}
@@ -37,7 +37,7 @@ func TestDecide(t *testing.T) {
 		"a new VM is placed":                           {facts{vm: vm(nil), free: true}, actPlace, "", PhasePending},
 		"a stopped VM rests":                           {facts{vm: vm(func(v *VM) { v.Spec.Power = Stopped }), free: true}, actRest, "", PhaseStopped},
 		"a used-up boot rests":                         {facts{vm: vm(func(v *VM) { v.Status.EndedBoot = 1 }), free: true}, actRest, "", PhaseStopped},
-		"a next boot is placed":                        {facts{vm: vm(func(v *VM) { v.Status.EndedBoot, v.Spec.Boot = 1, 2 }), free: true}, actPlace, "", PhasePending},
+		"a next boot is placed":                        {facts{vm: vm(func(v *VM) { v.Status.EndedBoot, v.Spec.BootToken = 1, "next" }), free: true}, actPlace, "", PhasePending},
 		"nothing is placed over leftovers":             {facts{vm: vm(nil), free: false}, actAwait, "", PhaseStopping},
 		"nothing is placed beside an old instance":     {facts{vm: vm(nil), free: true, others: 1}, actAwait, "", PhaseStopping},
 		"a crashed VM pauses before its retry":         {facts{vm: vm(func(v *VM) { v.Status.Crashes, v.Status.CrashBoot, v.Status.RetryAt = 1, 1, now.Add(time.Second) }), free: true}, actRest, "", PhaseCrashed},
@@ -45,8 +45,8 @@ func TestDecide(t *testing.T) {
 		"a running instance is left running":           {facts{vm: vm(nil), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunRunning, PhaseRunning},
 		"a pause is passed on":                         {facts{vm: vm(func(v *VM) { v.Spec.Power = Paused }), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunPaused, PhaseRunning},
 		"a stop is passed on":                          {facts{vm: vm(func(v *VM) { v.Spec.Power = Stopped }), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunStopped, PhaseStopping},
-		"a forced stop does not ask":                   {facts{vm: vm(func(v *VM) { v.Spec.Power, v.Spec.Force = Stopped, 1 }), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunKilled, PhaseStopping},
-		"a restart ends the old boot first":            {facts{vm: vm(func(v *VM) { v.Spec.Boot = 2 }), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunStopped, PhaseStopping},
+		"a forced stop does not ask":                   {facts{vm: vm(func(v *VM) { v.Spec.Power, v.Spec.KillInstanceID = Stopped, "i" }), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunKilled, PhaseStopping},
+		"a restart ends the old boot first":            {facts{vm: vm(func(v *VM) { v.Spec.BootToken = "next" }), instance: instance(InstanceRunning), hostLife: host.Alive}, actSteer, RunStopped, PhaseStopping},
 		"an ended instance is reaped":                  {facts{vm: vm(nil), instance: instance(InstanceStopped), hostLife: host.Alive}, actReap, "", PhaseStopping},
 		"an ended instance is reaped though lost":      {facts{vm: vm(nil), instance: instance(InstanceStopped), hostLife: host.Lost}, actReap, "", PhaseStopping},
 		"a VM on a lost host is not restarted":         {facts{vm: vm(nil), instance: instance(InstanceRunning), hostLife: host.Lost}, actRest, "", PhaseUnknown},
@@ -88,7 +88,7 @@ func TestAnEndIsJudgedByDesiredPowerAndPolicy(t *testing.T) {
 		"always does not undo a wanted stop":                {Always, ExitPoweredOff, Stopped, ending{bootOver: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			vm := &VM{Spec: VMSpec{RestartPolicy: c.policy, Power: c.power, Boot: 1}}
+			vm := &VM{Spec: VMSpec{RestartPolicy: c.policy, Power: c.power}, Status: VMStatus{Boot: 1}}
 			i := &Instance{Spec: InstanceSpec{Boot: 1, Run: RunRunning}}
 			if got := judge(vm, i, c.exit); got != c.want {
 				t.Errorf("judged %+v; want %+v", got, c.want)

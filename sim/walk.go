@@ -158,7 +158,7 @@ func (w *walk) heal() {
 // asSpecified checks that every VM is what its owner wants, or says why not.
 func (w *walk) asSpecified() {
 	for _, vm := range store.Every(w.c.all.Snapshot(), compute.VMs) {
-		over := vm.Status.EndedBoot >= vm.Spec.Boot || vm.Spec.Power == compute.Stopped
+		over := vm.Status.EndedBoot >= compute.Boot(vm) || vm.Spec.Power == compute.Stopped
 		wanted := map[compute.Power]string{compute.Running: compute.PhaseRunning, compute.Paused: compute.PhasePaused}[vm.Spec.Power]
 		switch {
 		case over && (vm.Status.Phase == compute.PhaseStopped || vm.Status.Phase == compute.PhaseCrashed):
@@ -168,7 +168,7 @@ func (w *walk) asSpecified() {
 			}
 		case !over && len(vm.Status.Problems) > 0 && (vm.Status.Phase == compute.PhasePending || vm.Status.Phase == compute.PhaseStarting):
 		default:
-			w.c.fail("VM %s: power %s, boot %d (ended %d); it is %s: %v\n  %s", vm.Name, vm.Spec.Power, vm.Spec.Boot, vm.Status.EndedBoot,
+			w.c.fail("VM %s: power %s, boot %d (ended %d); it is %s: %v\n  %s", vm.Name, vm.Spec.Power, compute.Boot(vm), vm.Status.EndedBoot,
 				vm.Status.Phase, vm.Status.Problems, w.c.about(vm.ID))
 		}
 	}

@@ -58,8 +58,9 @@ type Call struct {
 	DB       *store.DB
 	Snapshot *store.Snapshot
 	Batch    *store.Batch
-	Force    bool // of a deletion: the caller knows what is lost by it
-	dry      bool // judge, and do not commit
+	Force    bool           // of a deletion: the caller knows what is lost by it
+	dry      bool           // judge, and do not commit
+	said     map[string]any // what a request to change a record says, as it came
 	api      *API
 	request  *http.Request
 	trail    *trail
@@ -67,6 +68,21 @@ type Call struct {
 
 // PathValue gives a word of the path.
 func (c *Call) PathValue(name string) string { return c.request.PathValue(name) }
+
+// Says reports whether a request to change a record names a field, by its path: Says("spec", "power"). What
+// is asked for by name is wanted now, though the spec may say so already.
+func (c *Call) Says(path ...string) bool {
+	var v any = c.said
+	for _, word := range path {
+		m, _ := v.(map[string]any)
+		next, there := m[word]
+		if !there {
+			return false
+		}
+		v = next
+	}
+	return true
+}
 
 // Now is the present time, of the batch.
 func (c *Call) Now() time.Time { return c.DB.Now().UTC() }

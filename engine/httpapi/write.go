@@ -239,9 +239,11 @@ func (k *kind[S, T]) merged(c *Call, r *resource.Record[S, T], base map[string]a
 	if err := json.Unmarshal(raw, &patch); err != nil {
 		return nil, fault.New(fault.Invalid, "the request is no JSON: %w", err)
 	}
-	if _, isObject := patch.(map[string]any); !isObject {
+	said, isObject := patch.(map[string]any)
+	if !isObject {
 		return nil, fault.New(fault.Invalid, "the request must be a JSON object with labels and spec")
 	}
+	c.said = said
 	text, err := json.Marshal(merge(base, patch))
 	if err != nil {
 		return nil, fault.New(fault.Internal, "merge: %w", err)

@@ -15,10 +15,11 @@ import (
 // Format is the number of the form in which this program keeps a state folder. It rises when an
 // older program could no longer read what a newer one wrote. 2: kinds and fields have the field's own
 // words, and records say beside them which hosts may see them. 3: values have a checksum.
-const Format = 3
+// 4: what the platform decides is in the statuses.
+const Format = 4
 
 // oldest is the lowest format that this program reads.
-const oldest = 3
+const oldest = 4
 
 // checkFormat refuses a folder that a newer program wrote, and marks a new one.
 func checkFormat(dir string) error {

@@ -22,7 +22,7 @@ var neighbours = map[string][]string{
 
 // the layers of the engine, from below; the same number knows nothing of each other
 var layers = map[string]int{
-	"engine/fault": 0, "engine/resource": 0, "engine/durable": 0, "engine/store": 1, "engine/reconcile": 2, "engine/leader": 2, "engine/operation": 3, "engine/httpapi": 4, "engine/part": 5,
+	"engine/fault": 0, "engine/resource": 0, "engine/durable": 0, "engine/fairshare": 0, "engine/store": 1, "engine/reconcile": 2, "engine/leader": 2, "engine/operation": 3, "engine/httpapi": 4, "engine/part": 5,
 }
 
 // wire clients speak a foreign format and are usable alone

@@ -106,6 +106,39 @@ func (e DatastoreStatusPhase) Valid() bool {
 	}
 }
 
+// Defines values for DeviceBus.
+const (
+	Pcie DeviceBus = "pcie"
+)
+
+// Valid indicates whether the value is a known member of the DeviceBus enum.
+func (e DeviceBus) Valid() bool {
+	switch e {
+	case Pcie:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DeviceKind.
+const (
+	DeviceKindDisk DeviceKind = "disk"
+	DeviceKindNic  DeviceKind = "nic"
+)
+
+// Valid indicates whether the value is a known member of the DeviceKind enum.
+func (e DeviceKind) Valid() bool {
+	switch e {
+	case DeviceKindDisk:
+		return true
+	case DeviceKindNic:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DiskModel.
 const (
 	VirtioBlk DiskModel = "virtio-blk"
@@ -1681,52 +1714,34 @@ type Detail struct {
 	Message string `json:"message"`
 }
 
-// Device Device is storage that a host's scan found.
+// Device Device is a device of a VM at its address, which it keeps for as long as the VM has it.
 type Device struct {
-	// Created Created is when the record was first stored.
-	Created time.Time `json:"created"`
+	// Bus Bus and Slot are its address: the root port of a device on bus pcie.
+	Bus DeviceBus `json:"bus"`
 
-	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
-	Deleting time.Time `json:"deleting,omitempty,omitzero"`
-
-	// Generation Generation rises by one with every change of the spec.
-	Generation int64 `json:"generation"`
-
-	// Holders Holders name who still has something to undo before the record may go.
-	Holders []string `json:"holders,omitempty,omitzero"`
-
-	// ID ID names the record for ever; minted by the API.
+	// ID ID is what is behind it: the volume of a disk, the port of a NIC.
 	ID string `json:"id"`
 
-	// Kind Kind is the noun, in the singular.
-	Kind string `json:"kind"`
+	// Kind Kind is what it is: disk, nic.
+	Kind DeviceKind `json:"kind"`
 
-	// Labels Labels are free words for people and selectors.
-	Labels map[string]string `json:"labels,omitempty,omitzero"`
+	// Model Model is what the guest sees.
+	Model string `json:"model"`
 
-	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
-	Name string `json:"name"`
-
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
-	Owner Ref `json:"owner,omitempty,omitzero"`
-
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
-	Project string `json:"project,omitempty,omitzero"`
-
-	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
-	Revision int64 `json:"revision"`
-
-	// Spec DeviceSpec is what a scan found.
-	Spec DeviceSpec `json:"spec"`
-
-	// Status DeviceStatus is its size.
-	Status DeviceStatus `json:"status"`
+	// Slot Bus and Slot are its address: the root port of a device on bus pcie.
+	Slot int64 `json:"slot"`
 }
+
+// DeviceBus Bus and Slot are its address: the root port of a device on bus pcie.
+type DeviceBus string
+
+// DeviceKind Kind is what it is: disk, nic.
+type DeviceKind string
 
 // DeviceList Page is a part of a list.
 type DeviceList struct {
 	// Items The records, in the order of their making.
-	Items []Device `json:"items"`
+	Items []ResourceDevice `json:"items"`
 
 	// NextPage The token of the next page; none: this is the last.
 	NextPage string `json:"nextPage,omitempty,omitzero"`
@@ -2376,11 +2391,17 @@ type InstanceDisk struct {
 	// AttachmentID AttachmentID and VolumeID are the disk.
 	AttachmentID string `json:"attachmentID"`
 
-	// Model Model is what the guest sees.
+	// Bus Model is what the guest sees, Bus and Slot where.
+	Bus string `json:"bus"`
+
+	// Model Model is what the guest sees, Bus and Slot where.
 	Model string `json:"model"`
 
 	// SizeMiB SizeMiB is how large the guest shall see it; its agent grows it while the guest lives.
 	SizeMiB int64 `json:"sizeMiB,omitempty,omitzero"`
+
+	// Slot Model is what the guest sees, Bus and Slot where.
+	Slot int64 `json:"slot"`
 
 	// VolumeID AttachmentID and VolumeID are the disk.
 	VolumeID string `json:"volumeID"`
@@ -2403,10 +2424,13 @@ type InstanceList struct {
 
 // InstanceNIC InstanceNIC is a NIC of an instance.
 type InstanceNIC struct {
+	// Bus Model is what the guest sees, Bus and Slot where.
+	Bus string `json:"bus"`
+
 	// MAC MAC is its hardware address.
 	MAC string `json:"mac"`
 
-	// Model Model is what the guest sees.
+	// Model Model is what the guest sees, Bus and Slot where.
 	Model string `json:"model"`
 
 	// MTU MTU in bytes.
@@ -2417,6 +2441,9 @@ type InstanceNIC struct {
 
 	// PortID PortBindingID and PortID are the port.
 	PortID string `json:"portID"`
+
+	// Slot Model is what the guest sees, Bus and Slot where.
+	Slot int64 `json:"slot"`
 }
 
 // InstanceSpec InstanceSpec is one QEMU on one host.
@@ -2459,6 +2486,9 @@ type InstanceSpec struct {
 
 	// Outgoing Outgoing tells a source where its memory goes.
 	Outgoing Outgoing `json:"outgoing,omitempty,omitzero"`
+
+	// RootPorts RootPorts is how many PCIe root ports it has, for as long as it and its successors in a migration live.
+	RootPorts int64 `json:"rootPorts"`
 
 	// Run Run is the desired state.
 	Run InstanceSpecRun `json:"run"`
@@ -3651,6 +3681,48 @@ type RenewRequest struct {
 	Csr string `json:"csr"`
 }
 
+// ResourceDevice Device is storage that a host's scan found.
+type ResourceDevice struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders name who still has something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
+	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec DeviceSpec is what a scan found.
+	Spec DeviceSpec `json:"spec"`
+
+	// Status DeviceStatus is its size.
+	Status DeviceStatus `json:"status"`
+}
+
 // ResourceProblem Problem is one reason why a record is not as specified.
 type ResourceProblem struct {
 	// Kind Kind is a word of the closed list of faults.
@@ -4138,6 +4210,9 @@ type VMStatus struct {
 
 	// Crashes Crashes counts the crashes in boot CrashBoot; RetryAt is when the next start is due.
 	Crashes int64 `json:"crashes,omitempty,omitzero"`
+
+	// Devices Devices are its disks and NICs at their addresses, which the platform gives once: the guest finds each of them where it was, whatever else comes and goes.
+	Devices []Device `json:"devices,omitempty,omitzero"`
 
 	// EndedBoot EndedBoot is the last boot that is used up, and EndedWhy how it ended, until the next one is requested.
 	EndedBoot int64 `json:"endedBoot,omitempty,omitzero"`

@@ -54,8 +54,9 @@ func crashPause(n int64) time.Duration {
 	return min(time.Second<<max(0, n-1), 5*time.Minute)
 }
 
-// newInstance puts an instance of the VM on a host into the batch, with its attachments and port bindings.
-func (c *Controller) newInstance(b *store.Batch, snap *store.Snapshot, vm *VM, hostID resource.ID, epoch int64, name string, adjust func(*InstanceSpec)) (*Instance, error) {
+// newInstance puts an instance of the VM on a host into the batch, with its devices, and their attachments and
+// port bindings.
+func (c *Controller) newInstance(b *store.Batch, snap *store.Snapshot, vm *VM, hostID resource.ID, epoch int64, name string, devices []Device, adjust func(*InstanceSpec)) (*Instance, error) {
 	h, err := store.Need(snap, host.Hosts, hostID)
 	if err != nil {
 		return nil, err
@@ -65,30 +66,43 @@ func (c *Controller) newInstance(b *store.Batch, snap *store.Snapshot, vm *VM, h
 		StopTimeoutSeconds: vm.Spec.StopTimeoutSeconds, CPUs: vm.Spec.CPUs, MemoryMiB: vm.Spec.MemoryMiB,
 		MachineType: h.Status.Profile.MachineType, CPUModel: cpuModel(h.Status.Profile.Accelerator),
 		Accelerator: h.Status.Profile.Accelerator, UID: vm.Status.UID, SSHKeys: vm.Spec.SSHKeys, UserData: vm.Spec.UserData,
+		RootPorts: rootPorts(devices),
 	}}
 	i.ID, i.Name, i.Project = resource.NewID(), name, vm.Project
 	adjust(&i.Spec)
-	for n, d := range vm.Spec.Disks {
-		a := &storage.Attachment{Spec: storage.AttachmentSpec{
-			VolumeID: d.VolumeID, Workload: vm.Ref(), InstanceID: i.ID, HostID: hostID, Epoch: epoch, UID: vm.Status.UID,
-		}}
-		a.ID, a.Name, a.Project = resource.NewID(), fmt.Sprintf("%s-disk%d", i.ID, n), vm.Project
-		c.w.Attachments.Create(b, a, AgentHolder)
-		i.Spec.Disks = append(i.Spec.Disks, InstanceDisk{AttachmentID: a.ID, VolumeID: d.VolumeID, Model: d.Model, SizeMiB: diskSize(snap, d.VolumeID)})
-	}
-	for n, nic := range vm.Spec.NICs {
-		p, err := newPortBinding(snap, vm, nic, i.ID, hostID, epoch)
-		if err != nil {
+	for _, d := range devices {
+		if err := c.addDevice(b, snap, vm, i, d); err != nil {
 			return nil, err
 		}
-		p.Name = fmt.Sprintf("%s-nic%d", i.ID, n)
-		c.w.PortBindings.Create(b, p, AgentHolder)
-		i.Spec.NICs = append(i.Spec.NICs, InstanceNIC{
-			PortBindingID: p.ID, PortID: nic.PortID, MAC: p.Spec.MAC, MTU: p.Spec.MTU, Model: nic.Model,
-		})
 	}
 	c.w.Instances.Create(b, i, AgentHolder)
 	return i, nil
+}
+
+// addDevice gives an instance a disk or a NIC, with its attachment or port binding.
+func (c *Controller) addDevice(b *store.Batch, snap *store.Snapshot, vm *VM, i *Instance, d Device) error {
+	name := fmt.Sprintf("%s-%s-%s", i.ID, d.Kind, d.ID)
+	if d.Kind == DiskDevice {
+		a := &storage.Attachment{Spec: storage.AttachmentSpec{
+			VolumeID: d.ID, Workload: vm.Ref(), InstanceID: i.ID, HostID: i.Spec.HostID, Epoch: i.Spec.Epoch, UID: vm.Status.UID,
+		}}
+		a.ID, a.Name, a.Project = resource.NewID(), name, vm.Project
+		c.w.Attachments.Create(b, a, AgentHolder)
+		i.Spec.Disks = append(i.Spec.Disks, InstanceDisk{
+			AttachmentID: a.ID, VolumeID: d.ID, Model: d.Model, Bus: d.Bus, Slot: d.Slot, SizeMiB: diskSize(snap, d.ID),
+		})
+		return nil
+	}
+	p, err := newPortBinding(snap, vm, d.ID, i)
+	if err != nil {
+		return err
+	}
+	p.Name = name
+	c.w.PortBindings.Create(b, p, AgentHolder)
+	i.Spec.NICs = append(i.Spec.NICs, InstanceNIC{
+		PortBindingID: p.ID, PortID: d.ID, MAC: p.Spec.MAC, MTU: p.Spec.MTU, Model: d.Model, Bus: d.Bus, Slot: d.Slot,
+	})
+	return nil
 }
 
 // diskSize is how large a guest shall see a volume: what its datastore has admitted, or will.
@@ -109,8 +123,8 @@ func cpuModel(a host.Accelerator) string {
 	return "max"
 }
 
-func newPortBinding(snap *store.Snapshot, vm *VM, nic NIC, instanceID, hostID resource.ID, epoch int64) (*network.PortBinding, error) {
-	port, err := store.Need(snap, network.Ports, nic.PortID)
+func newPortBinding(snap *store.Snapshot, vm *VM, portID resource.ID, i *Instance) (*network.PortBinding, error) {
+	port, err := store.Need(snap, network.Ports, portID)
 	if err != nil {
 		return nil, fault.Wrap(err, "bind a NIC of VM %s", vm.Name)
 	}
@@ -123,7 +137,7 @@ func newPortBinding(snap *store.Snapshot, vm *VM, nic NIC, instanceID, hostID re
 		return nil, fault.Wrap(err, "bind port %s", port.Name)
 	}
 	p := &network.PortBinding{Spec: network.PortBindingSpec{
-		PortID: port.ID, NetworkID: net.ID, Workload: vm.Ref(), InstanceID: instanceID, HostID: hostID, Epoch: epoch, UID: vm.Status.UID,
+		PortID: port.ID, NetworkID: net.ID, Workload: vm.Ref(), InstanceID: i.ID, HostID: i.Spec.HostID, Epoch: i.Spec.Epoch, UID: vm.Status.UID,
 		MAC: port.Spec.MAC, Address: port.Spec.Address, PrefixLength: prefixLength(subnet.Spec.CIDR),
 		Gateway: subnet.Spec.Gateway, Service: subnet.Spec.Service, MTU: net.Spec.MTU,
 	}}

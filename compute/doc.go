@@ -16,6 +16,10 @@
 // restart, or by a request that says power: running. A guest that crashes is started again within the
 // same boot by Spec.RestartPolicy, with growing pauses.
 //
+// Devices have addresses: Status.Devices gives each disk and NIC a bus and a slot once, before it is made,
+// and both ends of a migration build the same. A slot of bus pcie is a root port; those are made when a VM
+// boots, with some to spare. The seed has a port of its own above them all.
+//
 // Invariants: at most one running Instance of a VM; inside a migration two, of which one is
 // paused. An Instance's epoch is above all that were given before it, to whichever VM: its disks
 // may come from another one. No effect on a host without a record that names it; nothing on a host

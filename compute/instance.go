@@ -27,8 +27,10 @@ type InstanceDisk struct {
 	// AttachmentID and VolumeID are the disk.
 	AttachmentID resource.ID `json:"attachmentID"`
 	VolumeID     resource.ID `json:"volumeID"`
-	// Model is what the guest sees.
+	// Model is what the guest sees, Bus and Slot where.
 	Model string `json:"model"`
+	Bus   Bus    `json:"bus"`
+	Slot  int64  `json:"slot"`
 	// SizeMiB is how large the guest shall see it; its agent grows it while the guest lives.
 	SizeMiB int64 `json:"sizeMiB,omitempty"`
 }
@@ -42,8 +44,10 @@ type InstanceNIC struct {
 	MAC string `json:"mac"`
 	// MTU in bytes.
 	MTU int64 `json:"mtu"`
-	// Model is what the guest sees.
+	// Model is what the guest sees, Bus and Slot where.
 	Model string `json:"model"`
+	Bus   Bus    `json:"bus"`
+	Slot  int64  `json:"slot"`
 }
 
 // Outgoing tells a source where its memory goes.
@@ -93,6 +97,8 @@ type InstanceSpec struct {
 	Accelerator host.Accelerator `json:"accelerator"`
 	// UID is the user that QEMU runs as.
 	UID int64 `json:"uid,omitempty"`
+	// RootPorts is how many PCIe root ports it has, for as long as it and its successors in a migration live.
+	RootPorts int64 `json:"rootPorts"`
 	// Disks and NICs in order.
 	Disks []InstanceDisk `json:"disks,omitempty"`
 	NICs  []InstanceNIC  `json:"nics,omitempty"`

@@ -147,9 +147,10 @@ func (c *Controller) reserve(ctx context.Context, r *operation.Run) error {
 	request := moving(m.snap, m.vm, in.HostID, "migration asked for by "+r.Operation.Spec.By, m.source.Spec.MachineType)
 	request.NotOn = append(request.NotOn, unfit...)
 	err = c.placer.Place(ctx, request, func(b *store.Batch, hostID resource.ID) error {
-		_, err := c.newInstance(b, m.snap, m.vm, hostID, m.vm.Status.Epoch+1, targetName(r.Operation.ID), func(s *InstanceSpec) {
+		_, err := c.newInstance(b, m.snap, m.vm, hostID, m.vm.Status.Epoch+1, targetName(r.Operation.ID), devicesOf(m.source), func(s *InstanceSpec) {
 			s.Run, s.Boot, s.MachineType, s.CPUModel = RunIncoming, m.source.Spec.Boot, m.source.Spec.MachineType, m.source.Spec.CPUModel
 			s.Incoming = &Incoming{HostID: m.source.Spec.HostID, Token: rand.Text()}
+			s.RootPorts = m.source.Spec.RootPorts
 			s.CPUs, s.MemoryMiB, s.SSHKeys, s.UserData = m.source.Spec.CPUs, m.source.Spec.MemoryMiB, m.source.Spec.SSHKeys, m.source.Spec.UserData
 		})
 		c.put(b, m.snap, m.vm, PhaseMoving, nil, func(s *VMStatus) { s.OperationID = r.Operation.ID })

@@ -100,7 +100,7 @@ func (w *world) seed(l *store.Registry) {
 	store.Specs(l, network.Ports, "api").Create(b, p)
 	vm := &compute.VM{Meta: resource.Meta{ID: "vm", Name: "web", Project: "default"}, Spec: compute.VMSpec{
 		CPUs: 1, MemoryMiB: 256, Power: compute.Running, RestartPolicy: compute.OnFailure,
-		Disks: []compute.Disk{{VolumeID: "v"}}, NICs: []compute.NIC{{PortID: "p"}},
+		Disks: []compute.Disk{{VolumeID: "v", Model: compute.VirtioBlk}}, NICs: []compute.NIC{{PortID: "p", Model: compute.VirtioNet}},
 	}}
 	store.Specs(l, compute.VMs, "api").Create(b, vm, compute.Holder)
 	w.vm = vm.ID

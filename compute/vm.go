@@ -128,6 +128,9 @@ type VMStatus struct {
 	Accelerator host.Accelerator `json:"accelerator,omitempty"`
 	// StartedAt is when the running instance was started.
 	StartedAt time.Time `json:"startedAt,omitzero"`
+	// Devices are its disks and NICs at their addresses, which the platform gives once: the guest finds each
+	// of them where it was, whatever else comes and goes.
+	Devices []Device `json:"devices,omitempty"`
 	// OperationID is the operation that has the VM in its hands.
 	OperationID resource.ID `json:"operationID,omitempty"`
 }

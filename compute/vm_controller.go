@@ -140,17 +140,22 @@ func (c *Controller) place(ctx context.Context, snap *store.Snapshot, vm *VM) (r
 	if phase, why := c.notReady(snap, vm); why != nil {
 		return reconcile.Result{After: time.Minute}, c.report(ctx, snap, vm, phase, why)
 	}
+	devices, err := addressDevices(vm.Status.Devices, wantedDevices(vm), 0)
+	if err != nil {
+		return reconcile.Result{}, c.report(ctx, snap, vm, PhasePending, err)
+	}
 	epoch := c.nextEpoch(vm)
 	request := placing(snap, vm)
 	request.Epoch, request.Why = epoch, fmt.Sprintf("start of boot %d", Boot(vm))
-	err := c.placer.Place(ctx, request, func(b *store.Batch, hostID resource.ID) error {
-		i, err := c.newInstance(b, snap, vm, hostID, epoch, fmt.Sprintf("%s-%d", vm.ID, epoch),
+	err = c.placer.Place(ctx, request, func(b *store.Batch, hostID resource.ID) error {
+		i, err := c.newInstance(b, snap, vm, hostID, epoch, fmt.Sprintf("%s-%d", vm.ID, epoch), devices,
 			func(s *InstanceSpec) { s.Run = startingRun(vm) })
 		if err != nil {
 			return err
 		}
 		c.put(b, snap, vm, PhaseStarting, nil, func(s *VMStatus) {
 			s.InstanceID, s.HostID, s.Epoch, s.Accelerator = i.ID, hostID, epoch, i.Spec.Accelerator
+			s.Devices = devices
 		})
 		return nil
 	})

@@ -126,11 +126,11 @@ func (d *guestDriver) Cancel(ctx context.Context, id resource.ID) error {
 }
 
 // Grow implements computeon.Grower.
-func (d *guestDriver) Grow(ctx context.Context, id resource.ID, disk int, sizeMiB int64) error {
-	if d.h.guests.DiskMiB(id, disk) >= sizeMiB {
+func (d *guestDriver) Grow(ctx context.Context, id, volumeID resource.ID, sizeMiB int64) error {
+	if d.h.guests.DiskMiB(id, volumeID) >= sizeMiB {
 		return nil // a look is no effect
 	}
-	return d.h.does("Grow", func() error { return d.h.guests.Grow(ctx, id, disk, sizeMiB) })
+	return d.h.does("Grow", func() error { return d.h.guests.Grow(ctx, id, volumeID, sizeMiB) })
 }
 
 // AcceptStream implements computeon.Migrator.

@@ -51,9 +51,9 @@ func (c *Cluster) AddHost(name string, threads, memoryMiB int64) *Host {
 	h.guests = hypervisor.New(c.Now)
 	h.guests.Changed = func(id resource.ID) { h.agent.wake(compute.Instances.Kind, id) }
 	h.guests.Reach = h.reach
-	h.guests.SizeOf = func(d computeon.Disk) int64 { return c.disks.SizeMiB(resource.ID(d.Serial)) }
+	h.guests.SizeOf = func(d computeon.Disk) int64 { return c.disks.SizeMiB(d.ID) }
 	h.guests.Resize = func(d computeon.Disk, mib int64) error {
-		c.disks.Grow(resource.ID(d.Serial), mib)
+		c.disks.Grow(d.ID, mib)
 		return nil
 	}
 	h.agent = &agent{daemon: daemon{c: c, name: "agent " + name}, h: h}

@@ -79,7 +79,7 @@ func opened(s computeon.State) bool {
 func (c *Cluster) judgeGrown(volumeID resource.ID) {
 	for _, g := range c.guests() {
 		for _, d := range g.vm.Disks {
-			if d.Serial == string(volumeID) && g.State.Alive() {
+			if d.ID == volumeID && g.State.Alive() {
 				c.fail("volume %s was grown behind the back of its guest on %s (%s)", volumeID, g.h.Name, g.State)
 			}
 		}
@@ -87,7 +87,7 @@ func (c *Cluster) judgeGrown(volumeID resource.ID) {
 }
 
 func (c *Cluster) judgeGuests(snap *store.Snapshot) {
-	of, writer := map[resource.ID][]seenGuest{}, map[string]seenGuest{}
+	of, writer := map[resource.ID][]seenGuest{}, map[resource.ID]seenGuest{}
 	for _, g := range c.guests() {
 		if !g.State.Alive() || c.orphans[g.ID] {
 			continue
@@ -100,10 +100,10 @@ func (c *Cluster) judgeGuests(snap *store.Snapshot) {
 			continue
 		}
 		for _, d := range g.vm.Disks {
-			if other, twice := writer[d.Serial]; twice {
-				c.fail("volume %s is open for writing on %s (%s) and on %s (%s)", d.Serial, other.h.Name, other.State, g.h.Name, g.State)
+			if other, twice := writer[d.ID]; twice {
+				c.fail("volume %s is open for writing on %s (%s) and on %s (%s)", d.ID, other.h.Name, other.State, g.h.Name, g.State)
 			}
-			writer[d.Serial] = g
+			writer[d.ID] = g
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(of)) {

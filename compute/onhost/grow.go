@@ -16,11 +16,11 @@ func (k *Supervisor) grow(ctx context.Context, i *compute.Instance, g Guest) err
 	if !can || !open || i.Spec.Outgoing != nil || g.Transfer.State == TransferActive || k.largeEnough(i) {
 		return nil
 	}
-	for n, d := range i.Spec.Disks {
+	for _, d := range i.Spec.Disks {
 		if d.SizeMiB == 0 {
 			continue // of an older server, which has no such desired state
 		}
-		if err := hv.Grow(ctx, i.ID, n, d.SizeMiB); err != nil {
+		if err := hv.Grow(ctx, i.ID, d.VolumeID, d.SizeMiB); err != nil {
 			return fault.Wrap(err, "grow disk %s to %d MiB", d.VolumeID, d.SizeMiB)
 		}
 	}

@@ -114,9 +114,9 @@ type Migrator interface {
 // Grower is a hypervisor that can grow the disks of a guest that lives. Nobody else may: QEMU
 // has their files open.
 type Grower interface {
-	// Grow makes a disk at least so large; disks count from 0, in the order of the VM. The guest
-	// sees it at once. One that is large enough is left alone.
-	Grow(ctx context.Context, id resource.ID, disk int, sizeMiB int64) error
+	// Grow makes the disk of a volume at least so large. The guest sees it at once. One that is large
+	// enough is left alone.
+	Grow(ctx context.Context, id, volumeID resource.ID, sizeMiB int64) error
 }
 
 // Dial opens the way to the target's agent, which hands it to AcceptStream.

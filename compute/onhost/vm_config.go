@@ -36,8 +36,10 @@ type VMConfig struct {
 	CPUModel    string // empty: the best that the accelerator has
 	Accelerator host.Accelerator
 	UID         int64
-	Disks       []Disk
-	NICs        []NIC
+	// RootPorts is the number of PCIe root ports, which are made at the start.
+	RootPorts int64
+	Disks     []Disk
+	NICs      []NIC
 	// Seed are the files of the seed disk; empty: none.
 	Seed seed.Files
 	// Incoming waits for memory instead of booting.
@@ -49,20 +51,29 @@ type VMConfig struct {
 
 // Disk is an open volume.
 type Disk struct {
+	ID     resource.ID // the volume; the guest sees it in the disk's serial number
 	Path   string
 	Format string // qcow2, raw
-	Serial string // what the guest sees: the volume's id
 	Boot   bool   // the first to boot from
+	Address
 }
 
 // NIC is a bound port.
 type NIC struct {
-	Device string // the tap
+	ID     resource.ID // the port
+	Device string      // the tap
 	MAC    string
 	MTU    int64 // bytes
 	// VNetHdr lets the guest hand over large and unfinished packets. User-space Open vSwitch
 	// cannot finish them.
 	VNetHdr bool
+	Address
+}
+
+// Address is where a device is plugged in.
+type Address struct {
+	Bus  compute.Bus
+	Slot int64
 }
 
 // Inputs are what an instance is compiled from, besides its own record.
@@ -79,7 +90,7 @@ func Compile(i *compute.Instance, in Inputs) (VMConfig, []string, error) {
 	m := VMConfig{
 		ID: i.ID, VMID: s.VMID, Boot: s.Boot, Epoch: s.Epoch, Name: s.VMName, CPUs: s.CPUs, MemoryMiB: s.MemoryMiB,
 		MachineType: s.MachineType, CPUModel: s.CPUModel, Accelerator: s.Accelerator, UID: s.UID,
-		Incoming: s.Run == compute.RunIncoming, Screen: in.Screen,
+		Incoming: s.Run == compute.RunIncoming, Screen: in.Screen, RootPorts: s.RootPorts,
 	}
 	if m.MachineType == "" {
 		m.MachineType = in.Profile.MachineType
@@ -117,7 +128,7 @@ func compileDisks(wanted []compute.InstanceDisk, there []*storage.Attachment) (o
 		case a.Deleting != nil || a.Status.Phase != storage.AttachmentReady || a.Status.Path == "":
 			waits = append(waits, fmt.Sprintf("disk %d: volume %s is not open on this host yet%s", n, d.VolumeID, because(a.Status.Observed)))
 		default:
-			out = append(out, Disk{Path: a.Status.Path, Format: a.Status.Format, Serial: string(d.VolumeID), Boot: n == 0})
+			out = append(out, Disk{ID: d.VolumeID, Path: a.Status.Path, Format: a.Status.Format, Boot: n == 0, Address: Address{d.Bus, d.Slot}})
 		}
 	}
 	return out, waits
@@ -132,7 +143,9 @@ func compileNICs(wanted []compute.InstanceNIC, there []*network.PortBinding, dat
 		case p.Deleting != nil || p.Status.Phase != network.PortBindingReady || p.Status.Device == "":
 			waits = append(waits, fmt.Sprintf("NIC %d: port %s is not bound on this host yet%s", n, c.PortID, because(p.Status.Observed)))
 		default:
-			out = append(out, NIC{Device: p.Status.Device, MAC: c.MAC, MTU: c.MTU, VNetHdr: datapath == host.SystemDatapath})
+			out = append(out, NIC{
+				ID: c.PortID, Device: p.Status.Device, MAC: c.MAC, MTU: c.MTU, VNetHdr: datapath == host.SystemDatapath, Address: Address{c.Bus, c.Slot},
+			})
 		}
 	}
 	return out, waits

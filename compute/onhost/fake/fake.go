@@ -48,7 +48,7 @@ type guest struct {
 	vm    onhost.VMConfig
 	left  int // looks until all memory is sent
 	to    compute.Outgoing
-	sizes map[int]int64 // of its disks, where nobody else keeps them
+	sizes map[resource.ID]int64 // of its disks, where nobody else keeps them
 }
 
 var (

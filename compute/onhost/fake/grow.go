@@ -2,6 +2,7 @@ package fake
 
 import (
 	"context"
+	"slices"
 
 	"github.com/virga-cloud/virga/compute/onhost"
 	"github.com/virga-cloud/virga/engine/fault"
@@ -9,39 +10,44 @@ import (
 )
 
 // Grow implements onhost.Grower.
-func (h *Hypervisor) Grow(_ context.Context, id resource.ID, disk int, sizeMiB int64) error {
+func (h *Hypervisor) Grow(_ context.Context, id, volumeID resource.ID, sizeMiB int64) error {
 	return h.alive(id, func(g *guest) error {
+		at := slices.IndexFunc(g.vm.Disks, func(d onhost.Disk) bool { return d.ID == volumeID })
+		if at < 0 {
+			return fault.New(fault.NotFound, "instance %s has no disk %s", id, volumeID)
+		}
+		disk := g.vm.Disks[at]
 		switch {
-		case disk >= len(g.vm.Disks):
-			return fault.New(fault.NotFound, "instance %s has no disk %d", id, disk)
 		case g.State == onhost.Incoming || g.State == onhost.Received || g.State == onhost.Sent:
 			return fault.New(fault.Precondition, "instance %s does not have its disks open: it is %s", id, g.State)
 		case h.sizeOf(g, disk) >= sizeMiB:
 			return nil
 		case h.Resize != nil:
-			return h.Resize(g.vm.Disks[disk], sizeMiB)
+			return h.Resize(disk, sizeMiB)
 		}
 		if g.sizes == nil {
-			g.sizes = map[int]int64{}
+			g.sizes = map[resource.ID]int64{}
 		}
-		g.sizes[disk] = sizeMiB
+		g.sizes[volumeID] = sizeMiB
 		return nil
 	})
 }
 
 // DiskMiB is the size of a guest's disk.
-func (h *Hypervisor) DiskMiB(id resource.ID, disk int) int64 {
+func (h *Hypervisor) DiskMiB(id, volumeID resource.ID) int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if g := h.guests[id]; g != nil {
-		return h.sizeOf(g, disk)
+		if at := slices.IndexFunc(g.vm.Disks, func(d onhost.Disk) bool { return d.ID == volumeID }); at >= 0 {
+			return h.sizeOf(g, g.vm.Disks[at])
+		}
 	}
 	return 0
 }
 
-func (h *Hypervisor) sizeOf(g *guest, disk int) int64 {
+func (h *Hypervisor) sizeOf(g *guest, disk onhost.Disk) int64 {
 	if h.SizeOf != nil {
-		return h.SizeOf(g.vm.Disks[disk])
+		return h.SizeOf(disk)
 	}
-	return g.sizes[disk]
+	return g.sizes[disk.ID]
 }

@@ -19,7 +19,7 @@ type House struct {
 	// PowerOff lets a running guest power itself off. Crash ends its QEMU.
 	PowerOff, Crash func(*testing.T, resource.ID)
 	// DiskMiB is the size that the first disk of a guest has; nil: its VMs have none.
-	DiskMiB func(*testing.T, resource.ID) int64
+	DiskMiB func(*testing.T, onhost.VMConfig) int64
 	// Restart is the daemon's restart: another hypervisor on the same guests.
 	Restart func(*testing.T) onhost.Hypervisor
 }
@@ -221,21 +221,21 @@ func grows(t *testing.T, h House) {
 	if len(m.Disks) == 0 {
 		t.Fatal("the house's VMs have no disk to grow")
 	}
-	before := h.DiskMiB(t, m.ID)
+	before := h.DiskMiB(t, m)
 	for _, desired := range []int64{before + 64, before + 64, before, before + 128} {
-		must(t, grower.Grow(t.Context(), m.ID, 0, desired))
+		must(t, grower.Grow(t.Context(), m.ID, m.Disks[0].ID, desired))
 		want := max(desired, before+64)
-		if got := h.DiskMiB(t, m.ID); got != want {
+		if got := h.DiskMiB(t, m); got != want {
 			t.Fatalf("a disk of %d MiB that should have %d has %d", before, desired, got)
 		}
 	}
 	must(t, h.HV.Pause(t.Context(), m.ID))
-	must(t, grower.Grow(t.Context(), m.ID, 0, before+192))
-	if err := grower.Grow(t.Context(), m.ID, 7, 1); !fault.Is(err, fault.NotFound) {
+	must(t, grower.Grow(t.Context(), m.ID, m.Disks[0].ID, before+192))
+	if err := grower.Grow(t.Context(), m.ID, resource.NewID(), 1); !fault.Is(err, fault.NotFound) {
 		t.Fatalf("a disk that is not there: %v", err)
 	}
 	must(t, h.HV.Kill(t.Context(), m.ID))
-	if err := grower.Grow(t.Context(), m.ID, 0, before+256); !fault.Is(err, fault.Precondition) {
+	if err := grower.Grow(t.Context(), m.ID, m.Disks[0].ID, before+256); !fault.Is(err, fault.Precondition) {
 		t.Fatalf("a guest that has ended: %v", err)
 	}
 }

@@ -110,23 +110,20 @@ func (a *arguments) fixedDevices(m onhost.VMConfig) {
 	a.add("-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,bus=pcie.0,addr=0x3,rng=rng0")
 	a.add("-device", "virtio-serial-pci,id=vser0,bus=pcie.0,addr=0x4", "-device", "virtserialport,bus=vser0.0,nr=1,chardev=qga,id=qga0,name=org.qemu.guest_agent.0")
 	a.add("-device", "pvpanic", "-device", "vmgenid,guid="+generation(m))
-	for i := range ports(m) {
+	for i := range m.RootPorts {
 		more := ""
 		if i%8 == 0 {
 			more = ",multifunction=on"
 		}
-		a.add("-device", fmt.Sprintf("pcie-root-port,id=rp%d,bus=pcie.0,chassis=%d,addr=0x%x.%d%s", i, i+1, 0x10+i/8, i%8, more))
+		a.add("-device", fmt.Sprintf("pcie-root-port,id=%s,bus=pcie.0,chassis=%d,addr=0x%x.%d%s", rootPort(i), i+1, 0x10+i/8, i%8, more))
+	}
+	if len(m.Seed) > 0 {
+		// Above all others, so that the guest finds it after its disks.
+		a.add("-device", "pcie-root-port,id=rpseed,bus=pcie.0,chassis=200,addr=0x1c")
 	}
 }
 
-// ports is the number of slots: eights, with two to spare for what is plugged in later.
-func ports(m onhost.VMConfig) int {
-	used := len(m.Disks) + len(m.NICs) + 2
-	if len(m.Seed) > 0 {
-		used++
-	}
-	return (used + 7) / 8 * 8
-}
+func rootPort(slot int64) string { return fmt.Sprintf("rp%d", slot) }
 
 // generation is the guest's sign that it may be a copy of its earlier self. It is the same on both
 // ends of a migration, and another one in each boot.
@@ -134,43 +131,44 @@ func generation(m onhost.VMConfig) string {
 	return uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "%s/%d", m.VMID, m.Boot)).String()
 }
 
-// plugged are the disks, the seed and the NICs, each behind its own port in this order.
+// plugged are the disks, the seed and the NICs, each where its address says.
 func (a *arguments) plugged(m onhost.VMConfig) {
-	slot := 0
 	for i, d := range m.Disks {
-		node := fmt.Sprintf("disk%d", i)
+		name := diskName(d.ID)
 		file := map[string]any{
 			"driver": "file", "filename": d.Path, "discard": "unmap", "aio": a.place.AIO,
 			"cache": map[string]any{"direct": i < len(a.place.Direct) && a.place.Direct[i]},
 		}
-		a.json("-blockdev", map[string]any{"driver": d.Format, "node-name": node, "discard": "unmap", "detect-zeroes": "unmap", "file": file})
-		device := fmt.Sprintf("virtio-blk-pci,id=vd%d,bus=rp%d,drive=%s,serial=%s", i, slot, node, serial(d.Serial))
+		a.json("-blockdev", map[string]any{"driver": d.Format, "node-name": name, "discard": "unmap", "detect-zeroes": "unmap", "file": file})
+		device := fmt.Sprintf("virtio-blk-pci,id=%s,bus=%s,drive=%s,serial=%s", name, rootPort(d.Slot), name, tail(d.ID))
 		if d.Boot {
 			device += ",bootindex=1"
 		}
 		a.add("-device", device)
-		slot++
 	}
 	if len(m.Seed) > 0 && a.place.SeedPath != "" {
 		a.json("-blockdev", map[string]any{"driver": "raw", "node-name": "seed", "read-only": true,
 			"file": map[string]any{"driver": "file", "filename": a.place.SeedPath, "read-only": true}})
-		a.add("-device", fmt.Sprintf("virtio-blk-pci,id=seed0,bus=rp%d,drive=seed,serial=virga-seed", slot))
-		slot++
+		a.add("-device", "virtio-blk-pci,id=seed0,bus=rpseed,drive=seed,serial=virga-seed")
 	}
 	for i, n := range m.NICs {
-		a.add("-netdev", fmt.Sprintf("tap,id=net%d,fd=%d", i, a.place.TapFDs[i]))
-		device := fmt.Sprintf("virtio-net-pci,id=nic%d,bus=rp%d,netdev=net%d,mac=%s,romfile=", i, slot, i, n.MAC)
+		name := nicName(n.ID)
+		a.add("-netdev", fmt.Sprintf("tap,id=%s,fd=%d", name, a.place.TapFDs[i]))
+		device := fmt.Sprintf("virtio-net-pci,id=%s,bus=%s,netdev=%s,mac=%s,romfile=", name, rootPort(n.Slot), name, n.MAC)
 		if n.MTU > 0 {
 			device += fmt.Sprintf(",host_mtu=%d", n.MTU)
 		}
 		a.add("-device", device)
-		slot++
 	}
 }
 
-// serial is what fits into the 20 bytes of a virtio disk's serial number: the end of a UUID, since
+// diskName and nicName are what QEMU calls a device and what is behind it.
+func diskName(volumeID resource.ID) string { return "disk-" + tail(volumeID) }
+func nicName(portID resource.ID) string    { return "nic-" + tail(portID) }
+
+// tail is what fits into the 20 bytes of a virtio disk's serial number: the end of a UUID, since
 // the beginning of a UUIDv7 is only the time.
-func serial(id string) string {
-	id = strings.ReplaceAll(id, "-", "")
-	return id[max(0, len(id)-20):]
+func tail(id resource.ID) string {
+	text := strings.ReplaceAll(string(id), "-", "")
+	return text[max(0, len(text)-20):]
 }

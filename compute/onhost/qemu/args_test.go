@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/compute/onhost"
 	"github.com/virga-cloud/virga/compute/onhost/seed"
 	"github.com/virga-cloud/virga/engine/fault"
@@ -24,12 +25,15 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func goldenVM() onhost.VMConfig {
 	return onhost.VMConfig{
 		ID: "0199c0de-0000-7000-8000-000000000001", VMID: "0199c0de-0000-7000-8000-000000000002", Boot: 3, Epoch: 4,
-		CPUs: 2, MemoryMiB: 512, MachineType: "pc-q35-7.2", Accelerator: host.TCG, UID: 70001,
+		CPUs: 2, MemoryMiB: 512, RootPorts: 8, MachineType: "pc-q35-7.2", Accelerator: host.TCG, UID: 70001,
 		Disks: []onhost.Disk{
-			{Path: "/ds/a,b.qcow2", Format: "qcow2", Serial: "0199c0de-0000-7000-8000-000000000003", Boot: true},
-			{Path: "/ds/c.raw", Format: "raw", Serial: "0199c0de-0000-7000-8000-000000000004"},
+			{Path: "/ds/a,b.qcow2", Format: "qcow2", ID: "0199c0de-0000-7000-8000-000000000003", Boot: true, Address: onhost.Address{Bus: compute.PCIe, Slot: 0}},
+			{Path: "/ds/c.raw", Format: "raw", ID: "0199c0de-0000-7000-8000-000000000004", Address: onhost.Address{Bus: compute.PCIe, Slot: 5}},
 		},
-		NICs: []onhost.NIC{{Device: "vtap1", MAC: "52:54:00:00:00:01", MTU: 1442}, {Device: "vtap2", MAC: "52:54:00:00:00:02"}},
+		NICs: []onhost.NIC{
+			{ID: "0199c0de-0000-7000-8000-000000000005", Device: "vtap1", MAC: "52:54:00:00:00:01", MTU: 1442, Address: onhost.Address{Bus: compute.PCIe, Slot: 2}},
+			{ID: "0199c0de-0000-7000-8000-000000000006", Device: "vtap2", MAC: "52:54:00:00:00:02", Address: onhost.Address{Bus: compute.PCIe, Slot: 1}},
+		},
 		Seed: seed.Files{"meta-data": ""},
 	}
 }

@@ -17,10 +17,10 @@ func TestQEMUIsAHypervisor(t *testing.T) {
 			HV: d,
 			VM: func(t *testing.T) onhost.VMConfig {
 				m := vm(t, "deaf=1")
-				m.Disks = []onhost.Disk{{Path: newDisk(t), Format: "qcow2", Serial: string(m.ID)}}
+				m.Disks = []onhost.Disk{{Path: newDisk(t), Format: "qcow2", ID: resource.NewID()}}
 				return m
 			},
-			DiskMiB: func(t *testing.T, id resource.ID) int64 { return diskMiB(t, d, id) },
+			DiskMiB: func(t *testing.T, m onhost.VMConfig) int64 { return diskMiB(t, d, m) },
 			PowerOff: func(t *testing.T, id resource.ID) {
 				c := console(t, d, id)
 				c.until("UP ")

@@ -2,7 +2,6 @@ package qemu
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/virga-cloud/virga/compute/onhost"
 	"github.com/virga-cloud/virga/engine/fault"
@@ -12,7 +11,7 @@ import (
 var _ onhost.Grower = (*Driver)(nil)
 
 // Grow implements onhost.Grower. The guest is told by its disk, as by one that was exchanged.
-func (d *Driver) Grow(ctx context.Context, id resource.ID, disk int, sizeMiB int64) error {
+func (d *Driver) Grow(ctx context.Context, id, volumeID resource.ID, sizeMiB int64) error {
 	g, err := d.known(id)
 	if err != nil {
 		return err
@@ -36,7 +35,7 @@ func (d *Driver) Grow(ctx context.Context, id resource.ID, disk int, sizeMiB int
 	if err := g.do(ctx, "query-named-block-nodes", map[string]any{"flat": true}, &nodes); err != nil {
 		return fault.Wrap(err, "look at the disks")
 	}
-	node, wanted := fmt.Sprintf("disk%d", disk), sizeMiB<<20
+	node, wanted := diskName(volumeID), sizeMiB<<20
 	for _, n := range nodes {
 		if n.Name != node {
 			continue
@@ -46,5 +45,5 @@ func (d *Driver) Grow(ctx context.Context, id resource.ID, disk int, sizeMiB int
 		}
 		return fault.Wrap(g.do(ctx, "block_resize", map[string]any{"node-name": node, "size": wanted}, nil), "grow a disk of %d MiB", n.Image.Size>>20)
 	}
-	return fault.New(fault.NotFound, "instance %s has no disk %d", id, disk)
+	return fault.New(fault.NotFound, "instance %s has no disk %s", id, volumeID)
 }

@@ -214,7 +214,7 @@ func TestAQEMUProcessIsSandboxed(t *testing.T) {
 	}
 	d := house(t, Config{})
 	m := vm(t, "")
-	m.Disks = []onhost.Disk{{Path: newDisk(t), Format: "qcow2", Serial: string(resource.NewID()), Boot: true}}
+	m.Disks = []onhost.Disk{{Path: newDisk(t), Format: "qcow2", ID: resource.NewID(), Boot: true}}
 	must(t, d.Ensure(t.Context(), m))
 	must(t, d.Resume(t.Context(), m.ID))
 	console(t, d, m.ID).until("UP ")

@@ -91,7 +91,7 @@ func vm(t *testing.T, append string) onhost.VMConfig {
 	k := guestKernel(t)
 	return onhost.VMConfig{
 		ID: resource.NewID(), VMID: resource.NewID(), Boot: 1, Epoch: 1, Name: "test", CPUs: 1, MemoryMiB: 128,
-		MachineType: "pc-q35-7.2", CPUModel: "qemu64", Accelerator: host.TCG, UID: 64123, Screen: onhost.NoScreen,
+		MachineType: "pc-q35-7.2", CPUModel: "qemu64", Accelerator: host.TCG, UID: 64123, RootPorts: 8, Screen: onhost.NoScreen,
 		Kernel: shared(t, k.image), Initrd: shared(t, k.initrd), Append: "console=ttyS0 quiet " + append,
 	}
 }
@@ -316,7 +316,7 @@ func TestADiskThatIsInUseElsewhereIsAConflict(t *testing.T) {
 	d := house(t, Config{})
 	disk := newDisk(t)
 	a, b := vm(t, ""), vm(t, "")
-	a.Disks = []onhost.Disk{{Path: disk, Format: "qcow2", Serial: "0199c0de-0000-7000-8000-0123456789ab", Boot: true}}
+	a.Disks = []onhost.Disk{{Path: disk, Format: "qcow2", ID: "0199c0de-0000-7000-8000-0123456789ab", Boot: true}}
 	b.Disks = a.Disks
 	must(t, d.Ensure(t.Context(), a))
 	err := d.Ensure(t.Context(), b)
@@ -351,9 +351,9 @@ func TestAQEMUProcessThatHangsIsSilentAndCanStillBeKilled(t *testing.T) {
 }
 
 // diskMiB reads the size that a guest's first disk has, as its QEMU tells it.
-func diskMiB(t *testing.T, d *Driver, id resource.ID) int64 {
+func diskMiB(t *testing.T, d *Driver, m onhost.VMConfig) int64 {
 	t.Helper()
-	g, err := d.known(id)
+	g, err := d.known(m.ID)
 	must(t, err)
 	defer g.mu.Unlock()
 	var disks []struct {
@@ -366,7 +366,7 @@ func diskMiB(t *testing.T, d *Driver, id resource.ID) int64 {
 	}
 	must(t, g.do(t.Context(), "query-block", nil, &disks))
 	for _, b := range disks {
-		if b.Inserted.Node == "disk0" {
+		if b.Inserted.Node == diskName(m.Disks[0].ID) {
 			return b.Inserted.Image.Size >> 20
 		}
 	}
@@ -384,12 +384,12 @@ func TestAGuestSeesItsDiskGrowAlsoWhereItHasMoved(t *testing.T) {
 	c.until("UP ")
 	c.say("echo size=$(cat /sys/block/vda/size)")
 	c.until("size=131072")
-	must(t, source.Grow(t.Context(), m.ID, 0, 96))
+	must(t, source.Grow(t.Context(), m.ID, m.Disks[0].ID, 96))
 	c.say("sleep 1; echo size=$(cat /sys/block/vda/size)")
 	c.until("size=196608")
 	must(t, target.Ensure(t.Context(), twin))
-	must(t, source.Grow(t.Context(), m.ID, 0, 128))
-	if err := target.Grow(t.Context(), twin.ID, 0, 256); !fault.Is(err, fault.Precondition) {
+	must(t, source.Grow(t.Context(), m.ID, m.Disks[0].ID, 128))
+	if err := target.Grow(t.Context(), twin.ID, m.Disks[0].ID, 256); !fault.Is(err, fault.Precondition) {
 		t.Errorf("a twin that waits for its memory writes to a disk that is not its own yet: %v", err)
 	}
 	sent(t, source, m.ID, compute.Outgoing{OperationID: resource.NewID(), InstanceID: twin.ID, Address: "pipe"})
@@ -397,11 +397,11 @@ func TestAGuestSeesItsDiskGrowAlsoWhereItHasMoved(t *testing.T) {
 	twin.Epoch, twin.Incoming = 2, false
 	must(t, target.Ensure(t.Context(), twin))
 	must(t, target.Resume(t.Context(), twin.ID))
-	must(t, target.Grow(t.Context(), twin.ID, 0, 128)) // as the loop does: whether it has seen it or not
+	must(t, target.Grow(t.Context(), twin.ID, m.Disks[0].ID, 128)) // as the loop does: whether it has seen it or not
 	there := console(t, target, twin.ID)
 	there.say("sleep 1; echo there=$(cat /sys/block/vda/size)")
 	there.until("there=262144")
-	must(t, target.Grow(t.Context(), twin.ID, 0, 160))
+	must(t, target.Grow(t.Context(), twin.ID, m.Disks[0].ID, 160))
 	there.say("sleep 1; echo more=$(cat /sys/block/vda/size); echo end | dd of=/dev/vda bs=1M seek=159 conv=fsync 2>/dev/null && echo wrote$((1+1))")
 	there.until("more=327680")
 	there.until("wrote2")
@@ -430,7 +430,7 @@ func pair(t *testing.T) (source, target *Driver, m, twin onhost.VMConfig) {
 	}
 	source = house(t, Config{Dial: dial})
 	m = vm(t, "")
-	m.Disks = []onhost.Disk{{Path: newDisk(t), Format: "qcow2", Serial: "0199c0de-0000-7000-8000-0123456789ab", Boot: true}}
+	m.Disks = []onhost.Disk{{Path: newDisk(t), Format: "qcow2", ID: "0199c0de-0000-7000-8000-0123456789ab", Boot: true}}
 	twin = m
 	twin.ID, twin.Incoming = twinID, true
 	return source, target, m, twin

@@ -16,10 +16,10 @@ import (
 // older program could no longer read what a newer one wrote. 2: kinds and fields have the field's own
 // words, and records say beside them which hosts may see them. 3: values have a checksum.
 // 4: what the platform decides is in the statuses.
-const Format = 4
+const Format = 5
 
 // oldest is the lowest format that this program reads.
-const oldest = 4
+const oldest = 5
 
 // checkFormat refuses a folder that a newer program wrote, and marks a new one.
 func checkFormat(dir string) error {

@@ -1,0 +1,132 @@
+package compute
+
+import (
+	"slices"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+// Bus is where devices of a VM are plugged in.
+type Bus string
+
+// PCIe is the bus of root ports, one for each device: the guest sees the device of slot 0 on its PCI
+// bus 1, and so on, and names a NIC by that (slot 1: enp2s0).
+const PCIe Bus = "pcie"
+
+// DeviceKind says what a device of a VM is.
+type DeviceKind string
+
+// The kinds that come and go.
+const (
+	DiskDevice DeviceKind = "disk"
+	NICDevice  DeviceKind = "nic"
+)
+
+// Device is a device of a VM at its address, which it keeps for as long as the VM has it.
+type Device struct {
+	// Kind is what it is: disk, nic.
+	Kind DeviceKind `json:"kind" enum:"disk,nic"`
+	// ID is what is behind it: the volume of a disk, the port of a NIC.
+	ID resource.ID `json:"id"`
+	// Model is what the guest sees.
+	Model string `json:"model"`
+	// Bus and Slot are its address: the root port of a device on bus pcie.
+	Bus  Bus   `json:"bus" enum:"pcie"`
+	Slot int64 `json:"slot"`
+}
+
+// What a VM has of root ports. They are made when it boots, and cannot be added while it runs.
+const (
+	spareRootPorts = 4 // at least, for what is plugged in later
+	portsInSlot    = 8 // functions of one slot of the root bus
+	mostRootPorts  = 64
+)
+
+// buses is which bus a model lives on, and how many of its slots there are.
+var buses = map[string]struct {
+	Bus   Bus
+	Slots int64
+}{
+	VirtioBlk: {PCIe, mostRootPorts},
+	VirtioNet: {PCIe, mostRootPorts},
+}
+
+// wantedDevices are the devices of a VM's spec in order, without addresses.
+func wantedDevices(vm *VM) []Device {
+	var out []Device
+	for _, d := range vm.Spec.Disks {
+		out = append(out, Device{Kind: DiskDevice, ID: d.VolumeID, Model: d.Model})
+	}
+	for _, n := range vm.Spec.NICs {
+		out = append(out, Device{Kind: NICDevice, ID: n.PortID, Model: n.Model})
+	}
+	return out
+}
+
+// addressDevices gives every wanted device an address: the one that it was given before, or else the
+// lowest that nobody has. Those that go keep no address. Below limits PCIe slots, where more than
+// zero: a VM that runs has so many root ports.
+func addressDevices(kept, wanted []Device, below int64) ([]Device, error) {
+	out := slices.Clone(wanted)
+	taken := map[Bus]map[int64]bool{}
+	take := func(d *Device, bus Bus, slot int64) {
+		if taken[bus] == nil {
+			taken[bus] = map[int64]bool{}
+		}
+		taken[bus][slot] = true
+		d.Bus, d.Slot = bus, slot
+	}
+	for i := range out {
+		at := slices.IndexFunc(kept, func(k Device) bool { return k.Kind == out[i].Kind && k.ID == out[i].ID })
+		if at >= 0 && kept[at].Bus == buses[out[i].Model].Bus && !taken[kept[at].Bus][kept[at].Slot] {
+			take(&out[i], kept[at].Bus, kept[at].Slot)
+		}
+	}
+	for i := range out {
+		on, known := buses[out[i].Model]
+		switch {
+		case !known:
+			return nil, fault.New(fault.Invalid, "%s %s: no device model %q", out[i].Kind, out[i].ID, out[i].Model)
+		case out[i].Bus != "":
+			continue
+		}
+		slots := on.Slots
+		if on.Bus == PCIe && below > 0 {
+			slots = below
+		}
+		slot := int64(0)
+		for taken[on.Bus][slot] {
+			slot++
+		}
+		if slot >= slots {
+			return nil, fault.New(fault.Exhausted, "%s %s: all %d slots of bus %s are taken; a VM gets more when it is stopped and started, up to %d",
+				out[i].Kind, out[i].ID, slots, on.Bus, on.Slots)
+		}
+		take(&out[i], on.Bus, slot)
+	}
+	return out, nil
+}
+
+// rootPorts is how many root ports a VM boots with: eights, and some to spare.
+func rootPorts(devices []Device) int64 {
+	used := int64(0)
+	for _, d := range devices {
+		if d.Bus == PCIe {
+			used = max(used, d.Slot+1)
+		}
+	}
+	return min((used+spareRootPorts+portsInSlot-1)/portsInSlot*portsInSlot, mostRootPorts)
+}
+
+// devicesOf are the devices that an instance is to have, with their addresses.
+func devicesOf(i *Instance) []Device {
+	var out []Device
+	for _, d := range i.Spec.Disks {
+		out = append(out, Device{Kind: DiskDevice, ID: d.VolumeID, Model: d.Model, Bus: d.Bus, Slot: d.Slot})
+	}
+	for _, n := range i.Spec.NICs {
+		out = append(out, Device{Kind: NICDevice, ID: n.PortID, Model: n.Model, Bus: n.Bus, Slot: n.Slot})
+	}
+	return out
+}

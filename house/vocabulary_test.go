@@ -52,7 +52,7 @@ func word(w string) *regexp.Regexp {
 // Terms of the trade that contain a word of the left side. Keep it short: each is what everybody calls it.
 var trade = regexp.MustCompile(`(?i)virtual machines?|physical machines?|state machines?|machine[- ]types?|MachineTypes?|machine-id|q35 machines?|microvm machine|` +
 	`QEMU's machine protocol|` + // the name of QMP
-	`"?-machine\b|` + // the flag of QEMU
+	`"?-machine\b|/machine/peripheral|` + // the flag and the tree of QEMU
 	`third part(?:y|ies)|(?:ha[sd]|have) (?:not|never) heard`) // who listens, not who is silent
 
 // complaint is one wrong word in a text.

@@ -119,6 +119,40 @@ type Grower interface {
 	Grow(ctx context.Context, id, volumeID resource.ID, sizeMiB int64) error
 }
 
+// PluggedState is how far a device is plugged in.
+type PluggedState string
+
+// The states of a device that a guest has, in part or in full.
+const (
+	PluggedWhole   PluggedState = "whole"   // the guest has it
+	PluggedHalf    PluggedState = "half"    // the guest does not have it, and QEMU still has open what is behind it
+	PluggedLeaving PluggedState = "leaving" // the guest has it, and was asked to give it up
+)
+
+// Plugged is a disk or a NIC that a guest has.
+type Plugged struct {
+	Kind  compute.DeviceKind
+	ID    resource.ID
+	State PluggedState
+	// AskedAt is when the guest was first asked to give it up, Asks how often; a daemon that was started since
+	// does not know.
+	AskedAt time.Time
+	Asks    int
+}
+
+// Plugger is a hypervisor that can give disks and NICs to a guest that lives, and take them away.
+type Plugger interface {
+	// Plugged tells of the disks and NICs that a guest has. It is complete, or an error.
+	Plugged(ctx context.Context, id resource.ID) ([]Plugged, error)
+	// AttachDisk and AttachNIC give a guest a device at its address. One that it has is left alone, one that is
+	// there by half is made whole.
+	AttachDisk(ctx context.Context, id resource.ID, d Disk) error
+	AttachNIC(ctx context.Context, id resource.ID, n NIC) error
+	// Detach asks the guest to give a device up; it may not listen, and is asked again by asking again. Of a
+	// device that the guest has given up it closes what is behind. What is absent is removed with success.
+	Detach(ctx context.Context, id resource.ID, kind compute.DeviceKind, deviceID resource.ID) error
+}
+
 // Dial opens the way to the target's agent, which hands it to AcceptStream.
 type Dial func(ctx context.Context, to compute.Outgoing) (net.Conn, error)
 

@@ -45,16 +45,21 @@ type Hypervisor struct {
 
 type guest struct {
 	onhost.Guest
-	vm    onhost.VMConfig
-	left  int // looks until all memory is sent
-	to    compute.Outgoing
-	sizes map[resource.ID]int64 // of its disks, where nobody else keeps them
+	vm   onhost.VMConfig
+	left int // looks until all memory is sent
+	to   compute.Outgoing
+	// leaving are the devices that it was asked to give up, half those of which only what is behind is there.
+	leaving map[deviceKey]leaving
+	half    map[deviceKey]bool
+	clings  bool
+	sizes   map[resource.ID]int64 // of its disks, where nobody else keeps them
 }
 
 var (
 	_ onhost.Hypervisor = (*Hypervisor)(nil)
 	_ onhost.Migrator   = (*Hypervisor)(nil)
 	_ onhost.Grower     = (*Hypervisor)(nil)
+	_ onhost.Plugger    = (*Hypervisor)(nil)
 	_ onhost.Kin        = (*Hypervisor)(nil)
 )
 
@@ -160,7 +165,7 @@ func (h *Hypervisor) Ensure(_ context.Context, m onhost.VMConfig) error {
 		return nil
 	}
 	h.pids++
-	g = &guest{vm: m, Guest: onhost.Guest{ID: m.ID, Epoch: m.Epoch, State: onhost.Paused, PID: 1000 + h.pids, StartedAt: h.Now().UTC()}}
+	g = &guest{vm: m, leaving: map[deviceKey]leaving{}, half: map[deviceKey]bool{}, Guest: onhost.Guest{ID: m.ID, Epoch: m.Epoch, State: onhost.Paused, PID: 1000 + h.pids, StartedAt: h.Now().UTC()}}
 	if m.Incoming {
 		g.State = onhost.Incoming
 	}

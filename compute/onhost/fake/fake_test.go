@@ -15,12 +15,17 @@ func TestTheFakeIsAHypervisor(t *testing.T) {
 		return hypervisortest.House{
 			HV: h,
 			VM: func(*testing.T) onhost.VMConfig {
-				return onhost.VMConfig{ID: resource.NewID(), Epoch: 1, Disks: []onhost.Disk{{ID: "v", Path: "/disk"}}}
+				return onhost.VMConfig{ID: resource.NewID(), Epoch: 1, RootPorts: 8, Disks: []onhost.Disk{{ID: "v", Path: "/disk"}}}
 			},
 			DiskMiB:  func(_ *testing.T, m onhost.VMConfig) int64 { return h.DiskMiB(m.ID, m.Disks[0].ID) },
 			PowerOff: func(_ *testing.T, id resource.ID) { h.PowerOff(id) },
 			Crash:    func(_ *testing.T, id resource.ID) { h.Crash(id) },
-			Restart:  func(*testing.T) onhost.Hypervisor { return h },
+			Disk: func(*testing.T) onhost.Disk {
+				return onhost.Disk{ID: resource.NewID(), Path: "/more", Address: onhost.Address{Slot: 3}}
+			},
+			Up:         func(*testing.T, resource.ID) {},
+			HalfAttach: func(_ *testing.T, id resource.ID, d onhost.Disk) { h.HalfAttach(id, d) },
+			Restart:    func(*testing.T) onhost.Hypervisor { return h },
 		}
 	})
 }

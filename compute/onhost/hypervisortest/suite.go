@@ -20,6 +20,12 @@ type House struct {
 	PowerOff, Crash func(*testing.T, resource.ID)
 	// DiskMiB is the size that the first disk of a guest has; nil: its VMs have none.
 	DiskMiB func(*testing.T, onhost.VMConfig) int64
+	// Disk makes a disk to be plugged in, at an address that is free.
+	Disk func(*testing.T) onhost.Disk
+	// Up returns when a guest has booted far enough to give devices up.
+	Up func(*testing.T, resource.ID)
+	// HalfAttach does the first half of plugging a disk in.
+	HalfAttach func(*testing.T, resource.ID, onhost.Disk)
 	// Restart is the daemon's restart: another hypervisor on the same guests.
 	Restart func(*testing.T) onhost.Hypervisor
 }
@@ -40,6 +46,9 @@ func Run(t *testing.T, make func(*testing.T) House) {
 		"AnAskedGuestKeepsTheTimeOfTheFirstQuestion":  asked,
 		"AListIsCompleteAndForgetsOnlyWhatWasRemoved": listed,
 		"ADiskGrowsUnderItsGuestAndNeverShrinks":      grows,
+		"ADiskIsPluggedInOnceAndUnplugged":            plugs,
+		"AGuestMayIgnoreThatItIsAskedForADisk":        ignored,
+		"WhatIsPluggedInByHalfIsMadeWholeOrClosed":    halfPlugged,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, make(t)) })
 	}

@@ -1,12 +1,12 @@
 package qemu
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
 	"github.com/google/uuid"
 
+	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/compute/onhost"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/host"
@@ -76,13 +76,7 @@ type arguments struct {
 
 func (a *arguments) add(words ...string) { a.out = append(a.out, words...) }
 
-func (a *arguments) json(flag string, value map[string]any) {
-	text, err := json.Marshal(value)
-	if err != nil {
-		panic("qemu: " + err.Error())
-	}
-	a.add(flag, string(text))
-}
+func (a *arguments) json(flag string, value map[string]any) { a.add(flag, compact(value)) }
 
 // escaped is a path in a list of options, where a comma is doubled.
 func escaped(path string) string { return strings.ReplaceAll(path, ",", ",,") }
@@ -123,8 +117,6 @@ func (a *arguments) fixedDevices(m onhost.VMConfig) {
 	}
 }
 
-func rootPort(slot int64) string { return fmt.Sprintf("rp%d", slot) }
-
 // generation is the guest's sign that it may be a copy of its earlier self. It is the same on both
 // ends of a migration, and another one in each boot.
 func generation(m onhost.VMConfig) string {
@@ -134,17 +126,8 @@ func generation(m onhost.VMConfig) string {
 // plugged are the disks, the seed and the NICs, each where its address says.
 func (a *arguments) plugged(m onhost.VMConfig) {
 	for i, d := range m.Disks {
-		name := diskName(d.ID)
-		file := map[string]any{
-			"driver": "file", "filename": d.Path, "discard": "unmap", "aio": a.place.AIO,
-			"cache": map[string]any{"direct": i < len(a.place.Direct) && a.place.Direct[i]},
-		}
-		a.json("-blockdev", map[string]any{"driver": d.Format, "node-name": name, "discard": "unmap", "detect-zeroes": "unmap", "file": file})
-		device := fmt.Sprintf("virtio-blk-pci,id=%s,bus=%s,drive=%s,serial=%s", name, rootPort(d.Slot), name, tail(d.ID))
-		if d.Boot {
-			device += ",bootindex=1"
-		}
-		a.add("-device", device)
+		a.json("-blockdev", diskBackend(d, i < len(a.place.Direct) && a.place.Direct[i], a.place.AIO))
+		a.json("-device", diskDevice(d))
 	}
 	if len(m.Seed) > 0 && a.place.SeedPath != "" {
 		a.json("-blockdev", map[string]any{"driver": "raw", "node-name": "seed", "read-only": true,
@@ -152,23 +135,7 @@ func (a *arguments) plugged(m onhost.VMConfig) {
 		a.add("-device", "virtio-blk-pci,id=seed0,bus=rpseed,drive=seed,serial=virga-seed")
 	}
 	for i, n := range m.NICs {
-		name := nicName(n.ID)
-		a.add("-netdev", fmt.Sprintf("tap,id=%s,fd=%d", name, a.place.TapFDs[i]))
-		device := fmt.Sprintf("virtio-net-pci,id=%s,bus=%s,netdev=%s,mac=%s,romfile=", name, rootPort(n.Slot), name, n.MAC)
-		if n.MTU > 0 {
-			device += fmt.Sprintf(",host_mtu=%d", n.MTU)
-		}
-		a.add("-device", device)
+		a.add("-netdev", fmt.Sprintf("tap,id=%s,fd=%d", deviceName(compute.NICDevice, n.ID), a.place.TapFDs[i]))
+		a.json("-device", nicDevice(n))
 	}
-}
-
-// diskName and nicName are what QEMU calls a device and what is behind it.
-func diskName(volumeID resource.ID) string { return "disk-" + tail(volumeID) }
-func nicName(portID resource.ID) string    { return "nic-" + tail(portID) }
-
-// tail is what fits into the 20 bytes of a virtio disk's serial number: the end of a UUID, since
-// the beginning of a UUIDv7 is only the time.
-func tail(id resource.ID) string {
-	text := strings.ReplaceAll(string(id), "-", "")
-	return text[max(0, len(text)-20):]
 }

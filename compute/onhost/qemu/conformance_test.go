@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/compute/onhost"
 	"github.com/virga-cloud/virga/compute/onhost/hypervisortest"
 	"github.com/virga-cloud/virga/engine/resource"
@@ -25,6 +26,16 @@ func TestQEMUIsAHypervisor(t *testing.T) {
 				c := console(t, d, id)
 				c.until("UP ")
 				c.say("poweroff -f")
+			},
+			Disk: func(t *testing.T) onhost.Disk {
+				return onhost.Disk{ID: resource.NewID(), Path: newDisk(t), Format: "qcow2", Address: onhost.Address{Bus: compute.PCIe, Slot: 3}}
+			},
+			Up: func(t *testing.T, id resource.ID) { console(t, d, id).until("UP ") },
+			HalfAttach: func(t *testing.T, id resource.ID, disk onhost.Disk) {
+				g, err := d.known(id)
+				must(t, err)
+				defer g.mu.Unlock()
+				must(t, g.do(t.Context(), "blockdev-add", diskBackend(disk, direct(disk.Path), d.aio), nil))
 			},
 			Crash: func(t *testing.T, id resource.ID) { signal(t, look(t, d, id).PID, unix.SIGKILL) },
 			Restart: func(t *testing.T) onhost.Hypervisor {

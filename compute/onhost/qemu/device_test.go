@@ -107,3 +107,68 @@ func TestNICsStayWhereTheyAreWhenAnotherOneGoes(t *testing.T) {
 		must(t, d.Remove(t.Context(), m.ID))
 	}
 }
+
+// untilSeen asks the guest for its NICs until it sees those.
+func (c *talk) untilSeen(want string) {
+	c.t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		got := fmt.Sprint(c.netNames())
+		if got == want {
+			return
+		}
+		if time.Now().After(end) {
+			c.t.Fatalf("the guest sees %s, and should see %s", got, want)
+		}
+	}
+}
+
+// A NIC comes, another one goes, the daemon is started again, the guest moves: the one that stays keeps its
+// place, and so does the one that came.
+func TestPluggedNICsKeepTheirPlaceThroughRestartAndMigration(t *testing.T) {
+	taps(t, "vtest0", "vtest1", "vtest2", "vtest3")
+	source, target, m, twin := pair(t)
+	first, second, third := nic("vtest0", 1, 1), nic("vtest1", 2, 2), nic("vtest2", 3, 4)
+	m.NICs = []onhost.NIC{first, second}
+	must(t, source.Ensure(t.Context(), m))
+	must(t, source.Resume(t.Context(), m.ID))
+	line := console(t, source, m.ID)
+	line.until("UP ")
+	line.untilSeen("map[52:54:00:00:00:01:0000:02:00.0 52:54:00:00:00:02:0000:03:00.0]")
+
+	for range 2 {
+		must(t, source.AttachNIC(t.Context(), m.ID, third))
+	}
+	line.untilSeen("map[52:54:00:00:00:01:0000:02:00.0 52:54:00:00:00:02:0000:03:00.0 52:54:00:00:00:03:0000:05:00.0]")
+	const left = "map[52:54:00:00:00:02:0000:03:00.0 52:54:00:00:00:03:0000:05:00.0]"
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		must(t, source.Detach(t.Context(), m.ID, compute.NICDevice, first.ID))
+		all, err := source.Plugged(t.Context(), m.ID)
+		must(t, err)
+		if len(all) == 3 { // the disk and two NICs
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the guest does not give up its NIC: %+v", all)
+		}
+	}
+	line.untilSeen(left)
+	if out, err := exec.Command("ip", "link", "show", "vtest0").Output(); err != nil || !strings.Contains(string(out), "NO-CARRIER") {
+		t.Errorf("QEMU still has the tap of a NIC that is gone: %s %v", out, err)
+	}
+
+	dial := source.cfg.Dial
+	source.Close()
+	source = house(t, Config{RunDir: source.cfg.RunDir, Dial: dial})
+	twin.NICs = []onhost.NIC{second, third} // as the record of the target is made: what the source has
+	twin.NICs[0].Device, twin.NICs[1].Device = "vtest0", "vtest3"
+	must(t, target.Ensure(t.Context(), twin))
+	sent(t, source, m.ID, compute.Outgoing{OperationID: resource.NewID(), InstanceID: twin.ID, Address: "pipe"})
+	await(t, target, twin.ID, 5*time.Second, onhost.Received)
+	must(t, target.Resume(t.Context(), twin.ID))
+	moved := console(t, target, twin.ID)
+	moved.untilSeen(left)
+	// What has come with the guest can go there, and come again.
+	must(t, source.Remove(t.Context(), m.ID))
+	must(t, target.AttachNIC(t.Context(), twin.ID, nic("vtest1", 1, 1)))
+	moved.untilSeen("map[52:54:00:00:00:01:0000:02:00.0 52:54:00:00:00:02:0000:03:00.0 52:54:00:00:00:03:0000:05:00.0]")
+}

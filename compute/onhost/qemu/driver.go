@@ -94,8 +94,9 @@ type guest struct {
 	log    *serialLog
 	broken error // its state cannot be read: nothing is done to it
 
-	receives bool  // its memory comes, or has come, by this daemon
-	downtime int64 // ms that QEMU was last told it may let the guest stand still
+	leaving  map[string]asked // the devices that it was asked to give up, by QEMU's names
+	receives bool             // its memory comes, or has come, by this daemon
+	downtime int64            // ms that QEMU was last told it may let the guest stand still
 }
 
 // New reads what runs and adopts it. QEMU itself may be missing: that is said when a guest

@@ -3,6 +3,7 @@ package qemu
 import (
 	"context"
 
+	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/compute/onhost"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
@@ -35,7 +36,7 @@ func (d *Driver) Grow(ctx context.Context, id, volumeID resource.ID, sizeMiB int
 	if err := g.do(ctx, "query-named-block-nodes", map[string]any{"flat": true}, &nodes); err != nil {
 		return fault.Wrap(err, "look at the disks")
 	}
-	node, wanted := diskName(volumeID), sizeMiB<<20
+	node, wanted := deviceName(compute.DiskDevice, volumeID), sizeMiB<<20
 	for _, n := range nodes {
 		if n.Name != node {
 			continue

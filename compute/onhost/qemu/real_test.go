@@ -366,7 +366,7 @@ func diskMiB(t *testing.T, d *Driver, m onhost.VMConfig) int64 {
 	}
 	must(t, g.do(t.Context(), "query-block", nil, &disks))
 	for _, b := range disks {
-		if b.Inserted.Node == diskName(m.Disks[0].ID) {
+		if b.Inserted.Node == deviceName(compute.DiskDevice, m.Disks[0].ID) {
 			return b.Inserted.Image.Size >> 20
 		}
 	}

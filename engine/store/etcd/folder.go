@@ -15,7 +15,7 @@ import (
 // Format is the number of the form in which this program keeps a state folder. It rises when an
 // older program could no longer read what a newer one wrote. 2: kinds and fields have the field's own
 // words, and records say beside them which hosts may see them. 3: values have a checksum.
-// 4: what the platform decides is in the statuses.
+// 4: what the platform decides is in the statuses. 5: devices have addresses.
 const Format = 5
 
 // oldest is the lowest format that this program reads.

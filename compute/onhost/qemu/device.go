@@ -1,0 +1,93 @@
+package qemu
+
+import (
+	"encoding/base32"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/compute/onhost"
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+// Devices are the same on the command line and when they are plugged in later.
+
+// diskBackend is what is behind a disk. Direct opens it past the host's page cache.
+func diskBackend(d onhost.Disk, direct bool, aio string) map[string]any {
+	return map[string]any{
+		"driver": d.Format, "node-name": deviceName(compute.DiskDevice, d.ID), "discard": "unmap", "detect-zeroes": "unmap",
+		"file": map[string]any{
+			"driver": "file", "filename": d.Path, "discard": "unmap", "aio": aio, "cache": map[string]any{"direct": direct},
+		},
+	}
+}
+
+// diskDevice is what the guest sees of a disk.
+func diskDevice(d onhost.Disk) map[string]any {
+	name := deviceName(compute.DiskDevice, d.ID)
+	out := map[string]any{"driver": "virtio-blk-pci", "id": name, "bus": rootPort(d.Slot), "drive": name, "serial": tail(d.ID)}
+	if d.Boot {
+		out["bootindex"] = 1
+	}
+	return out
+}
+
+// nicDevice is what the guest sees of a NIC.
+func nicDevice(n onhost.NIC) map[string]any {
+	name := deviceName(compute.NICDevice, n.ID)
+	out := map[string]any{"driver": "virtio-net-pci", "id": name, "bus": rootPort(n.Slot), "netdev": name, "mac": n.MAC, "romfile": ""}
+	if n.MTU > 0 {
+		out["host_mtu"] = n.MTU
+	}
+	return out
+}
+
+func rootPort(slot int64) string { return fmt.Sprintf("rp%d", slot) }
+
+// names32 writes a UUID in 26 letters and digits: the name of a block node has at most 31.
+var names32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// deviceName is what QEMU calls a device, and what is behind it. The id can be read from it.
+func deviceName(kind compute.DeviceKind, id resource.ID) string {
+	u, err := uuid.Parse(string(id))
+	if err != nil {
+		return string(kind) + "-" + string(id)
+	}
+	return string(kind) + "-" + names32.EncodeToString(u[:])
+}
+
+// deviceNamed reads a name.
+func deviceNamed(name string) (kind compute.DeviceKind, id resource.ID, ok bool) {
+	first, rest, _ := strings.Cut(name, "-")
+	kind = compute.DeviceKind(first)
+	if kind != compute.DiskDevice && kind != compute.NICDevice {
+		return "", "", false
+	}
+	raw, err := names32.DecodeString(rest)
+	if err != nil {
+		return "", "", false
+	}
+	u, err := uuid.FromBytes(raw)
+	if err != nil {
+		return "", "", false
+	}
+	return kind, resource.ID(u.String()), true
+}
+
+// tail is what fits into the 20 bytes of a virtio disk's serial number: the end of a UUID, since
+// the beginning of a UUIDv7 is only the time.
+func tail(id resource.ID) string {
+	text := strings.ReplaceAll(string(id), "-", "")
+	return text[max(0, len(text)-20):]
+}
+
+func compact(value map[string]any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic("qemu: " + err.Error())
+	}
+	return string(text)
+}

@@ -14,7 +14,7 @@ func operations() *noun {
 		long: "A migration or an import is an operation: it has steps, and a way back until its point of no return.", verbs: []string{"list", "show"}, commands: operationCommands,
 		order: func(a, b *record) int { return b.Created.Compare(a.Created) },
 		columns: []column{field("Type", "spec.type"), computed("Target", targetText), state("State"), computed("Step", stepText),
-			field("By", "spec.by").wide(), field("Point of no return passed", "status.committed").only(), computed("Took", tookText).wide(),
+			field("By", "spec.by").wide(), computed("Also works on", alsoText).only(), field("Deadline", "spec.deadline").only(), field("Point of no return passed", "status.committed").only(), computed("Took", tookText).wide(),
 			computed("Steps", journalText).only(), field("Why", "status.why").only(), computed("Problem", whyText).inTable()}}
 }
 
@@ -22,6 +22,16 @@ func operations() *noun {
 func targetText(s *lookup, r *record) string {
 	kind := r.text("spec.target.kind")
 	return kind + "/" + s.nameOf(s.ctx, kind, r.text("spec.target.project"), r.text("spec.target.id"))
+}
+
+// alsoText lists the other records that it works on.
+func alsoText(s *lookup, r *record) string {
+	var out []string
+	for _, t := range r.list("spec.also") {
+		kind := member(t, "kind")
+		out = append(out, kind+"/"+s.nameOf(s.ctx, kind, member(t, "project"), member(t, "id")))
+	}
+	return strings.Join(out, "\n")
 }
 
 // whyText is why an operation failed or was cancelled, or what it cannot get past, cut short.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -123,10 +124,12 @@ func (s *session) powerCommand(n *noun, verb, summary, forced, done string) *cob
 
 func (s *session) vmMigrate(n *noun) *cobra.Command {
 	var to string
+	var within time.Duration
 	c := &cobra.Command{Use: "migrate NAME [--to HOST]", Short: "Migrate a running VM to another host", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
 		Long:    "The guest goes on running while its memory is copied, and stands still only for the last part.\nWithout --to the cloud chooses the host.",
-		Example: "  virga vm migrate web --to h2 --wait\n  virga vm migrate web"}
+		Example: "  virga vm migrate web --to h2 --wait\n  virga vm migrate web --within 5m"}
 	c.Flags().StringVar(&to, "to", "", "the host to move to")
+	c.Flags().DurationVar(&within, "within", 0, "undo a move that has not come to its switch by then; 0: it may take as long as it takes")
 	s.completeFlag(c, "to", "host")
 	f := addFormat(c)
 	p := addPatience(c, "the move has ended")
@@ -134,6 +137,12 @@ func (s *session) vmMigrate(n *noun) *cobra.Command {
 		in := map[string]any{}
 		if to != "" {
 			in["host"] = to
+		}
+		if within < 0 || within%time.Second != 0 {
+			return refuse("--within %s: it is a number of whole seconds, like 90s or 5m", within)
+		}
+		if within > 0 {
+			in["withinSeconds"] = int64(within / time.Second)
 		}
 		op := &record{}
 		if err := s.do(cmd.Context(), client.Call{Method: "POST", Path: s.path(n, s.project, args[0], "migrate"), In: in, Out: op}); err != nil {

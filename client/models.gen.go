@@ -2828,6 +2828,9 @@ type LogAnswerBody struct {
 type MigrateRequest struct {
 	// Host Host is the name or id of the host to move to; none: the cloud chooses.
 	Host string `json:"host,omitempty,omitzero"`
+
+	// WithinSeconds WithinSeconds is how long it may take: a move that is before its switch then is undone; 0: as long as it takes.
+	WithinSeconds int64 `json:"withinSeconds,omitempty,omitzero"`
 }
 
 // NIC NIC is a port in a VM.
@@ -3042,11 +3045,17 @@ type OperationList struct {
 
 // OperationSpec Spec is what was asked for.
 type OperationSpec struct {
+	// Also Also are the other records that it works on. It has all of them from its first commit, or does not begin.
+	Also []Ref `json:"also,omitempty,omitzero"`
+
 	// By By is who asked for it.
 	By string `json:"by,omitempty,omitzero"`
 
 	// Cancel Cancel is "yes" when somebody wants it undone.
 	Cancel OperationSpecCancel `json:"cancel,omitempty,omitzero"`
+
+	// Deadline Deadline is when it must have ended; none: whenever. Before its point of no return it is undone then; after it, it goes on, and a problem says that it is late.
+	Deadline time.Time `json:"deadline,omitempty,omitzero"`
 
 	// Input Input is the definition's own.
 	Input interface{} `json:"input,omitempty,omitzero"`

@@ -3,6 +3,7 @@ package compute
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
@@ -121,6 +122,8 @@ func vmReady(vm *VM) (bool, error) {
 type MigrateRequest struct {
 	// Host is the name or id of the host to move to; none: the cloud chooses.
 	Host string `json:"host,omitempty"`
+	// WithinSeconds is how long it may take: a move that is before its switch then is undone; 0: as long as it takes.
+	WithinSeconds int64 `json:"withinSeconds,omitempty" minimum:"0"`
 }
 
 func (f *Front) migrate(_ context.Context, c *httpapi.Call, vm *VM, in *MigrateRequest) (*operation.Operation, error) {
@@ -141,9 +144,19 @@ func (f *Front) migrate(_ context.Context, c *httpapi.Call, vm *VM, in *MigrateR
 	if err := operation.Free(c.Snapshot, vm.Ref()); err != nil {
 		return nil, err
 	}
-	op, err := operation.Start(c.Batch, f.Operations, operation.Definition{Type: MigrateType}, vm.Ref(), MigrateInput{HostID: target}, c.User)
+	op, err := operation.Start(c.Batch, f.Operations, operation.Request{
+		Type: MigrateType, Targets: []resource.Ref{vm.Ref()}, Input: MigrateInput{HostID: target}, By: c.User, Deadline: deadline(c.Now(), in.WithinSeconds),
+	})
 	if err != nil {
 		return nil, err
 	}
 	return op, nil
+}
+
+// deadline is so many seconds from now; none: never.
+func deadline(now time.Time, seconds int64) time.Time {
+	if seconds <= 0 {
+		return time.Time{}
+	}
+	return now.Add(time.Duration(seconds) * time.Second)
 }

@@ -182,7 +182,7 @@ func (e *explanation) operations(x resource.Object) {
 	slices.SortFunc(all, func(a, b *operation.Operation) int { return b.Created.Compare(a.Created) })
 	failed := 0
 	for _, o := range all {
-		if o.Spec.Target.ID != x.Head().ID {
+		if !o.Spec.WorksOn(x.Head().ID) {
 			continue
 		}
 		step := ""

@@ -157,7 +157,9 @@ func (c *Cluster) migrate(name, target string) error {
 		if err := operation.Free(s, vm.Ref()); err != nil {
 			return err
 		}
-		_, err := operation.Start(b, c.server.Front.Operations, operation.Definition{Type: compute.MigrateType}, vm.Ref(), compute.MigrateInput{HostID: to}, "story")
+		_, err := operation.Start(b, c.server.Front.Operations, operation.Request{
+			Type: compute.MigrateType, Targets: []resource.Ref{vm.Ref()}, Input: compute.MigrateInput{HostID: to}, By: "story",
+		})
 		return err
 	})
 }

@@ -70,7 +70,7 @@ func (s *Service) begin(b *store.Batch, i *compute.Image) error {
 
 // start writes the operation and its id in one commit; the runner begins after that.
 func (s *Service) start(b *store.Batch, i *compute.Image) error {
-	o, err := operation.Start(b, s.operations, s.Definition(), i.Ref(), struct{}{}, "image loop")
+	o, err := operation.Start(b, s.operations, operation.Request{Type: ImportType, Targets: []resource.Ref{i.Ref()}, By: "image loop"})
 	if err != nil {
 		return err
 	}

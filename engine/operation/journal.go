@@ -29,7 +29,7 @@ func (r *Runner) advance(ctx context.Context, o *Operation, def Definition) (rec
 	}
 	run := r.run(o)
 	run.Batch, run.note = r.db.Begin(), func(b *store.Batch) { r.done(b, o, def, i, run) }
-	err := step.Do(ctx, run)
+	err := r.do(ctx, o, step, run)
 	switch {
 	case err == nil && run.noted:
 		return reconcile.Result{}, nil
@@ -52,7 +52,7 @@ func (r *Runner) advance(ctx context.Context, o *Operation, def Definition) (rec
 func (r *Runner) done(b *store.Batch, o *Operation, def Definition, i int, run *Run) {
 	last := i == len(def.Steps)-1
 	r.statuses.Set(b, o, func(s *Status) {
-		s.SeenGeneration, s.Problems = o.Generation, nil
+		s.SeenGeneration, s.Problems = o.Generation, r.onTime(o, s.Problems)
 		r.note(s, def.Steps[i].Name, StepDone, run.given)
 		if def.Steps[i].Commit {
 			s.Committed = "yes"
@@ -86,7 +86,7 @@ func (r *Runner) failed(ctx context.Context, o *Operation, step string, run *Run
 func (r *Runner) keep(ctx context.Context, o *Operation, step string, given json.RawMessage) error {
 	b := r.db.Begin()
 	r.statuses.Set(b, o, func(s *Status) {
-		s.Problems = nil
+		s.Problems = r.onTime(o, s.Problems)
 		if e := entry(s.Journal, step); e != nil && given != nil && !bytes.Equal(e.Output, given) {
 			e.Output = given
 		}
@@ -161,7 +161,7 @@ func (r *Runner) run(o *Operation) *Run {
 
 func (r *Runner) write(ctx context.Context, o *Operation, b *store.Batch, change func(*Status)) error {
 	r.statuses.Set(b, o, func(s *Status) {
-		s.SeenGeneration, s.Problems = o.Generation, nil
+		s.SeenGeneration, s.Problems = o.Generation, r.onTime(o, s.Problems)
 		change(s)
 	})
 	return r.db.Commit(ctx, b)

@@ -14,11 +14,15 @@
 // NotYet and is called again. The commit step puts its writes into Run.Batch; they, and the word
 // in the journal that there is no way back any more, are one transaction.
 //
+// An operation may have a deadline. One that meets it before its commit is undone, and so is one whose Do
+// still works then; one that has passed its commit goes on, and says that it is late.
+//
 // Who reads operations is people: each step has a name and a sentence.
 package operation
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -29,14 +33,35 @@ import (
 type Spec struct {
 	// Type names the definition: "vm.migrate".
 	Type string `json:"type"`
-	// Target is the record that it works on. One operation at a time may have a target.
+	// Target is the record that it works on, and is named after. One operation at a time works on a record.
 	Target resource.Ref `json:"target"`
+	// Also are the other records that it works on. It has all of them from its first commit, or does not begin.
+	Also []resource.Ref `json:"also,omitempty"`
 	// Input is the definition's own.
 	Input json.RawMessage `json:"input,omitempty"`
 	// Cancel is "yes" when somebody wants it undone.
 	Cancel string `json:"cancel,omitempty" enum:"yes"`
 	// By is who asked for it.
 	By string `json:"by,omitempty"`
+	// Deadline is when it must have ended; none: whenever. Before its point of no return it is undone then;
+	// after it, it goes on, and a problem says that it is late.
+	Deadline time.Time `json:"deadline,omitzero"`
+}
+
+// Targets lists all records that it works on, each once.
+func (s *Spec) Targets() []resource.Ref {
+	out := []resource.Ref{s.Target}
+	for _, t := range s.Also {
+		if !slices.ContainsFunc(out, func(o resource.Ref) bool { return o.ID == t.ID }) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// WorksOn reports whether it works on a record.
+func (s *Spec) WorksOn(id resource.ID) bool {
+	return slices.ContainsFunc(s.Targets(), func(t resource.Ref) bool { return t.ID == id })
 }
 
 // The phases of an operation.
@@ -94,13 +119,21 @@ var Operations = resource.Define("operation", "operations", resource.Options[Spe
 	Doc: "Finite work with a beginning, an end, and a way back until its commit.", Scope: resource.InProject, Past: true,
 	Guards: map[string]resource.Sight{"spec.input": resource.Operator, "status.journal.output": resource.Operator},
 	Needs: func(o *Operation) []resource.Need {
-		return []resource.Need{{Ref: o.Spec.Target, Tie: resource.Following}}
+		var out []resource.Need
+		for _, t := range o.Spec.Targets() {
+			out = append(out, resource.Need{Ref: t, Tie: resource.Following})
+		}
+		return out
 	},
 	Takes: func(o *Operation) []string {
 		if Ended(o) {
 			return nil
 		}
-		return []string{targetWord(o.Spec.Target.ID)} // one at a time works on a record
+		var out []string
+		for _, t := range o.Spec.Targets() {
+			out = append(out, targetWord(t.ID)) // one at a time works on a record
+		}
+		return out
 	},
 })
 

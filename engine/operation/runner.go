@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/reconcile"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
@@ -93,9 +94,28 @@ func (r *Runner) Step(ctx context.Context, id resource.ID) (reconcile.Result, er
 		return r.undo(ctx, o, def)
 	case cancelled && o.Status.Committed == "":
 		return reconcile.Result{}, r.turnBack(ctx, o, "", "it was cancelled")
-	default:
-		return r.advance(ctx, o, def)
+	case late(o, r.db.Now()) && o.Status.Committed == "":
+		return reconcile.Result{}, r.turnBack(ctx, o, string(fault.Unavailable), missed(o))
 	}
+	result, err := r.advance(ctx, o, def)
+	if left := o.Spec.Deadline.Sub(r.db.Now()); left > 0 && (result.After == 0 || result.After > left) {
+		result.After = left
+	}
+	return result, err
+}
+
+// do calls a Do. One that works still when the deadline comes is ended, unless there is no way back.
+func (r *Runner) do(ctx context.Context, o *Operation, step Step, run *Run) error {
+	if o.Spec.Deadline.IsZero() || o.Status.Committed == "yes" {
+		return step.Do(ctx, run)
+	}
+	until, stop := context.WithTimeout(ctx, o.Spec.Deadline.Sub(r.db.Now()))
+	defer stop()
+	err := step.Do(until, run)
+	if err != nil && until.Err() != nil && ctx.Err() == nil {
+		return NotYet(0, "the deadline has come")
+	}
+	return err
 }
 
 // retain deletes an operation some time after its end, or at once if somebody asked for it deleted.
@@ -112,6 +132,9 @@ func (r *Runner) retain(ctx context.Context, o *Operation) (reconcile.Result, er
 
 func (r *Runner) complain(ctx context.Context, o *Operation, kind, message string) error {
 	now := r.db.Now()
+	if late(o, now) && o.Status.Committed == "yes" {
+		message += "; it is past its deadline, and goes on"
+	}
 	if p := o.Status.Problems; len(p) == 1 && p[0].Kind == kind && now.Sub(p[0].Since) < time.Minute {
 		return nil // a new write at each try would also be a new reason to try
 	}
@@ -121,4 +144,30 @@ func (r *Runner) complain(ctx context.Context, o *Operation, kind, message strin
 		s.Problems = resource.SetProblem(s.Problems, kind, message, now)
 	})
 	return r.db.Commit(ctx, b)
+}
+
+// late reports whether an operation has missed its deadline.
+func late(o *Operation, now time.Time) bool {
+	return !o.Spec.Deadline.IsZero() && !now.Before(o.Spec.Deadline)
+}
+
+// missed says so, and at which step it was.
+func missed(o *Operation) string {
+	out := "it had not ended by its deadline, " + o.Spec.Deadline.UTC().Format(time.RFC3339)
+	if n := len(o.Status.Journal); n > 0 && o.Status.Journal[n-1].State == StepStarted {
+		out += ", and was at step " + o.Status.Journal[n-1].Step
+	}
+	if len(o.Status.Problems) > 0 {
+		out += ": " + o.Status.Problems[0].Message
+	}
+	return out
+}
+
+// onTime are the problems of an operation that meets none, but for its deadline.
+func (r *Runner) onTime(o *Operation, old []resource.Problem) []resource.Problem {
+	if now := r.db.Now(); late(o, now) && o.Status.Committed == "yes" {
+		return resource.SetProblem(old, string(fault.TooLate),
+			"it is past its deadline, "+o.Spec.Deadline.UTC().Format(time.RFC3339)+", and past its point of no return: it goes on", now)
+	}
+	return nil
 }

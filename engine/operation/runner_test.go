@@ -35,6 +35,8 @@ type bench struct {
 	def      operation.Definition
 	runner   *operation.Runner
 	target   *note
+	also     []resource.Ref
+	deadline time.Time
 }
 
 func step(name string, do func(context.Context, *operation.Run) error) operation.Step {
@@ -80,7 +82,7 @@ func (b *bench) start() resource.ID {
 	b.Helper()
 	var id resource.ID
 	b.must(func(batch *store.Batch) {
-		o, err := operation.Start(batch, b.specs, b.def, b.target.Ref(), nil, "somebody")
+		o, err := operation.Start(batch, b.specs, operation.Request{Type: b.def.Type, Targets: append([]resource.Ref{b.target.Ref()}, b.also...), By: "somebody", Deadline: b.deadline})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -111,7 +113,7 @@ func TestOneOperationAtATimeHasATarget(t *testing.T) {
 		t.Errorf("it is free: %v", err)
 	}
 	err = b.try(func(batch *store.Batch) {
-		_, _ = operation.Start(batch, b.specs, b.def, b.target.Ref(), nil, "other")
+		_, _ = operation.Start(batch, b.specs, operation.Request{Type: b.def.Type, Targets: []resource.Ref{b.target.Ref()}, By: "other"})
 	})
 	if !fault.Is(err, fault.Exists) {
 		t.Errorf("a second operation: %v", err)

@@ -1,7 +1,9 @@
 package operation
 
 import (
+	"cmp"
 	"encoding/json"
+	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
@@ -16,17 +18,34 @@ func TargetKey(target resource.ID) resource.Ref { return store.ClaimKey("", targ
 
 func targetWord(target resource.ID) string { return "operation:" + string(target) }
 
-// Start puts a new operation into a batch; it exists, and has its target, when the batch is
-// committed. If another operation has the target, the commit fails with fault.Exists; call Free
+// Request is what an operation is started with.
+type Request struct {
+	// Type is the definition's.
+	Type string
+	// Targets are the records that it works on, first the one that it is named after.
+	Targets []resource.Ref
+	// Input is the definition's own; nil: none.
+	Input any
+	// By is who asks for it.
+	By string
+	// Deadline is when it must have ended; zero: whenever.
+	Deadline time.Time
+}
+
+// Start puts a new operation into a batch; it exists, and has its targets, when the batch is
+// committed. If another operation has one of them, the commit fails with fault.Exists; call Free
 // first to tell people which.
-func Start(b *store.Batch, w *store.SpecWriter[Spec, Status], def Definition, target resource.Ref, input any, by string) (*Operation, error) {
-	data, err := json.Marshal(input)
+func Start(b *store.Batch, w *store.SpecWriter[Spec, Status], q Request) (*Operation, error) {
+	if len(q.Targets) == 0 {
+		return nil, fault.New(fault.Internal, "start %s: it has no target", q.Type)
+	}
+	data, err := json.Marshal(q.Input)
 	if err != nil {
-		return nil, fault.New(fault.Internal, "encode the input of %s: %w", def.Type, err)
+		return nil, fault.New(fault.Internal, "encode the input of %s: %w", q.Type, err)
 	}
 	o := &Operation{
-		Meta: resource.Meta{Project: target.Project},
-		Spec: Spec{Type: def.Type, Target: target, Input: data, By: by},
+		Meta: resource.Meta{Project: q.Targets[0].Project},
+		Spec: Spec{Type: q.Type, Target: q.Targets[0], Also: q.Targets[1:], Input: data, By: q.By, Deadline: q.Deadline},
 	}
 	w.Create(b, o, Holder)
 	return o, nil
@@ -35,24 +54,27 @@ func Start(b *store.Batch, w *store.SpecWriter[Spec, Status], def Definition, ta
 // InTheWay gives the operation that works on a record; nil if there is none.
 func InTheWay(s *store.Snapshot, target resource.ID) *Operation {
 	for _, o := range store.Referring(s, Operations, target) {
-		if o.Spec.Target.ID == target && !Ended(o) {
+		if o.Spec.WorksOn(target) && !Ended(o) {
 			return o
 		}
 	}
 	return nil
 }
 
-// Free is nil if no operation works on the target, else fault.Precondition that says which does.
-func Free(s *store.Snapshot, target resource.Ref) error {
-	o := InTheWay(s, target.ID)
-	if o == nil {
-		return nil
+// Free is nil if no operation works on any of the targets, else fault.Precondition that says which does.
+func Free(s *store.Snapshot, targets ...resource.Ref) error {
+	for _, t := range targets {
+		o := InTheWay(s, t.ID)
+		if o == nil {
+			continue
+		}
+		what := "this " + string(t.Kind)
+		if x := s.Lookup(t.ID); x != nil && len(targets) > 1 {
+			what = string(t.Kind) + " " + x.Head().Name
+		}
+		return fault.New(fault.Precondition, "operation %s (%s, %s) works on %s; wait for it or cancel it", o.Name, o.Spec.Type, cmp.Or(o.Status.Phase, Pending), what)
 	}
-	phase := o.Status.Phase
-	if phase == "" {
-		phase = Pending
-	}
-	return fault.New(fault.Precondition, "operation %s (%s, %s) works on this %s; wait for it or cancel it", o.Name, o.Spec.Type, phase, target.Kind)
+	return nil
 }
 
 // Cancel asks for an operation to be undone. It is fault.TooLate after the point of no return, and

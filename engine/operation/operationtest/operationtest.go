@@ -2,7 +2,7 @@
 //
 // For every step of a definition: the Do fails for good before or after its effect; the process
 // dies before the Do, after its effect and before the journal knows, and in the undo; every Do
-// and Undo is called twice; somebody cancels. Before the commit the world must be as it was at
+// and Undo is called twice; somebody cancels; its deadline comes. Before the commit the world must be as it was at
 // the start, from the commit on the goal must be reached, and nothing may be left claimed.
 package operationtest
 
@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/operation"
@@ -29,8 +30,9 @@ type World struct {
 	// Restart makes the definition anew after a crash, without the memory of the old process.
 	// nil: the definition keeps nothing in memory.
 	Restart func() operation.Definition
-	// Target and Input are what it is started with.
+	// Target, Also and Input are what it is started with.
 	Target resource.Ref
+	Also   []resource.Ref
 	Input  any
 	// Facts is a picture in words of all that the operation may touch. It must be the same at the
 	// start and after everything was undone.
@@ -72,6 +74,7 @@ type scenario struct {
 	do   hook
 	undo hook
 	ends string // the phase in which it must end
+	due  bool   // it has a deadline
 }
 
 // count is the hook's own; a hook that counts nothing has not come to its point.
@@ -93,6 +96,13 @@ func scenarios(def operation.Definition) []scenario {
 		turned, cancelled := operation.Failed, operation.Cancelled
 		if i > commit {
 			turned, cancelled = operation.Succeeded, operation.Succeeded
+		}
+		overdue := operation.Succeeded
+		if i < commit {
+			overdue = operation.Failed
+		}
+		if i < len(def.Steps)-1 || i >= commit { // of the last step it is open which comes first
+			out = append(out, scenario{name: "DeadlineComesAt" + s.Name, do: dues(s.Name), ends: overdue, due: true})
 		}
 		out = append(out,
 			scenario{name: s.Name + "FailsBeforeItsEffect", do: fails(s.Name, false, i > commit), ends: turned},
@@ -201,6 +211,21 @@ func cancels(name string, tooLate bool) hook {
 	}
 }
 
+// soon is how far away a deadline is: nothing that a clock tells besides may come with it.
+const soon = time.Second
+
+// dues lets the deadline come while a step works.
+func dues(name string) hook {
+	return func(p *play, count *int, s operation.Step, r *operation.Run, call func() error) error {
+		if s.Name == name && *count == 0 {
+			*count++
+			now := p.DB.Now
+			p.DB.Now = func() time.Time { return now().Add(soon) }
+		}
+		return call()
+	}
+}
+
 func (s scenario) play(t testing.TB, w *World) []string {
 	p := &play{World: w, t: t, scenario: s, seen: map[string]bool{}}
 	w.DB.Inline = true
@@ -209,7 +234,11 @@ func (s scenario) play(t testing.TB, w *World) []string {
 	}
 	start := w.Facts()
 	b := w.DB.Begin()
-	o, err := operation.Start(b, w.Specs, w.Definition, w.Target, w.Input, "test")
+	q := operation.Request{Type: w.Definition.Type, Targets: append([]resource.Ref{w.Target}, w.Also...), Input: w.Input, By: "test"}
+	if s.due {
+		q.Deadline = w.DB.Now().Add(soon)
+	}
+	o, err := operation.Start(b, w.Specs, q)
 	if err == nil {
 		err = w.DB.Commit(t.Context(), b)
 	}

@@ -122,7 +122,9 @@ func open(t testing.TB, spoil func(y *toy, d *operation.Definition)) *World {
 	db := store.NewDB(memory.New(), resource.NewCatalog(operation.Operations, balls))
 	db.Inline = true
 	b := db.Begin()
+	other := &ball{Spec: ballSpec{Shelf: "cellar"}}
 	y.specs.Create(b, y.ball)
+	y.specs.Create(b, other)
 	if err := db.Commit(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +135,7 @@ func open(t testing.TB, spoil func(y *toy, d *operation.Definition)) *World {
 	now := func() *ball { return store.Find(db.Snapshot(), balls, y.ball.ID) }
 	return &World{
 		DB: db, Specs: store.Specs(l, operation.Operations, "test"), Statuses: store.Statuses(l, operation.Operations, "test"),
-		Definition: def, Target: y.ball.Ref(), Input: move{To: "new"}, Settle: y.settle,
+		Definition: def, Target: y.ball.Ref(), Also: []resource.Ref{other.Ref()}, Input: move{To: "new"}, Settle: y.settle,
 		Facts: func() string {
 			data, _ := json.Marshal(y.shelves)
 			return fmt.Sprintf("%s, porter %q, record %s", data, y.porter, now().Spec.Shelf)

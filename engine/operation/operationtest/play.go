@@ -117,8 +117,10 @@ func (p *play) judge(start string) {
 	} else if now := p.Facts(); now != start {
 		p.wrong("it is not undone: the world was\n%s\nand is\n%s", start, now)
 	}
-	if _, err := p.DB.Store().Get(p.t.Context(), operation.TargetKey(p.Target.ID)); !fault.Is(err, fault.NotFound) {
-		p.wrong("the target is still claimed: %v", err)
+	for _, t := range o.Spec.Targets() {
+		if _, err := p.DB.Store().Get(p.t.Context(), operation.TargetKey(t.ID)); !fault.Is(err, fault.NotFound) {
+			p.wrong("target %s is still claimed: %v", t, err)
+		}
 	}
 	before, facts := p.DB.Revision(), p.Facts()
 	if _, err := p.step(); err != nil || p.DB.Revision() != before || p.Facts() != facts {

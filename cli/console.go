@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/coder/websocket"
@@ -50,23 +51,45 @@ func (s *session) vmConsole(n *noun) *cobra.Command {
 	return c
 }
 
+// settled is how long a guest says nothing when it has taken in what it was sent; it may chatter, so
+// there is a longest wait.
+const (
+	settled     = 250 * time.Millisecond
+	longestWait = 2 * time.Second
+)
+
 // talk carries bytes both ways until one side ends it: the person at a keyboard by Ctrl-], the guest's
 // side by closing, or silence after the end of the input. Of a pipe every byte is the guest's.
+//
+// A control character of a pipe waits until the guest has settled, as a person does: a shell that reads
+// ahead would take the end of input for a byte of the program that it is about to start.
 func talk(ctx context.Context, ws *websocket.Conn, in io.Reader, out io.Writer, idle time.Duration, keyboard bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	typed := make(chan []byte)
 	// Nothing can interrupt a read of a terminal: this goroutine ends with its next byte, or with the program.
-	go read(ctx, in, typed)
+	go read(ctx, in, typed, !keyboard)
 	heard, closed := make(chan []byte), make(chan error, 1)
 	go func() { closed <- listen(ctx, ws, heard) }()
 	defer func() { cancel(); _ = ws.CloseNow() }()
-	var silence <-chan time.Time
+	var silence, settle, late <-chan time.Time
+	var next []byte // begins with a control character, and waits
+	from := typed
+	send := func(data []byte) error {
+		if err := ws.Write(ctx, websocket.MessageBinary, data); err != nil {
+			return fail("unavailable", "write to the console: %v", err)
+		}
+		return nil
+	}
 	for {
 		select {
-		case data, more := <-typed:
+		case data, more := <-from:
 			if !more {
-				typed, silence = nil, time.After(idle)
+				from, silence = nil, time.After(idle)
+				continue
+			}
+			if !keyboard && controls(data[0]) {
+				from, next, settle, late = nil, data, time.After(settled), time.After(longestWait)
 				continue
 			}
 			end := -1
@@ -77,8 +100,8 @@ func talk(ctx context.Context, ws *websocket.Conn, in io.Reader, out io.Writer, 
 				data = data[:end]
 			}
 			if len(data) > 0 {
-				if err := ws.Write(ctx, websocket.MessageBinary, data); err != nil {
-					return fail("unavailable", "write to the console: %v", err)
+				if err := send(data); err != nil {
+					return err
 				}
 			}
 			if end >= 0 {
@@ -91,6 +114,16 @@ func talk(ctx context.Context, ws *websocket.Conn, in io.Reader, out io.Writer, 
 			if silence != nil {
 				silence = time.After(idle)
 			}
+			if settle != nil {
+				settle = time.After(settled)
+			}
+		case <-settle:
+			late = time.After(0) // now
+		case <-late:
+			from, settle, late = typed, nil, nil
+			if err := send(next); err != nil {
+				return err
+			}
 		case <-silence:
 			_ = ws.Close(websocket.StatusNormalClosure, "")
 			return nil
@@ -100,14 +133,26 @@ func talk(ctx context.Context, ws *websocket.Conn, in io.Reader, out io.Writer, 
 	}
 }
 
-func read(ctx context.Context, in io.Reader, typed chan<- []byte) {
+// controls reports whether a terminal takes the byte as a word to whoever reads now: interrupt, end of
+// input, quit, suspend.
+func controls(b byte) bool { return b == 0x03 || b == 0x04 || b == 0x1c || b == 0x1a }
+
+// read hands on what it reads; apart, so that each piece begins with a control character or has none.
+func read(ctx context.Context, in io.Reader, typed chan<- []byte, apart bool) {
 	defer close(typed)
 	for {
 		buffer := make([]byte, 4096)
 		n, err := in.Read(buffer)
-		if n > 0 {
+		for rest := buffer[:n]; len(rest) > 0; {
+			piece := rest
+			if apart {
+				if i := slices.IndexFunc(rest[1:], controls); i >= 0 {
+					piece = rest[:i+1]
+				}
+			}
+			rest = rest[len(piece):]
 			select {
-			case typed <- buffer[:n]:
+			case typed <- piece:
 			case <-ctx.Done():
 				return
 			}

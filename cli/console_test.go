@@ -117,6 +117,42 @@ func TestConsoleSendsEveryByteOfAPipe(t *testing.T) {
 	}
 }
 
+// A shell that is about to start a program still reads raw: an end of input that comes then is lost.
+func TestConsoleSendsAControlCharacterOfAPipeWhenTheGuestHasSettled(t *testing.T) {
+	type told struct {
+		words string
+		at    time.Time
+	}
+	all := make(chan told, 4)
+	var spoke time.Time
+	run := guest(t, func(ctx context.Context, ws *websocket.Conn) {
+		for {
+			_, data, err := ws.Read(ctx)
+			if err != nil {
+				return
+			}
+			all <- told{string(data), time.Now()}
+			if bytes.HasSuffix(data, []byte("B\n")) {
+				time.Sleep(settled / 2)
+				spoke = time.Now()
+				if ws.Write(ctx, websocket.MessageBinary, []byte("a prompt")) != nil {
+					return
+				}
+			}
+		}
+	})
+	if _, err := console(t, run, strings.NewReader("cat > /tmp/file\nA\x1dB\n\x04echo done\n"), "web", "--idle", "200ms"); err != nil {
+		t.Fatal(err)
+	}
+	first, second := <-all, <-all
+	if first.words != "cat > /tmp/file\nA\x1dB\n" || second.words != "\x04echo done\n" {
+		t.Errorf("the guest is told %q, then %q", first.words, second.words)
+	}
+	if pause := second.at.Sub(spoke); pause < settled-20*time.Millisecond {
+		t.Errorf("the end of input came %v after the guest's last words", pause)
+	}
+}
+
 // talked is what a guest that echoes is told, by a keyboard or a pipe.
 func talked(t *testing.T, in io.Reader, keyboard bool) (string, error) {
 	t.Helper()

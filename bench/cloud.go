@@ -91,13 +91,13 @@ func draft(name string, spec request) map[string]any {
 }
 
 // tiny is a small guest.
-func tiny(memoryMiB int64) request { return request{"image": "tiny", "memoryMiB": memoryMiB} }
+func tiny(memoryMiB int64) request { return request{"imageID": "tiny", "memoryMiB": memoryMiB} }
 
 // stopped is a VM that is only records. Without a NIC it needs no address.
 func stopped(nics bool) request {
-	in := request{"memoryMiB": 128, "power": "stopped", "disks": []compute.DiskInput{{SizeMiB: 64}}}
+	in := request{"memoryMiB": 128, "power": "stopped", "disks": []compute.Disk{{SizeMiB: 64}}}
 	if !nics {
-		in["nics"] = []compute.NICInput{} // none said would be one
+		in["nics"] = []compute.NIC{} // none said would be one
 	}
 	return in
 }

@@ -42,7 +42,7 @@ func (c *cloud) spare(name string) *network.Port {
 	c.Helper()
 	c.create(name, stopped(true))
 	port := &network.Port{}
-	c.ask("GET", "/v1/projects/default/ports/"+string(c.get(name).Spec.NICs[0].PortID), nil, port)
+	c.ask("GET", "/v1/projects/default/ports/"+string(c.get(name).Status.NICs[0].PortID), nil, port)
 	return port
 }
 

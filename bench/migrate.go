@@ -21,7 +21,7 @@ func migrate(p *Part) {
 	c.shareFolder()
 	c.first.ImportTiny()
 	on := func(spec request, host string) request {
-		spec["host"], spec["disks"] = host, []compute.DiskInput{{Datastore: "shared"}}
+		spec["hostID"], spec["disks"] = host, []compute.Disk{{DatastoreID: "shared"}}
 		return spec
 	}
 	c.create("pinger", on(tiny(128), "h2"))
@@ -29,7 +29,7 @@ func migrate(p *Part) {
 	c.booted(c.Hosts[1], pinger)
 	tap := c.tapOf(c.Hosts[1])
 	moving := on(tiny(256), "")
-	delete(moving, "host")
+	delete(moving, "hostID")
 	c.create("moving", moving)
 	i := c.instance(c.ready("moving"))
 	h := c.hostOf(i)

@@ -57,7 +57,7 @@ func (c *cloud) replicate(h, to *lab.Host, i *compute.Instance, name, disk strin
 		word = strings.ReplaceAll(word, of[1], disk)
 		word = strings.ReplaceAll(word, "guest=virga-"+string(i.ID), "guest="+name)
 		if port != nil {
-			word = hardware.ReplaceAllString(word, "mac="+port.Spec.MAC)
+			word = hardware.ReplaceAllString(word, "mac="+port.Status.MAC)
 		}
 		r.args = append(r.args, tapFD.ReplaceAllString(word, "ifname="+name+",script=no,downscript=no,vnet_hdr=off"))
 	}

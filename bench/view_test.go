@@ -73,7 +73,7 @@ func manyVMs(b *testing.B, count int) store.Store {
 		volumes.Create(batch, volume, "storage")
 		allocations.Create(batch, &storage.Allocation{Meta: meta("-root"), Spec: storage.AllocationSpec{VolumeID: volume.ID, DatastoreID: "0199bbbb-0000-7000-8000-000000000001", OwnerHostID: hostID, HostIDs: []resource.ID{hostID}, SizeMiB: 10240}}, "agent", "storage")
 		attachments.Create(batch, &storage.Attachment{Meta: meta("-root"), Spec: storage.AttachmentSpec{VolumeID: volume.ID, Workload: user, InstanceID: inst.ID, HostID: hostID}}, "agent")
-		port := &network.Port{Meta: meta("-nic"), Spec: network.PortSpec{NetworkID: "0199cccc-0000-7000-8000-000000000001", SubnetID: "0199dddd-0000-7000-8000-000000000001", MAC: "52:54:00:12:34:56", Address: "10.0.0.5", Hostname: name}}
+		port := &network.Port{Meta: meta("-nic"), Spec: network.PortSpec{NetworkID: "0199cccc-0000-7000-8000-000000000001", Hostname: name}, Status: network.PortStatus{SubnetID: "0199dddd-0000-7000-8000-000000000001", MAC: "52:54:00:12:34:56", Address: "10.0.0.5"}}
 		ports.Create(batch, port, "network")
 		bindings.Create(batch, &network.PortBinding{Meta: meta("-nic"), Spec: network.PortBindingSpec{PortID: port.ID, NetworkID: port.Spec.NetworkID, Workload: user, InstanceID: inst.ID, HostID: hostID}}, "agent")
 		claims.Create(batch, &placement.Claim{Meta: meta(""), Spec: placement.ClaimSpec{Workload: user, HostID: hostID, CPUs: 2, MemoryMiB: 2048, Why: "first start: most free memory of 1000 hosts"}})

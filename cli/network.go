@@ -115,8 +115,8 @@ func subnetCommands(s *session, n *noun) []*cobra.Command {
 func ports() *noun {
 	return &noun{api: client.As[record](client.Ports), group: groupNetwork, sample: "web-nic0", short: "MAC and IP addresses in networks",
 		long: "A port has a MAC and an IP address. The ports of a VM's NICs are made and go with it;\none that was made by itself keeps its addresses for the next VM.", verbs: everyVerb, commands: portCommands,
-		columns: []column{state("State"), name("Network", "network", "spec.networkID"), field("Address", "spec.address"), field("MAC", "spec.mac"),
-			name("VM", "vm", "owner.id"), name("Hosts", "host", "status.hostIDs").wide(), name("Subnet", "subnet", "spec.subnetID").wide(), field("Hostname", "spec.hostname").wide(), trouble()}}
+		columns: []column{state("State"), name("Network", "network", "spec.networkID"), field("Address", "status.address"), field("MAC", "status.mac"),
+			computed("VM", func(s *lookup, r *record) string { return userText(s, r, "nics", "portID") }), name("Hosts", "host", "status.hostIDs").wide(), name("Subnet", "subnet", "status.subnetID").wide(), field("Hostname", "spec.hostname").wide(), trouble()}}
 }
 
 func portCommands(s *session, n *noun) []*cobra.Command {

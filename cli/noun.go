@@ -118,7 +118,7 @@ func (n *noun) command(s *session) *cobra.Command {
 	}
 	add("label")
 	if n.has("delete") {
-		c.AddCommand(n.editCommand(s), n.waitCommand(s))
+		c.AddCommand(n.renameCommand(s), n.editCommand(s), n.waitCommand(s))
 	}
 	add("delete")
 	return c

@@ -130,6 +130,17 @@ func (n *noun) labelCommand(s *session) *cobra.Command {
 	return c
 }
 
+func (n *noun) renameCommand(s *session) *cobra.Command {
+	c := &cobra.Command{Use: "rename NAME NEWNAME", Short: "Give " + n.article() + " " + n.one() + " another name", Args: exactly("NAME", "NEWNAME"),
+		Example: fmt.Sprintf("  virga %s rename %s %s-old", n.word(), n.sample, n.sample), ValidArgsFunction: s.completeNames(n, 1)}
+	addDryRun(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		to := n.spelled(args[1])
+		return s.patch(cmd, n, args[0], map[string]any{"name": to}, "is the name of what was "+args[0])
+	}
+	return c
+}
+
 // patch changes a record by a merge patch.
 func (s *session) patch(cmd *cobra.Command, n *noun, name string, change map[string]any, done string) error {
 	r := &record{}
@@ -234,8 +245,8 @@ func addMaking(c *cobra.Command) *making {
 }
 
 // body makes the request for a new record.
-func (m *making) body(name string, spec map[string]any) (map[string]any, error) {
-	out := map[string]any{"name": name, "spec": spec}
+func (m *making) body(name string, spec any) (map[string]any, error) {
+	out := map[string]any{"name": name, "spec": said(spec)}
 	labels := map[string]string{}
 	for _, l := range m.labels {
 		k, v, ok := strings.Cut(l, "=")
@@ -251,7 +262,7 @@ func (m *making) body(name string, spec map[string]any) (map[string]any, error) 
 }
 
 // create makes a record, waits if that is wanted, and says what became of it.
-func (s *session) create(cmd *cobra.Command, n *noun, name string, spec map[string]any, m *making) error {
+func (s *session) create(cmd *cobra.Command, n *noun, name string, spec any, m *making) error {
 	r, err := s.post(cmd, n, name, spec, m)
 	if err != nil {
 		return err
@@ -259,7 +270,7 @@ func (s *session) create(cmd *cobra.Command, n *noun, name string, spec map[stri
 	return s.made(cmd, n, r, m)
 }
 
-func (s *session) post(cmd *cobra.Command, n *noun, name string, spec map[string]any, m *making) (*record, error) {
+func (s *session) post(cmd *cobra.Command, n *noun, name string, spec any, m *making) (*record, error) {
 	body, err := m.body(name, spec)
 	if err != nil {
 		return nil, err

@@ -28,7 +28,7 @@ func vms() *noun {
 			computed("Disks", disksText).only(), computed("Networks", nicsText).only(),
 			field("Power", "spec.power").wide(), field("Restart", "spec.restartPolicy").wide(), field("Accelerator", "status.accelerator").wide(),
 			since("Running", "status.startedAt").wide(), field("Crashes", "status.crashes").only(), field("Ended", "status.endedWhy").only(),
-			field("Hostname", "spec.hostname").only(), name("Pinned to", "host", "spec.hostID").only(),
+			field("Hostname", "spec.hostname").only(), field("Boots", "status.boot").only(), name("Pinned to", "host", "spec.hostID").only(),
 			name("Operation", "operation", "status.operationID").only(), field("Description", "spec.description").only(), trouble(),
 		}}
 }
@@ -41,13 +41,13 @@ func disksText(s *lookup, r *record) string {
 			volumes[v.ID] = v
 		}
 	}
-	for _, d := range r.list("spec.disks") {
+	for _, d := range r.list("status.disks") {
 		v := volumes[member(d, "volumeID")]
 		if v == nil {
 			out = append(out, short(member(d, "volumeID")))
 			continue
 		}
-		out = append(out, fmt.Sprintf("%s, %s, %s", v.Name, size(v.number("spec.sizeMiB")), v.state()))
+		out = append(out, fmt.Sprintf("%s: %s, %s, %s", member(d, "name"), v.Name, size(v.number("spec.sizeMiB")), v.state()))
 	}
 	return strings.Join(out, "\n")
 }
@@ -60,21 +60,21 @@ func nicsText(s *lookup, r *record) string {
 			ports[p.ID] = p
 		}
 	}
-	for _, n := range r.list("spec.nics") {
+	for _, n := range r.list("status.nics") {
 		p := ports[member(n, "portID")]
 		if p == nil {
 			out = append(out, short(member(n, "portID")))
 			continue
 		}
 		network := s.nameOf(s.ctx, "network", r.Project, p.text("spec.networkID"))
-		out = append(out, fmt.Sprintf("%s, %s, %s", network, p.text("spec.address"), p.text("spec.mac")))
+		out = append(out, fmt.Sprintf("%s: %s, %s, %s", member(n, "name"), network, p.text("status.address"), p.text("status.mac")))
 	}
 	return strings.Join(out, "\n")
 }
 
 func vmCommands(s *session, n *noun) []*cobra.Command {
 	forced := "do not wait for the guest"
-	return []*cobra.Command{
+	return append([]*cobra.Command{
 		s.vmCreate(n),
 		s.powerCommand(n, "start", "Start VMs", "", "is started"),
 		s.powerCommand(n, "stop", "Ask the guests to power off, and stop them", forced, "is asked to stop"),
@@ -82,7 +82,7 @@ func vmCommands(s *session, n *noun) []*cobra.Command {
 		s.powerCommand(n, "pause", "Pause VMs: they stay in memory", "", "is paused"),
 		s.powerCommand(n, "resume", "Resume paused VMs", "", "is resumed"),
 		s.vmMigrate(n), s.vmResize(n), s.vmConsole(n), s.vmScreenshot(n), s.vmLog(n),
-	}
+	}, s.attachCommands(n)...)
 }
 
 // powerCommand is a verb that changes the desired power of a VM.

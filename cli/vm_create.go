@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/virga-cloud/virga/client"
 )
 
 // createFlags are the flags of vm create.
@@ -67,35 +69,26 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 }
 
 // spec makes the request of the flags. What was not said is left to the server.
-func (w *createFlags) spec(cmd *cobra.Command) (map[string]any, error) {
+func (w *createFlags) spec(cmd *cobra.Command) (*client.VMSpec, error) {
 	if w.cpus < 1 && cmd.Flags().Changed("cpus") {
 		return nil, refuse("--cpus: %d is no number of CPUs; 1 is the least", w.cpus)
 	}
-	spec := map[string]any{}
-	set := func(name string, v any, given bool) {
-		if given {
-			spec[name] = v
-		}
+	spec := &client.VMSpec{
+		ImageID: images().spelled(w.image), CPUs: w.cpus, MemoryMiB: w.memory.mib, HostID: w.host, Hostname: w.hostname,
+		RestartPolicy: client.VMSpecRestartPolicy(w.restart), StopTimeoutSeconds: w.stopTimeout, Description: w.description,
 	}
-	set("image", images().spelled(w.image), w.image != "")
-	set("cpus", w.cpus, cmd.Flags().Changed("cpus"))
-	set("memoryMiB", w.memory.mib, w.memory.mib > 0)
-	set("host", w.host, w.host != "")
-	set("hostname", w.hostname, w.hostname != "")
-	set("restartPolicy", w.restart, w.restart != "")
-	set("stopTimeoutSeconds", w.stopTimeout, cmd.Flags().Changed("stop-timeout"))
-	set("description", w.description, w.description != "")
-	set("power", "stopped", w.stopped)
-	var disks, nics, keys []any
+	if w.stopped {
+		spec.Power = client.VMSpecPowerStopped
+	}
 	for _, text := range w.disks {
 		d, err := parseDisk(text)
 		if err != nil {
 			return nil, err
 		}
-		disks = append(disks, d)
+		spec.Disks = append(spec.Disks, d)
 	}
-	nics, err := w.nics()
-	if err != nil {
+	var err error
+	if spec.NICs, err = w.nics(); err != nil {
 		return nil, err
 	}
 	for _, text := range w.keys {
@@ -103,18 +96,12 @@ func (w *createFlags) spec(cmd *cobra.Command) (map[string]any, error) {
 		if err != nil {
 			return nil, err
 		}
-		keys = append(keys, found...)
+		spec.SSHKeys = append(spec.SSHKeys, found...)
 	}
-	set("disks", disks, len(disks) > 0)
-	set("nics", nics, len(nics) > 0)
-	set("nics", []any{}, w.noNetwork)
-	set("sshKeys", keys, len(keys) > 0)
 	if w.userData != "" {
-		data, err := readBytes(cmd.InOrStdin(), w.userData)
-		if err != nil {
+		if spec.UserData, err = readBytes(cmd.InOrStdin(), w.userData); err != nil {
 			return nil, refuse("--user-data: %v", err)
 		}
-		spec["userData"] = data // encoding/json makes base64 of bytes
 	}
 	if w.image == "" && len(w.disks) == 0 {
 		return nil, refuse("%s: what does its disk start from? say --image, for example --image tiny (virga image list shows them), or the size of an empty disk by --disk", called(cmd))
@@ -125,6 +112,10 @@ func (w *createFlags) spec(cmd *cobra.Command) (map[string]any, error) {
 // words reads "first,key=value,key=value"; first may itself be key=value.
 func words(flag, text string, keys ...string) (first string, more map[string]string, err error) {
 	more = map[string]string{}
+	what := strings.TrimSpace("--"+flag) + " "
+	if flag == "" {
+		what = ""
+	}
 	for i, part := range strings.Split(text, ",") {
 		key, value, named := strings.Cut(part, "=")
 		switch {
@@ -133,37 +124,43 @@ func words(flag, text string, keys ...string) (first string, more map[string]str
 		case named && slices.Contains(keys, key) && value != "":
 			more[key] = value
 		default:
-			return "", nil, refuse("--%s %q: %q is not understood; after a comma there may be %s", flag, text, part, strings.Join(keys, "=…, ")+"=…")
+			return "", nil, refuse("%s%q: %q is not understood; after a comma there may be %s", what, text, part, strings.Join(keys, "=…, ")+"=…")
 		}
 	}
 	return first, more, nil
 }
 
-func parseDisk(text string) (map[string]any, error) {
-	first, more, err := words("disk", text, "datastore", "volume")
+// parseDisk reads a disk as --disk writes it.
+func parseDisk(text string) (d client.Disk, err error) {
+	first, more, err := words("disk", text, "datastore", "volume", "name")
 	if err != nil {
-		return nil, err
+		return d, err
 	}
-	out := map[string]any{}
-	for k, v := range more {
-		out[k] = v
+	d = client.Disk{DatastoreID: more["datastore"], VolumeID: more["volume"], Name: more["name"]}
+	if first == "" {
+		return d, nil
 	}
-	if first != "" {
-		mib, err := parseSize(first)
-		if err != nil {
-			return nil, refuse("--disk %q: %v; a volume that is there is written volume=NAME", text, err)
-		}
-		out["sizeMiB"] = mib
+	if d.VolumeID != "" {
+		return d, refuse("--disk %q: a volume that is there has its size already; leave out the size", text)
 	}
-	if first != "" && more["volume"] != "" {
-		return nil, refuse("--disk %q: a volume that is there has its size already; leave out the size", text)
+	if d.SizeMiB, err = parseSize(first); err != nil {
+		return d, refuse("--disk %q: %v; a volume that is there is written volume=NAME", text, err)
 	}
-	return out, nil
+	return d, nil
 }
 
-func (w *createFlags) nics() ([]any, error) {
-	if w.noNetwork && len(w.networks)+len(w.addresses) > 0 {
-		return nil, refuse("--no-network and --network or --address cannot both be")
+// parseNIC reads a NIC as --network writes it.
+func parseNIC(text string) (client.NIC, error) {
+	first, more, err := words("network", text, "address", "mac", "port", "name")
+	return client.NIC{NetworkID: first, Address: more["address"], MAC: more["mac"], PortID: more["port"], Name: more["name"]}, err
+}
+
+func (w *createFlags) nics() ([]client.NIC, error) {
+	if w.noNetwork {
+		if len(w.networks)+len(w.addresses) > 0 {
+			return nil, refuse("--no-network and --network or --address cannot both be")
+		}
+		return []client.NIC{}, nil
 	}
 	networks := w.networks
 	if len(networks) == 0 && len(w.addresses) > 0 {
@@ -172,21 +169,14 @@ func (w *createFlags) nics() ([]any, error) {
 	if len(w.addresses) > len(networks) {
 		return nil, refuse("there are %d --address and %d --network; give one network for each address", len(w.addresses), len(networks))
 	}
-	var out []any
+	var out []client.NIC
 	for i, text := range networks {
-		first, more, err := words("network", text, "address", "mac", "port")
+		nic, err := parseNIC(text)
 		if err != nil {
 			return nil, err
 		}
-		nic := map[string]any{}
-		for k, v := range more {
-			nic[k] = v
-		}
-		if first != "" {
-			nic["network"] = first
-		}
 		if i < len(w.addresses) {
-			nic["address"] = w.addresses[i]
+			nic.Address = w.addresses[i]
 		}
 		out = append(out, nic)
 	}
@@ -197,7 +187,7 @@ func (w *createFlags) nics() ([]any, error) {
 var keyForm = regexp.MustCompile(`(^|\s)(ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+\s+\S`)
 
 // readKeys reads public keys: one that is written out, or those of a file.
-func readKeys(text string) ([]any, error) {
+func readKeys(text string) ([]string, error) {
 	where := ""
 	if data, err := os.ReadFile(text); err == nil || !keyForm.MatchString(text) {
 		if err != nil {
@@ -208,7 +198,7 @@ func readKeys(text string) ([]any, error) {
 	if strings.Contains(text, "PRIVATE KEY") {
 		return nil, refuse("--ssh-key: this is a private key, which must stay with you; name its public part, the file that ends in .pub")
 	}
-	var out []any
+	var out []string
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
 			continue

@@ -12,16 +12,16 @@ func volumes() *noun {
 		verbs: everyVerb, commands: volumeCommands, states: []string{"unbound", "creating", "failed"},
 		columns: []column{
 			state("State"), sized("Size", "spec.sizeMiB"), sized("Used", "status.usedMiB"), name("Datastore", "datastore", "status.datastoreID", "spec.datastoreID"),
-			computed("VM", userText), field("Base", "spec.base.digest").only(), trouble(),
+			computed("VM", func(s *lookup, r *record) string { return userText(s, r, "disks", "volumeID") }), field("Base", "spec.base.digest").only(), trouble(),
 		}}
 }
 
-// userText is the VM that has a volume among its disks, also one that was made by itself.
-func userText(s *lookup, r *record) string {
+// userText is the VM that has a volume among its disks, or a port among its NICs, also one that was made by itself.
+func userText(s *lookup, r *record, devices, id string) string {
 	all, _ := s.listOnce(s.ctx, "vm", r.Project)
 	for _, vm := range all {
-		for _, d := range vm.list("spec.disks") {
-			if member(d, "volumeID") == r.ID {
+		for _, d := range vm.list("status." + devices) {
+			if member(d, id) == r.ID {
 				return vm.Name
 			}
 		}

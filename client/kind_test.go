@@ -66,7 +66,7 @@ func TestVerbsAskTheRoutesOfTheirKind(t *testing.T) {
 	if _, err := VMs.Wait(ctx, c, "a", "one", time.Second); err != nil {
 		t.Error(err)
 	}
-	if vm, err := VMs.Create(ctx, c, "a", Draft[VMInput]{Name: "new", Spec: VMInput{Image: "tiny"}}); err != nil || vm.Name != "new" {
+	if vm, err := VMs.Create(ctx, c, "a", Draft[NetworkSpec]{Name: "new", Spec: NetworkSpec{Domain: "tiny"}}); err != nil || vm.Name != "new" {
 		t.Errorf("%v %v", vm, err)
 	}
 	if _, err := VMs.Update(ctx, c, "a", "one", map[string]any{"spec": 1}, 9); err != nil {
@@ -83,7 +83,7 @@ func TestVerbsAskTheRoutesOfTheirKind(t *testing.T) {
 	want := []string{
 		"GET /v1/projects/a/vms?label=x%3Dy&limit=1000 null", "GET /v1/projects/a/vms?label=x%3Dy&limit=1000&page=2 null",
 		"GET /v1/projects/a/vms/one null", "GET /v1/projects/a/vms/one?timeout=1s&wait=ready null",
-		`POST /v1/projects/a/vms {"name":"new","spec":{"image":"tiny"}}`, `PATCH /v1/projects/a/vms/one "9"{"spec":1}`,
+		`POST /v1/projects/a/vms {"name":"new","spec":{"domain":"tiny","mtu":0,"outside":""}}`, `PATCH /v1/projects/a/vms/one "9"{"spec":1}`,
 		"POST /v1/projects/a/vms/one/start {}", "DELETE /v1/hosts/h1?timeout=1m0s&wait=gone null",
 	}
 	if got := asked(); strings.Join(got, "\n") != strings.Join(want, "\n") {

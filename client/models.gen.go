@@ -709,48 +709,6 @@ func (e TokenSpecRole) Valid() bool {
 	}
 }
 
-// Defines values for VMInputPower.
-const (
-	VMInputPowerPaused  VMInputPower = "paused"
-	VMInputPowerRunning VMInputPower = "running"
-	VMInputPowerStopped VMInputPower = "stopped"
-)
-
-// Valid indicates whether the value is a known member of the VMInputPower enum.
-func (e VMInputPower) Valid() bool {
-	switch e {
-	case VMInputPowerPaused:
-		return true
-	case VMInputPowerRunning:
-		return true
-	case VMInputPowerStopped:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for VMInputRestartPolicy.
-const (
-	VMInputRestartPolicyAlways    VMInputRestartPolicy = "always"
-	VMInputRestartPolicyNever     VMInputRestartPolicy = "never"
-	VMInputRestartPolicyOnFailure VMInputRestartPolicy = "on-failure"
-)
-
-// Valid indicates whether the value is a known member of the VMInputRestartPolicy enum.
-func (e VMInputRestartPolicy) Valid() bool {
-	switch e {
-	case VMInputRestartPolicyAlways:
-		return true
-	case VMInputRestartPolicyNever:
-		return true
-	case VMInputRestartPolicyOnFailure:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for VMSpecPower.
 const (
 	VMSpecPowerPaused  VMSpecPower = "paused"
@@ -774,19 +732,19 @@ func (e VMSpecPower) Valid() bool {
 
 // Defines values for VMSpecRestartPolicy.
 const (
-	VMSpecRestartPolicyAlways    VMSpecRestartPolicy = "always"
-	VMSpecRestartPolicyNever     VMSpecRestartPolicy = "never"
-	VMSpecRestartPolicyOnFailure VMSpecRestartPolicy = "on-failure"
+	Always    VMSpecRestartPolicy = "always"
+	Never     VMSpecRestartPolicy = "never"
+	OnFailure VMSpecRestartPolicy = "on-failure"
 )
 
 // Valid indicates whether the value is a known member of the VMSpecRestartPolicy enum.
 func (e VMSpecRestartPolicy) Valid() bool {
 	switch e {
-	case VMSpecRestartPolicyAlways:
+	case Always:
 		return true
-	case VMSpecRestartPolicyNever:
+	case Never:
 		return true
-	case VMSpecRestartPolicyOnFailure:
+	case OnFailure:
 		return true
 	default:
 		return false
@@ -1213,16 +1171,19 @@ type Backend struct {
 	Status BackendStatus `json:"status"`
 }
 
-// BackendChange Change is the request for a changed record.
+// BackendChange Change is the request for a changed record, in the same shape.
 type BackendChange struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
 
 	// Spec BackendSpec says how storage is reached.
 	Spec BackendSpec `json:"spec"`
 }
 
-// BackendDraft Draft is the request for a new record where the domain has no own.
+// BackendDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
 type BackendDraft struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
@@ -1420,16 +1381,19 @@ type Cluster struct {
 	Status ClusterStatus `json:"status"`
 }
 
-// ClusterChange Change is the request for a changed record.
+// ClusterChange Change is the request for a changed record, in the same shape.
 type ClusterChange struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
 
 	// Spec Spec is what holds for the hosts of a cluster.
 	Spec ClusterSpec `json:"spec"`
 }
 
-// ClusterDraft Draft is the request for a new record where the domain has no own.
+// ClusterDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
 type ClusterDraft struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
@@ -1627,16 +1591,19 @@ type Datastore struct {
 	Status DatastoreStatus `json:"status"`
 }
 
-// DatastoreChange Change is the request for a changed record.
+// DatastoreChange Change is the request for a changed record, in the same shape.
 type DatastoreChange struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
 
 	// Spec DatastoreSpec says on what the datastore lies.
 	Spec DatastoreSpec `json:"spec"`
 }
 
-// DatastoreDraft Draft is the request for a new record where the domain has no own.
+// DatastoreDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
 type DatastoreDraft struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
@@ -1783,28 +1750,37 @@ type DeviceStatus struct {
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
-// Disk Disk is a volume in a VM; the first is booted from.
+// Disk Disk is a disk of a VM: a volume that is there, or one that is made for the VM; the first is booted from.
 type Disk struct {
+	// DatastoreID DatastoreID is where a volume that is made must live; a request may name it. Empty: where the VM is.
+	DatastoreID string `json:"datastoreID,omitempty,omitzero"`
+
 	// Model Model is what the guest sees.
 	Model DiskModel `json:"model"`
 
-	// VolumeID VolumeID is the volume.
-	VolumeID string `json:"volumeID"`
+	// Name Name is its name within the VM; empty in a request: disk0, disk1, …
+	Name string `json:"name"`
+
+	// SizeMiB SizeMiB is the least size of a volume that is made, in MiB; raising it lets the volume grow. Empty: that of the image's disk that it starts from.
+	SizeMiB int64 `json:"sizeMiB,omitempty,omitzero"`
+
+	// VolumeID VolumeID is a volume that is there; a request may name it. Empty: one is made for the VM, and goes with it.
+	VolumeID string `json:"volumeID,omitempty,omitzero"`
 }
 
 // DiskModel Model is what the guest sees.
 type DiskModel string
 
-// DiskInput DiskInput is a disk to be made, or a volume that is there.
-type DiskInput struct {
-	// Datastore Datastore is the name or id of where a new disk must live; empty: where the VM is.
-	Datastore string `json:"datastore,omitempty,omitzero"`
+// DiskStatus DiskStatus is the volume that a disk of a VM has.
+type DiskStatus struct {
+	// Model Model is what the guest sees.
+	Model string `json:"model"`
 
-	// SizeMiB SizeMiB is the size of a new disk, in MiB; the first disk is at least as large as the image.
-	SizeMiB int64 `json:"sizeMiB,omitempty,omitzero"`
+	// Name Name is the disk's.
+	Name string `json:"name"`
 
-	// Volume Volume is the name or id of a volume that is there, instead of a new one.
-	Volume string `json:"volume,omitempty,omitzero"`
+	// VolumeID VolumeID is its volume.
+	VolumeID string `json:"volumeID"`
 }
 
 // Entry Entry is one step in the journal.
@@ -1987,10 +1963,13 @@ type Host struct {
 	Status HostStatus `json:"status"`
 }
 
-// HostChange Change is the request for a changed record.
+// HostChange Change is the request for a changed record, in the same shape.
 type HostChange struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
 
 	// Spec Spec is what is wanted of a host.
 	Spec HostSpec `json:"spec"`
@@ -2107,10 +2086,13 @@ type Image struct {
 	Status ImageStatus `json:"status"`
 }
 
-// ImageChange Change is the request for a changed record.
+// ImageChange Change is the request for a changed record, in the same shape.
 type ImageChange struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
 
 	// Spec ImageSpec is the desired state of an image.
 	Spec ImageSpec `json:"spec"`
@@ -2227,7 +2209,7 @@ type ImageDisk struct {
 	VirtualMiB int64 `json:"virtualMiB"`
 }
 
-// ImageDraft Draft is the request for a new record where the domain has no own.
+// ImageDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
 type ImageDraft struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
@@ -2833,31 +2815,40 @@ type MigrateRequest struct {
 	WithinSeconds int64 `json:"withinSeconds,omitempty,omitzero"`
 }
 
-// NIC NIC is a port in a VM.
+// NIC NIC is a network interface of a VM: a port that is there, or one that is made for the VM.
 type NIC struct {
+	// Address Address is the IPv4 address that a port which is made must have; empty: one is chosen.
+	Address string `json:"address,omitempty,omitzero"`
+
+	// MAC MAC is the hardware address that a port which is made must have; empty: one is chosen.
+	MAC string `json:"mac,omitempty,omitzero"`
+
 	// Model Model is what the guest sees.
 	Model NICModel `json:"model"`
 
-	// PortID PortID is the port.
-	PortID string `json:"portID"`
+	// Name Name is its name within the VM; empty in a request: nic0, nic1, …
+	Name string `json:"name"`
+
+	// NetworkID NetworkID is where a port is made; a request may name it. Empty: in the network "default".
+	NetworkID string `json:"networkID,omitempty,omitzero"`
+
+	// PortID PortID is a port that is there; a request may name it. Empty: one is made for the VM, and goes with it.
+	PortID string `json:"portID,omitempty,omitzero"`
 }
 
 // NICModel Model is what the guest sees.
 type NICModel string
 
-// NICInput NICInput is a NIC to be made.
-type NICInput struct {
-	// Address Address is the IPv4 address that is asked for; empty: the next free one.
-	Address string `json:"address,omitempty,omitzero"`
+// NICStatus NICStatus is the port that a NIC of a VM has.
+type NICStatus struct {
+	// Model Model is what the guest sees.
+	Model string `json:"model"`
 
-	// MAC MAC is the hardware address that is asked for; empty: one is made.
-	MAC string `json:"mac,omitempty,omitzero"`
+	// Name Name is the NIC's.
+	Name string `json:"name"`
 
-	// Network Network is the name or id of the network.
-	Network string `json:"network,omitempty,omitzero"`
-
-	// Port Port is the name or id of a port that is there, instead of a new one.
-	Port string `json:"port,omitempty,omitzero"`
+	// PortID PortID is its port.
+	PortID string `json:"portID"`
 }
 
 // NUMANode NUMANode is one memory node.
@@ -2914,16 +2905,19 @@ type Network struct {
 	Status NetworkStatus `json:"status"`
 }
 
-// NetworkChange Change is the request for a changed record.
+// NetworkChange Change is the request for a changed record, in the same shape.
 type NetworkChange struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
 
 	// Spec Spec is what is wanted of a network.
 	Spec NetworkSpec `json:"spec"`
 }
 
-// NetworkDraft Draft is the request for a new record where the domain has no own.
+// NetworkDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
 type NetworkDraft struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
@@ -3286,16 +3280,19 @@ type PortBindingStatus struct {
 // PortBindingStatusPhase Phase is waiting, ready or closed.
 type PortBindingStatusPhase string
 
-// PortChange Change is the request for a changed record.
+// PortChange Change is the request for a changed record, in the same shape.
 type PortChange struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
 
 	// Spec PortSpec is a place in a network.
 	Spec PortSpec `json:"spec"`
 }
 
-// PortDraft Draft is the request for a new record where the domain has no own.
+// PortDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
 type PortDraft struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
@@ -3324,26 +3321,32 @@ type PortList struct {
 
 // PortSpec PortSpec is a place in a network.
 type PortSpec struct {
-	// Address Address is its IPv4 address.
-	Address string `json:"address"`
+	// Address Address is the IPv4 address that it must have; empty: one is chosen.
+	Address string `json:"address,omitempty,omitzero"`
 
 	// Hostname Hostname is the name that DNS gives it.
 	Hostname string `json:"hostname,omitempty,omitzero"`
 
-	// MAC MAC is its hardware address, for example "52:54:00:12:34:56".
-	MAC string `json:"mac"`
+	// MAC MAC is the hardware address that it must have, for example "52:54:00:12:34:56"; empty: one is chosen.
+	MAC string `json:"mac,omitempty,omitzero"`
 
-	// NetworkID NetworkID and SubnetID are where; a request may name them instead.
+	// NetworkID NetworkID is where; a request may name it instead.
 	NetworkID string `json:"networkID"`
 
-	// SubnetID NetworkID and SubnetID are where; a request may name them instead.
-	SubnetID string `json:"subnetID"`
+	// SubnetID SubnetID is the subnet that its address is of; a request may name it. Empty: the first with free addresses.
+	SubnetID string `json:"subnetID,omitempty,omitzero"`
 }
 
 // PortStatus PortStatus is what is known of it.
 type PortStatus struct {
+	// Address SubnetID, MAC and Address are what it has.
+	Address string `json:"address,omitempty,omitzero"`
+
 	// HostIDs HostIDs are the hosts that it is bound to: two while its VM moves.
 	HostIDs []string `json:"hostIDs,omitempty,omitzero"`
+
+	// MAC SubnetID, MAC and Address are what it has.
+	MAC string `json:"mac,omitempty,omitzero"`
 
 	// Phase Phase is pending or ready: known to the virtual network.
 	Phase PortStatusPhase `json:"phase,omitempty,omitzero"`
@@ -3353,6 +3356,9 @@ type PortStatus struct {
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+
+	// SubnetID SubnetID, MAC and Address are what it has.
+	SubnetID string `json:"subnetID,omitempty,omitzero"`
 }
 
 // PortStatusPhase Phase is pending or ready: known to the virtual network.
@@ -3500,16 +3506,19 @@ type Project struct {
 	Status ProjectStatus `json:"status"`
 }
 
-// ProjectChange Change is the request for a changed record.
+// ProjectChange Change is the request for a changed record, in the same shape.
 type ProjectChange struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
 
 	// Spec ProjectSpec is what a tenant may use.
 	Spec ProjectSpec `json:"spec"`
 }
 
-// ProjectDraft Draft is the request for a new record where the domain has no own.
+// ProjectDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
 type ProjectDraft struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
@@ -3807,16 +3816,19 @@ type Subnet struct {
 	Status SubnetStatus `json:"status"`
 }
 
-// SubnetChange Change is the request for a changed record.
+// SubnetChange Change is the request for a changed record, in the same shape.
 type SubnetChange struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
 
 	// Spec SubnetSpec is a range of addresses.
 	Spec SubnetSpec `json:"spec"`
 }
 
-// SubnetDraft Draft is the request for a new record where the domain has no own.
+// SubnetDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
 type SubnetDraft struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
@@ -4059,74 +4071,29 @@ type VM struct {
 	Status VMStatus `json:"status"`
 }
 
-// VMChange Change is the request for a changed record.
+// VMChange Change is the request for a changed record, in the same shape.
 type VMChange struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
 
 	// Spec VMSpec is what the user wants.
 	Spec VMSpec `json:"spec"`
 }
 
-// VMCreate VMCreate is the request for a new VM.
-type VMCreate struct {
-	// Labels Labels are free words for people and selectors.
+// VMDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
+type VMDraft struct {
+	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
 
-	// Name Name is unique in the project.
+	// Name Unique within the kind and the project: lower case letters, digits and dashes, at most 63.
 	Name string `json:"name"`
 
-	// Spec VMInput is what a VM is created from.
-	Spec VMInput `json:"spec"`
+	// Spec VMSpec is what the user wants.
+	Spec VMSpec `json:"spec"`
 }
-
-// VMInput VMInput is what a VM is created from.
-type VMInput struct {
-	// CPUs CPUs is the number of virtual CPUs; 1 unless said otherwise.
-	CPUs int64 `json:"cpus,omitempty,omitzero"`
-
-	// Description Description is for people.
-	Description string `json:"description,omitempty,omitzero"`
-
-	// Disks Disks in order; one of the image's size unless said otherwise.
-	Disks []DiskInput `json:"disks,omitempty,omitzero"`
-
-	// Host Host is the name or id of the one host that the VM may run on; empty: any.
-	Host string `json:"host,omitempty,omitzero"`
-
-	// Hostname Hostname is what the guest is told to be called; the VM's name unless said otherwise.
-	Hostname string `json:"hostname,omitempty,omitzero"`
-
-	// Image Image is the name or id of the image that the first disk starts from; empty: an empty disk.
-	Image string `json:"image,omitempty,omitzero"`
-
-	// MemoryMiB MemoryMiB is the guest's memory, in MiB; 512 unless said otherwise.
-	MemoryMiB int64 `json:"memoryMiB,omitempty,omitzero"`
-
-	// NICs NICs in order; one in network "default" unless said otherwise.
-	NICs []NICInput `json:"nics,omitempty,omitzero"`
-
-	// Power Power is running (the default), paused or stopped.
-	Power VMInputPower `json:"power,omitempty,omitzero"`
-
-	// RestartPolicy RestartPolicy is on-failure (the default), always or never.
-	RestartPolicy VMInputRestartPolicy `json:"restartPolicy,omitempty,omitzero"`
-
-	// SSHKeys SSHKeys are put into the guest by cloud-init, one line each.
-	SSHKeys []string `json:"sshKeys,omitempty,omitzero"`
-
-	// StopTimeoutSeconds StopTimeoutSeconds is how long a guest that is asked to stop may take; 60 unless said otherwise.
-	StopTimeoutSeconds int64 `json:"stopTimeoutSeconds,omitempty,omitzero"`
-
-	// UserData UserData is handed to cloud-init byte for byte, whatever it is; base64 in JSON, at most 16 KiB of bytes.
-	UserData []byte `json:"userData,omitempty,omitzero"`
-}
-
-// VMInputPower Power is running (the default), paused or stopped.
-type VMInputPower string
-
-// VMInputRestartPolicy RestartPolicy is on-failure (the default), always or never.
-type VMInputRestartPolicy string
 
 // VMList Page is a part of a list.
 type VMList struct {
@@ -4154,16 +4121,16 @@ type VMSpec struct {
 	// Description Description is for people.
 	Description string `json:"description,omitempty,omitzero"`
 
-	// Disks Disks are its volumes in order.
+	// Disks Disks are its disks in order; none in a request: those of its image.
 	Disks []Disk `json:"disks"`
 
-	// HostID HostID pins the VM to one host.
+	// HostID HostID pins the VM to one host; a request may name it.
 	HostID string `json:"hostID,omitempty,omitzero"`
 
-	// Hostname Hostname is what the guest is told to be called.
-	Hostname string `json:"hostname"`
+	// Hostname Hostname is what the guest is told to be called; empty: as the VM is.
+	Hostname string `json:"hostname,omitempty,omitzero"`
 
-	// ImageID ImageID is the image that the first disk was made from.
+	// ImageID ImageID is the image that the first disks are made from; a request may name it. Empty: they are empty.
 	ImageID string `json:"imageID,omitempty,omitzero"`
 
 	// KillInstanceID KillInstanceID is the instance that is not waited for when it has to end: its guest gets no time.
@@ -4172,7 +4139,7 @@ type VMSpec struct {
 	// MemoryMiB MemoryMiB is the guest's memory, in MiB.
 	MemoryMiB int64 `json:"memoryMiB"`
 
-	// NICs NICs are its ports in order.
+	// NICs NICs are its NICs in order; none in a request: one in the network "default".
 	NICs []NIC `json:"nics"`
 
 	// Power Power is the desired power: running, paused, stopped.
@@ -4223,6 +4190,9 @@ type VMStatus struct {
 	// Devices Devices are its disks and NICs at their addresses, which the platform gives once: the guest finds each of them where it was, whatever else comes and goes.
 	Devices []Device `json:"devices,omitempty,omitzero"`
 
+	// Disks Disks and NICs are the volumes and ports that it has, in the order of its disks and NICs.
+	Disks []DiskStatus `json:"disks,omitempty,omitzero"`
+
 	// EndedBoot EndedBoot is the last boot that is used up, and EndedWhy how it ended, until the next one is requested.
 	EndedBoot int64 `json:"endedBoot,omitempty,omitzero"`
 
@@ -4237,6 +4207,9 @@ type VMStatus struct {
 
 	// InstanceID InstanceID is the instance that is the VM.
 	InstanceID string `json:"instanceID,omitempty,omitzero"`
+
+	// NICs Disks and NICs are the volumes and ports that it has, in the order of its disks and NICs.
+	NICs []NICStatus `json:"nics,omitempty,omitzero"`
 
 	// OperationID OperationID is the operation that has the VM in its hands.
 	OperationID string `json:"operationID,omitempty,omitzero"`
@@ -4305,16 +4278,19 @@ type Volume struct {
 	Status VolumeStatus `json:"status"`
 }
 
-// VolumeChange Change is the request for a changed record.
+// VolumeChange Change is the request for a changed record, in the same shape.
 type VolumeChange struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
 
 	// Spec VolumeSpec is the desired state of a volume.
 	Spec VolumeSpec `json:"spec"`
 }
 
-// VolumeDraft Draft is the request for a new record where the domain has no own.
+// VolumeDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
 type VolumeDraft struct {
 	// Labels Free words for people and selectors.
 	Labels map[string]string `json:"labels,omitempty,omitzero"`

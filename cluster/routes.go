@@ -16,7 +16,8 @@ import (
 func Register(a *httpapi.API, w *Writer) {
 	httpapi.Register(a, Clusters, httpapi.Routes[Spec, Status]{
 		Specs: w, Default: Default, Check: Check,
-		Ready: func(*Cluster) (bool, error) { return true, nil },
+		Ready:    func(*Cluster) (bool, error) { return true, nil },
+		Renaming: httpapi.Named[Spec, Status]("new hosts are put into it by its name", DefaultName),
 		Deleting: func(_ context.Context, c *httpapi.Call, x *Cluster) error {
 			return Unused(c.Snapshot, x)
 		},

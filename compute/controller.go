@@ -62,7 +62,7 @@ func (c *Controller) newInstance(b *store.Batch, snap *store.Snapshot, vm *VM, h
 		return nil, err
 	}
 	i := &Instance{Spec: InstanceSpec{
-		VMID: vm.ID, VMName: vm.Name, Hostname: vm.Spec.Hostname, HostID: hostID, Boot: Boot(vm), Epoch: epoch,
+		VMID: vm.ID, VMName: vm.Name, Hostname: Hostname(vm), HostID: hostID, Boot: Boot(vm), Epoch: epoch,
 		StopTimeoutSeconds: vm.Spec.StopTimeoutSeconds, CPUs: vm.Spec.CPUs, MemoryMiB: vm.Spec.MemoryMiB,
 		MachineType: h.Status.Profile.MachineType, CPUModel: cpuModel(h.Status.Profile.Accelerator),
 		Accelerator: h.Status.Profile.Accelerator, UID: vm.Status.UID, SSHKeys: vm.Spec.SSHKeys, UserData: vm.Spec.UserData,
@@ -132,13 +132,13 @@ func newPortBinding(snap *store.Snapshot, vm *VM, portID resource.ID, i *Instanc
 	if err != nil {
 		return nil, fault.Wrap(err, "bind port %s", port.Name)
 	}
-	subnet, err := store.Need(snap, network.Subnets, port.Spec.SubnetID)
+	subnet, err := store.Need(snap, network.Subnets, port.Status.SubnetID)
 	if err != nil {
 		return nil, fault.Wrap(err, "bind port %s", port.Name)
 	}
 	p := &network.PortBinding{Spec: network.PortBindingSpec{
 		PortID: port.ID, NetworkID: net.ID, Workload: vm.Ref(), InstanceID: i.ID, HostID: i.Spec.HostID, Epoch: i.Spec.Epoch, UID: vm.Status.UID,
-		MAC: port.Spec.MAC, Address: port.Spec.Address, PrefixLength: prefixLength(subnet.Spec.CIDR),
+		MAC: port.Status.MAC, Address: port.Status.Address, PrefixLength: prefixLength(subnet.Spec.CIDR),
 		Gateway: subnet.Spec.Gateway, Service: subnet.Spec.Service, MTU: net.Spec.MTU,
 	}}
 	p.ID, p.Project = resource.NewID(), vm.Project
@@ -186,9 +186,9 @@ func hands(snap *store.Snapshot, vm *VM) *operation.Operation {
 
 func addresses(snap *store.Snapshot, vm *VM) []string {
 	var out []string
-	for _, nic := range vm.Spec.NICs {
-		if p := store.Find(snap, network.Ports, nic.PortID); p != nil && !slices.Contains(out, p.Spec.Address) {
-			out = append(out, p.Spec.Address)
+	for _, nic := range vm.Status.NICs {
+		if p := store.Find(snap, network.Ports, nic.PortID); p != nil && !slices.Contains(out, p.Status.Address) {
+			out = append(out, p.Status.Address)
 		}
 	}
 	return out

@@ -31,7 +31,8 @@ func TestVMHasItsNameInEachOfItsNetworks(t *testing.T) {
 		}
 	}
 	port := func(name, address, hostname string, in *network.Network) *network.Port {
-		return &network.Port{Meta: resource.Meta{Name: name, Project: "p"}, Spec: network.PortSpec{NetworkID: in.ID, MAC: "52:54:00:00:00:" + address[len(address)-2:], Address: address, Hostname: hostname}}
+		return &network.Port{Meta: resource.Meta{Name: name, Project: "p"}, Spec: network.PortSpec{NetworkID: in.ID, Hostname: hostname},
+			Status: network.PortStatus{MAC: "52:54:00:00:00:" + address[len(address)-2:], Address: address}}
 	}
 	commit(func(_ *store.Snapshot, b *store.Batch) {
 		for i, name := range []string{"a", "b"} {
@@ -48,10 +49,12 @@ func TestVMHasItsNameInEachOfItsNetworks(t *testing.T) {
 		}
 	})
 	commit(func(s *store.Snapshot, b *store.Batch) {
-		in := VMInput{Power: Stopped, Disks: []DiskInput{{SizeMiB: 64}}, NICs: []NICInput{{Port: "plain"}, {Port: "named"}, {Network: "a"}, {Network: "b"}}}
-		if _, err := f.Create(s, b, "p", "web", nil, in); err != nil {
+		vm := &VM{Meta: resource.Meta{Kind: VMs.Kind, ID: resource.NewID(), Name: "web", Project: "p"},
+			Spec: VMSpec{Power: Stopped, Disks: []Disk{{SizeMiB: 64}}, NICs: []NIC{{PortID: "plain"}, {PortID: "named"}, {NetworkID: "a"}, {NetworkID: "b"}}}}
+		if err := f.Create(s, b, vm); err != nil {
 			t.Fatal(err)
 		}
+		f.VMs.Create(b, vm)
 	})
 	names := func() map[string]string {
 		out := map[string]string{}

@@ -52,13 +52,13 @@ var buses = map[string]struct {
 	VirtioNet: {PCIe, mostRootPorts},
 }
 
-// wantedDevices are the devices of a VM's spec in order, without addresses.
+// wantedDevices are the disks and NICs of a VM in order, without addresses.
 func wantedDevices(vm *VM) []Device {
 	var out []Device
-	for _, d := range vm.Spec.Disks {
+	for _, d := range vm.Status.Disks {
 		out = append(out, Device{Kind: DiskDevice, ID: d.VolumeID, Model: d.Model})
 	}
-	for _, n := range vm.Spec.NICs {
+	for _, n := range vm.Status.NICs {
 		out = append(out, Device{Kind: NICDevice, ID: n.PortID, Model: n.Model})
 	}
 	return out

@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -9,20 +10,20 @@ import (
 
 // plannedDisk is a disk of a new VM: as it was asked for, and what it starts from.
 type plannedDisk struct {
-	DiskInput
+	Disk
 	base *storage.Base
 }
 
 // planDisks puts the disks of a new VM in order: first those of the image, each in the size of the next
 // new disk that was asked for or else its own, then the rest as it was asked for. Nothing of either is
-// left out.
-func planDisks(asked []DiskInput, image *Image) ([]plannedDisk, error) {
+// left out. What has no name gets one.
+func planDisks(asked []Disk, image *Image) ([]plannedDisk, error) {
 	rest := slices.Clone(asked)
 	var out []plannedDisk
 	for i, base := range imageBases(image) {
-		p := plannedDisk{base: base}
-		if at := slices.IndexFunc(rest, func(d DiskInput) bool { return d.Volume == "" }); at >= 0 {
-			p.DiskInput = rest[at]
+		p := plannedDisk{Disk: Disk{Model: VirtioBlk}, base: base}
+		if at := slices.IndexFunc(rest, func(d Disk) bool { return d.VolumeID == "" }); at >= 0 {
+			p.Disk = rest[at]
 			rest = slices.Delete(rest, at, at+1)
 		}
 		if p.SizeMiB == 0 {
@@ -34,15 +35,29 @@ func planDisks(asked []DiskInput, image *Image) ([]plannedDisk, error) {
 		out = append(out, p)
 	}
 	for _, d := range rest {
-		if d.Volume == "" && d.SizeMiB == 0 {
-			continue // the one that is made when nothing was said, and the image has taken its place
+		if d.VolumeID == "" && d.SizeMiB == 0 {
+			return nil, sizeless(slices.Index(asked, d))
 		}
-		out = append(out, plannedDisk{DiskInput: d})
+		out = append(out, plannedDisk{Disk: d})
 	}
 	if len(out) > MaxDisks {
 		return nil, fault.New(fault.Invalid, "%d disks, with those of the image, are more than the %d that fit", len(out), MaxDisks)
 	}
+	taken := map[string]bool{}
+	for _, p := range out {
+		taken[p.Name] = true
+	}
+	for i := range out {
+		if out[i].Name == "" {
+			out[i].Name = nextName("disk", taken)
+		}
+	}
 	return out, nil
+}
+
+// sizeless refuses an empty disk of no size.
+func sizeless(at int) error {
+	return fault.Fields("a new disk", []fault.Detail{{Field: fmt.Sprintf("spec.disks[%d].sizeMiB", at), Message: "how large? an empty disk needs a size, for example 10240"}})
 }
 
 // imageBases are what the disks of an image start from, in order.

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/virga-cloud/virga/engine/resource"
 )
 
 func twoDisks() *Image {
@@ -18,16 +20,16 @@ func twoDisks() *Image {
 
 func TestNewVMHasEveryDiskOfItsImageAndEveryDiskAskedFor(t *testing.T) {
 	for _, c := range []struct {
-		asked []DiskInput
+		asked []Disk
 		want  string
 	}{
-		{[]DiskInput{{}}, "boot:10 data:20"},
-		{[]DiskInput{{SizeMiB: 15}}, "boot:15 data:20"},
-		{[]DiskInput{{SizeMiB: 15}, {SizeMiB: 25}, {SizeMiB: 5}}, "boot:15 data:25 5"},
-		{[]DiskInput{{Volume: "v"}}, "boot:10 data:20 v"},
-		{[]DiskInput{{Volume: "v"}, {SizeMiB: 11}, {Volume: "w"}}, "boot:11 data:20 v w"},
-		{[]DiskInput{{SizeMiB: 5}}, "needs at least 10"},
-		{[]DiskInput{{}, {SizeMiB: 19}}, "needs at least 20"},
+		{[]Disk{{}}, "boot:10 data:20"},
+		{[]Disk{{SizeMiB: 15}}, "boot:15 data:20"},
+		{[]Disk{{SizeMiB: 15}, {SizeMiB: 25}, {SizeMiB: 5}}, "boot:15 data:25 5"},
+		{[]Disk{{VolumeID: "v"}}, "boot:10 data:20 v"},
+		{[]Disk{{VolumeID: "v"}, {SizeMiB: 11}, {VolumeID: "w"}}, "boot:11 data:20 v w"},
+		{[]Disk{{SizeMiB: 5}}, "needs at least 10"},
+		{[]Disk{{}, {SizeMiB: 19}}, "needs at least 20"},
 	} {
 		planned, err := planDisks(c.asked, twoDisks())
 		got := saidDisks(planned)
@@ -43,7 +45,7 @@ func TestNewVMHasEveryDiskOfItsImageAndEveryDiskAskedFor(t *testing.T) {
 func saidDisks(planned []plannedDisk) string {
 	var out []string
 	for _, p := range planned {
-		text := p.Volume
+		text := string(p.VolumeID)
 		if p.base != nil {
 			text = strings.TrimPrefix(p.base.Digest, "sha256:") + ":"
 		}
@@ -57,11 +59,11 @@ func saidDisks(planned []plannedDisk) string {
 
 func TestPlannedDisksLoseNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		asked := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) DiskInput {
+		asked := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Disk {
 			if rapid.Bool().Draw(t, "volume") {
-				return DiskInput{Volume: rapid.StringMatching("[a-z]{3}").Draw(t, "name")}
+				return Disk{VolumeID: resource.ID(rapid.StringMatching("[a-z]{3}").Draw(t, "name"))}
 			}
-			return DiskInput{SizeMiB: rapid.Int64Range(20, 99).Draw(t, "size")}
+			return Disk{SizeMiB: rapid.Int64Range(20, 99).Draw(t, "size")}
 		}), 0, 8).Draw(t, "asked")
 		planned, err := planDisks(asked, twoDisks())
 		if err != nil {
@@ -71,7 +73,7 @@ func TestPlannedDisksLoseNothing(t *testing.T) {
 			t.Fatal("a disk of the image is not there")
 		}
 		for _, d := range asked {
-			if !slices.ContainsFunc(planned, func(p plannedDisk) bool { return p.DiskInput == d }) {
+			if !slices.ContainsFunc(planned, func(p plannedDisk) bool { return p.VolumeID == d.VolumeID && p.SizeMiB == d.SizeMiB }) {
 				t.Fatalf("%+v is lost in %s", d, saidDisks(planned))
 			}
 		}

@@ -96,12 +96,12 @@ func (w *world) seed(l *store.Registry) {
 	store.Specs(l, network.Networks, "api").Create(b, n)
 	s := &network.Subnet{Meta: resource.Meta{ID: "s", Project: "default"}, Spec: network.SubnetSpec{NetworkID: "n", CIDR: "10.0.0.0/24"}}
 	store.Specs(l, network.Subnets, "api").Create(b, s)
-	p := &network.Port{Meta: resource.Meta{ID: "p", Project: "default"}, Spec: network.PortSpec{NetworkID: "n", SubnetID: "s", Address: "10.0.0.3"}}
+	p := &network.Port{Meta: resource.Meta{ID: "p", Project: "default"}, Spec: network.PortSpec{NetworkID: "n"}, Status: network.PortStatus{SubnetID: "s", Address: "10.0.0.3"}}
 	store.Specs(l, network.Ports, "api").Create(b, p)
 	vm := &compute.VM{Meta: resource.Meta{ID: "vm", Name: "web", Project: "default"}, Spec: compute.VMSpec{
 		CPUs: 1, MemoryMiB: 256, Power: compute.Running, RestartPolicy: compute.OnFailure,
-		Disks: []compute.Disk{{VolumeID: "v", Model: compute.VirtioBlk}}, NICs: []compute.NIC{{PortID: "p", Model: compute.VirtioNet}},
-	}}
+		Disks: []compute.Disk{{Name: "disk0", VolumeID: "v"}}, NICs: []compute.NIC{{Name: "nic0", PortID: "p"}},
+	}, Status: compute.VMStatus{Disks: []compute.DiskStatus{{Name: "disk0", VolumeID: "v", Model: compute.VirtioBlk}}, NICs: []compute.NICStatus{{Name: "nic0", PortID: "p", Model: compute.VirtioNet}}}}
 	store.Specs(l, compute.VMs, "api").Create(b, vm, compute.Holder)
 	w.vm = vm.ID
 	if err := w.db.Commit(w.t.Context(), b); err != nil {

@@ -33,7 +33,7 @@ func placing(snap *store.Snapshot, vm *VM, beside ...*storage.Volume) placement.
 		Demand:      placement.Demand{CPUs: vm.Spec.CPUs, MemoryMiB: vm.Spec.MemoryMiB},
 		Constraints: placement.Constraints{OnHost: vm.Spec.HostID},
 	}
-	for _, d := range vm.Spec.Disks {
+	for _, d := range vm.Status.Disks {
 		v := store.Find(snap, storage.Volumes, d.VolumeID)
 		if i := slices.IndexFunc(beside, func(v *storage.Volume) bool { return v.ID == d.VolumeID }); i >= 0 {
 			v = beside[i]

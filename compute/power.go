@@ -117,8 +117,8 @@ func (f *Front) Delete(snap *store.Snapshot, b *store.Batch, vm *VM) error {
 	if op := hands(snap, vm); op != nil && op.Spec.Cancel == "" && op.Status.Committed == "" {
 		f.Operations.Set(b, op, func(s *operation.Spec) { s.Cancel = "yes" })
 	}
-	for _, n := range vm.Spec.NICs {
-		if p := store.Find(snap, network.Ports, n.PortID); p != nil && p.Owner == nil && p.Spec.Hostname == vm.Spec.Hostname {
+	for _, n := range vm.Status.NICs {
+		if p := store.Find(snap, network.Ports, n.PortID); p != nil && p.Owner == nil && p.Spec.Hostname == Hostname(vm) {
 			f.Ports.Set(b, p, func(s *network.PortSpec) { s.Hostname = "" }) // the name was the VM's
 		}
 	}

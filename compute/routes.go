@@ -2,7 +2,6 @@ package compute
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -13,29 +12,15 @@ import (
 	"github.com/virga-cloud/virga/host"
 )
 
-// VMCreate is the request for a new VM.
-type VMCreate struct {
-	// Name is unique in the project.
-	Name string `json:"name"`
-	// Labels are free words for people and selectors.
-	Labels map[string]string `json:"labels,omitempty"`
-	// Spec is what is wanted.
-	Spec VMInput `json:"spec"`
-}
-
 // Register offers VMs and instances.
 func (f *Front) Register(a *httpapi.API) {
 	httpapi.Register(a, VMs, httpapi.Routes[VMSpec, VMStatus]{
-		Specs: f.VMs, Verbs: []httpapi.Verb{httpapi.Create, httpapi.Update, httpapi.Delete}, Ready: vmReady,
-		Input: httpapi.Creating(func(_ context.Context, c *httpapi.Call, in *VMCreate) (*VM, error) {
-			return f.Create(c.Snapshot, c.Batch, c.Project, in.Name, in.Labels, in.Spec)
-		}),
+		Specs: f.VMs, Holders: []string{Holder}, Default: DefaultVM, Check: CheckVM, Ready: vmReady,
+		Creating: func(_ context.Context, c *httpapi.Call, vm *VM) error { return f.Create(c.Snapshot, c.Batch, vm) },
 		Changing: func(_ context.Context, c *httpapi.Call, old *VM, spec *VMSpec) error {
-			if err := changing(old, spec); err != nil || !c.Says("spec", "power") {
-				return err
-			}
-			return f.Power(c.Snapshot, old, spec)
+			return f.Change(c.Snapshot, c.Batch, old, spec, c.Says)
 		},
+		Renaming: func(c *httpapi.Call, vm *VM, name string) error { return f.Rename(c.Snapshot, c.Batch, vm, name) },
 		Deleting: func(_ context.Context, c *httpapi.Call, vm *VM) error { return f.Delete(c.Snapshot, c.Batch, vm) },
 	})
 	httpapi.Register(a, Instances, httpapi.Routes[InstanceSpec, InstanceStatus]{})
@@ -75,29 +60,6 @@ func findVM(snap *store.Snapshot, project, name string) (*VM, error) {
 		return vm, nil
 	}
 	return nil, fault.New(fault.NotFound, "no vm %q in project %s; see virga vm list", name, project)
-}
-
-// changing refuses what cannot be changed after a VM was made.
-func changing(old *VM, spec *VMSpec) error {
-	kept := *spec
-	kept.Description, kept.Power, kept.RestartPolicy = old.Spec.Description, old.Spec.Power, old.Spec.RestartPolicy
-	kept.StopTimeoutSeconds, kept.SSHKeys, kept.UserData = old.Spec.StopTimeoutSeconds, old.Spec.SSHKeys, old.Spec.UserData
-	kept.CPUs, kept.MemoryMiB = old.Spec.CPUs, old.Spec.MemoryMiB
-	kept.BootToken, kept.KillInstanceID = old.Spec.BootToken, old.Spec.KillInstanceID
-	before, _ := json.Marshal(old.Spec)
-	after, _ := json.Marshal(kept)
-	if string(before) != string(after) {
-		return fault.New(fault.Invalid, "change VM %s: only description, cpus, memoryMiB, restartPolicy, stopTimeoutSeconds, sshKeys, userData, power, bootToken and killInstanceID can be changed", old.Name)
-	}
-	in := VMInput{CPUs: spec.CPUs, MemoryMiB: spec.MemoryMiB, Hostname: spec.Hostname, StopTimeoutSeconds: spec.StopTimeoutSeconds,
-		SSHKeys: spec.SSHKeys, UserData: spec.UserData}
-	if err := fault.Fields("change VM "+old.Name, in.Check()); err != nil {
-		return err
-	}
-	if (spec.CPUs != old.Spec.CPUs || spec.MemoryMiB != old.Spec.MemoryMiB) && old.Status.InstanceID != "" {
-		return fault.New(fault.Precondition, "change the size of VM %s: it runs; stop it first", old.Name)
-	}
-	return nil
 }
 
 // vmReady says whether the VM is as specified, for those who wait. A VM that no host can

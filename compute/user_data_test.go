@@ -11,11 +11,11 @@ import (
 func TestUserDataTravelsByteForByteInRequestsAndRecords(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		data := rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "data")
-		sent, err := json.Marshal(VMInput{UserData: data})
+		sent, err := json.Marshal(VMSpec{UserData: data})
 		if err != nil {
 			t.Fatal(err)
 		}
-		var in VMInput
+		var in VMSpec
 		if err := json.Unmarshal(sent, &in); err != nil {
 			t.Fatal(err)
 		}

@@ -43,7 +43,7 @@ func TestAHostInUseNamesTheVMsAndVolumes(t *testing.T) {
 	for n := range 5 {
 		vm := fmt.Sprintf("vm%d", n)
 		allocate("disk-" + vm)
-		vms.Create(b, &compute.VM{Meta: in(vm), Spec: compute.VMSpec{Disks: []compute.Disk{{VolumeID: resource.ID("disk-" + vm)}}}})
+		vms.Create(b, &compute.VM{Meta: in(vm), Status: compute.VMStatus{Disks: []compute.DiskStatus{{VolumeID: resource.ID("disk-" + vm)}}}})
 		if n == 0 {
 			continue // one that is stopped, and whose disk lies there
 		}

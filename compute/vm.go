@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/virga-cloud/virga/engine/resource"
@@ -33,18 +34,33 @@ const (
 	VirtioNet = "virtio-net"
 )
 
-// Disk is a volume in a VM; the first is booted from.
+// Disk is a disk of a VM: a volume that is there, or one that is made for the VM; the first is booted from.
 type Disk struct {
-	// VolumeID is the volume.
-	VolumeID resource.ID `json:"volumeID"`
+	// Name is its name within the VM; empty in a request: disk0, disk1, …
+	Name string `json:"name"`
+	// VolumeID is a volume that is there; a request may name it. Empty: one is made for the VM, and goes with it.
+	VolumeID resource.ID `json:"volumeID,omitempty" ref:"volume"`
+	// SizeMiB is the least size of a volume that is made, in MiB; raising it lets the volume grow. Empty: that
+	// of the image's disk that it starts from.
+	SizeMiB int64 `json:"sizeMiB,omitempty"`
+	// DatastoreID is where a volume that is made must live; a request may name it. Empty: where the VM is.
+	DatastoreID resource.ID `json:"datastoreID,omitempty" ref:"datastore"`
 	// Model is what the guest sees.
 	Model string `json:"model" enum:"virtio-blk"`
 }
 
-// NIC is a port in a VM.
+// NIC is a network interface of a VM: a port that is there, or one that is made for the VM.
 type NIC struct {
-	// PortID is the port.
-	PortID resource.ID `json:"portID"`
+	// Name is its name within the VM; empty in a request: nic0, nic1, …
+	Name string `json:"name"`
+	// PortID is a port that is there; a request may name it. Empty: one is made for the VM, and goes with it.
+	PortID resource.ID `json:"portID,omitempty" ref:"port"`
+	// NetworkID is where a port is made; a request may name it. Empty: in the network "default".
+	NetworkID resource.ID `json:"networkID,omitempty" ref:"network"`
+	// Address is the IPv4 address that a port which is made must have; empty: one is chosen.
+	Address string `json:"address,omitempty"`
+	// MAC is the hardware address that a port which is made must have; empty: one is chosen.
+	MAC string `json:"mac,omitempty"`
 	// Model is what the guest sees.
 	Model string `json:"model" enum:"virtio-net"`
 }
@@ -57,12 +73,12 @@ type VMSpec struct {
 	CPUs int64 `json:"cpus"`
 	// MemoryMiB is the guest's memory, in MiB.
 	MemoryMiB int64 `json:"memoryMiB"`
-	// Disks are its volumes in order.
+	// Disks are its disks in order; none in a request: those of its image.
 	Disks []Disk `json:"disks"`
-	// NICs are its ports in order.
+	// NICs are its NICs in order; none in a request: one in the network "default".
 	NICs []NIC `json:"nics"`
-	// ImageID is the image that the first disk was made from.
-	ImageID resource.ID `json:"imageID,omitempty"`
+	// ImageID is the image that the first disks are made from; a request may name it. Empty: they are empty.
+	ImageID resource.ID `json:"imageID,omitempty" ref:"image"`
 	// Power is the desired power: running, paused, stopped.
 	Power Power `json:"power" enum:"running,paused,stopped"`
 	// BootToken is a word of the caller's own. When it changes, the VM boots anew: what runs is stopped first.
@@ -73,14 +89,14 @@ type VMSpec struct {
 	StopTimeoutSeconds int64 `json:"stopTimeoutSeconds"`
 	// RestartPolicy says when an ended guest is started again.
 	RestartPolicy RestartPolicy `json:"restartPolicy" enum:"on-failure,always,never"`
-	// Hostname is what the guest is told to be called.
-	Hostname string `json:"hostname"`
+	// Hostname is what the guest is told to be called; empty: as the VM is.
+	Hostname string `json:"hostname,omitempty"`
 	// SSHKeys are put into the guest by cloud-init.
 	SSHKeys []string `json:"sshKeys,omitempty"`
 	// UserData is handed to cloud-init byte for byte, whatever it is; base64 in JSON.
 	UserData []byte `json:"userData,omitempty"`
-	// HostID pins the VM to one host.
-	HostID resource.ID `json:"hostID,omitempty"`
+	// HostID pins the VM to one host; a request may name it.
+	HostID resource.ID `json:"hostID,omitempty" ref:"host"`
 }
 
 // The phases of a VM, as people see them.
@@ -97,11 +113,34 @@ const (
 	PhaseDeleting = "deleting"
 )
 
+// DiskStatus is the volume that a disk of a VM has.
+type DiskStatus struct {
+	// Name is the disk's.
+	Name string `json:"name"`
+	// VolumeID is its volume.
+	VolumeID resource.ID `json:"volumeID"`
+	// Model is what the guest sees.
+	Model string `json:"model"`
+}
+
+// NICStatus is the port that a NIC of a VM has.
+type NICStatus struct {
+	// Name is the NIC's.
+	Name string `json:"name"`
+	// PortID is its port.
+	PortID resource.ID `json:"portID"`
+	// Model is what the guest sees.
+	Model string `json:"model"`
+}
+
 // VMStatus is what was last seen.
 type VMStatus struct {
 	resource.Observed
 	// Phase is the VM's state in one word.
 	Phase string `json:"phase,omitempty" enum:"pending,starting,running,paused,migrating,stopping,stopped,crashed,unknown,deleting"`
+	// Disks and NICs are the volumes and ports that it has, in the order of its disks and NICs.
+	Disks []DiskStatus `json:"disks,omitempty"`
+	NICs  []NICStatus  `json:"nics,omitempty"`
 	// InstanceID is the instance that is the VM.
 	InstanceID resource.ID `json:"instanceID,omitempty"`
 	// HostID is where it is, or was when it last ran.
@@ -135,6 +174,9 @@ type VMStatus struct {
 	OperationID resource.ID `json:"operationID,omitempty"`
 }
 
+// Hostname is what the guest of a VM is told to be called, and what DNS calls it.
+func Hostname(vm *VM) string { return cmp.Or(vm.Spec.Hostname, vm.Name) }
+
 // VM is a virtual machine, as the user wants it.
 type VM = resource.Record[VMSpec, VMStatus]
 
@@ -165,10 +207,10 @@ var VMs = resource.Define("vm", "vms", resource.Options[VMSpec, VMStatus]{
 			{Ref: resource.Ref{Kind: "image", Project: v.Project, ID: v.Spec.ImageID}, Tie: resource.Following}, // its content stays
 			{Ref: host.Ref(v.Spec.HostID), Tie: resource.Following},
 		}
-		for _, d := range v.Spec.Disks {
+		for _, d := range v.Status.Disks {
 			out = append(out, resource.Need{Ref: resource.Ref{Kind: "volume", Project: v.Project, ID: d.VolumeID}, Tie: resource.Alone})
 		}
-		for _, n := range v.Spec.NICs {
+		for _, n := range v.Status.NICs {
 			out = append(out, resource.Need{Ref: resource.Ref{Kind: "port", Project: v.Project, ID: n.PortID}, Tie: resource.Alone})
 		}
 		return out

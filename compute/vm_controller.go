@@ -200,7 +200,7 @@ func startingRun(vm *VM) Run {
 
 // notReady says which disk can never come, or which host, so that waiting would be in vain.
 func (c *Controller) notReady(snap *store.Snapshot, vm *VM) (phase string, why error) {
-	for _, d := range vm.Spec.Disks {
+	for _, d := range vm.Status.Disks {
 		v := store.Find(snap, storage.Volumes, d.VolumeID)
 		switch {
 		case v == nil:
@@ -220,7 +220,7 @@ func (c *Controller) notReady(snap *store.Snapshot, vm *VM) (phase string, why e
 
 // diskTrouble says why a disk is not there yet: what the instance sees is only that it waits.
 func diskTrouble(snap *store.Snapshot, vm *VM) error {
-	for _, d := range vm.Spec.Disks {
+	for _, d := range vm.Status.Disks {
 		v := store.Find(snap, storage.Volumes, d.VolumeID)
 		if v != nil && v.Status.Phase != storage.VolumeReady && len(v.Status.Problems) > 0 {
 			return fault.New(fault.Kind(v.Status.Problems[0].Kind), "disk %s: %s", v.Name, v.Status.Problems[0].Message)

@@ -20,6 +20,7 @@ type Events interface {
 func Register(a *httpapi.API, m *Remover, e Events) {
 	httpapi.Register(a, Hosts, httpapi.Routes[Spec, Status]{
 		Specs: m.Hosts, Verbs: []httpapi.Verb{httpapi.Update, httpapi.Delete}, Default: Default, Check: Check,
+		Renaming: httpapi.Named[Spec, Status]("a host keeps the name that it joined with, which is written down on it"),
 		Changing: func(_ context.Context, c *httpapi.Call, h *Host, spec *Spec) error {
 			if spec.ClusterID == "" {
 				spec.ClusterID = h.Spec.ClusterID

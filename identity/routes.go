@@ -19,6 +19,7 @@ func Register(a *httpapi.API, w Writers, own Contents, used func(s *store.Snapsh
 		Visible:  func(c httpapi.Caller, p *Project) bool { return c.Project == "" || c.Project == p.Name },
 		Ready:    func(*Project) (bool, error) { return true, nil }, // nothing is done to it
 		Check:    checkProject,
+		Renaming: httpapi.Named[ProjectSpec, ProjectStatus]("a project keeps its name"),
 		Deleting: deletingProject(w, own),
 	})
 	httpapi.Register(a, Tokens, httpapi.Routes[TokenSpec, TokenStatus]{

@@ -60,7 +60,7 @@ func TestADaemonKilledInTheMiddleOfACreateOrADeleteFinishesIt(t *testing.T) {
 	h.ImportTiny()
 	for round := range rounds {
 		name := fmt.Sprintf("vm%d", round)
-		body := fmt.Sprintf(`{"name": %q, "spec": {"image": "tiny", "memoryMiB": 128}}`, name)
+		body := fmt.Sprintf(`{"name": %q, "spec": {"imageID": "tiny", "memoryMiB": 128}}`, name)
 		status, text, err := h.raw("POST", "/v1/projects/default/vms", body)
 		if err != nil || status != 201 {
 			t.Fatalf("create: %d %s %v", status, text, err)

@@ -72,7 +72,7 @@ func TestBadInputIsRefusedWithWhatToDo(t *testing.T) {
 	h.Must("vm", "delete", "one", "--project", "small", "--wait")
 	h.Must("project", "delete", "small", "--wait")
 
-	status, text, err := h.raw("POST", "/v1/projects/default/vms", `{"name": "x", "spec": {"image": "tiny", "memoryMB": 128}}`)
+	status, text, err := h.raw("POST", "/v1/projects/default/vms", `{"name": "x", "spec": {"imageID": "tiny", "memoryMB": 128}}`)
 	if err != nil || status != 422 && status != 400 || !strings.Contains(text, "memoryMB") {
 		t.Errorf("an unknown field gives %d %s, %v", status, text, err)
 	}

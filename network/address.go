@@ -24,28 +24,39 @@ const (
 	OutsideGatewayMAC = "02:64:64:40:00:01"
 )
 
-// AddressRequest is what is wanted of a port's addresses; empty parts are chosen.
-type AddressRequest struct {
-	// PortID is the port's id, from which its MAC is made.
-	PortID resource.ID
-	// MAC and Address are asked for by the user.
-	MAC     string
-	Address string
-	// Beside are ports of the same commit, which the snapshot does not show yet.
-	Beside []*Port
-}
-
 // drawnFrom is how many of the lowest free addresses a port's is drawn from. Addresses stay low and
 // easy to read, and many ports that are made at the same moment seldom draw the same.
 const drawnFrom = 64
 
-// AllocatePort chooses the addresses of a port: what is requested if it is free, or else one of the
+// Allocate gives a new port its addresses, in its status: those that its spec asks for, of the subnet that it
+// names, or else of the first with free addresses. Beside are ports of the same commit, which the snapshot
+// does not show yet.
+func Allocate(s *store.Snapshot, p *Port, beside ...*Port) error {
+	n := store.Find(s, Networks, p.Spec.NetworkID)
+	if n == nil || n.Project != p.Project {
+		return fault.New(fault.NotFound, "there is no network %q in project %s; see virga network list", p.Spec.NetworkID, p.Project)
+	}
+	err := error(fault.New(fault.Precondition, "network %s has no subnet; make one: virga subnet create NAME --network %s --cidr 10.1.0.0/24", n.Name, n.Name))
+	if p.Spec.SubnetID != "" {
+		err = fault.New(fault.NotFound, "network %s has no subnet %q", n.Name, p.Spec.SubnetID)
+	}
+	for _, subnet := range store.Referring(s, Subnets, n.ID) {
+		if p.Spec.SubnetID != "" && p.Spec.SubnetID != subnet.ID {
+			continue
+		}
+		var mac, address string
+		if mac, address, err = choose(s, n, subnet, p, beside); err == nil {
+			p.Status.SubnetID, p.Status.MAC, p.Status.Address = subnet.ID, mac, address
+			return nil
+		}
+	}
+	return err
+}
+
+// choose chooses the addresses of a port: what is requested if it is free, or else one of the
 // lowest free addresses and a MAC, both made of the port's id. The commit that creates the port takes
 // them; two at once that draw the same are told fault.Exists and draw again with a new id.
-func AllocatePort(s *store.Snapshot, n *Network, subnet *Subnet, request AddressRequest) (mac, address string, err error) {
-	if subnet.Spec.NetworkID != n.ID {
-		return "", "", fault.New(fault.Invalid, "take an address: subnet %s does not belong to network %s", subnet.Name, n.Name)
-	}
+func choose(s *store.Snapshot, n *Network, subnet *Subnet, wanted *Port, beside []*Port) (mac, address string, err error) {
 	if n.Deleting != nil || subnet.Deleting != nil {
 		return "", "", fault.New(fault.Precondition, "take an address in network %s: it is being deleted", n.Name)
 	}
@@ -54,16 +65,16 @@ func AllocatePort(s *store.Snapshot, n *Network, subnet *Subnet, request Address
 		return "", "", fault.New(fault.Internal, "take an address in subnet %s: %w", subnet.Name, err)
 	}
 	macs, addresses := map[string]string{}, map[string]string{}
-	for _, port := range append(store.Referring(s, Ports, n.ID), request.Beside...) {
+	for _, port := range append(store.Referring(s, Ports, n.ID), beside...) {
 		if port.Spec.NetworkID == n.ID {
-			macs[port.Spec.MAC], addresses[port.Spec.Address] = port.Name, port.Name
+			macs[port.Status.MAC], addresses[port.Status.Address] = port.Name, port.Name
 		}
 	}
-	if mac, err = chooseMAC(request, macs); err != nil {
+	if mac, err = chooseMAC(wanted, macs); err != nil {
 		return "", "", err
 	}
-	if request.Address != "" {
-		return mac, request.Address, checkAddress(subnet, p, request.Address, addresses)
+	if wanted.Spec.Address != "" {
+		return mac, wanted.Spec.Address, checkAddress(subnet, p, wanted.Spec.Address, addresses)
 	}
 	var free []string
 	for a := p.Masked().Addr().Next(); p.Contains(a) && len(free) < drawnFrom; a = a.Next() {
@@ -72,7 +83,7 @@ func AllocatePort(s *store.Snapshot, n *Network, subnet *Subnet, request Address
 		}
 	}
 	if len(free) > 0 {
-		sum := sha256.Sum256([]byte(request.PortID))
+		sum := sha256.Sum256([]byte(wanted.ID))
 		return mac, free[int(sum[31])%len(free)], nil
 	}
 	return "", "", fault.New(fault.Exhausted, "take an address in subnet %s (%s): all %d addresses for VMs are in use; add a subnet to network %s",
@@ -103,15 +114,15 @@ func checkAddress(subnet *Subnet, p netip.Prefix, text string, taken map[string]
 	return nil
 }
 
-func chooseMAC(request AddressRequest, taken map[string]string) (string, error) {
-	if request.MAC != "" {
-		if who := taken[request.MAC]; who != "" {
-			return "", fault.New(fault.Exists, "take MAC %s: port %s has it", request.MAC, who)
+func chooseMAC(wanted *Port, taken map[string]string) (string, error) {
+	if wanted.Spec.MAC != "" {
+		if who := taken[wanted.Spec.MAC]; who != "" {
+			return "", fault.New(fault.Exists, "take MAC %s: port %s has it", wanted.Spec.MAC, who)
 		}
-		return request.MAC, nil
+		return wanted.Spec.MAC, nil
 	}
 	for try := 0; ; try++ {
-		sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", request.PortID, try))
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", wanted.ID, try))
 		mac := fmt.Sprintf("52:54:00:%02x:%02x:%02x", sum[0], sum[1], sum[2])
 		if taken[mac] == "" {
 			return mac, nil

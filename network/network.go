@@ -96,13 +96,14 @@ var Subnets = resource.Define("subnet", "subnets", resource.Options[SubnetSpec, 
 
 // PortSpec is a place in a network.
 type PortSpec struct {
-	// NetworkID and SubnetID are where; a request may name them instead.
+	// NetworkID is where; a request may name it instead.
 	NetworkID resource.ID `json:"networkID" ref:"network"`
-	SubnetID  resource.ID `json:"subnetID" ref:"subnet"`
-	// MAC is its hardware address, for example "52:54:00:12:34:56".
-	MAC string `json:"mac"`
-	// Address is its IPv4 address.
-	Address string `json:"address"`
+	// SubnetID is the subnet that its address is of; a request may name it. Empty: the first with free addresses.
+	SubnetID resource.ID `json:"subnetID,omitempty" ref:"subnet"`
+	// MAC is the hardware address that it must have, for example "52:54:00:12:34:56"; empty: one is chosen.
+	MAC string `json:"mac,omitempty"`
+	// Address is the IPv4 address that it must have; empty: one is chosen.
+	Address string `json:"address,omitempty"`
 	// Hostname is the name that DNS gives it.
 	Hostname string `json:"hostname,omitempty"`
 }
@@ -112,6 +113,10 @@ type PortStatus struct {
 	resource.Observed
 	// Phase is pending or ready: known to the virtual network.
 	Phase string `json:"phase,omitempty" enum:"pending,ready"`
+	// SubnetID, MAC and Address are what it has.
+	SubnetID resource.ID `json:"subnetID,omitempty"`
+	MAC      string      `json:"mac,omitempty"`
+	Address  string      `json:"address,omitempty"`
 	// HostIDs are the hosts that it is bound to: two while its VM moves.
 	HostIDs []resource.ID `json:"hostIDs,omitempty"`
 }
@@ -125,12 +130,12 @@ var Ports = resource.Define("port", "ports", resource.Options[PortSpec, PortStat
 	Guards: map[string]resource.Sight{"status.hostIDs": resource.Operator},
 	Needs: func(p *Port) []resource.Need {
 		return []resource.Need{
-			{Ref: resource.Ref{Kind: "network", Project: p.Project, ID: p.Spec.NetworkID}}, {Ref: resource.Ref{Kind: "subnet", Project: p.Project, ID: p.Spec.SubnetID}},
+			{Ref: resource.Ref{Kind: "network", Project: p.Project, ID: p.Spec.NetworkID}}, {Ref: resource.Ref{Kind: "subnet", Project: p.Project, ID: p.Status.SubnetID}},
 		}
 	},
 	Takes: func(p *Port) []string {
 		in := string(p.Spec.NetworkID) + ":"
-		return []string{"ip:" + in + p.Spec.Address, "mac:" + in + p.Spec.MAC}
+		return []string{"ip:" + in + p.Status.Address, "mac:" + in + p.Status.MAC}
 	},
 })
 

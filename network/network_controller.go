@@ -100,7 +100,7 @@ func zoneOf(s *store.Snapshot, n *Network) DNSZoneSpec {
 	z.HostIDs = sorted(hosts)
 	for _, port := range store.Referring(s, Ports, n.ID) {
 		if port.Spec.Hostname != "" && port.Deleting == nil {
-			z.Hosts = append(z.Hosts, DNSZoneHost{Name: port.Spec.Hostname, Address: port.Spec.Address})
+			z.Hosts = append(z.Hosts, DNSZoneHost{Name: port.Spec.Hostname, Address: port.Status.Address})
 		}
 	}
 	for _, subnet := range store.Referring(s, Subnets, n.ID) {

@@ -94,12 +94,17 @@ func (w *world) defaults(project string) (*network.Network, *network.Subnet) {
 func (w *world) port(n *network.Network, s *network.Subnet, name string) *network.Port {
 	w.t.Helper()
 	p := &network.Port{Meta: resource.Meta{ID: resource.NewID(), Name: name, Project: n.Project}, Spec: network.PortSpec{NetworkID: n.ID, SubnetID: s.ID, Hostname: name}}
-	var err error
-	if p.Spec.MAC, p.Spec.Address, err = network.AllocatePort(w.db.Snapshot(), n, s, network.AddressRequest{PortID: p.ID}); err != nil {
+	if err := network.Allocate(w.db.Snapshot(), p); err != nil {
 		w.t.Fatal(err)
 	}
 	w.commit(func(b *store.Batch) { w.ports.Create(b, p, network.Holder) })
 	return p
+}
+
+// unallocated is a port that has no addresses yet.
+func unallocated(n *network.Network, spec network.PortSpec) *network.Port {
+	spec.NetworkID = n.ID
+	return &network.Port{Meta: resource.Meta{ID: resource.NewID(), Name: "x", Project: n.Project}, Spec: spec}
 }
 
 func TestTheDefaultNetworkGoesWithItsProject(t *testing.T) {
@@ -162,7 +167,7 @@ func TestANetworkGetsAnOutsideAddressAndADNSZone(t *testing.T) {
 		t.Fatalf("%d DNS zones, not 1", len(zones))
 	}
 	z := zones[0].Spec
-	if !slices.Equal(z.Hosts, []network.DNSZoneHost{{Name: "web", Address: p.Spec.Address}}) || !slices.Equal(z.HostIDs, []resource.ID{hostID}) || len(z.Subnets) != 1 || z.Subnets[0].Service != "10.20.0.2/20" || z.Domain != "internal" {
+	if !slices.Equal(z.Hosts, []network.DNSZoneHost{{Name: "web", Address: p.Status.Address}}) || !slices.Equal(z.HostIDs, []resource.ID{hostID}) || len(z.Subnets) != 1 || z.Subnets[0].Service != "10.20.0.2/20" || z.Domain != "internal" {
 		t.Errorf("the DNS zone is %+v", z)
 	}
 	if free := store.Find(snap, network.Subnets, s.ID).Status.FreeAddresses; free != 4096-4-1 {
@@ -216,12 +221,12 @@ func TestAnAddressIsNeverGivenTwice(t *testing.T) {
 		taken, free := map[string]bool{}, map[string]int{"10.1.0.0/29": 4, "10.1.0.0/28": 12}[s.Spec.CIDR]
 		for range free {
 			p := w.port(n, s, fmt.Sprintf("p%d", len(taken)))
-			if taken[p.Spec.Address] || p.Spec.Address == s.Spec.Gateway || p.Spec.Address == s.Spec.Service {
-				r.Fatalf("%s is given twice", p.Spec.Address)
+			if taken[p.Status.Address] || p.Status.Address == s.Spec.Gateway || p.Status.Address == s.Spec.Service {
+				r.Fatalf("%s is given twice", p.Status.Address)
 			}
-			taken[p.Spec.Address] = true
+			taken[p.Status.Address] = true
 		}
-		_, _, err := network.AllocatePort(w.db.Snapshot(), n, s, network.AddressRequest{PortID: resource.NewID()})
+		err := network.Allocate(w.db.Snapshot(), unallocated(n, network.PortSpec{SubnetID: s.ID}))
 		if !fault.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), fmt.Sprintf("all %d", free)) {
 			r.Fatalf("a full subnet says %v", err)
 		}
@@ -236,24 +241,24 @@ func TestARequestedAddressIsRefusedWithTheReason(t *testing.T) {
 		kind fault.Kind
 		word string
 	}{
-		"10.20.0.1":    {fault.Exists, "gateway"},
-		"10.20.0.2":    {fault.Exists, "DNS"},
-		"10.20.0.0":    {fault.Invalid, "range itself"},
-		"10.20.15.255": {fault.Invalid, "broadcast"},
-		"10.20.16.1":   {fault.Invalid, "outside"},
-		"fe80::1":      {fault.Invalid, "IPv4"},
-		p.Spec.Address: {fault.Exists, "port web has it"},
+		"10.20.0.1":      {fault.Exists, "gateway"},
+		"10.20.0.2":      {fault.Exists, "DNS"},
+		"10.20.0.0":      {fault.Invalid, "range itself"},
+		"10.20.15.255":   {fault.Invalid, "broadcast"},
+		"10.20.16.1":     {fault.Invalid, "outside"},
+		"fe80::1":        {fault.Invalid, "IPv4"},
+		p.Status.Address: {fault.Exists, "port web has it"},
 	} {
-		_, _, err := network.AllocatePort(w.db.Snapshot(), n, s, network.AddressRequest{PortID: "x", Address: address})
+		err := network.Allocate(w.db.Snapshot(), unallocated(n, network.PortSpec{SubnetID: s.ID, Address: address}))
 		if !fault.Is(err, want.kind) || !strings.Contains(err.Error(), want.word) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	if _, _, err := network.AllocatePort(w.db.Snapshot(), n, s, network.AddressRequest{PortID: "x", MAC: p.Spec.MAC}); !fault.Is(err, fault.Exists) {
+	if err := network.Allocate(w.db.Snapshot(), unallocated(n, network.PortSpec{MAC: p.Status.MAC})); !fault.Is(err, fault.Exists) {
 		t.Errorf("a MAC that is taken: %v", err)
 	}
 	// Two that did not see each other: the second commit fails as a whole.
-	twin := &network.Port{Meta: resource.Meta{ID: resource.NewID(), Name: "twin", Project: "a"}, Spec: p.Spec}
+	twin := &network.Port{Meta: resource.Meta{ID: resource.NewID(), Name: "twin", Project: "a"}, Spec: p.Spec, Status: p.Status}
 	b := w.db.Begin()
 	w.ports.Create(b, twin, network.Holder)
 	if err := w.db.Commit(context.Background(), b); !fault.Is(err, fault.Exists) {

@@ -41,9 +41,12 @@ func (m *moment) call() *httpapi.Call {
 func (m *moment) subnet(name, cidr string) *httpapi.Call {
 	m.Helper()
 	c := m.call()
-	if _, err := m.api.createSubnet(m.Context(), c, &httpapi.Draft[SubnetSpec]{Name: name, Spec: SubnetSpec{NetworkID: m.net.ID, CIDR: cidr}}); err != nil {
+	s := &Subnet{Meta: resource.Meta{Name: name, Project: "p"}, Spec: SubnetSpec{NetworkID: m.net.ID, CIDR: cidr}}
+	s.Spec.Default()
+	if err := createSubnet(m.Context(), c, s); err != nil {
 		m.Fatal(err)
 	}
+	m.api.Subnets.Create(c.Batch, s, Holder)
 	return c
 }
 
@@ -70,7 +73,9 @@ func TestANetworkThatGetsAPortIsNotDeletedAtThatMoment(t *testing.T) {
 	}
 	port := func(name string) (*httpapi.Call, error) {
 		c := m.call()
-		_, err := m.api.createPort(t.Context(), c, &httpapi.Draft[PortSpec]{Name: name, Spec: PortSpec{NetworkID: m.net.ID}})
+		p := &Port{Meta: resource.Meta{ID: resource.NewID(), Name: name, Project: "p"}, Spec: PortSpec{NetworkID: m.net.ID}}
+		err := createPort(t.Context(), c, p)
+		m.api.Ports.Create(c.Batch, p, Holder)
 		return c, err
 	}
 	deletion := m.call()

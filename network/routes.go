@@ -23,17 +23,18 @@ type APIRights struct {
 func Register(a *httpapi.API, w APIRights) {
 	httpapi.Register(a, Networks, httpapi.Routes[Spec, Status]{
 		Specs: w.Networks, Holders: []string{Holder}, Default: (*Spec).Default, Check: (*Spec).Check, Deleting: w.deleteNetwork,
+		Renaming: httpapi.Named[Spec, Status]("new VMs are put into it by its name; make another network instead", DefaultNetwork),
 		Ready: func(n *Network) (bool, error) {
 			return n.Status.Phase == Ready && n.Status.SeenGeneration >= n.Generation && len(n.Status.Problems) == 0, nil
 		},
 	})
 	httpapi.Register(a, Subnets, httpapi.Routes[SubnetSpec, SubnetStatus]{
 		Specs: w.Subnets, Holders: []string{Holder}, Default: (*SubnetSpec).Default, Check: (*SubnetSpec).Check,
-		Input: httpapi.Creating(w.createSubnet), Changing: changeSubnet, Deleting: deleteSubnet,
+		Creating: createSubnet, Changing: changeSubnet, Deleting: deleteSubnet,
 	})
 	httpapi.Register(a, Ports, httpapi.Routes[PortSpec, PortStatus]{
 		Specs: w.Ports, Holders: []string{Holder}, Default: (*PortSpec).Default, Check: (*PortSpec).Check,
-		Input: httpapi.Creating(w.createPort), Changing: changePort, Deleting: deletePort,
+		Creating: createPort, Changing: changePort, Deleting: deletePort,
 	})
 	httpapi.Register(a, PortBindings, httpapi.Routes[PortBindingSpec, PortBindingStatus]{})
 	httpapi.Register(a, DNSZones, httpapi.Routes[DNSZoneSpec, DNSZoneStatus]{})
@@ -50,22 +51,16 @@ func (w APIRights) deleteNetwork(_ context.Context, c *httpapi.Call, n *Network)
 	return nil
 }
 
-func (w APIRights) createSubnet(_ context.Context, c *httpapi.Call, in *httpapi.Draft[SubnetSpec]) (*Subnet, error) {
-	s := &Subnet{Meta: resource.Meta{Name: in.Name, Labels: in.Labels, Project: c.Project, ID: resource.NewID()}, Spec: in.Spec}
-	s.Spec.Default()
-	if err := fault.Fields("create subnet "+in.Name, s.Spec.Check()); err != nil {
-		return nil, err
-	}
-	if err := checkResolvers("create subnet "+in.Name, &s.Spec, c.May(httpapi.Admin, "")); err != nil {
-		return nil, err
+func createSubnet(_ context.Context, c *httpapi.Call, s *Subnet) error {
+	if err := checkResolvers("create subnet "+s.Name, &s.Spec, c.May(httpapi.Admin, "")); err != nil {
+		return err
 	}
 	if err := CheckSubnet(c.Snapshot, s); err != nil {
-		return nil, err
+		return err
 	}
 	// One that is made at this moment and overlaps is seen next time.
 	c.Batch.InTurn(resource.Ref{Kind: Networks.Kind, Project: s.Project, ID: s.Spec.NetworkID}, c.Snapshot)
-	w.Subnets.Create(c.Batch, s, Holder)
-	return s, nil
+	return nil
 }
 
 func changeSubnet(_ context.Context, c *httpapi.Call, old *Subnet, spec *SubnetSpec) error {
@@ -84,46 +79,25 @@ func deleteSubnet(_ context.Context, c *httpapi.Call, s *Subnet) error {
 	return nil
 }
 
-func (w APIRights) createPort(_ context.Context, c *httpapi.Call, in *httpapi.Draft[PortSpec]) (*Port, error) {
-	p := &Port{Meta: resource.Meta{Name: in.Name, Labels: in.Labels, Project: c.Project, ID: resource.NewID()}, Spec: in.Spec}
-	p.Spec.Default()
-	if err := fault.Fields("create port "+in.Name, p.Spec.Check()); err != nil {
-		return nil, err
-	}
-	n := store.Find(c.Snapshot, Networks, p.Spec.NetworkID)
-	if n == nil || n.Project != c.Project {
-		return nil, fault.New(fault.NotFound, "create port %s: there is no network %q in project %s", in.Name, p.Spec.NetworkID, c.Project)
-	}
-	if err := allocateIn(c.Snapshot, n, p); err != nil {
-		return nil, fault.Wrap(err, "create port %s", in.Name)
-	}
-	w.Ports.Create(c.Batch, p, Holder)
-	return p, nil
-}
-
-// allocateIn gives a port addresses of the subnet that it names, or else of the first with free addresses.
-func allocateIn(s *store.Snapshot, n *Network, p *Port) error {
-	request := AddressRequest{PortID: p.ID, MAC: p.Spec.MAC, Address: p.Spec.Address}
-	err := error(fault.New(fault.Precondition, "network %s has no subnet; make one first", n.Name))
-	if p.Spec.SubnetID != "" {
-		err = fault.New(fault.NotFound, "network %s has no subnet %q", n.Name, p.Spec.SubnetID)
-	}
-	for _, subnet := range store.Referring(s, Subnets, n.ID) {
-		if p.Spec.SubnetID != "" && p.Spec.SubnetID != subnet.ID {
-			continue
-		}
-		var mac, address string
-		if mac, address, err = AllocatePort(s, n, subnet, request); err == nil {
-			p.Spec.SubnetID, p.Spec.MAC, p.Spec.Address = subnet.ID, mac, address
-			return nil
-		}
-	}
-	return err
+func createPort(_ context.Context, c *httpapi.Call, p *Port) error {
+	return fault.Wrap(Allocate(c.Snapshot, p), "create port %s", p.Name)
 }
 
 func changePort(_ context.Context, _ *httpapi.Call, old *Port, spec *PortSpec) error {
 	fixed := old.Spec
 	fixed.Hostname = spec.Hostname
+	// What it was given may be written down as what it must have.
+	for _, x := range []struct {
+		is            string
+		wanted, fixed *string
+	}{
+		{string(old.Status.SubnetID), (*string)(&spec.SubnetID), (*string)(&fixed.SubnetID)},
+		{old.Status.MAC, &spec.MAC, &fixed.MAC}, {old.Status.Address, &spec.Address, &fixed.Address},
+	} {
+		if *x.wanted == x.is || *x.wanted == "" {
+			*x.fixed = *x.wanted
+		}
+	}
 	if fixed != *spec {
 		return fault.New(fault.Invalid, "change port %s: only its host name can be changed; make another port", old.Name)
 	}

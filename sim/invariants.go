@@ -201,7 +201,7 @@ func (c *Cluster) judgeEpochs(snap *store.Snapshot) {
 func (c *Cluster) judgeAddresses(snap *store.Snapshot) {
 	seen := map[string]string{}
 	for _, p := range store.Every(snap, network.Ports) {
-		for _, key := range []string{p.Spec.MAC, p.Spec.Address} {
+		for _, key := range []string{p.Status.MAC, p.Status.Address} {
 			key = string(p.Spec.NetworkID) + key
 			if other := seen[key]; other != "" {
 				c.fail("ports %s and %s have one address", other, p.Name)

@@ -137,11 +137,31 @@ func (c *Cluster) withVM(name string, do func(*store.Snapshot, *store.Batch, *co
 	})
 }
 
-func (c *Cluster) createVM(name string, in compute.VMInput) error {
+// createVM does what the API does for POST.
+func (c *Cluster) createVM(name string, in compute.VMSpec) error {
 	return c.request(func(s *store.Snapshot, b *store.Batch) error {
-		_, err := c.server.Front.Create(s, b, project, name, nil, in)
-		return err
+		vm := &compute.VM{Meta: resource.Meta{Kind: compute.VMs.Kind, ID: resource.NewID(), Name: name, Project: project}, Spec: in}
+		compute.DefaultVM(&vm.Spec)
+		if err := fault.Fields("create VM "+name, compute.CheckVM(&vm.Spec)); err != nil {
+			return err
+		}
+		if store.Named(s, compute.VMs, project, name) != nil {
+			return fault.New(fault.Exists, "create VM %s: there is one of this name already", name)
+		}
+		if err := c.server.Front.Create(s, b, vm); err != nil {
+			return err
+		}
+		c.server.Front.VMs.Create(b, vm, compute.Holder)
+		return nil
 	})
+}
+
+// idOf is the id that a name means, as the API finds it; a name that is not there stays.
+func idOf[S, T any](c *Cluster, t *resource.Type[S, T], project, name string) resource.ID {
+	if r := store.Named(c.server.db.Snapshot(), t, project, name); r != nil {
+		return r.ID
+	}
+	return resource.ID(name)
 }
 
 // migrate starts the operation as the API's route does.

@@ -110,19 +110,19 @@ func vmVerb(t *teller, a args) error {
 }
 
 func (t *teller) createVM(name string, a args) error {
-	in := compute.VMInput{
-		CPUs: a.number("cpus", "1"), MemoryMiB: a.number("memory", "1GiB"), Image: a.value("image", ""),
-		RestartPolicy: compute.RestartPolicy(a.value("policy", "")), StopTimeoutSeconds: a.number("timeout", "0"), Host: a.value("host", ""),
-		Power: compute.Power(a.value("power", "")),
+	in := compute.VMSpec{
+		CPUs: a.number("cpus", "1"), MemoryMiB: a.number("memory", "1GiB"), ImageID: idOf(t.c, compute.Images, project, a.value("image", "")),
+		RestartPolicy: compute.RestartPolicy(a.value("policy", "")), StopTimeoutSeconds: a.number("timeout", "0"),
+		HostID: idOf(t.c, host.Hosts, "", a.value("host", "")), Power: compute.Power(a.value("power", "")),
 	}
-	disk := compute.DiskInput{Datastore: a.value("datastore", ""), SizeMiB: a.number("disk", "0")}
-	if disk.SizeMiB == 0 && in.Image == "" {
+	disk := compute.Disk{DatastoreID: idOf(t.c, storage.Datastores, "", a.value("datastore", "")), SizeMiB: a.number("disk", "0")}
+	if disk.SizeMiB == 0 && in.ImageID == "" {
 		disk.SizeMiB = 1024
 	}
 	if volume := a.value("volume", ""); volume != "" {
-		disk = compute.DiskInput{Volume: volume}
+		disk = compute.Disk{VolumeID: idOf(t.c, storage.Volumes, project, volume)}
 	}
-	in.Disks = []compute.DiskInput{disk}
+	in.Disks = []compute.Disk{disk}
 	return t.c.createVM(name, in)
 }
 

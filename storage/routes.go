@@ -22,13 +22,13 @@ type APIRights struct {
 func Register(a *httpapi.API, w APIRights) {
 	holders := []string{Holder}
 	httpapi.Register(a, Backends, httpapi.Routes[BackendSpec, BackendStatus]{
-		Specs: w.Backends, Holders: holders, Input: httpapi.Creating(w.createBackend),
+		Specs: w.Backends, Holders: holders, Creating: createBackend,
 		Default: DefaultBackend, Check: CheckBackend, Changing: changeBackend, Deleting: deleteBackend,
 		Ready: backendReady,
 	})
 	httpapi.Register(a, Devices, httpapi.Routes[DeviceSpec, DeviceStatus]{})
 	httpapi.Register(a, Datastores, httpapi.Routes[DatastoreSpec, DatastoreStatus]{
-		Specs: w.Datastores, Holders: holders, Input: httpapi.Creating(w.createDatastore),
+		Specs: w.Datastores, Holders: holders, Creating: createDatastore,
 		Check: CheckDatastore, Changing: changeDatastore, Deleting: deleteDatastore,
 		Ready: func(d *Datastore) (bool, error) {
 			well, err := untroubled(d.Ref(), d.Name, d.Generation, d.Status.Observed)
@@ -36,7 +36,7 @@ func Register(a *httpapi.API, w APIRights) {
 		},
 	})
 	httpapi.Register(a, Volumes, httpapi.Routes[VolumeSpec, VolumeStatus]{
-		Specs: w.Volumes, Holders: holders, Input: httpapi.Creating(w.createVolume),
+		Specs: w.Volumes, Holders: holders, Creating: createVolume,
 		Default: DefaultVolume, Check: CheckVolume, Changing: changeVolume, Deleting: deleteVolume, Ready: volumeReady,
 	})
 	httpapi.Register(a, Allocations, httpapi.Routes[AllocationSpec, AllocationStatus]{})
@@ -72,19 +72,9 @@ func volumeReady(v *Volume) (bool, error) {
 	return well && (v.Status.Phase == VolumeReady || v.Status.Phase == VolumeUnbound), err
 }
 
-func meta[S any](c *httpapi.Call, in *httpapi.Draft[S]) resource.Meta {
-	return resource.Meta{Name: in.Name, Labels: in.Labels, Project: c.Project, ID: resource.NewID()}
-}
-
-func (w APIRights) createBackend(_ context.Context, c *httpapi.Call, in *httpapi.Draft[BackendSpec]) (*Backend, error) {
-	r := &Backend{Meta: meta(c, in), Spec: in.Spec}
-	DefaultBackend(&r.Spec)
+func createBackend(_ context.Context, c *httpapi.Call, r *Backend) error {
 	details := append(checkNewBackend(&r.Spec), missingHosts(c.Snapshot, r.Spec.HostIDs)...)
-	if err := fault.Fields("create storage "+in.Name, details); err != nil {
-		return nil, err
-	}
-	w.Backends.Create(c.Batch, r, Holder)
-	return r, nil
+	return fault.Fields("create storage "+r.Name, details)
 }
 
 func missingHosts(snap *store.Snapshot, ids []resource.ID) []fault.Detail {
@@ -111,20 +101,15 @@ func deleteBackend(_ context.Context, c *httpapi.Call, r *Backend) error {
 	return nil
 }
 
-func (w APIRights) createDatastore(_ context.Context, c *httpapi.Call, in *httpapi.Draft[DatastoreSpec]) (*Datastore, error) {
-	d := &Datastore{Meta: meta(c, in), Spec: in.Spec}
-	if err := fault.Fields("create datastore "+in.Name, CheckDatastore(&d.Spec)); err != nil {
-		return nil, err
-	}
+func createDatastore(_ context.Context, c *httpapi.Call, d *Datastore) error {
 	r, err := store.Need(c.Snapshot, Backends, d.Spec.BackendID)
 	if err != nil {
-		return nil, fault.Wrap(err, "create datastore %s", in.Name)
+		return fault.Wrap(err, "create datastore %s", d.Name)
 	}
 	for _, other := range store.Referring(c.Snapshot, Datastores, r.ID) {
-		return nil, fault.New(fault.Exists, "create datastore %s: datastore %s is made on storage %s already; use it", in.Name, other.Name, r.Name)
+		return fault.New(fault.Exists, "create datastore %s: datastore %s is made on storage %s already; use it", d.Name, other.Name, r.Name)
 	}
-	w.Datastores.Create(c.Batch, d, Holder)
-	return d, nil
+	return nil
 }
 
 func changeDatastore(_ context.Context, _ *httpapi.Call, old *Datastore, spec *DatastoreSpec) error {
@@ -141,21 +126,15 @@ func deleteDatastore(_ context.Context, c *httpapi.Call, d *Datastore) error {
 	return nil
 }
 
-func (w APIRights) createVolume(_ context.Context, c *httpapi.Call, in *httpapi.Draft[VolumeSpec]) (*Volume, error) {
-	v := &Volume{Meta: meta(c, in), Spec: in.Spec}
-	DefaultVolume(&v.Spec)
-	details := CheckVolume(&v.Spec)
+func createVolume(_ context.Context, c *httpapi.Call, v *Volume) error {
+	var details []fault.Detail
 	if v.Spec.Base != nil { // a digest alone does not say who may read what it names
 		details = append(details, fault.Detail{Field: "spec.base", Message: "is set by the VM that is made from an image"})
 	}
 	if id := v.Spec.DatastoreID; id != "" && store.Find(c.Snapshot, Datastores, id) == nil {
 		details = append(details, fault.Detail{Field: "spec.datastoreID", Message: "there is no datastore " + strconv.Quote(string(id))})
 	}
-	if err := fault.Fields("create volume "+in.Name, details); err != nil {
-		return nil, err
-	}
-	w.Volumes.Create(c.Batch, v, Holder)
-	return v, nil
+	return fault.Fields("create volume "+v.Name, details)
 }
 
 func changeVolume(_ context.Context, c *httpapi.Call, old *Volume, spec *VolumeSpec) error {

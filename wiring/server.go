@@ -68,7 +68,7 @@ func NewServer(d ServerDeps) *Server {
 	r := newRights(d.Registry)
 	s := &Server{Rights: r, Events: observe.NewRecorder(d.Leader, r.Events, ""), Relay: relay(d.Listener, d.Servers), Audit: identity.NewAudit(d.API, d.AuditFor)}
 	gate := placement.NewGate(d.Leader, r.Claims)
-	s.Front = &compute.Front{VMs: r.VMs, Volumes: r.Storage.Volumes, Ports: r.Network.Ports, Operations: r.Operations, Placer: gate}
+	s.Front = &compute.Front{VMs: r.VMs, Volumes: r.Storage.Volumes, Ports: r.Network.Ports, VMStatuses: r.Compute.VMStatuses, Operations: r.Operations, Placer: gate}
 	s.Remover = &host.Remover{Hosts: r.Host.Hosts, Removals: r.Host.Removals, Home: d.Home, User: compute.UserOfHost(d.API.Catalog()),
 		Leaving: func(b *store.Batch, snap *store.Snapshot, h *host.Host) { r.Storage.Leave(b, snap, h.ID) }}
 	s.Parts = []part.Part{

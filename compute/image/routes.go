@@ -8,7 +8,6 @@ import (
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
-	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/identity"
 )
@@ -17,21 +16,12 @@ import (
 func (s *Service) Register(a *httpapi.API, specs *store.SpecWriter[compute.ImageSpec, compute.ImageStatus]) {
 	httpapi.Register(a, compute.Images, httpapi.Routes[compute.ImageSpec, compute.ImageStatus]{
 		Specs: specs, Holders: []string{Holder}, Default: (*compute.ImageSpec).Default, Check: (*compute.ImageSpec).Check, Changing: change, Ready: compute.ImageIsReady, Lending: compute.ImageLending,
-		Input: httpapi.Creating(func(_ context.Context, c *httpapi.Call, in *httpapi.Draft[compute.ImageSpec]) (*compute.Image, error) {
-			i := &compute.Image{Meta: resource.Meta{Name: in.Name, Labels: in.Labels, Project: c.Project, ID: resource.NewID()}, Spec: in.Spec}
-			i.Spec.Default()
-			if err := fault.Fields("create image "+in.Name, i.Spec.Check()); err != nil {
-				return nil, err
-			}
+		Creating: func(_ context.Context, c *httpapi.Call, i *compute.Image) error {
 			if err := mayShow(c, &i.Spec); err != nil {
-				return nil, err
+				return err
 			}
-			if err := mayReach(c, &i.Spec.Source); err != nil {
-				return nil, err
-			}
-			specs.Create(c.Batch, i, Holder)
-			return i, nil
-		}),
+			return mayReach(c, &i.Spec.Source)
+		},
 	})
 	a.Raw(httpapi.Op{ID: "upload-image", Method: http.MethodPut, Path: "/v1/projects/{project}/images/{name}/content", Right: httpapi.Write,
 		Tag: compute.Images.Plural, Status: http.StatusAccepted, Summary: "Send the content of an image that waits for it"}, s.UploadHandler())

@@ -21,18 +21,16 @@ func TestWhoChoosesTheSameAtOnceChoosesAnew(t *testing.T) {
 	chosen.Add(asking)
 	var calls atomic.Int64
 	y := newToy(t, func(_ *Options, routes *Routes[BoatSpec, BoatStatus]) {
-		routes.Input = Creating(func(_ context.Context, c *Call, in *Draft[BoatSpec]) (*Boat, error) {
+		routes.Creating = func(_ context.Context, c *Call, b *Boat) error {
 			berths := int64(len(store.Every(c.Snapshot, boats)))
-			b := &Boat{Spec: BoatSpec{Sails: berths, Rig: "sloop"}}
-			b.Name, b.Project = in.Name, c.Project
-			routes.Specs.Create(c.Batch, b)
+			b.Spec.Sails, b.Spec.Rig = berths, "sloop"
 			if calls.Add(1) <= asking {
 				chosen.Done()
 				chosen.Wait()
 			}
 			c.Batch.Claim(store.ClaimKey(c.Project, fmt.Sprint("berth:", berths)), "taken")
-			return b, nil
-		})
+			return nil
+		}
 	})
 	var all sync.WaitGroup
 	for n := range asking {

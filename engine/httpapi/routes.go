@@ -46,23 +46,28 @@ type Routes[S, T any] struct {
 	Default func(*S)
 	// Check lists what is wrong with a spec.
 	Check func(*S) []fault.Detail
-	// Input makes a record of a request; see Creating. Default: of a Draft.
-	Input *Input[S, T]
+	// Creating is asked before a record is made, and may write more or refuse. It may change the new record:
+	// its spec, and what is known of its status from the start.
+	Creating func(ctx context.Context, c *Call, r *resource.Record[S, T]) error
+	// Renaming is asked before a record gets another name, and may write more or refuse.
+	Renaming func(c *Call, r *resource.Record[S, T], name string) error
 	// Changing is asked before a spec is changed, and may write more or refuse. It may change the new spec.
 	Changing func(ctx context.Context, c *Call, old *resource.Record[S, T], spec *S) error
 	// Deleting is asked before a record is marked, and may write more or refuse.
 	Deleting func(ctx context.Context, c *Call, r *resource.Record[S, T]) error
 }
 
-// Draft is the request for a new record where the domain has no own.
+// Draft is the request for a new record. It has the shape in which records are read: what the cloud itself
+// says in one (its id, its status, …) is accepted and left out.
 type Draft[S any] struct {
 	Name   string            `json:"name" doc:"Unique within the kind and the project: lower case letters, digits and dashes, at most 63."`
 	Labels map[string]string `json:"labels,omitempty" doc:"Free words for people and selectors."`
 	Spec   S                 `json:"spec" doc:"What is wanted."`
 }
 
-// Change is the request for a changed record.
+// Change is the request for a changed record, in the same shape.
 type Change[S any] struct {
+	Name   string            `json:"name,omitempty" doc:"Another name; unique within the kind and the project."`
 	Labels map[string]string `json:"labels,omitempty" doc:"Free words for people and selectors."`
 	Spec   S                 `json:"spec" doc:"What is wanted."`
 }
@@ -73,31 +78,6 @@ type Page[S, T any] struct {
 	NextPage string                   `json:"nextPage,omitempty" doc:"The token of the next page; none: this is the last."`
 	Total    int                      `json:"total" doc:"How many records the whole list has at this moment."`
 	Revision int64                    `json:"revision" doc:"The revision of the store that the list is of; a watch goes on from it."`
-}
-
-// Input is a domain's own request for a new record.
-type Input[S, T any] struct {
-	in   reflect.Type
-	make func(ctx context.Context, a *API, c *Call, raw []byte) (*resource.Record[S, T], error)
-}
-
-// Creating makes an Input of a function that writes a new record, and what goes with it, into the
-// batch of the call. The name and the project of the record are set by it; a name that is asked for
-// was judged before: a record that is written without one would be called by its id.
-func Creating[In, S, T any](do func(context.Context, *Call, *In) (*resource.Record[S, T], error)) *Input[S, T] {
-	return &Input[S, T]{in: reflect.TypeFor[In](), make: func(ctx context.Context, a *API, c *Call, raw []byte) (*resource.Record[S, T], error) {
-		in := new(In)
-		if err := a.decode(raw, in); err != nil {
-			return nil, err
-		}
-		a.resolve(c, in)
-		if asked := reflect.ValueOf(in).Elem().FieldByName("Name"); asked.IsValid() && asked.Kind() == reflect.String {
-			if err := CheckName(asked.String()); err != nil {
-				return nil, err
-			}
-		}
-		return do(ctx, c, in)
-	}}
 }
 
 // kind is a kind with its routes, as the handlers need it.
@@ -113,6 +93,7 @@ type kindRoutes struct {
 	resource.Descriptor
 	reading string // the action
 	visible func(Caller, resource.Object) bool
+	meant   func(c *Call, name string) (resource.ID, error) // that a name in a request means; none: nobody
 	verbs   []string
 	model   string // the name of a record in the document
 }
@@ -135,12 +116,9 @@ func Register[S, T any](a *API, t *resource.Type[S, T], o Routes[S, T]) {
 	k := &kind[S, T]{Routes: o, Type: t, api: a, noun: Noun(reflect.TypeFor[S]())}
 	a.prepare(reflect.TypeFor[Draft[S]]())
 	a.prepare(reflect.TypeFor[Change[S]]())
-	if k.Input == nil {
-		k.Input = k.drafts()
-	}
-	a.prepare(k.Input.in)
 	a.kinds[t.Kind] = &kindRoutes{Descriptor: t.Descriptor, reading: k.action("read"), model: k.noun,
 		visible: func(c Caller, x resource.Object) bool { return k.sees(c, x.(*resource.Record[S, T])) },
+		meant:   k.meant,
 	}
 	k.registerList()
 	k.registerGet()

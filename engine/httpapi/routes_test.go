@@ -337,10 +337,10 @@ func TestWhatNobodyShallReadIsNotAnswered(t *testing.T) {
 // record that would be called by its id.
 func TestCreationWithoutNameIsRefusedBeforeTheDomainIsAsked(t *testing.T) {
 	y := newToy(t, func(_ *Options, r *Routes[BoatSpec, BoatStatus]) {
-		r.Input = Creating(func(context.Context, *Call, *Draft[BoatSpec]) (*Boat, error) {
+		r.Creating = func(context.Context, *Call, *Boat) error {
 			t.Error("the domain was asked")
-			return nil, fault.New(fault.Internal, "asked")
-		})
+			return fault.New(fault.Internal, "asked")
+		}
 	})
 	for _, name := range []string{"", " ", "-x", "a b"} {
 		p := y.want(422, y.do("member", "POST", inA, fmt.Sprintf(`{"name":%q,"spec":{}}`, name))).problem(t)

@@ -1,10 +1,12 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -29,7 +31,7 @@ type createIn struct {
 func (k *kind[S, T]) registerCreate() {
 	op := Op{ID: "create-" + string(k.Kind), Action: k.action(Create), Method: http.MethodPost, Path: k.path(), Right: k.Writing, Tag: k.Plural, Status: http.StatusCreated,
 		Summary: "Create a " + string(k.Kind), Doc: k.Doc, params: pathParameters(k.path()),
-		body: documented(map[string]*huma.Schema{"application/json": k.api.OpenAPI().Components.Schemas.Schema(k.Input.in, true, "")})}
+		body: documented(map[string]*huma.Schema{"application/json": k.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Draft[S]](), true, "")})}
 	handle(k.api, op, func(ctx context.Context, c *Call, in *createIn) (*one[S, T], error) {
 		if _, err := timeout(in.Timeout); err != nil {
 			return nil, err // before anything is made
@@ -103,33 +105,42 @@ func (k *kind[S, T]) build(ctx context.Context, c *Call, raw []byte) (*resource.
 	if project != nil && project.Deleting != nil { // early and in words; the commit holds it
 		return nil, fault.New(fault.Precondition, "project %s is being deleted; use another", c.Project)
 	}
-	made, err := k.Input.make(ctx, k.api, c, raw)
-	if err != nil {
+	in := &Draft[S]{}
+	if err := k.request(c, raw, in); err != nil {
 		return nil, err
 	}
-	if err := CheckName(made.Name); err != nil {
+	made := &resource.Record[S, T]{Meta: resource.Meta{Kind: k.Kind, ID: resource.NewID(), Name: in.Name, Project: c.Project, Labels: in.Labels}, Spec: in.Spec}
+	if err := CheckName(in.Name); err != nil {
 		return made, err
 	}
-	if err := checkLabels(made.Labels); err != nil {
+	if err := checkLabels(in.Labels); err != nil {
 		return made, err
 	}
 	if store.Named(c.Snapshot, k.Type, c.Project, made.Name) != nil {
 		return made, fault.New(fault.Exists, "%s %q is there already; pick another name, or use it", k.Kind, made.Name)
 	}
+	if err := k.checked("create", made.Name, &made.Spec); err != nil {
+		return made, err
+	}
+	if k.Creating != nil {
+		if err := k.Creating(ctx, c, made); err != nil {
+			return made, err
+		}
+	}
+	k.Specs.Create(c.Batch, made, k.Holders...)
 	return made, nil
 }
 
-// drafts is the Input of a kind whose domain has no own.
-func (k *kind[S, T]) drafts() *Input[S, T] {
-	return Creating(func(_ context.Context, c *Call, in *Draft[S]) (*resource.Record[S, T], error) {
-		if err := k.checked("create", in.Name, &in.Spec); err != nil {
-			return nil, err
-		}
-		r := &resource.Record[S, T]{Spec: in.Spec}
-		r.Name, r.Labels, r.Project = in.Name, in.Labels, c.Project
-		k.Specs.Create(c.Batch, r, k.Holders...)
-		return r, nil
-	})
+// request reads one strictly, with the ids of records in the place of their names.
+func (k *kind[S, T]) request(c *Call, raw []byte, into any) error {
+	raw, err := k.written(c, raw)
+	if err != nil {
+		return err
+	}
+	if err := k.api.decode(raw, into); err != nil {
+		return err
+	}
+	return k.api.resolve(c, into)
 }
 
 // checked fills a spec's defaults and refuses what is wrong with it.
@@ -172,7 +183,7 @@ func (k *kind[S, T]) registerUpdate() {
 	})
 	handle(k.api, patch, func(ctx context.Context, c *Call, in *changeIn) (*one[S, T], error) {
 		return k.change(ctx, c, in, func(r *resource.Record[S, T]) map[string]any {
-			return tree(Change[S]{Labels: r.Labels, Spec: r.Spec})
+			return tree(Change[S]{Name: r.Name, Labels: r.Labels, Spec: r.Spec})
 		})
 	})
 }
@@ -206,14 +217,21 @@ func (k *kind[S, T]) change(ctx context.Context, c *Call, in *changeIn, base fun
 				return err
 			}
 		}
+		verb := "update"
+		if wanted.Name != "" && wanted.Name != r.Name {
+			verb = "rename"
+			if err := k.rename(c, r, wanted.Name); err != nil {
+				return err
+			}
+		}
 		k.Specs.Set(c.Batch, r, func(s *S) { *s = wanted.Spec })
 		k.Specs.Label(c.Batch, r, wanted.Labels)
 		if c.dry {
 			would = resource.Copy(r)
-			would.Spec, would.Labels, would.Revision = wanted.Spec, wanted.Labels, r.Revision
+			would.Name, would.Spec, would.Labels = cmp.Or(wanted.Name, r.Name), wanted.Spec, wanted.Labels
 		}
 		if !c.Batch.Empty() {
-			c.Note("update", &r.Meta)
+			c.Note(verb, &r.Meta)
 		}
 		return nil
 	})
@@ -233,17 +251,44 @@ func (k *kind[S, T]) change(ctx context.Context, c *Call, in *changeIn, base fun
 	return k.answer(c, http.StatusOK, r), nil
 }
 
+// rename gives a record another name. What refers to it does so by its id.
+func (k *kind[S, T]) rename(c *Call, r *resource.Record[S, T], name string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	if other := store.Named(c.Snapshot, k.Type, c.Project, name); other != nil && other.ID != r.ID {
+		return fault.New(fault.Exists, "rename %s %s: %q is there already; pick another name", k.Kind, r.Name, name)
+	}
+	if k.Renaming != nil {
+		if err := k.Renaming(c, r, name); err != nil {
+			return err
+		}
+	}
+	k.Specs.Rename(c.Batch, r, name)
+	return nil
+}
+
+// Named is a Renaming that refuses to rename records, or those of one name.
+func Named[S, T any](why string, only ...string) func(*Call, *resource.Record[S, T], string) error {
+	return func(_ *Call, r *resource.Record[S, T], _ string) error {
+		if len(only) > 0 && !slices.Contains(only, r.Name) {
+			return nil
+		}
+		return fault.New(fault.Precondition, "rename %s %s: %s", r.Kind, r.Name, why)
+	}
+}
+
 // merged reads a request on top of base, strictly, with defaults and checks.
 func (k *kind[S, T]) merged(c *Call, r *resource.Record[S, T], base map[string]any, raw []byte) (*Change[S], error) {
-	var patch any
+	raw, err := k.written(c, raw)
+	if err != nil {
+		return nil, err
+	}
+	var patch map[string]any
 	if err := json.Unmarshal(raw, &patch); err != nil {
 		return nil, fault.New(fault.Invalid, "the request is no JSON: %w", err)
 	}
-	said, isObject := patch.(map[string]any)
-	if !isObject {
-		return nil, fault.New(fault.Invalid, "the request must be a JSON object with labels and spec")
-	}
-	c.said = said
+	c.said = patch
 	text, err := json.Marshal(merge(base, patch))
 	if err != nil {
 		return nil, fault.New(fault.Internal, "merge: %w", err)
@@ -252,10 +297,12 @@ func (k *kind[S, T]) merged(c *Call, r *resource.Record[S, T], base map[string]a
 	if err := k.api.decode(text, wanted); err != nil {
 		return nil, err
 	}
+	if err := k.api.resolve(c, wanted); err != nil {
+		return nil, err
+	}
 	if err := checkLabels(wanted.Labels); err != nil {
 		return nil, err
 	}
-	k.api.resolve(c, wanted)
 	whole := resource.Record[S, T]{Spec: wanted.Spec}
 	k.Keep(r, &whole, c.Sight(r.Project))
 	wanted.Spec = whole.Spec

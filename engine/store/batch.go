@@ -110,9 +110,13 @@ func (b *Batch) changes() ([]Change, error) {
 	for _, ref := range b.order {
 		w := b.work[ref]
 		name := NameKey(ref.Kind, ref.Project, w.object.Head().Name)
+		had := name
+		if w.before != nil {
+			had = NameKey(ref.Kind, ref.Project, w.before.Head().Name)
+		}
 		if w.after() == nil {
 			if w.expect != Absent {
-				out = append(out, Change{Key: ref, Op: Delete, Expect: w.expect}, Change{Key: name, Op: Delete, Expect: Any})
+				out = append(out, Change{Key: ref, Op: Delete, Expect: w.expect}, Change{Key: had, Op: Delete, Expect: Any})
 			}
 			continue
 		}
@@ -123,7 +127,10 @@ func (b *Batch) changes() ([]Change, error) {
 			}
 		}
 		out = append(out, Change{Key: ref, Op: Put, Value: w.value, Expect: w.expect, Report: w.expect != Absent && !w.wider})
-		if w.expect == Absent {
+		if had != name {
+			out = append(out, Change{Key: had, Op: Delete, Expect: Any})
+		}
+		if w.expect == Absent || had != name {
 			out = append(out, Change{Key: name, Op: Put, Value: owner(ref.ID), Expect: Absent})
 		}
 	}

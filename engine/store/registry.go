@@ -92,6 +92,18 @@ func (w *SpecWriter[S, T]) Label(b *Batch, r *resource.Record[S, T], labels map[
 	b.widen(r.Ref())
 }
 
+// Rename gives the record another name, which nobody else of its kind and project may have.
+func (w *SpecWriter[S, T]) Rename(b *Batch, r *resource.Record[S, T], name string) {
+	edit(b, r, func(mine *resource.Record[S, T]) { mine.Name = name })
+	b.widen(r.Ref())
+}
+
+// Own makes a record go with another one, or, without one, stand alone.
+func (w *SpecWriter[S, T]) Own(b *Batch, r *resource.Record[S, T], owner *resource.Ref) {
+	edit(b, r, func(mine *resource.Record[S, T]) { mine.Owner = owner })
+	b.widen(r.Ref())
+}
+
 // Delete marks the record for deletion; it goes when the last holder lets go.
 func (w *SpecWriter[S, T]) Delete(b *Batch, r *resource.Record[S, T]) { MarkDeleting(b, r) }
 

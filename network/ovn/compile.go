@@ -116,7 +116,7 @@ func (k *compiler) network(n *network.Network) {
 		options[s.ID] = k.subnet(n, s, ls, lr)
 	}
 	for _, p := range k.ports[n.ID] {
-		if dhcp, known := options[p.Spec.SubnetID]; known && (p.Deleting == nil || len(k.bindings[p.ID]) > 0) {
+		if dhcp, known := options[p.Status.SubnetID]; known && (p.Deleting == nil || len(k.bindings[p.ID]) > 0) {
 			ls.Ports = append(ls.Ports, k.port(p, dhcp))
 		}
 	}
@@ -172,7 +172,7 @@ func (k *compiler) dhcp(n *network.Network, s *network.Subnet, mac string) map[s
 
 func (k *compiler) port(p *network.Port, dhcp string) string {
 	key := "lsp/" + string(p.ID)
-	addresses := p.Spec.MAC + " " + p.Spec.Address
+	addresses := p.Status.MAC + " " + p.Status.Address
 	row := &nbdb.LogicalSwitchPort{
 		Name: string(p.ID), Addresses: []string{addresses}, PortSecurity: []string{addresses},
 		Dhcpv4Options: &dhcp, ExternalIDs: marked(key), Options: map[string]string{},

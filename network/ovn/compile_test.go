@@ -37,7 +37,7 @@ func aSubnet(id string, n *network.Network, cidr string) *network.Subnet {
 
 func aPort(id string, s *network.Subnet, address string) *network.Port {
 	return &network.Port{Meta: resource.Meta{ID: resource.ID(id), Name: id, Project: s.Project}, Spec: network.PortSpec{
-		NetworkID: s.Spec.NetworkID, SubnetID: s.ID, MAC: "52:54:00:00:00:" + address[len(address)-2:], Address: address, Hostname: id}}
+		NetworkID: s.Spec.NetworkID, Hostname: id}, Status: network.PortStatus{SubnetID: s.ID, MAC: "52:54:00:00:00:" + address[len(address)-2:], Address: address}}
 }
 
 func aBinding(id string, p *network.Port, hostID string, epoch int64) *network.PortBinding {
@@ -205,7 +205,7 @@ func TestNoTwoPortsOfASwitchShareAnAddress(t *testing.T) {
 				c.Subnets = append(c.Subnets, s)
 				for k := range rapid.IntRange(0, 5).Draw(t, "ports") {
 					p := aPort(fmt.Sprintf("p%d-%d-%d", i, j, k), s, fmt.Sprintf("10.0.%d.%d", j, k+10))
-					p.Spec.MAC = fmt.Sprintf("52:54:00:00:%02x:%02x", j, k)
+					p.Status.MAC = fmt.Sprintf("52:54:00:00:%02x:%02x", j, k)
 					c.Ports = append(c.Ports, p)
 				}
 			}

@@ -127,9 +127,8 @@ func (c *cloud) port(n *network.Network, s *network.Subnet, hostname string) *ne
 	c.t.Helper()
 	address := map[string]string{"one": "10.20.0.3", "two": "10.20.0.4"}[hostname]
 	p := &network.Port{Meta: resource.Meta{ID: resource.NewID(), Name: hostname, Project: n.Project}}
-	mac, addr, err := network.AllocatePort(c.db.Snapshot(), n, s, network.AddressRequest{PortID: p.ID, Address: address})
-	check(c.t, err)
-	p.Spec = network.PortSpec{NetworkID: n.ID, SubnetID: s.ID, MAC: mac, Address: addr, Hostname: hostname}
+	p.Spec = network.PortSpec{NetworkID: n.ID, SubnetID: s.ID, Address: address, Hostname: hostname}
+	check(c.t, network.Allocate(c.db.Snapshot(), p))
 	b := c.db.Begin()
 	c.ports.Create(b, p, network.Holder)
 	check(c.t, c.db.Commit(c.ctx, b))
@@ -140,7 +139,7 @@ func (c *cloud) binding(p *network.Port, m *node, epoch int64) *network.PortBind
 	c.t.Helper()
 	x := &network.PortBinding{Meta: resource.Meta{ID: resource.NewID(), Project: p.Project}, Spec: network.PortBindingSpec{
 		PortID: p.ID, NetworkID: p.Spec.NetworkID, InstanceID: resource.NewID(), HostID: m.id, Epoch: epoch, UID: 65534,
-		MAC: p.Spec.MAC, Address: p.Spec.Address, MTU: 1442}}
+		MAC: p.Status.MAC, Address: p.Status.Address, MTU: 1442}}
 	b := c.db.Begin()
 	c.bindings.Create(b, x, network.AgentHolder)
 	check(c.t, c.db.Commit(c.ctx, b))
@@ -185,8 +184,8 @@ func (c *cloud) boots(n *network.Network, s *network.Subnet, m *node, name strin
 	p := c.port(n, s, name)
 	x := c.ready(c.binding(p, m, 1).ID)
 	g := newSpace(c.t)
-	plugIn(c.t, m.space, x.Status.Device, p.Spec.MAC, g)
-	address(c.t, g, "eth0", p.Spec.Address+"/20")
+	plugIn(c.t, m.space, x.Status.Device, p.Status.MAC, g)
+	address(c.t, g, "eth0", p.Status.Address+"/20")
 	route(c.t, g, "0.0.0.0/0", s.Spec.Gateway)
 	return p, x, g
 }

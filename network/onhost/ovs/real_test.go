@@ -194,7 +194,7 @@ func dhcp(t *testing.T, g *space, p *network.Port, s *network.Subnet) {
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, out)
 	}
-	for _, want := range []string{"ip=" + p.Spec.Address, "subnet=255.255.240.0", "router=" + s.Spec.Gateway, "dns=" + s.Spec.Service,
+	for _, want := range []string{"ip=" + p.Status.Address, "subnet=255.255.240.0", "router=" + s.Spec.Gateway, "dns=" + s.Spec.Service,
 		"domain=internal", "mtu=1442", "hostname=" + p.Spec.Hostname,
 		"staticroutes=169.254.169.254/32 " + s.Spec.Service + " 0.0.0.0/0 " + s.Spec.Gateway} {
 		if !strings.Contains(out, want+"\n") {
@@ -213,7 +213,7 @@ func askNames(t *testing.T, g *space, p *network.Port, s *network.Subnet) {
 		q := new(dns.Msg).SetQuestion("two.internal.", dns.TypeA)
 		q.SetEdns0(1232, false)
 		a, _, err := client.ExchangeWithConn(q, &dns.Conn{Conn: conn})
-		if err != nil || len(a.Answer) != 1 || a.Answer[0].(*dns.A).A.String() != p.Spec.Address {
+		if err != nil || len(a.Answer) != 1 || a.Answer[0].(*dns.A).A.String() != p.Status.Address {
 			t.Errorf("%s: two.internal is %v: %v", transport, a, err)
 		}
 		start := time.Now()
@@ -230,8 +230,8 @@ func askMetadata(t *testing.T, g *space, p *network.Port, x *network.PortBinding
 	client := &http.Client{Transport: &http.Transport{DialContext: g.dial, DisableKeepAlives: true}, Timeout: 5 * time.Second}
 	for path, want := range map[string]string{
 		"/latest/meta-data/instance-id":                 string(x.Spec.InstanceID),
-		"/latest/meta-data/local-ipv4":                  p.Spec.Address,
-		"/2009-04-04/meta-data/mac":                     p.Spec.MAC,
+		"/latest/meta-data/local-ipv4":                  p.Status.Address,
+		"/2009-04-04/meta-data/mac":                     p.Status.MAC,
 		"/latest/meta-data/public-keys/0/openssh-key":   "ssh-ed25519 AAAA me",
 		"/latest/user-data":                             "#cloud-config\n",
 		"/latest/meta-data/placement/availability-zone": "here",

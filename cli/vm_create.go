@@ -9,13 +9,32 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/virga-cloud/virga/client"
 )
 
+// cpuFlags are the flags of what a VM gets of its host's processors.
+type cpuFlags struct{ shares, reservation, limit int64 }
+
+func (c *cpuFlags) flags(f *pflag.FlagSet) {
+	f.Int64Var(&c.shares, "cpu-shares", 0, "weight against other VMs where processors are short (default 1000 for each virtual CPU)")
+	f.Int64Var(&c.reservation, "cpu-reservation", 0, "what it gets however busy its host is, in MHz")
+	f.Int64Var(&c.limit, "cpu-limit", 0, "the most it gets, in MHz; 0: no limit")
+}
+
+// check refuses what would be taken for "not said".
+func (c *cpuFlags) check(cmd *cobra.Command) error {
+	if cmd.Flags().Changed("cpu-shares") && c.shares < 1 {
+		return refuse("--cpu-shares: %d is no weight; 1 is the least, and a VM has 1000 for each virtual CPU where nobody says", c.shares)
+	}
+	return nil
+}
+
 // createFlags are the flags of vm create.
 type createFlags struct {
 	image, host, hostname, restart, userData, description string
+	policy                                                cpuFlags
 	cpus, stopTimeout                                     int64
 	memory                                                sizeFlag
 	disks, networks, addresses, keys                      []string
@@ -39,6 +58,7 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&w.image, "image", "", "the image that the first disk starts from")
 	f.Int64Var(&w.cpus, "cpus", 0, "number of virtual CPUs (default 1)")
+	w.policy.flags(f)
 	f.Var(&w.memory, "memory", "memory, for example 1GiB (default 512MiB)")
 	f.StringArrayVar(&w.disks, "disk", nil, "a disk, for example 10GiB; may be repeated (default: as large as the image)")
 	f.StringArrayVar(&w.networks, "network", nil, "a network to be in; may be repeated (default: default)")
@@ -73,8 +93,12 @@ func (w *createFlags) spec(cmd *cobra.Command) (*client.VMSpec, error) {
 	if w.cpus < 1 && cmd.Flags().Changed("cpus") {
 		return nil, refuse("--cpus: %d is no number of CPUs; 1 is the least", w.cpus)
 	}
+	if err := w.policy.check(cmd); err != nil {
+		return nil, err
+	}
 	spec := &client.VMSpec{
-		ImageID: images().spelled(w.image), CPUs: w.cpus, MemoryMiB: w.memory.mib, HostID: w.host, Hostname: w.hostname,
+		ImageID: images().spelled(w.image), CPUs: w.cpus, CPUShares: w.policy.shares, CPUReservationMHz: w.policy.reservation, CPULimitMHz: w.policy.limit,
+		MemoryMiB: w.memory.mib, HostID: w.host, Hostname: w.hostname,
 		RestartPolicy: client.VMSpecRestartPolicy(w.restart), StopTimeoutSeconds: w.stopTimeout, Description: w.description,
 	}
 	if w.stopped {

@@ -2436,8 +2436,17 @@ type InstanceSpec struct {
 	// Boot Boot is the VM's boot that it belongs to.
 	Boot int64 `json:"boot"`
 
+	// CPULimitMHz CPULimitMHz is the most it gets however idle its host is, in MHz; 0: no limit.
+	CPULimitMHz int64 `json:"cpuLimitMHz,omitempty,omitzero"`
+
 	// CPUModel MachineType and CPUModel are fixed for the life of the instance and its successors in a migration.
 	CPUModel string `json:"cpuModel"`
+
+	// CPUReservationMHz CPUReservationMHz is what it gets however busy its host is, in MHz of processor clock. A host promises no more than it has.
+	CPUReservationMHz int64 `json:"cpuReservationMHz,omitempty,omitzero"`
+
+	// CPUShares CPUShares are the VM's weight against others, in no unit; 0: 1000 for each virtual CPU.
+	CPUShares int64 `json:"cpuShares,omitempty,omitzero"`
 
 	// CPUs CPUs, MemoryMiB are the VM's size.
 	CPUs int64 `json:"cpus"`
@@ -4114,6 +4123,15 @@ type VMList struct {
 type VMSpec struct {
 	// BootToken BootToken is a word of the caller's own. When it changes, the VM boots anew: what runs is stopped first.
 	BootToken string `json:"bootToken,omitempty,omitzero"`
+
+	// CPULimitMHz CPULimitMHz is the most it gets however idle its host is, in MHz; 0: no limit.
+	CPULimitMHz int64 `json:"cpuLimitMHz,omitempty,omitzero"`
+
+	// CPUReservationMHz CPUReservationMHz is what it gets however busy its host is, in MHz of processor clock. A host promises no more than it has.
+	CPUReservationMHz int64 `json:"cpuReservationMHz,omitempty,omitzero"`
+
+	// CPUShares CPUShares are the VM's weight against others, in no unit; 0: 1000 for each virtual CPU.
+	CPUShares int64 `json:"cpuShares,omitempty,omitzero"`
 
 	// CPUs CPUs is the number of virtual CPUs.
 	CPUs int64 `json:"cpus"`

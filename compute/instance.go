@@ -90,6 +90,8 @@ type InstanceSpec struct {
 	// CPUs, MemoryMiB are the VM's size.
 	CPUs      int64 `json:"cpus"`
 	MemoryMiB int64 `json:"memoryMiB"`
+	// CPUPolicy is what it gets of its host's processors; it may change while the VM runs.
+	CPUPolicy
 	// MachineType and CPUModel are fixed for the life of the instance and its successors in a migration.
 	MachineType string `json:"machineType"`
 	CPUModel    string `json:"cpuModel"`

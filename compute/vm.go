@@ -71,6 +71,8 @@ type VMSpec struct {
 	Description string `json:"description,omitempty"`
 	// CPUs is the number of virtual CPUs.
 	CPUs int64 `json:"cpus"`
+	// CPUPolicy is what the VM gets of its host's processors; it may change while it runs.
+	CPUPolicy
 	// MemoryMiB is the guest's memory, in MiB.
 	MemoryMiB int64 `json:"memoryMiB"`
 	// Disks are its disks in order; none in a request: those of its image.

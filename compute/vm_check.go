@@ -70,6 +70,7 @@ func CheckVM(s *VMSpec) []fault.Detail {
 	if s.MemoryMiB < MinMemoryMiB || s.MemoryMiB > MaxMemoryMiB {
 		wrong("spec.memoryMiB", "%d MiB is not between %d and %d", s.MemoryMiB, MinMemoryMiB, MaxMemoryMiB)
 	}
+	out = append(out, s.CPUPolicy.Check()...)
 	if s.StopTimeoutSeconds < 1 || s.StopTimeoutSeconds > 3600 {
 		wrong("spec.stopTimeoutSeconds", "%d s is not between 1 and 3600", s.StopTimeoutSeconds)
 	}

@@ -234,7 +234,7 @@ func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p
 	vm, i := f.vm, f.instance
 	b := c.db.Begin()
 	c.w.Instances.Set(b, i, func(s *InstanceSpec) {
-		s.Run, s.StopTimeoutSeconds, s.Outgoing = p.run, vm.Spec.StopTimeoutSeconds, nil
+		s.Run, s.StopTimeoutSeconds, s.Outgoing, s.CPUPolicy = p.run, vm.Spec.StopTimeoutSeconds, nil, vm.Spec.CPUPolicy
 		for n := range s.Disks {
 			s.Disks[n].SizeMiB = max(s.Disks[n].SizeMiB, diskSize(snap, s.Disks[n].VolumeID))
 		}

@@ -21,6 +21,8 @@ type HostDeps struct {
 	Self       hosthost.Self
 	Hardware   hosthost.Hardware
 	Hypervisor computehost.Hypervisor
+	// Processors are divided among the guests; nil: they are not.
+	Processors computehost.Processors
 	Switch     networkhost.Switch
 	Responders []networkhost.Responder
 	Storage    storagehost.Options
@@ -43,6 +45,7 @@ func NewHost(d HostDeps) *Host {
 	id := d.Self.HostID
 	guests := computehost.Host(d.Registry, computehost.HostDeps{
 		DB: d.DB, HostID: id, Hypervisor: d.Hypervisor, Current: d.Current, Logs: d.Logs, Gone: d.Gone,
+		Processors: d.Processors, Inventory: func() host.Inventory { return inventory(d.DB, id) },
 		Options: computehost.InstanceOptions{Profile: func() host.Profile { return profile(d.DB, id) }},
 	})
 	d.Self.Unknown = guests.Sweeper.Unknown
@@ -62,4 +65,12 @@ func profile(db *store.DB, id resource.ID) host.Profile {
 		return h.Status.Profile
 	}
 	return host.Profile{}
+}
+
+// inventory is what the host has.
+func inventory(db *store.DB, id resource.ID) host.Inventory {
+	if h := host.Find(db.Snapshot(), id); h != nil {
+		return h.Status.Inventory
+	}
+	return host.Inventory{}
 }

@@ -136,9 +136,10 @@ func (a *agent) renew(pool *x509.CertPool) ca.Issue {
 func (a *agent) wire(l *store.Registry) error {
 	groups, why := cgroup.Probe(cgroup.Root)
 	slog.Info("control groups", "found", why)
+	groups = groups.Slice(a.c.slice())
 	var err error
 	if a.guests, err = qemu.New(qemu.Config{
-		RunDir: a.c.guests(), LogDir: a.c.in("serial"), Binary: a.c.QEMU, Groups: groups, GroupPrefix: "virga-", Dial: a.dialTarget,
+		RunDir: a.c.guests(), LogDir: a.c.in("serial"), Binary: a.c.QEMU, Groups: groups, Dial: a.dialTarget,
 		Changed: a.stirred,
 	}); err != nil {
 		return err
@@ -153,7 +154,7 @@ func (a *agent) wire(l *store.Registry) error {
 	}
 	cloud := wiring.NewHost(wiring.HostDeps{
 		DB: a.db, Registry: l, Hardware: probe.ThisHost(a.c.QEMU, a.c.state), Hypervisor: a.guests,
-		Self:   self,
+		Self: self, Processors: groups,
 		Switch: a.network, Responders: []networkhost.Responder{a.names, a.facts},
 		Storage: storagehost.Options{Driver: folder.New(qcow2.Tool{}), Fetch: a.fetch, Below: a.c.state},
 		Current: a.current, Logs: a.guests, Gone: a.gone,

@@ -66,6 +66,13 @@ func (c *config) guests() string {
 	return filepath.Join(c.run, "vm")
 }
 
+// slice is the control group that holds those of this host's guests. Hosts that are namespaces of one
+// kernel have one each.
+func (c *config) slice() string {
+	id := string(c.HostID)
+	return "virga-" + id[max(0, len(id)-12):]
+}
+
 func (c *config) socket() string { return filepath.Join(c.run, "api.sock") }
 
 // loadConfig reads the config of a state folder; found is false where there is none yet.

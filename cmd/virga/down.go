@@ -105,7 +105,8 @@ func (c *config) removeAll(ctx context.Context, force bool) error {
 // stopGuests asks every guest to power off, waits, and then forces.
 func (c *config) stopGuests(ctx context.Context, force bool) error {
 	groups, _ := cgroup.Probe(cgroup.Root)
-	driver, err := qemu.New(qemu.Config{RunDir: c.guests(), LogDir: c.in("serial"), Groups: groups, GroupPrefix: "virga-"})
+	groups = groups.Slice(c.slice())
+	driver, err := qemu.New(qemu.Config{RunDir: c.guests(), LogDir: c.in("serial"), Groups: groups})
 	if err != nil {
 		return err
 	}
@@ -131,5 +132,5 @@ func (c *config) stopGuests(ctx context.Context, force bool) error {
 	for _, g := range guests {
 		err = errors.Join(err, driver.Remove(ctx, g.ID))
 	}
-	return err
+	return errors.Join(err, groups.Remove(""))
 }

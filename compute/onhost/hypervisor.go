@@ -192,3 +192,14 @@ type Insight struct {
 type Insider interface {
 	Inside(ctx context.Context, id resource.ID) Insight
 }
+
+// GroupOf is the control group that an instance starts in.
+func GroupOf(id resource.ID) string { return "vm-" + string(id) }
+
+// Grouper is a hypervisor whose guests lie in control groups, and can be put into another.
+type Grouper interface {
+	// Grouped names the control group of each guest that lives, without asking any.
+	Grouped() map[resource.ID]string
+	// Group puts a guest into a group, which it makes, and removes the one that it was in.
+	Group(ctx context.Context, id resource.ID, name string) error
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/virga-cloud/virga/engine/reconcile"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
 )
 
 // HostDeps are what the hosts' half needs.
@@ -18,6 +19,9 @@ type HostDeps struct {
 	Options    InstanceOptions
 	// Current says why the view may be behind what the servers have; nil: it is not.
 	Current func() error
+	// Processors are divided among the guests; nil: they are not. Inventory is what the host has.
+	Processors Processors
+	Inventory  func() host.Inventory
 	// Logs keeps serial logs; nil: none are kept. Gone asks a server which VMs were deleted.
 	Logs Logger
 	Gone func(context.Context, []resource.ID) ([]resource.ID, error)
@@ -28,6 +32,8 @@ type Half struct {
 	part.Part
 	Supervisor *Supervisor
 	Sweeper    *Sweeper
+	// Divider is nil where processors are not divided.
+	Divider *Divider
 }
 
 // Host makes the hosts' half.
@@ -38,6 +44,9 @@ func Host(l *store.Registry, d HostDeps) Half {
 	}
 	h.Loops = []*reconcile.Loop{h.Supervisor.Loop()}
 	h.Chores = []part.Chore{{Name: "compute/onhost/orphans", Every: orphanWait / 4, Do: h.Sweeper.Sweep}}
+	if h.Divider = NewDivider(d.DB, d.Hypervisor, d.Processors, d.Inventory); h.Divider != nil {
+		h.Chores = append(h.Chores, part.Chore{Name: "compute/onhost/processors", Every: divideEvery, Do: h.Divider.Divide})
+	}
 	if d.Logs != nil {
 		logs := &LogSweeper{Known: reconcile.Knowledge{DB: d.DB, Current: d.Current}, Logs: d.Logs, Gone: d.Gone}
 		h.Chores = append(h.Chores, part.Chore{Name: "compute/onhost/logs", Every: logSweep, Do: logs.Sweep})

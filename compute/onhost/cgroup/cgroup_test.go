@@ -5,8 +5,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func must(t *testing.T, err error) {
@@ -47,55 +49,109 @@ func TestTheVersionIsThatOfTheCPUController(t *testing.T) {
 }
 
 func TestWhereNothingCanBeUsedEverythingSucceeds(t *testing.T) {
-	g := new(Groups)
+	g := new(Groups).Slice("virga")
 	must(t, g.Ensure("a"))
 	must(t, g.AddPID("a", 1))
 	must(t, g.SetCPUWeight("a", 100))
+	must(t, g.SetCPULimit("a", time.Second))
 	must(t, g.SetMemoryLimit("a", 100))
+	if used, _, err := g.CPUTime("a"); used != 0 || err != nil {
+		t.Fatal(used, err)
+	}
 	must(t, g.Remove("a"))
 }
 
-func TestWeightsKeepTheirRatioInBothVersions(t *testing.T) {
+func TestBothVersionsAreToldTheSame(t *testing.T) {
 	for _, c := range []struct {
-		root, file, want string
+		root                          string
+		cpu, weight, limit, unlimited string
 	}{
-		{tree(t, map[string]string{"cgroup.controllers": "cpu"}), "x/cpu.weight", "200"},
-		{tree(t, map[string]string{"cpu/cgroup.procs": ""}), "cpu/x/cpu.shares", "2000"},
+		{tree(t, map[string]string{"cgroup.controllers": "cpu"}), "virga/p/x/", "cpu.weight=200", "cpu.max=150000 100000", "cpu.max=max 100000"},
+		{tree(t, map[string]string{"cpu/cgroup.procs": ""}), "cpu/virga/p/x/", "cpu.shares=2000", "cpu.cfs_quota_us=150000", "cpu.cfs_quota_us=-1"},
 	} {
 		g, _ := Probe(c.root)
-		must(t, g.Ensure("x"))
-		must(t, g.Ensure("x"))
-		must(t, g.SetCPUWeight("x", 200))
-		if data, err := os.ReadFile(filepath.Join(c.root, c.file)); err != nil || string(data) != c.want {
-			t.Errorf("%s: %q, %v", c.file, data, err)
+		g = g.Slice("virga")
+		must(t, g.Ensure("p/x"))
+		must(t, g.Ensure("p/x"))
+		says := func(want string) {
+			t.Helper()
+			file, value, _ := strings.Cut(want, "=")
+			if data, err := os.ReadFile(filepath.Join(c.root, c.cpu, file)); err != nil || string(data) != value {
+				t.Errorf("%s is %q, want %q (%v)", file, data, value, err)
+			}
 		}
-		if all, err := g.List("x"); err != nil || len(all) != 1 {
+		must(t, g.SetCPUWeight("p/x", 200))
+		says(c.weight)
+		must(t, g.SetCPULimit("p/x", 1500*time.Millisecond))
+		says(c.limit)
+		must(t, g.SetCPULimit("p/x", 0))
+		says(c.unlimited)
+		if all, err := g.List(""); err != nil || !slices.Equal(all, []string{"p", "p/x"}) {
 			t.Errorf("%v, %v", all, err)
+		}
+		if none, err := g.List("nothing"); err != nil || len(none) != 0 {
+			t.Errorf("%v, %v", none, err)
 		}
 	}
 }
 
-func TestARealGroupHoldsAProcess(t *testing.T) {
+func TestEachGroupAboveHandsItsControllersDown(t *testing.T) {
+	root := tree(t, map[string]string{"cgroup.controllers": "cpu memory"})
+	g, _ := Probe(root)
+	must(t, g.Slice("virga").Ensure("p/x"))
+	for dir, want := range map[string]bool{"": true, "virga": true, "virga/p": true, "virga/p/x": false} {
+		_, err := os.Stat(filepath.Join(root, dir, "cgroup.subtree_control"))
+		if (err == nil) != want {
+			t.Errorf("%q: %v", dir, err)
+		}
+	}
+}
+
+func TestProcessorTimeIsReadInBothVersions(t *testing.T) {
+	v2, _ := Probe(tree(t, map[string]string{"cgroup.controllers": "cpu", "virga/x/cpu.stat": "usage_usec 1500000\nuser_usec 1\n"}))
+	v1, _ := Probe(tree(t, map[string]string{"cpu/cgroup.procs": "", "cpuacct/cgroup.procs": "", "cpuacct/virga/x/cpuacct.usage": "1500000000\n"}))
+	for _, g := range []*Groups{v1.Slice("virga"), v2.Slice("virga")} {
+		if used, _, err := g.CPUTime("x"); used != 1500*time.Millisecond || err != nil {
+			t.Errorf("version %d: %v, %v", g.Version(), used, err)
+		}
+		if _, _, err := g.CPUTime("y"); err == nil {
+			t.Errorf("version %d: a group that is not there has a processor time", g.Version())
+		}
+	}
+}
+
+func TestARealGroupHoldsAProcessAndGoesWithAllBelowIt(t *testing.T) {
 	g, why := Probe(Root)
 	if g.Version() == None {
 		t.Skip(why)
 	}
-	name := fmt.Sprintf("virga-test-%d", os.Getpid())
-	must(t, g.Ensure(name))
-	t.Cleanup(func() { must(t, g.Remove(name)) })
-	cmd := exec.Command("sleep", "60")
+	g = g.Slice(fmt.Sprintf("virga-test-%d", os.Getpid()))
+	must(t, g.Ensure("pool/vm"))
+	t.Cleanup(func() { must(t, g.Remove("")) })
+	cmd := exec.Command("sh", "-c", "while :; do :; done")
 	must(t, cmd.Start())
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	must(t, g.SetCPUWeight(name, 300))
-	must(t, g.AddPID(name, cmd.Process.Pid))
-	must(t, g.SetMemoryLimit(name, 64<<20))
-	must(t, g.SetMemoryLimit(name, 0))
+	must(t, g.SetCPUWeight("pool/vm", 300))
+	must(t, g.AddPID("pool/vm", cmd.Process.Pid))
+	must(t, g.SetCPULimit("pool", 500*time.Millisecond))
+	must(t, g.SetCPULimit("pool/vm", 400*time.Millisecond))
+	must(t, g.SetMemoryLimit("pool/vm", 64<<20))
+	must(t, g.SetMemoryLimit("pool/vm", 0))
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", cmd.Process.Pid))
-	if err != nil || !strings.Contains(string(data), "/"+name) {
+	if err != nil || !strings.Contains(string(data), "/pool/vm") {
 		t.Fatalf("%s %v", data, err)
 	}
-	if all, err := g.List("virga-test-"); err != nil || len(all) == 0 {
+	for used := time.Duration(0); used < 5*time.Millisecond; used, _, err = g.CPUTime("pool/vm") {
+		must(t, err)
+	}
+	if idle, all, err := g.Idle(); err != nil || idle <= 0 || all <= idle {
+		t.Fatal(idle, all, err)
+	}
+	must(t, g.Ensure("other/vm"))
+	must(t, g.AddPID("other/vm", cmd.Process.Pid)) // out of the one, into the other
+	must(t, g.Remove("pool"))
+	if all, err := g.List(""); err != nil || !slices.Equal(all, []string{"other", "other/vm"}) {
 		t.Fatalf("%v, %v", all, err)
 	}
-	must(t, g.Remove("virga-test-nothing"))
+	must(t, g.Remove("nothing"))
 }

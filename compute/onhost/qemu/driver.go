@@ -17,6 +17,7 @@
 package qemu
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -25,6 +26,7 @@ import (
 	"path/filepath"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/virga-cloud/virga/compute"
@@ -43,9 +45,8 @@ type Config struct {
 	LogDir string
 	// Binary is QEMU; empty: qemu-system-x86_64.
 	Binary string
-	// Groups and GroupPrefix are where QEMU processes are put; nil: nowhere.
-	Groups      *cgroup.Groups
-	GroupPrefix string
+	// Groups is the slice in which QEMU processes are put; nil: nowhere.
+	Groups *cgroup.Groups
 	// Dial opens the way to a migration's target.
 	Dial onhost.Dial
 	// Changed, if set, is told that something has happened to a guest. It must not block.
@@ -78,6 +79,7 @@ var (
 	_ onhost.Logger        = (*Driver)(nil)
 	_ onhost.Screenshotter = (*Driver)(nil)
 	_ onhost.Insider       = (*Driver)(nil)
+	_ onhost.Grouper       = (*Driver)(nil)
 )
 
 // guest is one guest; its lock is held while something is done to it.
@@ -92,7 +94,8 @@ type guest struct {
 	qmp    *qmp.Client
 	mux    *mux
 	log    *serialLog
-	broken error // its state cannot be read: nothing is done to it
+	placed atomic.Value // string: the control group of its process; empty: it has none
+	broken error        // its state cannot be read: nothing is done to it
 
 	leaving  map[string]asked // the devices that it was asked to give up, by QEMU's names
 	receives bool             // its memory comes, or has come, by this daemon
@@ -209,13 +212,17 @@ func (d *Driver) known(id resource.ID) (*guest, error) {
 
 func (g *guest) own() string               { return filepath.Join(g.dir, ownFolder) }
 func (g *guest) socket(name string) string { return filepath.Join(g.dir, name) }
-func (g *guest) group() string             { return g.d.cfg.GroupPrefix + string(g.id) }
+func (g *guest) group() string             { return cmp.Or(g.saved.Group, onhost.GroupOf(g.id)) }
 func (g *guest) keep() error               { return g.saved.save(g.dir) }
 func (g *guest) alive() bool               { return g.proc != nil && g.proc.alive() }
 
 func (g *guest) hold(p *process) {
 	g.proc = p
-	p.follow(&g.d.wg, func() { g.d.cfg.Changed(g.id) })
+	g.placed.Store(g.group())
+	p.follow(&g.d.wg, func() {
+		g.placed.Store("")
+		g.d.cfg.Changed(g.id)
+	})
 	g.d.speaks(g.saved.VMID, g.log, p.done)
 }
 

@@ -40,8 +40,8 @@ func runDir(t *testing.T) string {
 
 func open1(t *testing.T, cfg Config) *Driver {
 	t.Helper()
-	cfg.Groups, _ = cgroup.Probe(cgroup.Root)
-	cfg.GroupPrefix = "virga-test-"
+	groups, _ := cgroup.Probe(cgroup.Root)
+	cfg.Groups = groups.Slice("virga-test")
 	if cfg.LogDir == "" {
 		cfg.LogDir = cfg.RunDir + ".logs"
 		t.Cleanup(func() { _ = os.RemoveAll(cfg.LogDir) })

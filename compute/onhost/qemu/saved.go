@@ -45,6 +45,8 @@ type saved struct {
 	// Resumed: a guest that received its memory has run here.
 	Resumed bool `json:"resumed,omitempty"`
 	Screen  bool `json:"screen,omitempty"`
+	// Group is its control group; empty: the one that its id gives.
+	Group string `json:"group,omitempty"`
 	// Adrift: its sockets are gone, and nobody can speak to it.
 	Adrift bool `json:"adrift,omitempty"`
 

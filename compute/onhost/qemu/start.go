@@ -14,13 +14,13 @@ import (
 	"github.com/virga-cloud/virga/compute/onhost"
 	"github.com/virga-cloud/virga/compute/onhost/seed"
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
 )
 
 const (
 	startLimit  = 20 * time.Second       // from the process to its first answer
 	answerLimit = 3 * time.Second        // of a question that costs nothing
 	settle      = 300 * time.Millisecond // between a lost connection and the end of the process
-	groupSize   = 100                    // weight in the control group for each virtual CPU
 )
 
 // Ensure implements onhost.Hypervisor.
@@ -239,13 +239,55 @@ func (g *guest) record(pid int, m onhost.VMConfig) error {
 	if err := g.keep(); err != nil {
 		return errors.Join(err, g.kill())
 	}
-	groups := g.d.cfg.Groups
-	err = groups.Ensure(g.group())
-	if err == nil {
-		err = errors.Join(groups.SetCPUWeight(g.group(), groupSize*m.CPUs), groups.AddPID(g.group(), pid))
-	}
-	if err != nil && g.alive() { // a guest without its fair share is better than none
+	if err := g.enter(); err != nil && g.alive() { // a guest without its fair share is better than none
 		warn(g.id, "QEMU could not be put into its control group", err)
+	}
+	return nil
+}
+
+// enter puts QEMU into its control group. What the group gets there, the host divides.
+func (g *guest) enter() error {
+	groups := g.d.cfg.Groups
+	if err := groups.Ensure(g.group()); err != nil {
+		return err
+	}
+	return groups.AddPID(g.group(), g.saved.PID)
+}
+
+// Grouped implements onhost.Grouper.
+func (d *Driver) Grouped() map[resource.ID]string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := map[resource.ID]string{}
+	for id, g := range d.guests {
+		if name, _ := g.placed.Load().(string); name != "" {
+			out[id] = name
+		}
+	}
+	return out
+}
+
+// Group implements onhost.Grouper.
+func (d *Driver) Group(_ context.Context, id resource.ID, name string) error {
+	g, err := d.known(id)
+	if err != nil {
+		return err
+	}
+	defer g.mu.Unlock()
+	old := g.group()
+	if old == name || !g.alive() {
+		return nil
+	}
+	g.saved.Group = name
+	if err := g.keep(); err != nil { // before it is there, so that it is found there
+		return err
+	}
+	if err := g.enter(); err != nil {
+		return fault.New(fault.Unavailable, "put instance %s into the control group %s: %w", id, name, err)
+	}
+	g.placed.Store(name)
+	if err := d.cfg.Groups.Remove(old); err != nil {
+		warn(id, "the control group that it left could not be removed", err)
 	}
 	return nil
 }

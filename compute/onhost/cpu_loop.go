@@ -1,0 +1,249 @@
+package onhost
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/engine/fairshare"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+)
+
+const (
+	divideEvery = time.Second
+	// shortOfCPU is the idle part of all processors below which they are short, in percent.
+	shortOfCPU = 10
+	// sliceWeight is what the slice of all guests weighs for each virtual CPU: as much as a group of
+	// which nobody has said anything.
+	sliceWeight = 100
+)
+
+// Processors are the control groups of a host, and what its processors do.
+type Processors interface {
+	// Remove takes a group away that holds no process; one that is not there is no error.
+	Remove(name string) error
+	// List names all groups below one, each after the one that holds it.
+	List(name string) ([]string, error)
+	// Ensure makes a group and all above it.
+	Ensure(name string) error
+	// SetCPUWeight is a group's part among its siblings, 1 to 10000.
+	SetCPUWeight(name string, weight int64) error
+	// SetCPULimit bounds processor time a second; 0: no bound.
+	SetCPULimit(name string, perSecond time.Duration) error
+	// CPUTime is the processor time that a group has used, and how long its threads have waited for a
+	// processor, both since they began.
+	CPUTime(name string) (used, waited time.Duration, err error)
+	// Idle is how long this host's processors were idle, and how long they were there, both since it started.
+	Idle() (idle, all time.Duration, err error)
+}
+
+// CPUFigures are what a VM uses of its host's processors, in MHz of processor clock.
+type CPUFigures struct {
+	// UsedMHz was used in the last second, DemandMHz would have been, had it had all.
+	UsedMHz, DemandMHz int64
+	// EntitledMHz is its part as long as others want theirs.
+	EntitledMHz int64
+}
+
+// Divider divides the processors of a host among its VMs, each second anew. What it knows it sees: after
+// a restart it begins again.
+type Divider struct {
+	db        *store.DB
+	grouper   Grouper
+	cpu       Processors
+	inventory func() host.Inventory
+
+	last     map[resource.ID]sample
+	lastIdle idleness
+	given    map[string]cpuGroup
+
+	mu      sync.Mutex
+	figures map[resource.ID]CPUFigures
+}
+
+// sample is what was read of a group at a time.
+type sample struct {
+	at           time.Time
+	used, waited time.Duration
+}
+
+type idleness struct{ idle, all time.Duration }
+
+// NewDivider makes the divider of a host; nil where its hypervisor's guests lie in no control groups.
+func NewDivider(db *store.DB, hv Hypervisor, cpu Processors, inventory func() host.Inventory) *Divider {
+	grouper, ok := hv.(Grouper)
+	if !ok || cpu == nil {
+		return nil
+	}
+	return &Divider{db: db, grouper: grouper, cpu: cpu, inventory: inventory,
+		last: map[resource.ID]sample{}, given: map[string]cpuGroup{}, figures: map[resource.ID]CPUFigures{}}
+}
+
+// Figures are the last ones, by instance.
+func (d *Divider) Figures() map[resource.ID]CPUFigures {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.figures
+}
+
+// Divide looks at all that runs here and gives each group its part. Of a guest that no record knows
+// nothing is changed.
+func (d *Divider) Divide(ctx context.Context) error {
+	inv := d.inventory()
+	facts := cpuFacts{threads: inv.Threads, mhz: inv.MHz}
+	if facts.threads*facts.mhz <= 0 {
+		return nil // what the host has is not known yet
+	}
+	groups, figures := d.grouper.Grouped(), map[resource.ID]CPUFigures{}
+	snap, short := d.db.Snapshot(), d.short()
+	for id, group := range groups {
+		i := store.Find(snap, compute.Instances, id)
+		if i == nil {
+			continue
+		}
+		figures[id] = d.measure(id, group, facts.mhz)
+		vm := cpuVM{id: id, cpus: i.Spec.CPUs, CPUPolicy: i.Spec.CPUPolicy, demandMHz: fairshare.Unlimited}
+		if short {
+			vm.demandMHz = figures[id].DemandMHz
+		}
+		facts.vms = append(facts.vms, vm)
+	}
+	plan := append([]cpuGroup{sliceOf(facts.vms)}, divideCPU(facts)...)
+	for _, g := range plan {
+		if f, is := figures[g.id]; is {
+			f.EntitledMHz = g.entitledMHz
+			figures[g.id] = f
+		}
+	}
+	maps.DeleteFunc(d.last, func(id resource.ID, _ sample) bool { _, there := groups[id]; return !there })
+	d.mu.Lock()
+	d.figures = figures
+	d.mu.Unlock()
+	return d.apply(ctx, plan, groups)
+}
+
+// short reports whether the processors had hardly a pause since the last look. Where they had, the division
+// is that of a host where all want all: it is what the next moment of need finds.
+func (d *Divider) short() bool {
+	idle, all, err := d.cpu.Idle()
+	if err != nil {
+		return false
+	}
+	before := d.lastIdle
+	d.lastIdle = idleness{idle, all}
+	return before.all > 0 && all > before.all && (idle-before.idle)*100 < (all-before.all)*shortOfCPU
+}
+
+// measure reads what a guest used since the last look. Its demand is what its threads ran and what they
+// waited to run.
+func (d *Divider) measure(id resource.ID, group string, mhz int64) CPUFigures {
+	used, waited, err := d.cpu.CPUTime(group)
+	now := sample{d.db.Now(), used, waited}
+	before, seen := d.last[id]
+	if err != nil {
+		return CPUFigures{DemandMHz: fairshare.Unlimited}
+	}
+	d.last[id] = now
+	past := now.at.Sub(before.at)
+	if !seen || past <= 0 {
+		return CPUFigures{DemandMHz: fairshare.Unlimited}
+	}
+	clock := func(t time.Duration) int64 { return int64(max(t, 0)) * mhz / int64(past) }
+	ran := used - before.used
+	// A tenth more than was seen: who grows is not held back by what it was.
+	return CPUFigures{UsedMHz: clock(ran), DemandMHz: clock(ran+max(waited-before.waited, 0)) * 11 / 10}
+}
+
+// apply makes the groups as planned, and writes what differs from what they were given before. Version 1
+// takes a limit only within that of the group around it, and that one only above those in it: what is
+// refused in one order is tried in the other.
+func (d *Divider) apply(ctx context.Context, plan []cpuGroup, groups map[resource.ID]string) error {
+	var errs []error
+	var limits []cpuGroup
+	given := map[string]cpuGroup{}
+	for _, g := range plan {
+		before, there := d.given[g.name]
+		if !there {
+			if err := d.place(ctx, g, groups); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+		}
+		given[g.name] = g
+		if !there || before.weight != g.weight {
+			errs = append(errs, d.cpu.SetCPUWeight(g.name, g.weight))
+		}
+		if there && before.limit != g.limit || !there && g.limit > 0 {
+			limits = append(limits, g)
+		}
+	}
+	errs = append(errs, d.limit(limits, given))
+	d.given = given
+	return errors.Join(append(errs, d.sweep(given))...)
+}
+
+// sliceOf is the slice of all guests: it weighs as much as their processors would beside what else runs
+// on the host.
+func sliceOf(vms []cpuVM) cpuGroup {
+	var cpus int64
+	for _, v := range vms {
+		cpus += v.cpus
+	}
+	return cpuGroup{weight: min(max(1, sliceWeight*cpus), maxCPUWeight)}
+}
+
+// place makes the group of a pool, and puts a guest into its own.
+func (d *Divider) place(ctx context.Context, g cpuGroup, groups map[resource.ID]string) error {
+	at, isGuest := groups[g.id]
+	if !isGuest {
+		return d.cpu.Ensure(g.name)
+	}
+	if at != g.name {
+		return d.grouper.Group(ctx, g.id, g.name)
+	}
+	return nil
+}
+
+func (d *Divider) limit(left []cpuGroup, given map[string]cpuGroup) error {
+	var err error
+	for range 4 {
+		var refused []cpuGroup
+		err = nil
+		for _, g := range left {
+			if failed := d.cpu.SetCPULimit(g.name, g.limit); failed != nil {
+				err = errors.Join(err, failed)
+				refused = append(refused, g)
+			}
+		}
+		if err == nil {
+			return nil
+		}
+		left = refused
+		slices.Reverse(left)
+	}
+	for _, g := range left {
+		delete(given, g.name) // it is tried again
+	}
+	return err
+}
+
+// sweep removes groups of pools that are gone. One that holds a guest is busy, and stays until it is empty.
+func (d *Divider) sweep(given map[string]cpuGroup) error {
+	there, err := d.cpu.List("")
+	if err != nil {
+		return err
+	}
+	slices.Reverse(there)
+	for _, name := range there {
+		if _, wanted := given[name]; !wanted && isPoolGroup(name) && !holds(there, name) {
+			err = errors.Join(err, d.cpu.Remove(name))
+		}
+	}
+	return err
+}

@@ -1,0 +1,263 @@
+package onhost
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/engine/store/memory"
+	"github.com/virga-cloud/virga/host"
+)
+
+// processors are a host's as the kernel would show them; version 1's rule of limits holds.
+type processors struct {
+	weights    map[string]int64
+	limits     map[string]time.Duration
+	used, wait map[string]time.Duration
+	idle, all  time.Duration
+	writes     []string
+}
+
+func (p *processors) Ensure(name string) error {
+	for i := range len(name) + 1 {
+		if i == len(name) || name[i] == '/' {
+			if _, there := p.weights[name[:i]]; !there {
+				p.weights[name[:i]] = 100
+			}
+		}
+	}
+	return nil
+}
+
+func (p *processors) Remove(name string) error {
+	delete(p.weights, name)
+	delete(p.limits, name)
+	p.writes = append(p.writes, "remove "+name)
+	return nil
+}
+
+func (p *processors) List(string) ([]string, error) {
+	all := slices.Sorted(maps.Keys(p.weights))
+	return slices.DeleteFunc(all, func(name string) bool { return name == "" }), nil
+}
+
+func (p *processors) SetCPUWeight(name string, weight int64) error {
+	p.weights[name] = weight
+	p.writes = append(p.writes, fmt.Sprint("weight ", name, " ", weight))
+	return nil
+}
+
+func (p *processors) SetCPULimit(name string, limit time.Duration) error {
+	for other, has := range p.limits {
+		if has > 0 && limit > 0 && (strings.HasPrefix(other, name+"/") && has > limit || strings.HasPrefix(name, other+"/") && limit > has) {
+			return fault.New(fault.Invalid, "%s: %v does not fit to %v of %s", name, limit, has, other)
+		}
+	}
+	p.limits[name] = limit
+	p.writes = append(p.writes, fmt.Sprint("limit ", name, " ", limit))
+	return nil
+}
+
+func (p *processors) CPUTime(name string) (time.Duration, time.Duration, error) {
+	if _, there := p.weights[name]; !there {
+		return 0, 0, fault.New(fault.NotFound, "no group %s", name)
+	}
+	return p.used[name], p.wait[name], nil
+}
+
+func (p *processors) Idle() (time.Duration, time.Duration, error) { return p.idle, p.all, nil }
+
+// grouped is a hypervisor of which only the groups are asked.
+type grouped struct {
+	Hypervisor
+	cpu    *processors
+	groups map[resource.ID]string
+}
+
+func (g *grouped) Grouped() map[resource.ID]string { return maps.Clone(g.groups) }
+
+func (g *grouped) Group(_ context.Context, id resource.ID, name string) error {
+	_ = g.cpu.Ensure(name)
+	delete(g.cpu.weights, g.groups[id])
+	g.groups[id] = name
+	return nil
+}
+
+// dividing is a host of one 2800 MHz processor with the instances a, b and c.
+type dividing struct {
+	t   *testing.T
+	db  *store.DB
+	w   *store.SpecWriter[compute.InstanceSpec, compute.InstanceStatus]
+	now time.Time
+	cpu *processors
+	hv  *grouped
+	*Divider
+}
+
+func newDividing(t *testing.T) *dividing {
+	d := &dividing{t: t, now: time.Unix(1_700_000_000, 0),
+		cpu: &processors{weights: map[string]int64{}, limits: map[string]time.Duration{}, used: map[string]time.Duration{}, wait: map[string]time.Duration{}}}
+	d.db = store.NewDB(memory.New(), resource.NewCatalog(compute.Instances))
+	d.db.Now, d.db.Inline = func() time.Time { return d.now }, true
+	d.w = store.Specs(store.NewRegistry(), compute.Instances, "test")
+	d.hv = &grouped{cpu: d.cpu, groups: map[resource.ID]string{}}
+	for id, policy := range map[resource.ID]compute.CPUPolicy{
+		"a": {CPUShares: 1000, CPUReservationMHz: 700}, "b": {CPUShares: 2000}, "c": {CPUShares: 4000},
+	} {
+		i := &compute.Instance{Meta: resource.Meta{ID: id, Name: string(id), Project: "p"}, Spec: compute.InstanceSpec{CPUs: 1, CPUPolicy: policy}}
+		d.commit(func(b *store.Batch) { d.w.Create(b, i) })
+		d.hv.groups[id] = GroupOf(id)
+		_ = d.cpu.Ensure(GroupOf(id))
+	}
+	d.Divider = NewDivider(d.db, d.hv, d.cpu, func() host.Inventory { return host.Inventory{Threads: 1, MHz: 2800} })
+	return d
+}
+
+func (d *dividing) commit(fill func(*store.Batch)) {
+	d.t.Helper()
+	b := d.db.Begin()
+	fill(b)
+	if err := d.db.Commit(d.t.Context(), b); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := d.db.CatchUp(d.t.Context()); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *dividing) set(id resource.ID, change func(*compute.InstanceSpec)) {
+	d.t.Helper()
+	d.commit(func(b *store.Batch) { d.w.Set(b, store.Find(d.db.Snapshot(), compute.Instances, id), change) })
+}
+
+// second lets a second go by, in which groups ran and waited for parts of it, in percent.
+func (d *dividing) second(idle int, ran map[string][2]int) {
+	d.t.Helper()
+	d.now = d.now.Add(time.Second)
+	d.cpu.all += time.Second
+	d.cpu.idle += time.Duration(idle) * time.Second / 100
+	for name, part := range ran {
+		d.cpu.used[name] += time.Duration(part[0]) * time.Second / 100
+		d.cpu.wait[name] += time.Duration(part[1]) * time.Second / 100
+	}
+	d.cpu.writes = nil
+	if err := d.Divide(d.t.Context()); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *dividing) weighs(want string) {
+	d.t.Helper()
+	var got []string
+	for _, name := range slices.Sorted(maps.Keys(d.cpu.weights)) {
+		got = append(got, fmt.Sprintf("%s %d", name, d.cpu.weights[name]))
+	}
+	if text := strings.Join(got, ", "); text != want {
+		d.t.Errorf("groups weigh %s, want %s", text, want)
+	}
+}
+
+func TestDividerGivesTheTextbookPartsAndThenRests(t *testing.T) {
+	d := newDividing(t)
+	d.second(50, nil)
+	d.weighs(" 300, vm-a 5000, vm-b 5000, vm-c 10000")
+	d.second(50, nil)
+	if len(d.cpu.writes) > 0 {
+		t.Errorf("a second look at the same writes %v", d.cpu.writes)
+	}
+}
+
+func TestDividerLendsWhatIsIdleWhereProcessorsAreShort(t *testing.T) {
+	d := newDividing(t)
+	d.second(50, nil)
+	d.second(0, map[string][2]int{"vm-a": {50, 50}, "vm-b": {50, 50}, "vm-c": {0, 0}})
+	d.weighs(" 300, vm-a 5000, vm-b 10000, vm-c 7500")
+	f := d.Figures()
+	if a, c := f["a"], f["c"]; a.UsedMHz != 1400 || a.DemandMHz != 3080 || a.EntitledMHz != 933 || c != (CPUFigures{}) {
+		t.Errorf("the figures are %+v", f)
+	}
+	d.second(0, map[string][2]int{"vm-a": {25, 75}, "vm-b": {25, 75}, "vm-c": {50, 50}})
+	d.weighs(" 300, vm-a 5000, vm-b 5000, vm-c 10000")
+}
+
+func TestDividerFollowsTheRecords(t *testing.T) {
+	d := newDividing(t)
+	d.second(50, nil)
+	d.set("c", func(s *compute.InstanceSpec) { s.CPULimitMHz = 1400 })
+	d.second(50, nil)
+	if d.cpu.limits["vm-c"] != 500*time.Millisecond {
+		t.Errorf("the limit is %v", d.cpu.limits["vm-c"])
+	}
+	d.set("c", func(s *compute.InstanceSpec) { s.CPULimitMHz = 0 })
+	d.second(50, nil)
+	if d.cpu.limits["vm-c"] != 0 {
+		t.Errorf("the limit stays at %v", d.cpu.limits["vm-c"])
+	}
+	delete(d.hv.groups, "c")
+	delete(d.cpu.weights, "vm-c")
+	d.second(50, nil)
+	d.weighs(" 200, vm-a 5000, vm-b 10000")
+	if len(d.last) != 2 {
+		t.Errorf("what was measured of guests that ended is kept: %v", d.last)
+	}
+}
+
+func TestDividerLeavesAGuestAloneThatNoRecordKnows(t *testing.T) {
+	d := newDividing(t)
+	d.hv.groups["stranger"] = "vm-stranger"
+	_ = d.cpu.Ensure("vm-stranger")
+	d.second(50, nil)
+	d.weighs(" 300, vm-a 5000, vm-b 5000, vm-c 10000, vm-stranger 100")
+}
+
+func TestDividerSweepsEmptyGroupsOfPoolsOnly(t *testing.T) {
+	d := newDividing(t)
+	for _, name := range []string{"pool-x/pool-y", "pool-z/vm-q"} {
+		_ = d.cpu.Ensure(name)
+	}
+	d.second(50, nil)
+	d.weighs(" 300, pool-x 100, pool-z 100, pool-z/vm-q 100, vm-a 5000, vm-b 5000, vm-c 10000")
+	d.second(50, nil)
+	d.weighs(" 300, pool-z 100, pool-z/vm-q 100, vm-a 5000, vm-b 5000, vm-c 10000")
+}
+
+func TestDividerWritesLimitsInAnOrderThatTheKernelTakes(t *testing.T) {
+	for _, c := range []struct{ pool, vm, newPool, newVM time.Duration }{
+		{800, 700, 300, 200}, {300, 200, 800, 700}, {0, 900, 500, 400}, {500, 400, 0, 900},
+	} {
+		d := newDividing(t)
+		names := []string{"p", "p/vm-a"}
+		_ = d.cpu.Ensure("p/vm-a")
+		d.cpu.limits = map[string]time.Duration{"p": c.pool * time.Millisecond, "p/vm-a": c.vm * time.Millisecond}
+		wanted := []cpuGroup{{name: names[0], limit: c.newPool * time.Millisecond}, {name: names[1], limit: c.newVM * time.Millisecond}}
+		if err := d.limit(wanted, map[string]cpuGroup{}); err != nil || d.cpu.limits["p"] != c.newPool*time.Millisecond || d.cpu.limits["p/vm-a"] != c.newVM*time.Millisecond {
+			t.Errorf("%+v: %v, %v", c, d.cpu.limits, err)
+		}
+	}
+	d := newDividing(t)
+	given := map[string]cpuGroup{"p/x": {}}
+	d.cpu.limits = map[string]time.Duration{"p": time.Millisecond}
+	if err := d.limit([]cpuGroup{{name: "p/x", limit: time.Second}}, given); err == nil || len(given) != 0 {
+		t.Errorf("a limit that the kernel never takes is kept as given: %v, %v", given, err)
+	}
+}
+
+func TestDividerWaitsUntilTheHostIsKnown(t *testing.T) {
+	d := newDividing(t)
+	d.inventory = func() host.Inventory { return host.Inventory{} }
+	d.second(50, nil)
+	if len(d.cpu.writes) > 0 {
+		t.Errorf("it writes %v", d.cpu.writes)
+	}
+	if NewDivider(d.db, struct{ Hypervisor }{}, d.cpu, d.inventory) != nil {
+		t.Error("a hypervisor without groups gets a divider")
+	}
+}

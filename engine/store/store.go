@@ -126,6 +126,10 @@ const (
 // Hidden reports whether a kind is told only to those who ask for it.
 func Hidden(kind resource.Kind) bool { return kind == MarkKind || kind == TouchKind }
 
+// Beside reports whether a kind is no record but goes along with the commit of one: marks, touches, entries
+// of a journal.
+func Beside(kind resource.Kind) bool { return Hidden(kind) || kind == JournalKind }
+
 // MarkKey is there while a record is being deleted.
 func MarkKey(ref resource.Ref) resource.Ref { return aboutKey(MarkKind, ref) }
 

@@ -90,8 +90,7 @@ func (r *diskGuard) admit(changes []store.Change, size int64) error {
 	adds := true // and does nothing else; a note of a deletion goes in with it
 	for _, c := range changes {
 		weight += int64(len(c.Value)) + 512
-		aside := store.Hidden(c.Key.Kind) || c.Key.Kind == store.JournalKind // it goes with any commit
-		if !aside && (c.Op == store.Delete || c.Op == store.Put && c.Expect != store.Absent) {
+		if !store.Beside(c.Key.Kind) && (c.Op == store.Delete || c.Op == store.Put && c.Expect != store.Absent) {
 			adds = false
 		}
 	}

@@ -58,6 +58,8 @@ func TestBadInputIsRefusedWithWhatToDo(t *testing.T) {
 	h := c.Hosts[0]
 	h.ImportTiny()
 	h.Must("vm", "create", "web", "--image", "tiny", "--memory", "128MiB", "--stopped")
+	// A host that has not said yet what its QEMU can is no reason to refuse: a VM waits for it.
+	h.Eventually(time.Minute, "the host says what its QEMU can", func() bool { return strings.Contains(h.Must("host", "show", "h1", "-o", "json"), `"machineType"`) })
 
 	h.refuses(6, []string{"there is one of this name", "pick another name"}, "vm", "create", "web", "--image", "tiny", "--memory", "128MiB")
 	h.refuses(9, []string{"not enough memory", "needs 921600 MiB", "add a host"}, "vm", "create", "big", "--image", "tiny", "--memory", "900GiB")

@@ -139,6 +139,27 @@ func (e DeviceKind) Valid() bool {
 	}
 }
 
+// Defines values for DeviceState.
+const (
+	DeviceStateAttached  DeviceState = "attached"
+	DeviceStateDetaching DeviceState = "detaching"
+	DeviceStateWaiting   DeviceState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the DeviceState enum.
+func (e DeviceState) Valid() bool {
+	switch e {
+	case DeviceStateAttached:
+		return true
+	case DeviceStateDetaching:
+		return true
+	case DeviceStateWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DiskModel.
 const (
 	VirtioBlk DiskModel = "virtio-blk"
@@ -316,6 +337,45 @@ func (e ImageStatusPhase) Valid() bool {
 	case ImageStatusPhaseReady:
 		return true
 	case ImageStatusPhaseWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for InstanceDeviceKind.
+const (
+	InstanceDeviceKindDisk InstanceDeviceKind = "disk"
+	InstanceDeviceKindNic  InstanceDeviceKind = "nic"
+)
+
+// Valid indicates whether the value is a known member of the InstanceDeviceKind enum.
+func (e InstanceDeviceKind) Valid() bool {
+	switch e {
+	case InstanceDeviceKindDisk:
+		return true
+	case InstanceDeviceKindNic:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for InstanceDeviceState.
+const (
+	InstanceDeviceStateAttached  InstanceDeviceState = "attached"
+	InstanceDeviceStateAttaching InstanceDeviceState = "attaching"
+	InstanceDeviceStateDetaching InstanceDeviceState = "detaching"
+)
+
+// Valid indicates whether the value is a known member of the InstanceDeviceState enum.
+func (e InstanceDeviceState) Valid() bool {
+	switch e {
+	case InstanceDeviceStateAttached:
+		return true
+	case InstanceDeviceStateAttaching:
+		return true
+	case InstanceDeviceStateDetaching:
 		return true
 	default:
 		return false
@@ -1697,6 +1757,9 @@ type Device struct {
 
 	// Slot Bus and Slot are its address: the root port of a device on bus pcie.
 	Slot int64 `json:"slot"`
+
+	// State State is how far it is attached to the guest that runs: waiting, attached, detaching; empty: none runs.
+	State DeviceState `json:"state,omitempty,omitzero"`
 }
 
 // DeviceBus Bus and Slot are its address: the root port of a device on bus pcie.
@@ -1704,6 +1767,9 @@ type DeviceBus string
 
 // DeviceKind Kind is what it is: disk, nic.
 type DeviceKind string
+
+// DeviceState State is how far it is attached to the guest that runs: waiting, attached, detaching; empty: none runs.
+type DeviceState string
 
 // DeviceList Page is a part of a list.
 type DeviceList struct {
@@ -2368,6 +2434,24 @@ type Instance struct {
 	Status InstanceStatus `json:"status"`
 }
 
+// InstanceDevice InstanceDevice is a disk or NIC that a guest has.
+type InstanceDevice struct {
+	// ID Kind is what it is, ID its volume or port.
+	ID string `json:"id"`
+
+	// Kind Kind is what it is, ID its volume or port.
+	Kind InstanceDeviceKind `json:"kind"`
+
+	// State State is how far it is attached: attaching, attached, detaching.
+	State InstanceDeviceState `json:"state"`
+}
+
+// InstanceDeviceKind Kind is what it is, ID its volume or port.
+type InstanceDeviceKind string
+
+// InstanceDeviceState State is how far it is attached: attaching, attached, detaching.
+type InstanceDeviceState string
+
 // InstanceDisk InstanceDisk is a disk of an instance.
 type InstanceDisk struct {
 	// AttachmentID AttachmentID and VolumeID are the disk.
@@ -2508,6 +2592,10 @@ type InstanceSpecRun string
 
 // InstanceStatus InstanceStatus is what the agent sees.
 type InstanceStatus struct {
+	// Devices Devices are the disks and NICs that the guest has, and those that it is about to be given, as they were for this generation of the spec; 0: nobody has looked yet.
+	Devices           []InstanceDevice `json:"devices,omitempty,omitzero"`
+	DevicesGeneration int64            `json:"devicesGeneration,omitempty,omitzero"`
+
 	// DowntimeMillis DowntimeMillis and TransferMillis are QEMU's own figures of the last migration out, in ms.
 	DowntimeMillis int64 `json:"downtimeMillis,omitempty,omitzero"`
 

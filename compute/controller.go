@@ -79,29 +79,44 @@ func (c *Controller) newInstance(b *store.Batch, snap *store.Snapshot, vm *VM, h
 	return i, nil
 }
 
-// addDevice gives an instance a disk or a NIC, with its attachment or port binding.
+// addDevice gives an instance a disk or a NIC, with its attachment or port binding: a new one, or that of a
+// device which was to leave the guest and shall stay now.
 func (c *Controller) addDevice(b *store.Batch, snap *store.Snapshot, vm *VM, i *Instance, d Device) error {
 	name := fmt.Sprintf("%s-%s-%s", i.ID, d.Kind, d.ID)
 	if d.Kind == DiskDevice {
-		a := &storage.Attachment{Spec: storage.AttachmentSpec{
-			VolumeID: d.ID, Workload: vm.Ref(), InstanceID: i.ID, HostID: i.Spec.HostID, Epoch: i.Spec.Epoch, UID: vm.Status.UID,
-		}}
-		a.ID, a.Name, a.Project = resource.NewID(), name, vm.Project
-		c.w.Attachments.Create(b, a, AgentHolder)
+		a := boundTo(store.Referring(snap, storage.Attachments, i.ID), func(a *storage.Attachment) bool { return a.Spec.VolumeID == d.ID })
+		if a == nil {
+			a = &storage.Attachment{Spec: storage.AttachmentSpec{
+				VolumeID: d.ID, Workload: vm.Ref(), InstanceID: i.ID, HostID: i.Spec.HostID, Epoch: i.Spec.Epoch, UID: vm.Status.UID,
+			}}
+			a.ID, a.Name, a.Project = resource.NewID(), name, vm.Project
+			c.w.Attachments.Create(b, a, AgentHolder)
+		}
 		i.Spec.Disks = append(i.Spec.Disks, InstanceDisk{
 			AttachmentID: a.ID, VolumeID: d.ID, Model: d.Model, Bus: d.Bus, Slot: d.Slot, SizeMiB: diskSize(snap, d.ID),
 		})
 		return nil
 	}
-	p, err := newPortBinding(snap, vm, d.ID, i)
-	if err != nil {
-		return err
+	p := boundTo(store.Referring(snap, network.PortBindings, i.ID), func(p *network.PortBinding) bool { return p.Spec.PortID == d.ID })
+	if p == nil {
+		var err error
+		if p, err = newPortBinding(snap, vm, d.ID, i); err != nil {
+			return err
+		}
+		p.Name = name
+		c.w.PortBindings.Create(b, p, AgentHolder)
 	}
-	p.Name = name
-	c.w.PortBindings.Create(b, p, AgentHolder)
 	i.Spec.NICs = append(i.Spec.NICs, InstanceNIC{
 		PortBindingID: p.ID, PortID: d.ID, MAC: p.Spec.MAC, MTU: p.Spec.MTU, Model: d.Model, Bus: d.Bus, Slot: d.Slot,
 	})
+	return nil
+}
+
+// boundTo finds what is behind a device.
+func boundTo[S, T any](all []*resource.Record[S, T], is func(*resource.Record[S, T]) bool) *resource.Record[S, T] {
+	if at := slices.IndexFunc(all, is); at >= 0 {
+		return all[at]
+	}
 	return nil
 }
 

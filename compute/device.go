@@ -23,6 +23,17 @@ const (
 	NICDevice  DeviceKind = "nic"
 )
 
+// DeviceState is how far a device is attached to a guest that lives.
+type DeviceState string
+
+// The states of devices.
+const (
+	DeviceWaiting   DeviceState = "waiting"   // for what is behind it, or for the guest
+	DeviceAttaching DeviceState = "attaching" // as its host sees it: about to be attached
+	DeviceAttached  DeviceState = "attached"
+	DeviceDetaching DeviceState = "detaching" // until the guest has given it up
+)
+
 // Device is a device of a VM at its address, which it keeps for as long as the VM has it.
 type Device struct {
 	// Kind is what it is: disk, nic.
@@ -34,6 +45,8 @@ type Device struct {
 	// Bus and Slot are its address: the root port of a device on bus pcie.
 	Bus  Bus   `json:"bus" enum:"pcie"`
 	Slot int64 `json:"slot"`
+	// State is how far it is attached to the guest that runs: waiting, attached, detaching; empty: none runs.
+	State DeviceState `json:"state,omitempty" enum:"waiting,attached,detaching"`
 }
 
 // What a VM has of root ports. They are made when it boots, and cannot be added while it runs.

@@ -140,6 +140,15 @@ const (
 	ExitLost       Exit = "lost"        // it was gone when the agent looked, and nobody saw how
 )
 
+// InstanceDevice is a disk or NIC that a guest has.
+type InstanceDevice struct {
+	// Kind is what it is, ID its volume or port.
+	Kind DeviceKind  `json:"kind" enum:"disk,nic"`
+	ID   resource.ID `json:"id"`
+	// State is how far it is attached: attaching, attached, detaching.
+	State DeviceState `json:"state" enum:"attaching,attached,detaching"`
+}
+
 // InstanceStatus is what the agent sees.
 type InstanceStatus struct {
 	resource.Observed
@@ -159,6 +168,10 @@ type InstanceStatus struct {
 	// DowntimeMillis and TransferMillis are QEMU's own figures of the last migration out, in ms.
 	DowntimeMillis int64 `json:"downtimeMillis,omitempty"`
 	TransferMillis int64 `json:"transferMillis,omitempty"`
+	// Devices are the disks and NICs that the guest has, and those that it is about to be given, as they were
+	// for this generation of the spec; 0: nobody has looked yet.
+	Devices           []InstanceDevice `json:"devices,omitempty"`
+	DevicesGeneration int64            `json:"devicesGeneration,omitempty"`
 	// GuestAgent is "yes" when the guest's agent answers; GuestAddresses is what it told.
 	GuestAgent     string   `json:"guestAgent,omitempty"`
 	GuestAddresses []string `json:"guestAddresses,omitempty"`

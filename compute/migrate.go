@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"slices"
 	"time"
 
 	"github.com/virga-cloud/virga/cluster/placement"
@@ -136,6 +137,9 @@ func (c *Controller) reserve(ctx context.Context, r *operation.Run) error {
 		}
 		return fault.New(fault.Precondition, "migrate VM %s: an earlier instance of it is still being cleaned up; try again soon", m.vm.Name)
 	}
+	if err := unsettledDevices(m.vm, m.source); err != nil {
+		return err
+	}
 	source, err := store.Need(m.snap, host.Hosts, m.source.Spec.HostID)
 	if err != nil {
 		return err
@@ -213,11 +217,16 @@ func (c *Controller) raise(b *store.Batch, m move) {
 	if i == nil || i.ID != m.vm.Status.InstanceID {
 		return
 	}
+	c.raiseInstance(b, m.snap, i, epoch)
+}
+
+// raiseInstance gives an instance, and what is behind its devices, a higher epoch.
+func (c *Controller) raiseInstance(b *store.Batch, snap *store.Snapshot, i *Instance, epoch int64) {
 	c.w.Instances.Set(b, i, func(s *InstanceSpec) { s.Epoch = epoch })
-	for _, a := range store.Referring(m.snap, storage.Attachments, i.ID) {
+	for _, a := range store.Referring(snap, storage.Attachments, i.ID) {
 		c.w.Attachments.Set(b, a, func(s *storage.AttachmentSpec) { s.Epoch = epoch })
 	}
-	for _, p := range store.Referring(m.snap, network.PortBindings, i.ID) {
+	for _, p := range store.Referring(snap, network.PortBindings, i.ID) {
 		c.w.PortBindings.Set(b, p, func(s *network.PortBindingSpec) { s.Epoch = epoch })
 	}
 }
@@ -285,6 +294,9 @@ func (c *Controller) transfer(ctx context.Context, r *operation.Run) error {
 	}
 	if m.target.Spec.Incoming == nil {
 		return fault.New(fault.Precondition, "migrate VM %s: its target was made by another version and expects nobody; try again", m.vm.Name)
+	}
+	if !slices.Equal(devicesOf(m.source), devicesOf(m.target)) {
+		return fault.New(fault.Precondition, "migrate VM %s: its devices were changed meanwhile; try again", m.vm.Name)
 	}
 	address := ""
 	if h := store.Find(m.snap, host.Hosts, m.target.Spec.HostID); h != nil {

@@ -22,16 +22,19 @@ import (
 
 // world is two hosts whose agents obey at once, and one VM that runs on the first.
 type world struct {
-	t          testing.TB
-	db         *store.DB
-	controller *compute.Controller
-	loop       func(context.Context, resource.ID) error
-	vm         resource.ID
-	instances  *store.StatusWriter[compute.InstanceSpec, compute.InstanceStatus]
-	volumes    *store.StatusWriter[storage.AttachmentSpec, storage.AttachmentStatus]
-	bindings   *store.StatusWriter[network.PortBindingSpec, network.PortBindingStatus]
-	hosts      *store.StatusWriter[host.Spec, host.Status]
-	guests     map[resource.ID]string // what really happens on the hosts
+	t           testing.TB
+	db          *store.DB
+	controller  *compute.Controller
+	loop        func(context.Context, resource.ID) error
+	vm          resource.ID
+	instances   *store.StatusWriter[compute.InstanceSpec, compute.InstanceStatus]
+	volumes     *store.StatusWriter[storage.AttachmentSpec, storage.AttachmentStatus]
+	bindings    *store.StatusWriter[network.PortBindingSpec, network.PortBindingStatus]
+	hosts       *store.StatusWriter[host.Spec, host.Status]
+	guests      map[resource.ID]string // what really happens on the hosts
+	volumeSpecs *store.SpecWriter[storage.VolumeSpec, storage.VolumeStatus]
+	vms         *store.SpecWriter[compute.VMSpec, compute.VMStatus]
+	devices     func(*compute.Instance) []compute.InstanceDevice // what guests have; nil: the agents do not look
 }
 
 type silent struct{}
@@ -91,7 +94,8 @@ func (w *world) seed(l *store.Registry) {
 	d := &storage.Datastore{Meta: resource.Meta{ID: "d"}, Status: storage.DatastoreStatus{Phase: "ready", HostIDs: ids}}
 	store.Specs(l, storage.Datastores, "api").Create(b, d)
 	v := &storage.Volume{Meta: resource.Meta{ID: "v", Project: "default"}, Status: storage.VolumeStatus{Phase: storage.VolumeReady, DatastoreID: "d"}}
-	store.Specs(l, storage.Volumes, "api").Create(b, v)
+	w.volumeSpecs = store.Specs(l, storage.Volumes, "api")
+	w.volumeSpecs.Create(b, v)
 	n := &network.Network{Meta: resource.Meta{ID: "n", Project: "default"}}
 	store.Specs(l, network.Networks, "api").Create(b, n)
 	s := &network.Subnet{Meta: resource.Meta{ID: "s", Project: "default"}, Spec: network.SubnetSpec{NetworkID: "n", CIDR: "10.0.0.0/24"}}
@@ -102,7 +106,8 @@ func (w *world) seed(l *store.Registry) {
 		CPUs: 1, MemoryMiB: 256, Power: compute.Running, RestartPolicy: compute.OnFailure,
 		Disks: []compute.Disk{{Name: "disk0", VolumeID: "v"}}, NICs: []compute.NIC{{Name: "nic0", PortID: "p"}},
 	}, Status: compute.VMStatus{Disks: []compute.DiskStatus{{Name: "disk0", VolumeID: "v", Model: compute.VirtioBlk}}, NICs: []compute.NICStatus{{Name: "nic0", PortID: "p", Model: compute.VirtioNet}}}}
-	store.Specs(l, compute.VMs, "api").Create(b, vm, compute.Holder)
+	w.vms = store.Specs(l, compute.VMs, "api")
+	w.vms.Create(b, vm, compute.Holder)
 	w.vm = vm.ID
 	if err := w.db.Commit(w.t.Context(), b); err != nil {
 		w.t.Fatal(err)
@@ -169,6 +174,9 @@ func (w *world) obey(b *store.Batch, i *compute.Instance) {
 		}
 		if guest == compute.InstanceStopped {
 			s.Exit = compute.ExitForced
+		}
+		if w.devices != nil {
+			s.Devices, s.DevicesGeneration = w.devices(i), i.Generation
 		}
 		if guest == compute.InstanceRunning && s.StartedAt.IsZero() {
 			s.StartedAt = time.Unix(1, 0)

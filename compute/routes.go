@@ -2,6 +2,7 @@ package compute
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -70,6 +71,9 @@ func vmReady(vm *VM) (bool, error) {
 	}
 	if vm.Status.Phase == PhaseCrashed && vm.Status.EndedBoot >= Boot(vm) && len(vm.Status.Problems) > 0 {
 		return false, fault.New(fault.Precondition, "%s", vm.Status.Problems[0].Message)
+	}
+	if slices.ContainsFunc(vm.Status.Devices, func(d Device) bool { return d.State == DeviceWaiting || d.State == DeviceDetaching }) {
+		return false, nil
 	}
 	switch vm.Spec.Power {
 	case Running:

@@ -16,6 +16,9 @@ import (
 	"github.com/virga-cloud/virga/storage"
 )
 
+// deviceRetry is how long a device waits that could not be attached, until it is tried again.
+const deviceRetry = 5 * time.Second
+
 // steady is how long an instance must run until earlier crashes are forgotten.
 const steady = 10 * time.Minute
 
@@ -202,7 +205,10 @@ func startingRun(vm *VM) Run {
 func (c *Controller) notReady(snap *store.Snapshot, vm *VM) (phase string, why error) {
 	for _, d := range vm.Status.Disks {
 		v := store.Find(snap, storage.Volumes, d.VolumeID)
+		held := heldElsewhere(snap, vm, Device{Kind: DiskDevice, ID: d.VolumeID})
 		switch {
+		case held != nil:
+			return PhasePending, held
 		case v == nil:
 			return PhasePending, fault.New(fault.Precondition, "disk %s of VM %s is gone; delete the VM, or take the disk out", d.VolumeID, vm.Name)
 		case v.Status.Phase == storage.VolumeLost:
@@ -233,6 +239,13 @@ func diskTrouble(snap *store.Snapshot, vm *VM) error {
 func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p plan) (reconcile.Result, error) {
 	vm, i := f.vm, f.instance
 	b := c.db.Begin()
+	change, epoch := deviceChange{table: vm.Status.Devices}, vm.Status.Epoch
+	if p.run == RunRunning || p.run == RunPaused {
+		var err error
+		if change, epoch, err = c.changeDevices(b, snap, vm, i); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
 	c.w.Instances.Set(b, i, func(s *InstanceSpec) {
 		s.Run, s.StopTimeoutSeconds, s.Outgoing, s.CPUPolicy = p.run, vm.Spec.StopTimeoutSeconds, nil, vm.Spec.CPUPolicy
 		for n := range s.Disks {
@@ -244,18 +257,24 @@ func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p
 	if problem == nil && len(i.Status.Problems) > 0 {
 		problem = fault.New(fault.Kind(i.Status.Problems[0].Kind), "%s", i.Status.Problems[0].Message)
 	}
+	if problem == nil {
+		problem = change.problem
+	}
 	if vm.Status.Phase != PhaseRunning && p.phase == PhaseRunning {
 		c.events.Record(b, vm.Ref(), vm.Name, "info", "running", "the VM runs on host "+host.NameOf(snap, i.Spec.HostID), "compute")
 	}
 	calm := i.Status.Phase == InstanceRunning && f.now.Sub(i.Status.StartedAt) > steady
 	c.put(b, snap, vm, p.phase, problem, func(s *VMStatus) {
-		s.StartedAt, s.OperationID = i.Status.StartedAt, ""
+		s.StartedAt, s.OperationID, s.Devices, s.Epoch = i.Status.StartedAt, "", change.table, epoch
 		if calm {
 			s.Crashes, s.RetryAt, s.CrashMessage = 0, time.Time{}, ""
 		}
 	})
 	after := time.Duration(0)
-	if vm.Status.Crashes > 0 && !calm {
+	switch {
+	case change.problem != nil:
+		after = deviceRetry
+	case vm.Status.Crashes > 0 && !calm:
 		after = steady
 	}
 	return reconcile.Result{After: after}, c.db.Commit(ctx, b)
@@ -308,7 +327,7 @@ func (c *Controller) reap(ctx context.Context, snap *store.Snapshot, vm *VM, i *
 		phase = PhaseCrashed
 	}
 	c.put(b, snap, vm, phase, crashProblem(vm, end, message), func(s *VMStatus) {
-		s.InstanceID, s.StartedAt, s.OperationID = "", time.Time{}, ""
+		s.InstanceID, s.StartedAt, s.OperationID, s.Devices = "", time.Time{}, "", stoppedDevices(vm)
 		if end.crashed {
 			if s.CrashBoot != i.Spec.Boot {
 				s.Crashes, s.CrashBoot = 0, i.Spec.Boot

@@ -50,6 +50,7 @@ var (
 	_ computeon.Hypervisor = (*guestDriver)(nil)
 	_ computeon.Migrator   = (*guestDriver)(nil)
 	_ computeon.Grower     = (*guestDriver)(nil)
+	_ computeon.Plugger    = (*guestDriver)(nil)
 	_ computeon.Kin        = (*guestDriver)(nil)
 )
 
@@ -131,6 +132,29 @@ func (d *guestDriver) Grow(ctx context.Context, id, volumeID resource.ID, sizeMi
 		return nil // a look is no effect
 	}
 	return d.h.does("Grow", func() error { return d.h.guests.Grow(ctx, id, volumeID, sizeMiB) })
+}
+
+// Plugged implements computeon.Plugger.
+func (d *guestDriver) Plugged(ctx context.Context, id resource.ID) ([]computeon.Plugged, error) {
+	if err := d.h.fails("Plugged"); err != nil {
+		return nil, err
+	}
+	return d.h.guests.Plugged(ctx, id)
+}
+
+// AttachDisk implements computeon.Plugger.
+func (d *guestDriver) AttachDisk(ctx context.Context, id resource.ID, disk computeon.Disk) error {
+	return d.h.does("AttachDisk", func() error { return d.h.guests.AttachDisk(ctx, id, disk) })
+}
+
+// AttachNIC implements computeon.Plugger.
+func (d *guestDriver) AttachNIC(ctx context.Context, id resource.ID, n computeon.NIC) error {
+	return d.h.does("AttachNIC", func() error { return d.h.guests.AttachNIC(ctx, id, n) })
+}
+
+// Detach implements computeon.Plugger.
+func (d *guestDriver) Detach(ctx context.Context, id resource.ID, kind compute.DeviceKind, deviceID resource.ID) error {
+	return d.h.does("Detach", func() error { return d.h.guests.Detach(ctx, id, kind, deviceID) })
 }
 
 // AcceptStream implements computeon.Migrator.

@@ -16,17 +16,25 @@ func (k *Supervisor) grow(ctx context.Context, i *compute.Instance, g Guest) err
 	if !can || !open || i.Spec.Outgoing != nil || g.Transfer.State == TransferActive || k.largeEnough(i) {
 		return nil
 	}
+	fits := true
 	for _, d := range i.Spec.Disks {
 		if d.SizeMiB == 0 {
 			continue // of an older server, which has no such desired state
 		}
-		if err := hv.Grow(ctx, i.ID, d.VolumeID, d.SizeMiB); err != nil {
+		err := hv.Grow(ctx, i.ID, d.VolumeID, d.SizeMiB)
+		if fault.Is(err, fault.NotFound) {
+			fits = false // it is not attached yet
+			continue
+		}
+		if err != nil {
 			return fault.Wrap(err, "grow disk %s to %d MiB", d.VolumeID, d.SizeMiB)
 		}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.sized[i.ID] = i.Generation
+	if fits {
+		k.sized[i.ID] = i.Generation
+	}
 	return nil
 }
 

@@ -42,6 +42,8 @@ type Supervisor struct {
 	listed bool                      // a complete list was seen since the agent began
 	asked  map[resource.ID]time.Time // when the guest's agent was last asked
 	sized  map[resource.ID]int64     // the generation for which all disks of a guest were large enough
+	// devicesFit is the generation for which a guest had all its devices, and no others.
+	devicesFit map[resource.ID]int64
 }
 
 // NewSupervisor makes a supervisor; Loop is what is run.
@@ -49,7 +51,7 @@ func NewSupervisor(db *store.DB, hostID resource.ID, statuses *store.StatusWrite
 	if o.Profile == nil {
 		o.Profile = func() host.Profile { return host.Profile{} }
 	}
-	return &Supervisor{db: db, hostID: hostID, statuses: statuses, hv: hv, o: o, asked: map[resource.ID]time.Time{}, sized: map[resource.ID]int64{}}
+	return &Supervisor{db: db, hostID: hostID, statuses: statuses, hv: hv, o: o, asked: map[resource.ID]time.Time{}, sized: map[resource.ID]int64{}, devicesFit: map[resource.ID]int64{}}
 }
 
 // NewInstanceLoop is NewSupervisor and its Loop in one.
@@ -103,7 +105,7 @@ func (k *Supervisor) Step(ctx context.Context, id resource.ID) (reconcile.Result
 			return reconcile.Result{}, k.remove(ctx, i, g)
 		}
 		d := decide(i, g, k.db.Now())
-		again, err := k.carryOut(ctx, i, g, d)
+		again, err := k.carryOut(ctx, i, g, &d)
 		if err != nil || !again {
 			return reconcile.Result{After: d.after}, err
 		}
@@ -112,22 +114,27 @@ func (k *Supervisor) Step(ctx context.Context, id resource.ID) (reconcile.Result
 }
 
 // carryOut reports, does the one thing, and says whether to look again at once.
-func (k *Supervisor) carryOut(ctx context.Context, i *compute.Instance, g Guest, d decision) (again bool, err error) {
+func (k *Supervisor) carryOut(ctx context.Context, i *compute.Instance, g Guest, d *decision) (again bool, err error) {
 	switch d.act {
 	case launch:
 		return k.launch(ctx, i)
 	case rest:
-		if met := k.grow(ctx, i, g); met != nil {
-			g.Problem = met.Error()
+		i, seen, err := k.devices(ctx, i, g)
+		if err != nil || i == nil {
+			return false, err
 		}
-		return false, k.report(ctx, i, g, d)
+		if seen.busy {
+			d.after = steady
+		}
+		seen.trouble = together(seen.trouble, k.grow(ctx, i, g))
+		return false, k.reportLooked(ctx, i, g, *d, seen)
 	case lost:
 		return false, k.reportLost(ctx, i)
 	case refuse:
 		return false, k.trouble(ctx, i, fault.New(fault.Conflict, "instance %s has epoch %d on this host, and its record says %d: a newer owner has it", i.ID, g.Epoch, i.Spec.Epoch))
 	case kill, ask, send:
 		// These are told before they are done: others wait to hear of them.
-		if err := k.report(ctx, i, g, d); err != nil {
+		if err := k.report(ctx, i, g, *d); err != nil {
 			return false, err
 		}
 	}
@@ -135,7 +142,7 @@ func (k *Supervisor) carryOut(ctx context.Context, i *compute.Instance, g Guest,
 		return false, k.trouble(ctx, i, err)
 	}
 	if d.act == resume && g.Problem != "" {
-		return false, k.report(ctx, i, g, d)
+		return false, k.report(ctx, i, g, *d)
 	}
 	return true, nil
 }
@@ -260,4 +267,5 @@ func (k *Supervisor) forget(id resource.ID) {
 	defer k.mu.Unlock()
 	delete(k.asked, id)
 	delete(k.sized, id)
+	delete(k.devicesFit, id)
 }

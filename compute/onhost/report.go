@@ -21,9 +21,19 @@ func (k *Supervisor) set(ctx context.Context, i *compute.Instance, change func(*
 
 // report writes what was seen.
 func (k *Supervisor) report(ctx context.Context, i *compute.Instance, g Guest, d decision) error {
+	return k.reportLooked(ctx, i, g, d, looked{})
+}
+
+// reportLooked writes what was seen, and what else was found out.
+func (k *Supervisor) reportLooked(ctx context.Context, i *compute.Instance, g Guest, d decision, l looked) error {
 	inside, fresh := k.inside(ctx, i.ID, g)
 	return k.set(ctx, i, func(s *compute.InstanceStatus) {
+		before := s.Problems
 		describe(s, i, g, d.phase, k.db.Now().UTC())
+		l.write(s)
+		if l.trouble != nil && g.Problem == "" {
+			s.Problems = resource.SetProblem(before, string(fault.KindOf(l.trouble)), l.trouble.Error(), k.db.Now().UTC())
+		}
 		if fresh {
 			s.GuestAgent, s.GuestAddresses = "", inside.Addresses
 			if inside.Answers {
@@ -57,7 +67,7 @@ func describe(s *compute.InstanceStatus, i *compute.Instance, g Guest, phase str
 	}
 	if g.State == Ended {
 		s.PID, s.EndedAt, s.Exit, s.ExitMessage = 0, g.EndedAt, g.Exit, g.ExitMessage
-		s.GuestAgent, s.GuestAddresses = "", nil
+		s.GuestAgent, s.GuestAddresses, s.Devices, s.DevicesGeneration = "", nil, nil, 0
 	}
 }
 

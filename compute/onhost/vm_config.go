@@ -121,34 +121,53 @@ func Compile(i *compute.Instance, in Inputs) (VMConfig, []string, error) {
 
 func compileDisks(wanted []compute.InstanceDisk, there []*storage.Attachment) (out []Disk, waits []string) {
 	for n, d := range wanted {
-		a := byID(there, d.AttachmentID)
-		switch {
-		case a == nil:
-			waits = append(waits, fmt.Sprintf("disk %d: its attachment is not there yet", n))
-		case a.Deleting != nil || a.Status.Phase != storage.AttachmentReady || a.Status.Path == "":
-			waits = append(waits, fmt.Sprintf("disk %d: volume %s is not open on this host yet%s", n, d.VolumeID, because(a.Status.Observed)))
-		default:
-			out = append(out, Disk{ID: d.VolumeID, Path: a.Status.Path, Format: a.Status.Format, Boot: n == 0, Address: Address{d.Bus, d.Slot}})
+		disk, why := compileDisk(d, there)
+		if why != "" {
+			waits = append(waits, fmt.Sprintf("disk %d: %s", n, why))
+			continue
 		}
+		disk.Boot = n == 0
+		out = append(out, disk)
 	}
 	return out, waits
 }
 
+// compileDisk makes a disk, or says what it waits for.
+func compileDisk(d compute.InstanceDisk, there []*storage.Attachment) (out Disk, why string) {
+	a := byID(there, d.AttachmentID)
+	switch {
+	case a == nil:
+		return Disk{}, "its attachment is not there yet"
+	case a.Deleting != nil || a.Status.Phase != storage.AttachmentReady || a.Status.Path == "":
+		return Disk{}, fmt.Sprintf("volume %s is not open on this host yet%s", d.VolumeID, because(a.Status.Observed))
+	}
+	return Disk{ID: d.VolumeID, Path: a.Status.Path, Format: a.Status.Format, Address: Address{d.Bus, d.Slot}}, ""
+}
+
 func compileNICs(wanted []compute.InstanceNIC, there []*network.PortBinding, datapath host.Datapath) (out []NIC, waits []string) {
 	for n, c := range wanted {
-		p := byID(there, c.PortBindingID)
-		switch {
-		case p == nil:
-			waits = append(waits, fmt.Sprintf("NIC %d: its port binding is not there yet", n))
-		case p.Deleting != nil || p.Status.Phase != network.PortBindingReady || p.Status.Device == "":
-			waits = append(waits, fmt.Sprintf("NIC %d: port %s is not bound on this host yet%s", n, c.PortID, because(p.Status.Observed)))
-		default:
-			out = append(out, NIC{
-				ID: c.PortID, Device: p.Status.Device, MAC: c.MAC, MTU: c.MTU, VNetHdr: datapath == host.SystemDatapath, Address: Address{c.Bus, c.Slot},
-			})
+		nic, why := compileNIC(c, there, datapath)
+		if why != "" {
+			waits = append(waits, fmt.Sprintf("NIC %d: %s", n, why))
+			continue
 		}
+		out = append(out, nic)
 	}
 	return out, waits
+}
+
+// compileNIC makes a NIC, or says what it waits for.
+func compileNIC(c compute.InstanceNIC, there []*network.PortBinding, datapath host.Datapath) (out NIC, why string) {
+	p := byID(there, c.PortBindingID)
+	switch {
+	case p == nil:
+		return NIC{}, "its port binding is not there yet"
+	case p.Deleting != nil || p.Status.Phase != network.PortBindingReady || p.Status.Device == "":
+		return NIC{}, fmt.Sprintf("port %s is not bound on this host yet%s", c.PortID, because(p.Status.Observed))
+	}
+	return NIC{
+		ID: c.PortID, Device: p.Status.Device, MAC: c.MAC, MTU: c.MTU, VNetHdr: datapath == host.SystemDatapath, Address: Address{c.Bus, c.Slot},
+	}, ""
 }
 
 func byID[S, T any](all []*resource.Record[S, T], id resource.ID) *resource.Record[S, T] {

@@ -12,19 +12,19 @@ import (
 // attachCommands are vm attach and vm detach, each for a volume and a NIC.
 func (s *session) attachCommands(n *noun) []*cobra.Command {
 	group := func(use, short string, of ...*cobra.Command) *cobra.Command {
-		c := &cobra.Command{Use: use, Short: short, Long: sentence(short) + "\n\nThe VM must be stopped."}
+		c := &cobra.Command{Use: use, Short: short, Long: sentence(short) + "\n\nA VM that runs has it, or is without it, as soon as its guest has taken it or given it up; --wait waits for that."}
 		requireVerb(c)
 		c.AddCommand(of...)
 		return c
 	}
 	return []*cobra.Command{
-		group("attach", "Give a stopped VM a disk or a NIC", s.attachVolume(n), s.attachNIC(n)),
-		group("detach", "Take a disk or a NIC from a stopped VM", s.detachVolume(n), s.detachNIC(n)),
+		group("attach", "Give a VM a disk or a NIC", s.attachVolume(n), s.attachNIC(n)),
+		group("detach", "Take a disk or a NIC from a VM", s.detachVolume(n), s.detachNIC(n)),
 	}
 }
 
 // changeVM changes a VM's spec, also when others change it at the same moment.
-func (s *session) changeVM(cmd *cobra.Command, n *noun, name, done string, change func(*client.VM) error) error {
+func (s *session) changeVM(cmd *cobra.Command, n *noun, name, done string, p *patience, change func(*client.VM) error) error {
 	c, err := s.connection()
 	if err != nil {
 		return err
@@ -37,7 +37,7 @@ func (s *session) changeVM(cmd *cobra.Command, n *noun, name, done string, chang
 		if err := change(vm); err != nil {
 			return err
 		}
-		after := &client.VM{}
+		after := &record{}
 		dry, query := dryRun(cmd)
 		in := map[string]any{"spec": map[string]any{"disks": vm.Spec.Disks, "nics": vm.Spec.NICs}}
 		err = s.do(cmd.Context(), client.Call{Method: "PATCH", Path: s.path(n, s.project, vm.ID), Query: query, In: in, Out: after, IfMatch: vm.Revision})
@@ -48,6 +48,10 @@ func (s *session) changeVM(cmd *cobra.Command, n *noun, name, done string, chang
 			return err
 		case dry:
 			done = "would be changed"
+		case p.wait:
+			if _, err := s.ready(cmd, n, after, p.limit); err != nil {
+				return err
+			}
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "vm %s %s\n", vm.Name, done)
 		return nil
@@ -58,8 +62,9 @@ func (s *session) attachVolume(n *noun) *cobra.Command {
 	c := &cobra.Command{Use: "volume NAME VOLUME|SIZE", Short: "Attach a volume, or a new one of a size", Args: exactly("NAME", "VOLUME"), ValidArgsFunction: s.completeNames(n, 1),
 		Long: "Attach a volume that is there by its name, or a new one by its size, for example 10GiB. More may be said after\n" +
 			"commas: name=NAME calls the disk so within the VM, datastore=NAME says where a new one lives. A new one goes\nwith the VM when that is deleted.",
-		Example: "  virga vm attach volume web data\n  virga vm attach volume web 10GiB,name=scratch"}
+		Example: "  virga vm attach volume web data --wait\n  virga vm attach volume web 10GiB,name=scratch"}
 	addDryRun(c)
+	p := addPatience(c, "the guest has it")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		first, more, err := words("", args[1], "name", "datastore")
 		if err != nil {
@@ -71,7 +76,7 @@ func (s *session) attachVolume(n *noun) *cobra.Command {
 		} else {
 			disk.VolumeID = first
 		}
-		return s.changeVM(cmd, n, args[0], "has "+first, func(vm *client.VM) error {
+		return s.changeVM(cmd, n, args[0], "has "+first, p, func(vm *client.VM) error {
 			vm.Spec.Disks = append(vm.Spec.Disks, disk)
 			return nil
 		})
@@ -85,12 +90,13 @@ func (s *session) attachNIC(n *noun) *cobra.Command {
 			"(address=, mac=, name=), or with a port that is there.",
 		Example: "  virga vm attach nic web lan\n  virga vm attach nic web lan,address=10.1.0.5\n  virga vm attach nic web port=web"}
 	addDryRun(c)
+	p := addPatience(c, "the guest has it")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		nic, err := parseNIC(args[1])
 		if err != nil {
 			return err
 		}
-		return s.changeVM(cmd, n, args[0], "has a NIC in "+args[1], func(vm *client.VM) error {
+		return s.changeVM(cmd, n, args[0], "has a NIC in "+args[1], p, func(vm *client.VM) error {
 			vm.Spec.NICs = append(vm.Spec.NICs, nic)
 			return nil
 		})
@@ -101,10 +107,11 @@ func (s *session) attachNIC(n *noun) *cobra.Command {
 func (s *session) detachVolume(n *noun) *cobra.Command {
 	c := &cobra.Command{Use: "volume NAME DISK|VOLUME", Short: "Detach a volume; what is on it stays", Args: exactly("NAME", "DISK"), ValidArgsFunction: s.completeNames(n, 1),
 		Long:    "Detach a volume, by the name of the disk in the VM (disk1) or its own. What is on it stays: one that was made\nfor the VM is a volume by itself then, which the VM does not take along when it is deleted.",
-		Example: "  virga vm detach volume web data\n  virga vm detach volume web disk1"}
+		Example: "  virga vm detach volume web data --wait\n  virga vm detach volume web disk1"}
 	addDryRun(c)
+	p := addPatience(c, "the guest has given it up")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		return s.changeVM(cmd, n, args[0], "is without "+args[1], func(vm *client.VM) error {
+		return s.changeVM(cmd, n, args[0], "is without "+args[1], p, func(vm *client.VM) error {
 			id := s.idOf(cmd, volumes(), args[1])
 			at := slices.IndexFunc(vm.Status.Disks, func(d client.DiskStatus) bool { return d.Name == args[1] || d.VolumeID == id })
 			if at < 0 {
@@ -122,8 +129,9 @@ func (s *session) detachNIC(n *noun) *cobra.Command {
 		Long:    "Detach a NIC, by its name in the VM (nic1), or its port's. A port that was made for the VM goes with it;\none that was made by itself stays, with its addresses.",
 		Example: "  virga vm detach nic web nic1\n  virga vm detach nic web web"}
 	addDryRun(c)
+	p := addPatience(c, "the guest has given it up")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		return s.changeVM(cmd, n, args[0], "is without "+args[1], func(vm *client.VM) error {
+		return s.changeVM(cmd, n, args[0], "is without "+args[1], p, func(vm *client.VM) error {
 			id := s.idOf(cmd, ports(), args[1])
 			at := slices.IndexFunc(vm.Status.NICs, func(x client.NICStatus) bool { return x.Name == args[1] || x.PortID == id })
 			if at < 0 {

@@ -34,13 +34,20 @@ func (o obedient) devices(i *compute.Instance) []compute.InstanceDevice {
 	return out
 }
 
+// wish gives the VM these disks, as the API does.
 func (w *world) wish(disks ...resource.ID) {
 	w.t.Helper()
 	b := w.db.Begin()
 	w.vms.Set(b, w.record(), func(s *compute.VMSpec) {
 		s.Disks = nil
 		for _, id := range disks {
-			s.Disks = append(s.Disks, compute.Disk{VolumeID: id, Model: compute.VirtioBlk})
+			s.Disks = append(s.Disks, compute.Disk{Name: string(id), VolumeID: id, Model: compute.VirtioBlk})
+		}
+	})
+	w.vmStatuses.Set(b, w.record(), func(s *compute.VMStatus) {
+		s.Disks = nil
+		for _, id := range disks {
+			s.Disks = append(s.Disks, compute.DiskStatus{Name: string(id), VolumeID: id, Model: compute.VirtioBlk})
 		}
 	})
 	if err := w.db.Commit(w.t.Context(), b); err != nil {

@@ -108,8 +108,8 @@ func (f *Front) changeDevices(snap *store.Snapshot, b *store.Batch, old *VM, spe
 		d.nics = append(d.nics, has)
 	}
 	gone := d.detach(old)
-	if (plugged || gone) && old.Status.InstanceID != "" {
-		return fault.New(fault.Precondition, "attach and detach disks and NICs of VM %s: it runs; stop it first: virga vm stop %s --wait", old.Name, old.Name)
+	if runs := old.Status.InstanceID != ""; runs && len(old.Status.Disks) > 0 && (len(d.disks) == 0 || d.disks[0] != old.Status.Disks[0]) {
+		return fault.New(fault.Precondition, "detach disk %s: a VM that runs keeps the disk that it was booted from; stop it first: virga vm stop %s --wait", old.Status.Disks[0].Name, old.Name)
 	}
 	d.write()
 	if plugged || gone || !slices.Equal(d.disks, old.Status.Disks) || !slices.Equal(d.nics, old.Status.NICs) {

@@ -112,7 +112,7 @@ func TestAVMIsNotMovedWhileADeviceComesOrGoes(t *testing.T) {
 	} {
 		vm := &VM{}
 		for _, d := range devices(c.wanted) {
-			vm.Spec.Disks = append(vm.Spec.Disks, Disk{VolumeID: d.ID, Model: d.Model})
+			vm.Status.Disks = append(vm.Status.Disks, DiskStatus{VolumeID: d.ID, Model: d.Model})
 		}
 		err := unsettledDevices(vm, instanceWith(c.has, c.seen, 7))
 		if (err == nil) != (c.problem == "") || err != nil && (!strings.Contains(err.Error(), c.problem) || !fault.Is(err, fault.Precondition)) {
@@ -125,7 +125,7 @@ func TestAVMIsNotMovedWhileADeviceComesOrGoes(t *testing.T) {
 }
 
 func TestDevicesOfAStoppedVMKeepTheirAddresses(t *testing.T) {
-	vm := &VM{Spec: VMSpec{Disks: []Disk{{VolumeID: resource.ID("a"), Model: VirtioBlk}}}}
+	vm := &VM{Status: VMStatus{Disks: []DiskStatus{{VolumeID: resource.ID("a"), Model: VirtioBlk}}}}
 	vm.Status.Devices = []Device{{Kind: DiskDevice, ID: "a", Slot: 3, State: DeviceAttached}, {Kind: NICDevice, ID: "n", Slot: 1, State: DeviceDetaching}}
 	if got := words(stoppedDevices(vm)); got != "disk a 3" {
 		t.Error(got)

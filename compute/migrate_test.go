@@ -33,6 +33,7 @@ type world struct {
 	hosts       *store.StatusWriter[host.Spec, host.Status]
 	guests      map[resource.ID]string // what really happens on the hosts
 	volumeSpecs *store.SpecWriter[storage.VolumeSpec, storage.VolumeStatus]
+	vmStatuses  *store.StatusWriter[compute.VMSpec, compute.VMStatus]
 	vms         *store.SpecWriter[compute.VMSpec, compute.VMStatus]
 	devices     func(*compute.Instance) []compute.InstanceDevice // what guests have; nil: the agents do not look
 }
@@ -53,8 +54,9 @@ func newWorld(t testing.TB) (*world, *operationtest.World) {
 	}
 	w.hosts = store.Statuses(l, host.Hosts, "agent")
 	gate := placement.NewGate(db, store.Specs(l, placement.Claims, "placement"))
+	w.vmStatuses = store.Statuses(l, compute.VMs, "compute")
 	w.controller = compute.NewController(db, compute.Writers{
-		VMStatuses: store.Statuses(l, compute.VMs, "compute"), Instances: store.Specs(l, compute.Instances, "compute"),
+		VMStatuses: w.vmStatuses, Instances: store.Specs(l, compute.Instances, "compute"),
 		Attachments: store.Specs(l, storage.Attachments, "compute"), PortBindings: store.Specs(l, network.PortBindings, "compute"),
 	}, gate, silent{})
 	step := w.controller.Loop().Step

@@ -195,9 +195,9 @@ func TestDisksAndNICsAreAttachedAndDetachedByTheSpec(t *testing.T) {
 			t.Errorf("%s: %d %s", body, r.Code, r.Body)
 		}
 	}
-	// A VM that runs keeps what it has, but a disk of it grows.
+	// A VM that runs keeps the disk that it was booted from, but that grows.
 	o.status("web", func(s *compute.VMStatus) { s.InstanceID = "i" })
-	if text := change(409, attached.Spec.Disks[:1], attached.Spec.NICs); !strings.Contains(text, "it runs; stop it first: virga vm stop web") {
+	if text := change(409, attached.Spec.Disks[1:], attached.Spec.NICs); !strings.Contains(text, "booted from; stop it first: virga vm stop web") {
 		t.Errorf("%s", text)
 	}
 	grown := append([]compute.Disk{}, attached.Spec.Disks...)
@@ -206,7 +206,6 @@ func TestDisksAndNICsAreAttachedAndDetachedByTheSpec(t *testing.T) {
 	if v := store.Named(o.db.Snapshot(), storage.Volumes, "p", "web-disk0"); v.Spec.SizeMiB != 128 {
 		t.Errorf("the volume has %d MiB", v.Spec.SizeMiB)
 	}
-	o.status("web", func(s *compute.VMStatus) { s.InstanceID = "" })
 	// Detached, a volume stays, also one that was made for the VM; a port that was made for it goes.
 	change(200, grown[:1], attached.Spec.NICs[:1])
 	if got := strings.Join(names(), " "); got != "disk0=web-disk0 nic0=web-nic0" {

@@ -156,11 +156,11 @@ func words(flag, text string, keys ...string) (first string, more map[string]str
 
 // parseDisk reads a disk as --disk writes it.
 func parseDisk(text string) (d client.Disk, err error) {
-	first, more, err := words("disk", text, "datastore", "volume", "name")
+	first, more, err := words("disk", text, "datastore", "volume", "name", "model")
 	if err != nil {
 		return d, err
 	}
-	d = client.Disk{DatastoreID: more["datastore"], VolumeID: more["volume"], Name: more["name"]}
+	d = client.Disk{DatastoreID: more["datastore"], VolumeID: more["volume"], Name: more["name"], Model: client.DiskModel(more["model"])}
 	if first == "" {
 		return d, nil
 	}
@@ -175,8 +175,8 @@ func parseDisk(text string) (d client.Disk, err error) {
 
 // parseNIC reads a NIC as --network writes it.
 func parseNIC(text string) (client.NIC, error) {
-	first, more, err := words("network", text, "address", "mac", "port", "name")
-	return client.NIC{NetworkID: first, Address: more["address"], MAC: more["mac"], PortID: more["port"], Name: more["name"]}, err
+	first, more, err := words("network", text, "address", "mac", "port", "name", "model")
+	return client.NIC{NetworkID: first, Address: more["address"], MAC: more["mac"], PortID: more["port"], Name: more["name"], Model: client.NICModel(more["model"])}, err
 }
 
 func (w *createFlags) nics() ([]client.NIC, error) {

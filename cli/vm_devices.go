@@ -61,16 +61,16 @@ func (s *session) changeVM(cmd *cobra.Command, n *noun, name, done string, p *pa
 func (s *session) attachVolume(n *noun) *cobra.Command {
 	c := &cobra.Command{Use: "volume NAME VOLUME|SIZE", Short: "Attach a volume, or a new one of a size", Args: exactly("NAME", "VOLUME"), ValidArgsFunction: s.completeNames(n, 1),
 		Long: "Attach a volume that is there by its name, or a new one by its size, for example 10GiB. More may be said after\n" +
-			"commas: name=NAME calls the disk so within the VM, datastore=NAME says where a new one lives. A new one goes\nwith the VM when that is deleted.",
+			"commas: name=NAME calls the disk so within the VM, datastore=NAME says where a new one lives, model=MODEL what the\nguest sees (virtio-blk, virtio-scsi, nvme, sata). A new one goes with the VM when that is deleted.",
 		Example: "  virga vm attach volume web data --wait\n  virga vm attach volume web 10GiB,name=scratch"}
 	addDryRun(c)
 	p := addPatience(c, "the guest has it")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		first, more, err := words("", args[1], "name", "datastore")
+		first, more, err := words("", args[1], "name", "datastore", "model")
 		if err != nil {
 			return err
 		}
-		disk := client.Disk{Name: more["name"], DatastoreID: more["datastore"]}
+		disk := client.Disk{Name: more["name"], DatastoreID: more["datastore"], Model: client.DiskModel(more["model"])}
 		if mib, err := parseSize(first); err == nil {
 			disk.SizeMiB = mib
 		} else {
@@ -87,7 +87,7 @@ func (s *session) attachVolume(n *noun) *cobra.Command {
 func (s *session) attachNIC(n *noun) *cobra.Command {
 	c := &cobra.Command{Use: "nic NAME NETWORK|port=PORT", Short: "Attach a NIC in a network, or a port", Args: exactly("NAME", "NETWORK"), ValidArgsFunction: s.completeNames(n, 1),
 		Long: "Attach a NIC: in a network by its name, with more words after commas, as --network of vm create has them\n" +
-			"(address=, mac=, name=), or with a port that is there.",
+			"(address=, mac=, name=, model=), or with a port that is there.",
 		Example: "  virga vm attach nic web lan\n  virga vm attach nic web lan,address=10.1.0.5\n  virga vm attach nic web port=web"}
 	addDryRun(c)
 	p := addPatience(c, "the guest has it")

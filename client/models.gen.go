@@ -108,13 +108,19 @@ func (e DatastoreStatusPhase) Valid() bool {
 
 // Defines values for DeviceBus.
 const (
-	Pcie DeviceBus = "pcie"
+	DeviceBusPcie DeviceBus = "pcie"
+	DeviceBusSata DeviceBus = "sata"
+	DeviceBusScsi DeviceBus = "scsi"
 )
 
 // Valid indicates whether the value is a known member of the DeviceBus enum.
 func (e DeviceBus) Valid() bool {
 	switch e {
-	case Pcie:
+	case DeviceBusPcie:
+		return true
+	case DeviceBusSata:
+		return true
+	case DeviceBusScsi:
 		return true
 	default:
 		return false
@@ -162,13 +168,22 @@ func (e DeviceState) Valid() bool {
 
 // Defines values for DiskModel.
 const (
-	VirtioBlk DiskModel = "virtio-blk"
+	DiskModelNvme       DiskModel = "nvme"
+	DiskModelSata       DiskModel = "sata"
+	DiskModelVirtioBlk  DiskModel = "virtio-blk"
+	DiskModelVirtioScsi DiskModel = "virtio-scsi"
 )
 
 // Valid indicates whether the value is a known member of the DiskModel enum.
 func (e DiskModel) Valid() bool {
 	switch e {
-	case VirtioBlk:
+	case DiskModelNvme:
+		return true
+	case DiskModelSata:
+		return true
+	case DiskModelVirtioBlk:
+		return true
+	case DiskModelVirtioScsi:
 		return true
 	default:
 		return false
@@ -477,12 +492,21 @@ func (e LineSeverity) Valid() bool {
 
 // Defines values for NICModel.
 const (
+	E1000     NICModel = "e1000"
+	E1000E    NICModel = "e1000e"
+	Rtl8139   NICModel = "rtl8139"
 	VirtioNet NICModel = "virtio-net"
 )
 
 // Valid indicates whether the value is a known member of the NICModel enum.
 func (e NICModel) Valid() bool {
 	switch e {
+	case E1000:
+		return true
+	case E1000E:
+		return true
+	case Rtl8139:
+		return true
 	case VirtioNet:
 		return true
 	default:
@@ -1743,7 +1767,7 @@ type Detail struct {
 
 // Device Device is a device of a VM at its address, which it keeps for as long as the VM has it.
 type Device struct {
-	// Bus Bus and Slot are its address: the root port of a device on bus pcie.
+	// Bus Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata.
 	Bus DeviceBus `json:"bus"`
 
 	// ID ID is what is behind it: the volume of a disk, the port of a NIC.
@@ -1755,14 +1779,14 @@ type Device struct {
 	// Model Model is what the guest sees.
 	Model string `json:"model"`
 
-	// Slot Bus and Slot are its address: the root port of a device on bus pcie.
+	// Slot Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata.
 	Slot int64 `json:"slot"`
 
 	// State State is how far it is attached to the guest that runs: waiting, attached, detaching; empty: none runs.
 	State DeviceState `json:"state,omitempty,omitzero"`
 }
 
-// DeviceBus Bus and Slot are its address: the root port of a device on bus pcie.
+// DeviceBus Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata.
 type DeviceBus string
 
 // DeviceKind Kind is what it is: disk, nic.
@@ -1821,7 +1845,7 @@ type Disk struct {
 	// DatastoreID DatastoreID is where a volume that is made must live; a request may name it. Empty: where the VM is.
 	DatastoreID string `json:"datastoreID,omitempty,omitzero"`
 
-	// Model Model is what the guest sees.
+	// Model Model is what the guest sees: virtio-blk (the default), virtio-scsi, nvme, sata.
 	Model DiskModel `json:"model"`
 
 	// Name Name is its name within the VM; empty in a request: disk0, disk1, …
@@ -1834,7 +1858,7 @@ type Disk struct {
 	VolumeID string `json:"volumeID,omitempty,omitzero"`
 }
 
-// DiskModel Model is what the guest sees.
+// DiskModel Model is what the guest sees: virtio-blk (the default), virtio-scsi, nvme, sata.
 type DiskModel string
 
 // DiskStatus DiskStatus is the volume that a disk of a VM has.
@@ -2592,9 +2616,11 @@ type InstanceSpecRun string
 
 // InstanceStatus InstanceStatus is what the agent sees.
 type InstanceStatus struct {
-	// Devices Devices are the disks and NICs that the guest has, and those that it is about to be given, as they were for this generation of the spec; 0: nobody has looked yet.
-	Devices           []InstanceDevice `json:"devices,omitempty,omitzero"`
-	DevicesGeneration int64            `json:"devicesGeneration,omitempty,omitzero"`
+	// Devices Devices are the disks and NICs that the guest has, and those that it is about to be given.
+	Devices []InstanceDevice `json:"devices,omitempty,omitzero"`
+
+	// DevicesGeneration DevicesGeneration is the generation of the spec that they were looked at for; 0: nobody has looked yet.
+	DevicesGeneration int64 `json:"devicesGeneration,omitempty,omitzero"`
 
 	// DowntimeMillis DowntimeMillis and TransferMillis are QEMU's own figures of the last migration out, in ms.
 	DowntimeMillis int64 `json:"downtimeMillis,omitempty,omitzero"`
@@ -2920,7 +2946,7 @@ type NIC struct {
 	// MAC MAC is the hardware address that a port which is made must have; empty: one is chosen.
 	MAC string `json:"mac,omitempty,omitzero"`
 
-	// Model Model is what the guest sees.
+	// Model Model is what the guest sees: virtio-net (the default), e1000, e1000e, rtl8139.
 	Model NICModel `json:"model"`
 
 	// Name Name is its name within the VM; empty in a request: nic0, nic1, …
@@ -2933,7 +2959,7 @@ type NIC struct {
 	PortID string `json:"portID,omitempty,omitzero"`
 }
 
-// NICModel Model is what the guest sees.
+// NICModel Model is what the guest sees: virtio-net (the default), e1000, e1000e, rtl8139.
 type NICModel string
 
 // NICStatus NICStatus is the port that a NIC of a VM has.

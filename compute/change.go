@@ -111,6 +111,11 @@ func (f *Front) changeDevices(snap *store.Snapshot, b *store.Batch, old *VM, spe
 	if runs := old.Status.InstanceID != ""; runs && len(old.Status.Disks) > 0 && (len(d.disks) == 0 || d.disks[0] != old.Status.Disks[0]) {
 		return fault.New(fault.Precondition, "detach disk %s: a VM that runs keeps the disk that it was booted from; stop it first: virga vm stop %s --wait", old.Status.Disks[0].Name, old.Name)
 	}
+	if old.Status.InstanceID != "" {
+		if err := coldChange(old, d); err != nil {
+			return err
+		}
+	}
 	d.write()
 	if plugged || gone || !slices.Equal(d.disks, old.Status.Disks) || !slices.Equal(d.nics, old.Status.NICs) {
 		f.VMStatuses.Set(b, old, func(s *VMStatus) { s.Disks, s.NICs = d.disks, d.nics })
@@ -169,6 +174,19 @@ func (d *fitting) detach(old *VM) bool {
 		}
 	}
 	return gone
+}
+
+// coldChange refuses to change, while a VM runs, what can neither come nor go then.
+func coldChange(old *VM, d *fitting) error {
+	for _, at := range []struct{ these, those []DiskStatus }{{d.disks, old.Status.Disks}, {old.Status.Disks, d.disks}} {
+		for _, disk := range at.these {
+			if buses[disk.Model].Cold && !slices.Contains(at.those, disk) {
+				return fault.New(fault.Precondition, "disk %s: one of model %s neither comes nor goes while the VM runs; stop it first: virga vm stop %s --wait, or use another model",
+					disk.Name, disk.Model, old.Name)
+			}
+		}
+	}
+	return nil
 }
 
 func diskName(d Disk) string { return d.Name }

@@ -10,9 +10,14 @@ import (
 // Bus is where devices of a VM are plugged in.
 type Bus string
 
-// PCIe is the bus of root ports, one for each device: the guest sees the device of slot 0 on its PCI
-// bus 1, and so on, and names a NIC by that (slot 1: enp2s0).
-const PCIe Bus = "pcie"
+// The buses.
+const (
+	// PCIe is the bus of root ports, one for each device: the guest sees the device of slot 0 on its PCI
+	// bus 1, and so on, and names a NIC by that (slot 1: enp2s0).
+	PCIe Bus = "pcie"
+	SCSI Bus = "scsi" // slots are targets
+	AHCI Bus = "sata" // slots are ports of the mainboard
+)
 
 // DeviceKind says what a device of a VM is.
 type DeviceKind string
@@ -42,8 +47,8 @@ type Device struct {
 	ID resource.ID `json:"id"`
 	// Model is what the guest sees.
 	Model string `json:"model"`
-	// Bus and Slot are its address: the root port of a device on bus pcie.
-	Bus  Bus   `json:"bus" enum:"pcie"`
+	// Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata.
+	Bus  Bus   `json:"bus" enum:"pcie,scsi,sata"`
 	Slot int64 `json:"slot"`
 	// State is how far it is attached to the guest that runs: waiting, attached, detaching; empty: none runs.
 	State DeviceState `json:"state,omitempty" enum:"waiting,attached,detaching"`
@@ -56,13 +61,21 @@ const (
 	mostRootPorts  = 64
 )
 
-// buses is which bus a model lives on, and how many of its slots there are.
+// buses is which bus a model lives on, how many of its slots there are, and whether its devices stay where they
+// are while the VM runs.
 var buses = map[string]struct {
 	Bus   Bus
 	Slots int64
+	Cold  bool
 }{
-	VirtioBlk: {PCIe, mostRootPorts},
-	VirtioNet: {PCIe, mostRootPorts},
+	VirtioBlk:  {PCIe, mostRootPorts, false},
+	VirtioSCSI: {SCSI, 64, false},
+	NVMe:       {PCIe, mostRootPorts, false},
+	SATA:       {AHCI, 6, true},
+	VirtioNet:  {PCIe, mostRootPorts, false},
+	E1000:      {PCIe, mostRootPorts, false},
+	E1000e:     {PCIe, mostRootPorts, false},
+	RTL8139:    {PCIe, mostRootPorts, false},
 }
 
 // wantedDevices are the disks and NICs of a VM in order, without addresses.
@@ -104,17 +117,16 @@ func addressDevices(kept, wanted []Device, below int64) ([]Device, error) {
 		case out[i].Bus != "":
 			continue
 		}
-		slots := on.Slots
+		slots, more := on.Slots, "use another model"
 		if on.Bus == PCIe && below > 0 {
-			slots = below
+			slots, more = below, "a VM gets more when it is stopped and started"
 		}
 		slot := int64(0)
 		for taken[on.Bus][slot] {
 			slot++
 		}
 		if slot >= slots {
-			return nil, fault.New(fault.Exhausted, "%s %s: all %d slots of bus %s are taken; a VM gets more when it is stopped and started, up to %d",
-				out[i].Kind, out[i].ID, slots, on.Bus, on.Slots)
+			return nil, fault.New(fault.Exhausted, "%s %s: all %d slots of bus %s are taken; %s", out[i].Kind, out[i].ID, slots, on.Bus, more)
 		}
 		take(&out[i], on.Bus, slot)
 	}

@@ -64,6 +64,36 @@ func TestDeviceThatFindsNoSlotIsRefused(t *testing.T) {
 	}
 }
 
+func TestEachModelHasItsBus(t *testing.T) {
+	all := []Device{
+		{Kind: DiskDevice, ID: "a", Model: SATA}, {Kind: DiskDevice, ID: "b", Model: VirtioSCSI}, {Kind: DiskDevice, ID: "c", Model: NVMe}, {Kind: DiskDevice, ID: "d", Model: VirtioSCSI},
+		{Kind: DiskDevice, ID: "e", Model: VirtioBlk}, {Kind: NICDevice, ID: "n", Model: E1000}, {Kind: NICDevice, ID: "o", Model: E1000e}, {Kind: NICDevice, ID: "p", Model: RTL8139}, {Kind: DiskDevice, ID: "f", Model: SATA},
+	}
+	got, err := addressDevices(nil, all, 0)
+	var out []string
+	for _, d := range got {
+		out = append(out, fmt.Sprintf("%s %s%d", d.ID, d.Bus, d.Slot))
+	}
+	if text := strings.Join(out, ", "); err != nil || text != "a sata0, b scsi0, c pcie0, d scsi1, e pcie1, n pcie2, o pcie3, p pcie4, f sata1" {
+		t.Fatalf("%s, %v", text, err)
+	}
+	if n := rootPorts(got); n != 16 { // only those of bus pcie count: five, and four to spare
+		t.Errorf("%d root ports", n)
+	}
+	// A disk whose model was changed while it was detached goes to the bus of its model.
+	all[0].Model = NVMe
+	if got, err = addressDevices(got, all, 0); err != nil || got[0].Bus != PCIe || got[0].Slot != 5 || got[8].Slot != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	var many []Device
+	for i := range 7 {
+		many = append(many, Device{Kind: DiskDevice, ID: resource.ID(fmt.Sprint(i)), Model: SATA})
+	}
+	if _, err := addressDevices(nil, many, 0); !fault.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), "all 6 slots of bus sata are taken; use another model") {
+		t.Errorf("seven disks at six ports: %v", err)
+	}
+}
+
 func TestRootPortsLeaveSomeToPlugInto(t *testing.T) {
 	for highest, want := range map[int64]int64{-1: 8, 0: 8, 3: 8, 4: 16, 11: 16, 12: 24, 31: 40, 59: 64, 60: 64, 63: 64} {
 		var all []Device

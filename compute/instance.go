@@ -168,10 +168,10 @@ type InstanceStatus struct {
 	// DowntimeMillis and TransferMillis are QEMU's own figures of the last migration out, in ms.
 	DowntimeMillis int64 `json:"downtimeMillis,omitempty"`
 	TransferMillis int64 `json:"transferMillis,omitempty"`
-	// Devices are the disks and NICs that the guest has, and those that it is about to be given, as they were
-	// for this generation of the spec; 0: nobody has looked yet.
-	Devices           []InstanceDevice `json:"devices,omitempty"`
-	DevicesGeneration int64            `json:"devicesGeneration,omitempty"`
+	// Devices are the disks and NICs that the guest has, and those that it is about to be given.
+	Devices []InstanceDevice `json:"devices,omitempty"`
+	// DevicesGeneration is the generation of the spec that they were looked at for; 0: nobody has looked yet.
+	DevicesGeneration int64 `json:"devicesGeneration,omitempty"`
 	// GuestAgent is "yes" when the guest's agent answers; GuestAddresses is what it told.
 	GuestAgent     string   `json:"guestAgent,omitempty"`
 	GuestAddresses []string `json:"guestAddresses,omitempty"`

@@ -200,6 +200,10 @@ func TestDisksAndNICsAreAttachedAndDetachedByTheSpec(t *testing.T) {
 	if text := change(409, attached.Spec.Disks[1:], attached.Spec.NICs); !strings.Contains(text, "booted from; stop it first: virga vm stop web") {
 		t.Errorf("%s", text)
 	}
+	cold := append(attached.Spec.Disks[:3:3], compute.Disk{Name: "old", SizeMiB: 16, Model: compute.SATA})
+	if text := change(409, cold, attached.Spec.NICs); !strings.Contains(text, "disk old: one of model sata neither comes nor goes while the VM runs") {
+		t.Errorf("%s", text)
+	}
 	grown := append([]compute.Disk{}, attached.Spec.Disks...)
 	grown[0].SizeMiB = 128
 	change(200, grown, attached.Spec.NICs)

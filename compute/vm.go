@@ -28,10 +28,16 @@ const (
 	Never     RestartPolicy = "never"
 )
 
-// DiskModel and NICModel are what the guest sees.
+// The models of disks and NICs: what the guest sees.
 const (
-	VirtioBlk = "virtio-blk"
-	VirtioNet = "virtio-net"
+	VirtioBlk  = "virtio-blk"
+	VirtioSCSI = "virtio-scsi" // a disk of one SCSI controller, which every VM has
+	NVMe       = "nvme"        // an NVMe controller for each disk
+	SATA       = "sata"        // a disk of the AHCI controller of the mainboard; it neither comes nor goes while the VM runs
+	VirtioNet  = "virtio-net"
+	E1000      = "e1000"   // Intel 82540EM
+	E1000e     = "e1000e"  // Intel 82574L
+	RTL8139    = "rtl8139" // Realtek
 )
 
 // Disk is a disk of a VM: a volume that is there, or one that is made for the VM; the first is booted from.
@@ -45,8 +51,8 @@ type Disk struct {
 	SizeMiB int64 `json:"sizeMiB,omitempty"`
 	// DatastoreID is where a volume that is made must live; a request may name it. Empty: where the VM is.
 	DatastoreID resource.ID `json:"datastoreID,omitempty" ref:"datastore"`
-	// Model is what the guest sees.
-	Model string `json:"model" enum:"virtio-blk"`
+	// Model is what the guest sees: virtio-blk (the default), virtio-scsi, nvme, sata.
+	Model string `json:"model" enum:"virtio-blk,virtio-scsi,nvme,sata"`
 }
 
 // NIC is a network interface of a VM: a port that is there, or one that is made for the VM.
@@ -61,8 +67,8 @@ type NIC struct {
 	Address string `json:"address,omitempty"`
 	// MAC is the hardware address that a port which is made must have; empty: one is chosen.
 	MAC string `json:"mac,omitempty"`
-	// Model is what the guest sees.
-	Model string `json:"model" enum:"virtio-net"`
+	// Model is what the guest sees: virtio-net (the default), e1000, e1000e, rtl8139.
+	Model string `json:"model" enum:"virtio-net,e1000,e1000e,rtl8139"`
 }
 
 // VMSpec is what the user wants.

@@ -110,3 +110,21 @@ func TestDevicesComeAndGoWhileTheirGuestRuns(t *testing.T) {
 		t.Fatalf("after another boot the guest sees %q, and should see %q", got, want)
 	}
 }
+
+// The firmware boots a guest from a disk of each model, and where the guest's kernel has the driver it finds what
+// is on it.
+func TestAVMBootsFromADiskOfEachModel(t *testing.T) {
+	c := New(t, 1)
+	c.Start()
+	h := c.Hosts[0]
+	h.ImportTiny()
+	for model, disk := range map[string]string{"virtio-scsi": "sda", "nvme": "nvme0n1", "sata": ""} {
+		h.Must("vm", "create", model, "--image", "tiny", "--memory", "128MiB", "--disk", "128MiB,model="+model, "--wait")
+		g := h.Guest(model)
+		g.Wait(boot, `VIRGA-READY `+model+` `)
+		if disk != "" {
+			g.Must(boot, "grep -q /dev/"+disk+" /proc/mounts && echo kept > /data/file && sync")
+		}
+		h.Must("vm", "delete", model, "--wait")
+	}
+}

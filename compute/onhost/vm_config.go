@@ -55,6 +55,7 @@ type Disk struct {
 	Path   string
 	Format string // qcow2, raw
 	Boot   bool   // the first to boot from
+	Model  string // what the guest sees; empty: virtio-blk
 	Address
 }
 
@@ -67,6 +68,7 @@ type NIC struct {
 	// VNetHdr lets the guest hand over large and unfinished packets. User-space Open vSwitch
 	// cannot finish them.
 	VNetHdr bool
+	Model   string // what the guest sees; empty: virtio-net
 	Address
 }
 
@@ -141,7 +143,7 @@ func compileDisk(d compute.InstanceDisk, there []*storage.Attachment) (out Disk,
 	case a.Deleting != nil || a.Status.Phase != storage.AttachmentReady || a.Status.Path == "":
 		return Disk{}, fmt.Sprintf("volume %s is not open on this host yet%s", d.VolumeID, because(a.Status.Observed))
 	}
-	return Disk{ID: d.VolumeID, Path: a.Status.Path, Format: a.Status.Format, Address: Address{d.Bus, d.Slot}}, ""
+	return Disk{ID: d.VolumeID, Path: a.Status.Path, Format: a.Status.Format, Model: d.Model, Address: Address{d.Bus, d.Slot}}, ""
 }
 
 func compileNICs(wanted []compute.InstanceNIC, there []*network.PortBinding, datapath host.Datapath) (out []NIC, waits []string) {
@@ -166,7 +168,7 @@ func compileNIC(c compute.InstanceNIC, there []*network.PortBinding, datapath ho
 		return NIC{}, fmt.Sprintf("port %s is not bound on this host yet%s", c.PortID, because(p.Status.Observed))
 	}
 	return NIC{
-		ID: c.PortID, Device: p.Status.Device, MAC: c.MAC, MTU: c.MTU, VNetHdr: datapath == host.SystemDatapath, Address: Address{c.Bus, c.Slot},
+		ID: c.PortID, Device: p.Status.Device, MAC: c.MAC, MTU: c.MTU, VNetHdr: datapath == host.SystemDatapath, Model: c.Model, Address: Address{c.Bus, c.Slot},
 	}, ""
 }
 

@@ -103,6 +103,7 @@ func (a *arguments) fixedDevices(m onhost.VMConfig) {
 	a.add("-device", "virtio-balloon-pci,id=balloon0,bus=pcie.0,addr=0x2,free-page-reporting=on,deflate-on-oom=on")
 	a.add("-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,bus=pcie.0,addr=0x3,rng=rng0")
 	a.add("-device", "virtio-serial-pci,id=vser0,bus=pcie.0,addr=0x4", "-device", "virtserialport,bus=vser0.0,nr=1,chardev=qga,id=qga0,name=org.qemu.guest_agent.0")
+	a.add("-device", "virtio-scsi-pci,id="+scsiController+",bus=pcie.0,addr=0x5")
 	a.add("-device", "pvpanic", "-device", "vmgenid,guid="+generation(m))
 	for i := range m.RootPorts {
 		more := ""

@@ -3,6 +3,7 @@ package qemu
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,7 +40,7 @@ func goldenVM() onhost.VMConfig {
 }
 
 func TestTheCommandLineIsAsInTheGoldenFiles(t *testing.T) {
-	place := Place{Folder: "/run/virga/i,j", SeedPath: "/run/virga/i,j/seed.iso", LogFD: 3, MonitorFD: 4, SerialFD: 5, AgentFD: 6, TapFDs: []int{7, 8}, Direct: []bool{true, false}, AIO: "io_uring"}
+	place := Place{Folder: "/run/virga/i,j", SeedPath: "/run/virga/i,j/seed.iso", LogFD: 3, MonitorFD: 4, SerialFD: 5, AgentFD: 6, TapFDs: []int{7, 8, 9, 10}, Direct: []bool{true, false}, AIO: "io_uring"}
 	incoming := goldenVM()
 	incoming.Incoming = true
 	kvm := goldenVM()
@@ -48,7 +49,22 @@ func TestTheCommandLineIsAsInTheGoldenFiles(t *testing.T) {
 		ID: "0199c0de-0000-7000-8000-000000000001", VMID: "0199c0de-0000-7000-8000-000000000002", CPUs: 1, MemoryMiB: 128, MachineType: "pc-q35-7.2",
 		CPUModel: "qemu64", Accelerator: host.TCG, Screen: onhost.NoScreen, Kernel: "/boot/vmlinuz", Initrd: "/boot/initrd", Append: "console=ttyS0",
 	}
-	for name, m := range map[string]onhost.VMConfig{"full": goldenVM(), "incoming": incoming, "kvm": kvm, "bare": bare} {
+	models := goldenVM()
+	models.Disks, models.NICs = nil, nil
+	for i, model := range []string{compute.SATA, compute.SATA, compute.VirtioSCSI, compute.VirtioSCSI, compute.NVMe, compute.VirtioBlk} {
+		bus := map[string]compute.Bus{compute.SATA: compute.AHCI, compute.VirtioSCSI: compute.SCSI, compute.NVMe: compute.PCIe, compute.VirtioBlk: compute.PCIe}[model]
+		models.Disks = append(models.Disks, onhost.Disk{
+			ID: resource.ID(fmt.Sprintf("0199c0de-0000-7000-8000-00000000001%d", i)), Path: fmt.Sprintf("/ds/%d.qcow2", i), Format: "qcow2", Boot: i == 0, Model: model,
+			Address: onhost.Address{Bus: bus, Slot: map[compute.Bus]int64{compute.PCIe: int64(i - 4), compute.SCSI: int64(i - 2), compute.AHCI: int64(i)}[bus]},
+		})
+	}
+	for i, model := range []string{compute.E1000, compute.E1000e, compute.RTL8139, compute.VirtioNet} {
+		models.NICs = append(models.NICs, onhost.NIC{
+			ID: resource.ID(fmt.Sprintf("0199c0de-0000-7000-8000-00000000002%d", i)), MAC: fmt.Sprintf("52:54:00:00:00:0%d", i), MTU: 1442, Model: model,
+			Address: onhost.Address{Bus: compute.PCIe, Slot: int64(2 + i)},
+		})
+	}
+	for name, m := range map[string]onhost.VMConfig{"full": goldenVM(), "incoming": incoming, "kvm": kvm, "bare": bare, "models": models} {
 		var b strings.Builder
 		for _, word := range Arguments(m, place) {
 			if strings.HasPrefix(word, "-") && b.Len() > 0 {

@@ -230,5 +230,9 @@ func (g *guest) closeBackend(ctx context.Context, name string) error {
 	if strings.HasPrefix(name, string(compute.NICDevice)) {
 		return fault.Wrap(g.do(ctx, "netdev_del", map[string]any{"id": name}, nil), "close what was behind %s", name)
 	}
-	return fault.Wrap(g.do(ctx, "blockdev-del", map[string]any{"node-name": name}, nil), "close what was behind %s", name)
+	err := g.do(ctx, "blockdev-del", map[string]any{"node-name": name}, nil)
+	if said, _ := errors.AsType[*qmp.Error](err); said != nil && strings.HasSuffix(said.Desc, "is in use") {
+		return nil // what the guest saw of it is not quite gone yet: it is half there until somebody asks again
+	}
+	return fault.Wrap(err, "close what was behind %s", name)
 }

@@ -28,19 +28,38 @@ func diskBackend(d onhost.Disk, direct bool, aio string) map[string]any {
 // diskDevice is what the guest sees of a disk.
 func diskDevice(d onhost.Disk) map[string]any {
 	name := deviceName(compute.DiskDevice, d.ID)
-	out := map[string]any{"driver": "virtio-blk-pci", "id": name, "bus": rootPort(d.Slot), "drive": name, "serial": tail(d.ID)}
+	out := map[string]any{"id": name, "drive": name, "serial": tail(d.ID)}
+	switch d.Model {
+	case compute.VirtioSCSI:
+		out["driver"], out["bus"], out["scsi-id"], out["lun"] = "scsi-hd", scsiController+".0", d.Slot, 0
+	case compute.SATA:
+		out["driver"], out["bus"], out["unit"] = "ide-hd", fmt.Sprintf("ide.%d", d.Slot), 0
+	case compute.NVMe:
+		out["driver"], out["bus"] = "nvme", rootPort(d.Slot)
+	default:
+		out["driver"], out["bus"] = "virtio-blk-pci", rootPort(d.Slot)
+	}
 	if d.Boot {
 		out["bootindex"] = 1
 	}
 	return out
 }
 
+// scsiController is the one that every guest has.
+const scsiController = "scsi0"
+
 // nicDevice is what the guest sees of a NIC.
 func nicDevice(n onhost.NIC) map[string]any {
 	name := deviceName(compute.NICDevice, n.ID)
-	out := map[string]any{"driver": "virtio-net-pci", "id": name, "bus": rootPort(n.Slot), "netdev": name, "mac": n.MAC, "romfile": ""}
-	if n.MTU > 0 {
-		out["host_mtu"] = n.MTU
+	out := map[string]any{"id": name, "bus": rootPort(n.Slot), "netdev": name, "mac": n.MAC, "romfile": ""}
+	switch n.Model {
+	case compute.E1000, compute.E1000e, compute.RTL8139:
+		out["driver"] = n.Model
+	default:
+		out["driver"] = "virtio-net-pci"
+		if n.MTU > 0 {
+			out["host_mtu"] = n.MTU
+		}
 	}
 	return out
 }

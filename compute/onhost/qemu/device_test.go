@@ -172,3 +172,77 @@ func TestPluggedNICsKeepTheirPlaceThroughRestartAndMigration(t *testing.T) {
 	must(t, target.AttachNIC(t.Context(), twin.ID, nic("vtest1", 1, 1)))
 	moved.untilSeen("map[52:54:00:00:00:01:0000:02:00.0 52:54:00:00:00:02:0000:03:00.0 52:54:00:00:00:03:0000:05:00.0]")
 }
+
+// Every model that this guest's kernel has a driver for is used by it, and the others are seen on its buses; and what
+// may come and go while it runs does.
+func TestAGuestHasDisksAndNICsOfEveryModel(t *testing.T) {
+	taps(t, "vtest0", "vtest1", "vtest2", "vtest3")
+	d := house(t, Config{})
+	m := vm(t, "")
+	disk := func(model string, bus compute.Bus, slot int64) onhost.Disk {
+		path := newDisk(t)
+		return onhost.Disk{ID: resource.NewID(), Path: path, Format: "qcow2", Model: model, Address: onhost.Address{Bus: bus, Slot: slot}}
+	}
+	old := disk(compute.SATA, compute.AHCI, 2)
+	m.Disks = []onhost.Disk{disk(compute.VirtioSCSI, compute.SCSI, 5), disk(compute.NVMe, compute.PCIe, 0), old}
+	for i, model := range []string{compute.E1000, compute.E1000e, compute.RTL8139} {
+		n := nic(fmt.Sprint("vtest", i), i+1, int64(i+1))
+		n.Model = model
+		m.NICs = append(m.NICs, n)
+	}
+	must(t, d.Ensure(t.Context(), m))
+	must(t, d.Resume(t.Context(), m.ID))
+	line := console(t, d, m.ID)
+	line.until("UP ")
+	seen := func(what, want string) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+			line.say(what + "; echo do''ne")
+			got := line.before("done")
+			if strings.Contains(got, want) {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s\nsays %q and should say %q", what, got, want)
+			}
+		}
+	}
+	ids := func(addresses ...string) string {
+		return "for a in " + strings.Join(addresses, " ") + `; do echo -n "$(cat /sys/bus/pci/devices/0000:$a.0/vendor) $(cat /sys/bus/pci/devices/0000:$a.0/device),"; done`
+	}
+	seen(ids("02:00", "03:00", "04:00"), "0x8086 0x100e,0x8086 0x10d3,0x10ec 0x8139,")
+	for _, device := range []string{"sda", "nvme0n1"} {
+		seen("echo on-"+device+" > /dev/"+device+"; sync; head -c 20 /dev/"+device+" | tr -d '\\0'", "on-"+device)
+	}
+	seen("cat /sys/block/nvme0n1/device/serial", tail(m.Disks[1].ID))
+	seen("ls /sys/bus/scsi/devices", ":5:0") // the target is the slot
+
+	second, third, more := disk(compute.VirtioSCSI, compute.SCSI, 6), disk(compute.NVMe, compute.PCIe, 4), nic("vtest3", 4, 5)
+	more.Model = compute.E1000
+	must(t, d.AttachDisk(t.Context(), m.ID, second))
+	must(t, d.AttachDisk(t.Context(), m.ID, third))
+	must(t, d.AttachNIC(t.Context(), m.ID, more))
+	seen("echo $(ls /sys/block)", "nvme0n1 nvme1n1 sda sdb")
+	seen(ids("06:00"), "0x8086 0x100e,")
+	if err := d.AttachDisk(t.Context(), m.ID, disk(compute.SATA, compute.AHCI, 3)); err == nil || !strings.Contains(err.Error(), "hotplug") {
+		t.Errorf("a SATA disk came while the guest ran: %v", err)
+	}
+	for _, gone := range []onhost.Disk{second, third} {
+		for end := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+			must(t, d.Detach(t.Context(), m.ID, compute.DiskDevice, gone.ID))
+			all, err := d.Plugged(t.Context(), m.ID)
+			must(t, err)
+			left := false
+			for _, p := range all {
+				left = left || p.ID == gone.ID
+			}
+			if !left {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("the guest does not give up its %s: %+v", gone.Model, all)
+			}
+		}
+	}
+	seen("echo $(ls /sys/block)", "nvme0n1 sda\r")
+}

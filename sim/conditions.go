@@ -24,6 +24,7 @@ import (
 //	volume web-disk0 ready                       orphans 1
 //	count running 1                              inventoried h1
 //	stale h1 0                                   size web-disk0 2048
+//	device web data attached|waiting|detaching|gone
 //	empty
 func (c *Cluster) holds(words []string) (bool, string) {
 	a := args{c, words}
@@ -53,6 +54,8 @@ func (c *Cluster) holds(words []string) (bool, string) {
 			return a.word(2) == "gone", "gone"
 		}
 		return v.Status.Phase == a.word(2), fmt.Sprintf("%s %v", v.Status.Phase, v.Status.Problems)
+	case "device":
+		return c.holdsDevice(a.word(1), a.word(2), a.word(3))
 	case "size": // size web-disk0 2048: what the file has and the record says
 		v := store.Named(c.all.Snapshot(), storage.Volumes, project, a.word(1))
 		if v == nil {

@@ -99,6 +99,7 @@ func (c *Cluster) judgeGuests(snap *store.Snapshot) {
 		if !opened(g.State) {
 			continue
 		}
+		c.judgeOpen(snap, g)
 		for _, d := range g.vm.Disks {
 			if other, twice := writer[d.ID]; twice {
 				c.fail("volume %s is open for writing on %s (%s) and on %s (%s)", d.ID, other.h.Name, other.State, g.h.Name, g.State)
@@ -108,6 +109,21 @@ func (c *Cluster) judgeGuests(snap *store.Snapshot) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(of)) {
 		c.judgeVM(id, of[id])
+	}
+}
+
+// judgeOpen: what a guest has open is attached to its instance, until the guest has let go of it.
+func (c *Cluster) judgeOpen(snap *store.Snapshot, g seenGuest) {
+	if i := store.Find(snap, compute.Instances, g.ID); i == nil || host.Removed(snap, g.h.ID) {
+		return
+	}
+	for _, d := range g.vm.Disks {
+		attached := slices.ContainsFunc(store.Referring(snap, storage.Attachments, g.ID), func(a *storage.Attachment) bool {
+			return a.Spec.VolumeID == d.ID && a.Status.Phase != storage.AttachmentClosed
+		})
+		if !attached {
+			c.fail("the guest of VM %s on %s has volume %s open, which is not attached to it any more", g.vm.Name, g.h.Name, d.ID)
+		}
 	}
 }
 

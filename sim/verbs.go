@@ -105,6 +105,8 @@ func vmVerb(t *teller, a args) error {
 		return simple(front.Resume)
 	case "delete":
 		return t.c.withVM(name, t.c.deleteVM)
+	case "attach", "detach": // vm attach web data
+		return t.c.changeDisk(name, a.word(2), a.word(0) == "attach")
 	}
 	return fmt.Errorf("a VM cannot %q", a.word(0))
 }
@@ -148,6 +150,10 @@ func guestVerb(t *teller, a args) error {
 		return fmt.Errorf("no guest of %s lives", name)
 	}
 	switch what {
+	case "clings": // to the devices that it is asked to give up
+		g.h.guests.Clings(g.ID, true)
+	case "lets-go":
+		g.h.guests.Clings(g.ID, false)
 	case "powers-off":
 		g.h.guests.PowerOff(g.ID)
 	case "panics":

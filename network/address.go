@@ -4,7 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"iter"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -24,9 +27,20 @@ const (
 	OutsideGatewayMAC = "02:64:64:40:00:01"
 )
 
-// drawnFrom is how many of the lowest free addresses a port's is drawn from. Addresses stay low and
-// easy to read, and many ports that are made at the same moment seldom draw the same.
-const drawnFrom = 64
+// What one port alone may have in a network, and one network in the cloud.
+func addressIn(network resource.ID, address string) string {
+	return "ip:" + string(network) + ":" + address
+}
+func macIn(network resource.ID, mac string) string { return "mac:" + string(network) + ":" + mac }
+func outside(address string) string                { return "outside:" + address }
+
+// A port's address is drawn from the lowest of its subnet, and where these are taken from four times as
+// many, and so on. So addresses stay low, many ports that are made at the same moment seldom draw the
+// same, and what a draw costs does not grow with the ports that are there.
+const (
+	drawnFrom = 1024
+	draws     = 8 // from each range, before the next
+)
 
 // Allocate gives a new port its addresses, in its status: those that its spec asks for, of the subnet that it
 // names, or else of the first with free addresses. Beside are ports of the same commit, which the snapshot
@@ -53,9 +67,9 @@ func Allocate(s *store.Snapshot, p *Port, beside ...*Port) error {
 	return err
 }
 
-// choose chooses the addresses of a port: what is requested if it is free, or else one of the
-// lowest free addresses and a MAC, both made of the port's id. The commit that creates the port takes
-// them; two at once that draw the same are told fault.Exists and draw again with a new id.
+// choose chooses the addresses of a port: what is requested if it is free, or else an address and a MAC
+// that are drawn by the port's id. The commit that creates the port takes them; two at once that draw the
+// same are told fault.Exists and draw again with a new id.
 func choose(s *store.Snapshot, n *Network, subnet *Subnet, wanted *Port, beside []*Port) (mac, address string, err error) {
 	if n.Deleting != nil || subnet.Deleting != nil {
 		return "", "", fault.New(fault.Precondition, "take an address in network %s: it is being deleted", n.Name)
@@ -64,33 +78,63 @@ func choose(s *store.Snapshot, n *Network, subnet *Subnet, wanted *Port, beside 
 	if err != nil {
 		return "", "", fault.New(fault.Internal, "take an address in subnet %s: %w", subnet.Name, err)
 	}
-	macs, addresses := map[string]string{}, map[string]string{}
-	for _, port := range append(store.Referring(s, Ports, n.ID), beside...) {
-		if port.Spec.NetworkID == n.ID {
-			macs[port.Status.MAC], addresses[port.Status.Address] = port.Name, port.Name
+	taken := func(word string) string {
+		if x := s.TakenBy(word); x != nil {
+			return x.Head().Name
 		}
+		for _, port := range beside {
+			if slices.Contains(Ports.Takes(port), word) {
+				return port.Name
+			}
+		}
+		return ""
 	}
-	if mac, err = chooseMAC(wanted, macs); err != nil {
+	if mac, err = chooseMAC(wanted, func(mac string) string { return taken(macIn(n.ID, mac)) }); err != nil {
 		return "", "", err
 	}
+	has := func(address string) string { return taken(addressIn(n.ID, address)) }
 	if wanted.Spec.Address != "" {
-		return mac, wanted.Spec.Address, checkAddress(subnet, p, wanted.Spec.Address, addresses)
+		return mac, wanted.Spec.Address, checkAddress(subnet, p, wanted.Spec.Address, has)
 	}
-	var free []string
-	for a := p.Masked().Addr().Next(); p.Contains(a) && len(free) < drawnFrom; a = a.Next() {
-		if checkAddress(subnet, p, a.String(), addresses) == nil {
-			free = append(free, a.String())
+	for a := range drawn(p, wanted.ID) {
+		address := a.String()
+		if a != broadcast(p) && address != subnet.Spec.Gateway && address != subnet.Spec.Service && has(address) == "" {
+			return mac, address, nil
 		}
-	}
-	if len(free) > 0 {
-		sum := sha256.Sum256([]byte(wanted.ID))
-		return mac, free[int(sum[31])%len(free)], nil
 	}
 	return "", "", fault.New(fault.Exhausted, "take an address in subnet %s (%s): all %d addresses for VMs are in use; add a subnet to network %s",
 		subnet.Name, subnet.Spec.CIDR, capacity(p), n.Name)
 }
 
-func checkAddress(subnet *Subnet, p netip.Prefix, text string, taken map[string]string) error {
+// drawn gives the addresses of a range in the order in which they are tried: first some that are drawn by
+// an id, then, as the range is nearly full, all.
+func drawn(p netip.Prefix, id resource.ID) iter.Seq[netip.Addr] {
+	first, size := binary.BigEndian.Uint32(p.Masked().Addr().AsSlice()), uint32(1)<<(32-p.Bits())-1
+	at := func(n uint32) netip.Addr {
+		return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, first+1+n)))
+	}
+	random := rand.New(rand.NewChaCha8(sha256.Sum256([]byte(id))))
+	return func(yield func(netip.Addr) bool) {
+		for among := min(drawnFrom, size); ; among = min(4*among, size) {
+			for range draws {
+				if !yield(at(random.Uint32N(among))) {
+					return
+				}
+			}
+			if among == size {
+				break
+			}
+		}
+		begin := random.Uint32N(size)
+		for n := range size {
+			if !yield(at((begin + n) % size)) {
+				return
+			}
+		}
+	}
+}
+
+func checkAddress(subnet *Subnet, p netip.Prefix, text string, taken func(string) string) error {
 	refuse := func(kind fault.Kind, why string, args ...any) error {
 		return fault.New(kind, "take address %s in subnet %s: %s", text, subnet.Name, fmt.Sprintf(why, args...))
 	}
@@ -108,15 +152,16 @@ func checkAddress(subnet *Subnet, p netip.Prefix, text string, taken map[string]
 		return refuse(fault.Exists, "it is the gateway's")
 	case text == subnet.Spec.Service:
 		return refuse(fault.Exists, "it is that of DNS and metadata")
-	case taken[text] != "":
-		return refuse(fault.Exists, "port %s has it", taken[text])
+	}
+	if who := taken(a.String()); who != "" {
+		return refuse(fault.Exists, "port %s has it", who)
 	}
 	return nil
 }
 
-func chooseMAC(wanted *Port, taken map[string]string) (string, error) {
+func chooseMAC(wanted *Port, taken func(string) string) (string, error) {
 	if wanted.Spec.MAC != "" {
-		if who := taken[wanted.Spec.MAC]; who != "" {
+		if who := taken(wanted.Spec.MAC); who != "" {
 			return "", fault.New(fault.Exists, "take MAC %s: port %s has it", wanted.Spec.MAC, who)
 		}
 		return wanted.Spec.MAC, nil
@@ -124,7 +169,7 @@ func chooseMAC(wanted *Port, taken map[string]string) (string, error) {
 	for try := 0; ; try++ {
 		sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", wanted.ID, try))
 		mac := fmt.Sprintf("52:54:00:%02x:%02x:%02x", sum[0], sum[1], sum[2])
-		if taken[mac] == "" {
+		if taken(mac) == "" {
 			return mac, nil
 		}
 	}
@@ -132,17 +177,13 @@ func chooseMAC(wanted *Port, taken map[string]string) (string, error) {
 
 // chooseOutside gives the lowest free outside address.
 func chooseOutside(s *store.Snapshot) (string, error) {
-	taken := map[string]bool{OutsideGateway: true}
-	for _, n := range store.Every(s, Networks) {
-		taken[n.Status.OutsideAddress] = true
-	}
 	p := netip.MustParsePrefix(OutsideRange)
 	for a := p.Addr().Next(); a != broadcast(p); a = a.Next() {
-		if !taken[a.String()] {
-			return a.String(), nil
+		if address := a.String(); address != OutsideGateway && s.TakenBy(outside(address)) == nil {
+			return address, nil
 		}
 	}
-	return "", fault.New(fault.Exhausted, "give a network an outside address: all %d of %s are in use", len(taken), OutsideRange)
+	return "", fault.New(fault.Exhausted, "give a network an outside address: all %d of %s are in use", capacity(p)+1, OutsideRange)
 }
 
 // capacity is how many VMs fit into a range.

@@ -55,7 +55,7 @@ var Networks = resource.Define("network", "networks", resource.Options[Spec, Sta
 		if n.Status.OutsideAddress == "" {
 			return nil
 		}
-		return []string{"outside:" + n.Status.OutsideAddress}
+		return []string{outside(n.Status.OutsideAddress)}
 	},
 })
 
@@ -134,8 +134,7 @@ var Ports = resource.Define("port", "ports", resource.Options[PortSpec, PortStat
 		}
 	},
 	Takes: func(p *Port) []string {
-		in := string(p.Spec.NetworkID) + ":"
-		return []string{"ip:" + in + p.Status.Address, "mac:" + in + p.Status.MAC}
+		return []string{addressIn(p.Spec.NetworkID, p.Status.Address), macIn(p.Spec.NetworkID, p.Status.MAC)}
 	},
 })
 

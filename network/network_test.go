@@ -2,7 +2,9 @@ package network_test
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -231,6 +233,29 @@ func TestAnAddressIsNeverGivenTwice(t *testing.T) {
 			r.Fatalf("a full subnet says %v", err)
 		}
 	})
+}
+
+// TestAddressesStayLowAndNearlyAlwaysDiffer: those that are made at one moment see the same picture.
+func TestAddressesStayLowAndNearlyAlwaysDiffer(t *testing.T) {
+	w := newWorld(t)
+	n, s := w.defaults("a")
+	const ports, lowest = 32, 1024
+	drawn := map[string]int{}
+	for range ports {
+		p := &network.Port{Meta: resource.Meta{ID: resource.NewID(), Project: n.Project}, Spec: network.PortSpec{NetworkID: n.ID}}
+		if err := network.Allocate(w.db.Snapshot(), p); err != nil {
+			t.Fatal(err)
+		}
+		address := p.Status.Address
+		drawn[address]++
+		a, first := netip.MustParseAddr(address).As4(), netip.MustParsePrefix(s.Spec.CIDR).Addr().As4()
+		if at := binary.BigEndian.Uint32(a[:]) - binary.BigEndian.Uint32(first[:]); at > lowest {
+			t.Errorf("%s is the %dth address of %s", address, at, s.Spec.CIDR)
+		}
+	}
+	if len(drawn) < ports*3/4 {
+		t.Errorf("%d ports drew %d addresses", ports, len(drawn))
+	}
 }
 
 func TestARequestedAddressIsRefusedWithTheReason(t *testing.T) {

@@ -158,12 +158,13 @@ func (k *kind[S, T]) registerGet() {
 			}
 			var last *resource.Record[S, T]
 			unchanged := false
-			err = k.api.until(ctx, c, limit, func() (bool, error) {
+			var id resource.ID
+			err = k.api.until(ctx, c, limit, &id, func() (bool, error) {
 				r, err := k.read(c, c.PathValue("name"))
 				if err != nil {
 					return false, k.vanished(last, err)
 				}
-				last = r
+				last, id = r, r.ID
 				if unchanged, err = c.conditions(&r.Meta); err != nil {
 					return false, err
 				}
@@ -196,7 +197,7 @@ func (k *kind[S, T]) await(ctx context.Context, c *Call, asked Readiness, r *res
 		return nil, err
 	}
 	last := r
-	err = k.api.until(ctx, c, limit, func() (bool, error) {
+	err = k.api.until(ctx, c, limit, &r.ID, func() (bool, error) {
 		now := store.Find(c.Snapshot, k.Type, r.ID)
 		if now == nil {
 			return false, fault.New(fault.NotFound, "%s %s was deleted while waiting for it", k.Kind, r.Name)
@@ -231,22 +232,31 @@ func (k *kind[S, T]) unready(c *Call, err error, last *resource.Record[S, T], li
 
 var errTimeout = fault.New(fault.Unavailable, "the time to wait is over")
 
-// until looks again at every change until look is content, fails, or the time is over.
-func (a *API) until(ctx context.Context, c *Call, limit time.Duration, look func() (bool, error)) error {
+// until looks again at every change of a record until look is content, fails, or the time is over. It is
+// given the record's id, which the first look may find.
+func (a *API) until(ctx context.Context, c *Call, limit time.Duration, id *resource.ID, look func() (bool, error)) error {
 	wait, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
-		revision := a.DB.Revision()
+		known := *id
+		changed, leave := a.DB.Changed(known)
 		c.Snapshot = a.DB.Snapshot()
 		done, err := look()
-		if done || err != nil {
-			return err
-		}
-		if a.DB.WaitFor(wait, revision+1) != nil {
-			if ctx.Err() != nil {
-				return fault.New(fault.Unavailable, "the caller has gone: %w", ctx.Err())
+		if !done && err == nil && *id == known {
+			select {
+			case <-changed:
+			case <-wait.Done():
+				err = errTimeout
 			}
-			return errTimeout
+		}
+		leave()
+		switch {
+		case done:
+			return nil
+		case err != nil && ctx.Err() != nil:
+			return fault.New(fault.Unavailable, "the caller has gone: %w", ctx.Err())
+		case err != nil:
+			return err
 		}
 	}
 }

@@ -337,7 +337,7 @@ func (k *kind[S, T]) registerDelete() {
 		if in.Wait == "" {
 			limit = 0
 		}
-		err = k.api.until(ctx, c, limit, func() (bool, error) {
+		err = k.api.until(ctx, c, limit, &last.ID, func() (bool, error) {
 			r := store.Find(c.Snapshot, k.Type, last.ID)
 			if r != nil {
 				last = r

@@ -64,3 +64,7 @@ func (c *Chore) Pause(failures int) time.Duration {
 	}
 	return min(firstPause<<min(failures-1, 8), longPause, c.Every)
 }
+
+// Rest is how long a chore rests that has just been done, whatever changes: one that looks at all records
+// takes the longer the more there are, and is given a quarter of one processor at most.
+func Rest(took time.Duration) time.Duration { return min(3*took, longPause) }

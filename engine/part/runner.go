@@ -84,6 +84,7 @@ func (t *turn) nudge() {
 
 func (t *turn) run(ctx context.Context) {
 	for failures := 0; ; {
+		begun := time.Now()
 		switch err := t.Do(ctx); {
 		case ctx.Err() != nil:
 			return
@@ -97,14 +98,15 @@ func (t *turn) run(ctx context.Context) {
 			}
 			failures = 0
 		}
-		if !t.wait(ctx, t.Pause(failures)) {
+		if !t.wait(ctx, t.Pause(failures), time.Now().Add(Rest(time.Since(begun)))) {
 			return
 		}
 	}
 }
 
-// wait returns when the chore is due again; false when ctx has ended.
-func (t *turn) wait(ctx context.Context, pause time.Duration) bool {
+// wait returns when the chore is due again, which a change does not make it before its rest is over; false
+// when ctx has ended.
+func (t *turn) wait(ctx context.Context, pause time.Duration, rested time.Time) bool {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
@@ -117,7 +119,7 @@ func (t *turn) wait(ctx context.Context, pause time.Duration) bool {
 	select {
 	case <-ctx.Done():
 		return false
-	case <-time.After(t.Together):
+	case <-time.After(max(t.Together, time.Until(rested))):
 		return true
 	}
 }

@@ -63,6 +63,28 @@ func TestChoreIsDoneAtOnceThenByTheClockAndWhenItIsWoken(t *testing.T) {
 	})
 }
 
+func TestChoreRestsThreeTimesAsLongAsItTook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var at []time.Duration
+		begun := time.Now()
+		db, l := drive(t, Chore{Name: "compile", Every: time.Minute, Together: 10 * time.Millisecond, Wakes: []resource.Kind{notes.Kind}, Do: func(context.Context) error {
+			at = append(at, time.Since(begun))
+			time.Sleep(100 * time.Millisecond)
+			return nil
+		}})
+		put(t, db, l, others)
+		time.Sleep(110 * time.Millisecond)
+		put(t, db, l, notes) // while it rests
+		time.Sleep(10 * time.Second)
+		put(t, db, l, others) // concerns it not
+		put(t, db, l, notes)  // long after
+		time.Sleep(time.Second)
+		if want := []time.Duration{0, 400 * time.Millisecond, 10*time.Second + 120*time.Millisecond}; !slices.Equal(at, want) {
+			t.Errorf("done at %v, want %v", at, want)
+		}
+	})
+}
+
 func TestChoreThatFailsIsTriedAgainWithGrowingPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var at []time.Duration

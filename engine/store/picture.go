@@ -19,7 +19,14 @@ type picture struct {
 	names  *btree.BTreeG[resource.Object] // by kind, project and name
 	refs   *btree.BTreeG[tie]             // by what a record refers to
 	hosts  *btree.BTreeG[tie]             // by the hosts whose agents see it
+	taken  *btree.BTreeG[taking]          // by what a record alone may have
 	totals *btree.BTreeG[total]
+}
+
+// taking is a word that one record alone may have, and the record.
+type taking struct {
+	word string
+	by   resource.Object
 }
 
 // tie is a record in an index of others' ids.
@@ -56,6 +63,7 @@ func newPicture() *picture {
 	return &picture{
 		ids: order(byID).tree(), kinds: order(byKind).tree(), places: order(byPlace).tree(), names: order(byName).tree(),
 		refs: newTree(ties), hosts: newTree(ties),
+		taken:  newTree(func(a, b taking) bool { return a.word < b.word }),
 		totals: newTree(func(a, b total) bool { return a.key < b.key }),
 	}
 }
@@ -63,7 +71,7 @@ func newPicture() *picture {
 func (p *picture) copy() *picture {
 	return &picture{
 		ids: p.ids.Copy(), kinds: p.kinds.Copy(), places: p.places.Copy(), names: p.names.Copy(),
-		refs: p.refs.Copy(), hosts: p.hosts.Copy(), totals: p.totals.Copy(),
+		refs: p.refs.Copy(), hosts: p.hosts.Copy(), taken: p.taken.Copy(), totals: p.totals.Copy(),
 	}
 }
 
@@ -84,6 +92,9 @@ func (p *picture) put(kind resource.Descriptor, old, now resource.Object) {
 	for _, id := range kind.Hosts(now) {
 		p.hosts.Set(tie{id, now})
 	}
+	for _, word := range kind.Takes(now) {
+		p.taken.Set(taking{word, now})
+	}
 }
 
 func (p *picture) remove(kind resource.Descriptor, old resource.Object) {
@@ -98,6 +109,11 @@ func (p *picture) remove(kind resource.Descriptor, old resource.Object) {
 	}
 	for _, id := range kind.Hosts(old) {
 		p.hosts.Delete(tie{id, old})
+	}
+	for _, word := range kind.Takes(old) {
+		if t, there := p.taken.Get(taking{word: word}); there && t.by.Head().ID == old.Head().ID { // as with names
+			p.taken.Delete(t)
+		}
 	}
 }
 

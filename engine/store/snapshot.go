@@ -41,6 +41,13 @@ func (s *Snapshot) Mentioning(id resource.ID) iter.Seq[resource.Object] {
 	return tied(s.refs, id, "")
 }
 
+// TakenBy gives the record that has what one record alone may have, by the word of its kind's Takes; nil if
+// it is free.
+func (s *Snapshot) TakenBy(word string) resource.Object {
+	t, _ := s.taken.Get(taking{word: word})
+	return t.by
+}
+
 // Find gives the record of type t with this id; nil if there is none.
 func Find[S, T any](s *Snapshot, _ *resource.Type[S, T], id resource.ID) *resource.Record[S, T] {
 	r, _ := s.Lookup(id).(*resource.Record[S, T])

@@ -24,7 +24,7 @@ type View struct {
 	mu       sync.Mutex
 	shown    *picture // a copy of it, that changes no more
 	revision int64
-	moved    chan struct{} // closed and replaced when revision rises
+	waiting  waiting
 	tell     []func([]Delta)
 	strange  map[resource.ID]Strange // records that this program does not understand
 
@@ -38,7 +38,7 @@ type View struct {
 
 // NewView makes an empty view. Run fills it.
 func NewView(s Store, c *resource.Catalog) *View {
-	return &View{store: s, catalog: c, next: newPicture(), shown: newPicture(), moved: make(chan struct{}), strange: map[resource.ID]Strange{}, fanOut: newFanOut()}
+	return &View{store: s, catalog: c, next: newPicture(), shown: newPicture(), waiting: newWaiting(), strange: map[resource.ID]Strange{}, fanOut: newFanOut()}
 }
 
 // Subscribe calls fn with what each revision changed, in order, after the view shows it. It must
@@ -209,8 +209,7 @@ func (v *View) apply(revision int64, events []Event, isNews news) {
 	v.mu.Lock()
 	v.shown = shown
 	v.revision = max(v.revision, revision)
-	close(v.moved)
-	v.moved = make(chan struct{})
+	v.waiting.wake(v.revision, deltas)
 	tell := slices.Clone(v.tell)
 	v.mu.Unlock()
 	if len(deltas) == 0 {
@@ -289,21 +288,4 @@ func (v *View) Revision() int64 {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.revision
-}
-
-// WaitFor returns when the view shows revision or a later one.
-func (v *View) WaitFor(ctx context.Context, revision int64) error {
-	for {
-		v.mu.Lock()
-		there, moved := v.revision, v.moved
-		v.mu.Unlock()
-		if there >= revision {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fault.New(fault.Unavailable, "wait for revision %d (the view shows %d): %w", revision, there, ctx.Err())
-		case <-moved:
-		}
-	}
 }

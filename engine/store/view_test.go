@@ -50,6 +50,32 @@ func TestTheViewFindsByIDNameAndReference(t *testing.T) {
 	}
 }
 
+func TestWhatOneRecordAloneHasIsFoundByItsWord(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.create("tom"), w.create("kit")
+	take := func(batch *store.Batch, c *cat, basket string) {
+		w.specs.Set(batch, w.find(c.ID), func(s *catSpec) { s.Basket = basket })
+	}
+	has := func(basket string) string {
+		if x := w.db.Snapshot().TakenBy("basket:" + basket); x != nil {
+			return x.Head().Name
+		}
+		return ""
+	}
+	w.do(func(batch *store.Batch) { take(batch, a, "red"); take(batch, b, "blue") })
+	if has("red") != "tom" || has("blue") != "kit" || has("green") != "" {
+		t.Errorf("red is %q's, blue %q's, green %q's", has("red"), has("blue"), has("green"))
+	}
+	w.do(func(batch *store.Batch) { take(batch, a, "green"); take(batch, b, "red") })
+	if has("red") != "kit" || has("blue") != "" || has("green") != "tom" {
+		t.Errorf("after they changed: red is %q's, blue %q's, green %q's", has("red"), has("blue"), has("green"))
+	}
+	w.do(func(batch *store.Batch) { w.specs.Delete(batch, w.find(b.ID)) })
+	if has("red") != "" {
+		t.Errorf("%s is gone and still has it", has("red"))
+	}
+}
+
 func TestSubscribersHearEachRevisionInOrder(t *testing.T) {
 	w := newWorld(t)
 	var heard []string

@@ -42,7 +42,7 @@ func (w *world) join(name, cluster string) error {
 	return w.commit(func(b *store.Batch, snap *store.Snapshot) error {
 		h := host.New(resource.ID(name), name)
 		var err error
-		h.Spec.ClusterID, err = Join(b, snap, cluster)
+		h.Spec.ClusterID, err = Join(snap, cluster)
 		w.hosts.Create(b, h)
 		return err
 	})
@@ -111,7 +111,7 @@ func TestHostDoesNotComeIntoAClusterThatGoesInThatMoment(t *testing.T) {
 	err := w.commit(func(b *store.Batch, snap *store.Snapshot) error {
 		h := host.New("late", "late")
 		var err error
-		if h.Spec.ClusterID, err = Join(b, snap, ""); err != nil {
+		if h.Spec.ClusterID, err = Join(snap, ""); err != nil {
 			return err
 		}
 		w.hosts.Create(b, h)
@@ -121,7 +121,25 @@ func TestHostDoesNotComeIntoAClusterThatGoesInThatMoment(t *testing.T) {
 			return nil
 		})
 	})
-	if !fault.Is(err, fault.Conflict) || host.Find(w.db.Snapshot(), "late") != nil {
+	if !fault.Is(err, fault.NotFound) || host.Find(w.db.Snapshot(), "late") != nil {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestClusterIsNotDeletedWhileAHostJoinsIt(t *testing.T) {
+	w := newWorld(t)
+	if err := w.commit(func(b *store.Batch, snap *store.Snapshot) error { EnsureDefault(b, snap, w.clusters); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	err := w.commit(func(b *store.Batch, snap *store.Snapshot) error {
+		x := store.Named(snap, Clusters, "", DefaultName)
+		if err := Unused(snap, x); err != nil {
+			return err
+		}
+		w.clusters.Delete(b, x)
+		return w.join("quick", "") // between the look and the commit
+	})
+	if !fault.Is(err, fault.Precondition) || store.Named(w.db.Snapshot(), Clusters, "", DefaultName) == nil {
 		t.Errorf("got %v", err)
 	}
 }

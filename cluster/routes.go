@@ -59,8 +59,8 @@ func EnsureDefault(b *store.Batch, snap *store.Snapshot, w *Writer) resource.ID 
 	return x.ID
 }
 
-// Join finds the cluster that a new host goes into, by its name; none: default. The commit holds it.
-func Join(b *store.Batch, snap *store.Snapshot, name string) (resource.ID, error) {
+// Join finds the cluster that a new host goes into, by its name; none: default. The commit holds it, as the host needs it.
+func Join(snap *store.Snapshot, name string) (resource.ID, error) {
 	if name == "" {
 		name = DefaultName
 	}
@@ -71,6 +71,5 @@ func Join(b *store.Batch, snap *store.Snapshot, name string) (resource.ID, error
 	if x.Deleting != nil {
 		return "", fault.New(fault.Precondition, "cluster %s is being deleted; choose another", name)
 	}
-	b.Check(x.Ref(), x.Revision)
 	return x.ID, nil
 }

@@ -130,8 +130,9 @@ type Host = resource.Record[Spec, Status]
 // Hosts is the kind.
 var Hosts = resource.Define("host", "hosts", resource.Options[Spec, Status]{
 	Doc: "A physical machine that runs workloads.", Scope: resource.InCloud, Reach: resource.NamedHost,
-	Refs: func(h *Host) []resource.Ref {
-		return []resource.Ref{Ref(h.ID), {Kind: clusterKind, ID: h.Spec.ClusterID}}
+	Refs: func(h *Host) []resource.Ref { return []resource.Ref{Ref(h.ID)} },
+	Needs: func(h *Host) []resource.Need {
+		return []resource.Need{{Ref: resource.Ref{Kind: clusterKind, ID: h.Spec.ClusterID}}}
 	},
 })
 

@@ -47,7 +47,7 @@ func Register(a *httpapi.API, m *Remover, e Events) {
 	httpapi.Register(a, Livenesses, httpapi.Routes[LivenessSpec, LivenessStatus]{})
 }
 
-// enter lets a host into another cluster, which the commit holds. A host stays in one.
+// enter lets a host into another cluster, which the commit holds as the host needs it. A host stays in one.
 func enter(c *httpapi.Call, h *Host, id resource.ID) error {
 	if id == h.Spec.ClusterID {
 		return nil
@@ -56,7 +56,6 @@ func enter(c *httpapi.Call, h *Host, id resource.ID) error {
 	if x == nil || x.Head().Kind != clusterKind || x.Head().Deleting != nil {
 		return fault.New(fault.NotFound, "change host %s: no cluster with id %q; virga cluster list shows them", h.Name, id)
 	}
-	c.Batch.Check(x.Head().Ref(), x.Head().Revision)
 	return nil
 }
 

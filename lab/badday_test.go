@@ -61,7 +61,7 @@ func TestBadInputIsRefusedWithWhatToDo(t *testing.T) {
 	// A host that has not said yet what its QEMU can is no reason to refuse: a VM waits for it.
 	h.Eventually(time.Minute, "the host says what its QEMU can", func() bool { return strings.Contains(h.Must("host", "show", "h1", "-o", "json"), `"machineType"`) })
 
-	h.refuses(6, []string{"there is one of this name", "pick another name"}, "vm", "create", "web", "--image", "tiny", "--memory", "128MiB")
+	h.refuses(6, []string{"is there already", "pick another name"}, "vm", "create", "web", "--image", "tiny", "--memory", "128MiB")
 	h.refuses(9, []string{"not enough memory", "needs 921600 MiB", "add a host"}, "vm", "create", "big", "--image", "tiny", "--memory", "900GiB")
 	h.refuses(2, []string{"--memory", "parsecs", "write MiB, GiB or TiB"}, "vm", "create", "x", "--image", "tiny", "--memory", "12parsecs")
 	h.refuses(2, []string{"12 MiB is not between 64"}, "vm", "create", "x", "--image", "tiny", "--memory", "12MiB")

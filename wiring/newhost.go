@@ -31,7 +31,7 @@ func (r Rights) letIn(c *httpapi.Call, name, into string) (resource.ID, error) {
 	if store.Named(c.Snapshot, host.Hosts, "", name) != nil {
 		return "", fault.New(fault.Exists, "there is a host of this name already; join with --name and another")
 	}
-	clusterID, err := cluster.Join(c.Batch, c.Snapshot, into)
+	clusterID, err := cluster.Join(c.Snapshot, into)
 	if err != nil {
 		return "", err
 	}

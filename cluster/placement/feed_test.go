@@ -141,13 +141,13 @@ func TestFeedEqualsARebuildAfterAnyChanges(t *testing.T) {
 				w.do(func(b *store.Batch) { w.hosts.Set(b, h, func(s *host.Spec) { s.ClusterID = c.ID }) })
 			case act == 12 && len(clusters) > 0:
 				c := clusters[pick(len(clusters))]
-				w.do(func(b *store.Batch) {
-					if c.Spec.CPUOvercommitPercent == 300 {
-						w.clusters.Set(b, c, func(s *cluster.Spec) { s.CPUOvercommitPercent, s.MemoryOvercommitPercent = 50, 200 })
-						return
-					}
+				b := w.db.Begin()
+				if c.Spec.CPUOvercommitPercent == 300 {
+					w.clusters.Set(b, c, func(s *cluster.Spec) { s.CPUOvercommitPercent, s.MemoryOvercommitPercent = 50, 200 })
+				} else {
 					w.clusters.Delete(b, c)
-				})
+				}
+				_ = w.db.Commit(context.Background(), b) // a deletion is refused while a host is in it
 			case act == 9 && len(allocations) > 0:
 				a := allocations[pick(len(allocations))]
 				w.do(func(b *store.Batch) { w.allocations.Set(b, a, func(s *storage.AllocationSpec) { s.SizeMiB += 30 }) })

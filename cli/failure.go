@@ -23,11 +23,17 @@ func exitCode(err error) int {
 	if errors.Is(err, context.Canceled) {
 		return exitInterrupted
 	}
+	if status, ok := errors.AsType[exitStatus](err); ok {
+		return int(status)
+	}
 	return client.ExitCode(err)
 }
 
 // complain says an error in words.
 func complain(w io.Writer, err error) {
+	if _, ran := errors.AsType[exitStatus](err); ran {
+		return // it said for itself why
+	}
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(w, "virga: interrupted; what was asked for goes on in the cloud")
 		return

@@ -1987,6 +1987,39 @@ type EventStatus struct {
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
+// ExecRequest ExecRequest is a command for the guest of a VM, which its agent runs.
+type ExecRequest struct {
+	// Command Command is the program and its arguments; no shell reads it.
+	Command []string `json:"command"`
+
+	// Env Env are words NAME=value of its environment; none: the agent's own.
+	Env []string `json:"env,omitempty,omitzero"`
+
+	// Stdin Stdin is what it reads; base64 in JSON.
+	Stdin []byte `json:"stdin,omitempty,omitzero"`
+
+	// TimeoutSeconds TimeoutSeconds is how long it is waited for; 60 unless said otherwise, at most 600. It goes on after that.
+	TimeoutSeconds int64 `json:"timeoutSeconds,omitempty,omitzero"`
+}
+
+// ExecResult ExecResult is how a command in a guest ended.
+type ExecResult struct {
+	// ExitCode ExitCode is the program's; where a signal ended it, Signal says which.
+	ExitCode int64 `json:"exitCode"`
+
+	// Signal ExitCode is the program's; where a signal ended it, Signal says which.
+	Signal int64 `json:"signal,omitempty,omitzero"`
+
+	// Stderr Stdout and Stderr are what it wrote; base64 in JSON.
+	Stderr []byte `json:"stderr,omitempty,omitzero"`
+
+	// Stdout Stdout and Stderr are what it wrote; base64 in JSON.
+	Stdout []byte `json:"stdout,omitempty,omitzero"`
+
+	// Truncated Truncated says that it wrote more than the guest's agent keeps.
+	Truncated bool `json:"truncated,omitempty,omitzero"`
+}
+
 // Explanation Explanation is an answer to why.
 type Explanation struct {
 	// About Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.

@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -51,6 +52,7 @@ func (s *Screens) Register(a *httpapi.API) {
 			Right: route.right, Tag: "vms", Summary: route.summary, Query: route.query, Acts: route.right == httpapi.Write,
 		}, route.h)
 	}
+	s.registerInside(a)
 }
 
 // find gives the instance that is the VM of a request.
@@ -169,15 +171,16 @@ func (s *Screens) said(ctx context.Context, vm *VM, options LogOptions) (*http.R
 	return answer, fault.Wrap(err, "read the serial log of VM %s, which host %s keeps", vm.Name, host.NameOf(snap, vm.Status.HostID))
 }
 
-// get asks the agent of a host for a file.
-func (s *Screens) get(ctx context.Context, hostID resource.ID, path string) (*http.Response, error) {
+// ask asks the agent of a host.
+func (s *Screens) ask(ctx context.Context, hostID resource.ID, c call) (*http.Response, error) {
 	dial := s.dialer(hostID)
 	client := http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true, ResponseHeaderTimeout: agentAnswers, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		DisableKeepAlives: true, ResponseHeaderTimeout: cmp.Or(c.patience, agentAnswers),
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 	}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent"+path, nil)
+	request, err := http.NewRequestWithContext(ctx, c.method, "http://agent"+c.path, c.body)
 	if err != nil {
-		return nil, fault.New(fault.Internal, "ask an agent for %s: %w", path, err)
+		return nil, fault.New(fault.Internal, "ask an agent for %s: %w", c.path, err)
 	}
 	answer, err := client.Do(request)
 	if err != nil {

@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -137,6 +136,6 @@ func TestDebianTakesItsSeed(t *testing.T) {
 		out, _ := h.Virga("instance", "list", "-o", "yaml")
 		return strings.Contains(out, "guestAgent: \"yes\"") || strings.Contains(out, "guestAgent: yes")
 	})
-	fmt.Println(h.Must("vm", "list"))
+	debianInside(t, h)
 	h.Must("vm", "stop", "deb", "--wait")
 }

@@ -351,12 +351,28 @@ func shortQueue(_, _ string, c syscall.RawConn) error {
 }
 
 // serve answers servers and other hosts; nobody else has a certificate.
+// reach opens a connection to a TCP port of a guest here, in its first network.
+func (a *agent) reach(ctx context.Context, i *compute.Instance, port uint16) (net.Conn, error) {
+	snap := a.db.Snapshot()
+	for _, nic := range i.Spec.NICs {
+		b := store.Find(snap, network.PortBindings, nic.PortBindingID)
+		if b == nil {
+			continue
+		}
+		for _, zone := range store.Referring(snap, network.DNSZones, b.Spec.NetworkID) {
+			return a.network.Dial(ctx, zone.ID, net.JoinHostPort(b.Spec.Address, strconv.Itoa(int(port))))
+		}
+	}
+	return nil, fault.New(fault.Precondition, "VM %s has no NIC whose network is set up on its host; see virga explain vm %s", i.Spec.VMName, i.Spec.VMName)
+}
+
 func (a *agent) serve(ctx context.Context, l net.Listener) {
 	secure := ca.ServerTLS(a.rotator, a.trust.RootCAs)
 	secure.ClientAuth = tls.RequireAndVerifyClientCert
 	streams := &computehost.Streams{
 		Hypervisor: a.guests, Peer: a.peer,
-		Find: func(id resource.ID) *compute.Instance { return store.Find(a.db.Snapshot(), compute.Instances, id) },
+		Find:  func(id resource.ID) *compute.Instance { return store.Find(a.db.Snapshot(), compute.Instances, id) },
+		Reach: a.reach,
 	}
 	server := &http.Server{
 		Handler: streams.Handler(), TLSConfig: secure, ReadHeaderTimeout: 10 * time.Second, TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},

@@ -26,6 +26,9 @@ type Peer struct {
 //	GET /instances/{id}/console     upgrade: the serial line          servers
 //	GET /instances/{id}/display     upgrade: VNC                      servers
 //	GET /instances/{id}/screenshot  PNG                               servers
+//	POST /instances/{id}/exec       a command in the guest            servers
+//	GET, PUT /instances/{id}/file   a file of the guest               servers
+//	GET /instances/{id}/tcp         upgrade: a TCP port of the guest  servers
 //	GET /instances/{id}/memory      upgrade: the source's QEMU        the source's host, while the instance waits for it
 //	GET /vms/{id}/log          what the serial line said here    servers, also when nothing runs
 type Streams struct {
@@ -34,6 +37,8 @@ type Streams struct {
 	Peer func(*http.Request) (Peer, error)
 	// Find gives the record of an instance here; nil if there is none.
 	Find func(resource.ID) *compute.Instance
+	// Reach opens connections to guests; nil: it cannot be done here.
+	Reach Reach
 }
 
 // Handler makes the routes.
@@ -42,6 +47,10 @@ func (s *Streams) Handler() http.Handler {
 	mux.HandleFunc("GET /instances/{id}/console", s.forServers(s.console))
 	mux.HandleFunc("GET /instances/{id}/display", s.forServers(s.display))
 	mux.HandleFunc("GET /instances/{id}/screenshot", s.forServers(s.screenshot))
+	mux.HandleFunc("POST /instances/{id}/exec", s.forServers(s.exec))
+	mux.HandleFunc("GET /instances/{id}/file", s.forServers(s.readFile))
+	mux.HandleFunc("PUT /instances/{id}/file", s.forServers(s.writeFile))
+	mux.HandleFunc("GET /instances/{id}/tcp", s.forServers(s.tcp))
 	mux.HandleFunc("GET /instances/{id}/memory", s.memory)
 	mux.HandleFunc("GET /vms/{id}/log", s.forServers(s.log))
 	return mux

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -31,6 +32,8 @@ type Op struct {
 	Status  int     // of success; 200, or 204 for an answer without body
 	Query   []Query // parameters of a raw route, after the question mark
 	Acts    bool    // it changes something though it is a GET: a console
+	Request any     // of a raw route: what its handler reads by Read; none: bytes, or nothing
+	Answer  any     // of a raw route: what it answers in JSON; none: bytes, or nothing
 	body    *huma.RequestBody
 	params  []*huma.Param // of the path, where In does not name them
 }
@@ -275,6 +278,13 @@ func (a *API) Raw(op Op, h http.Handler) {
 	for _, q := range op.Query {
 		o.Parameters = append(o.Parameters, &huma.Param{Name: q.Name, In: "query", Description: q.Doc, Schema: &huma.Schema{Type: q.Type}})
 	}
+	if op.Request != nil {
+		a.prepare(reflect.TypeOf(op.Request))
+		o.RequestBody = documented(a.json(op.Request))
+	}
+	if op.Answer != nil {
+		o.Responses[statusText(op.Status)].Content = map[string]*huma.MediaType{"application/json": {Schema: a.json(op.Answer)["application/json"]}}
+	}
 	a.OpenAPI().AddOperation(&o)
 	a.Mux.HandleFunc(op.Method+" "+op.Path, func(w http.ResponseWriter, r *http.Request) {
 		trail := a.follow(op, w, r)
@@ -298,6 +308,25 @@ func (a *API) Raw(op Op, h http.Handler) {
 		ctx = context.WithValue(ctx, trailKey{}, trail)
 		h.ServeHTTP(w, r.WithContext(context.WithValue(ctx, callerKey{}, caller)))
 	})
+}
+
+func (a *API) json(of any) map[string]*huma.Schema {
+	return map[string]*huma.Schema{"application/json": a.OpenAPI().Components.Schemas.Schema(reflect.TypeOf(of), true, "")}
+}
+
+// largestRequest is how much JSON a raw route reads, in bytes.
+const largestRequest = 1 << 20
+
+// Read reads the JSON of a request strictly, in a handler that was given to Raw with this Request.
+func (a *API) Read(r *http.Request, into any) error {
+	data, err := io.ReadAll(io.LimitReader(r.Body, largestRequest+1))
+	switch {
+	case err != nil:
+		return fault.New(fault.Invalid, "read the request: %w", err)
+	case len(data) > largestRequest:
+		return fault.New(fault.Invalid, "the request has more than %d bytes", largestRequest)
+	}
+	return a.decode(data, into)
 }
 
 // Fail answers a request with a fault, in a handler that was given to Raw.

@@ -48,6 +48,7 @@ type Client struct {
 	conn   net.Conn
 	reader *bufio.Reader
 	broken error // why nothing more is asked
+	most   int   // the largest reply that is taken, in bytes
 }
 
 // Wait is how long the agent is given to answer where ctx allows longer.
@@ -68,7 +69,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 func New(ctx context.Context, conn net.Conn) (*Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, Wait)
 	defer cancel()
-	c := &Client{conn: conn, reader: bufio.NewReaderSize(conn, MaxReply)}
+	c := &Client{conn: conn, reader: bufio.NewReaderSize(conn, MaxReply), most: MaxReply}
 	if err := c.sync(ctx); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("%w: %w", ErrAbsent, err)
@@ -162,10 +163,18 @@ func (c *Client) send(line []byte) error {
 // line reads one reply. It is valid until the next one.
 func (c *Client) line() ([]byte, error) {
 	line, err := c.reader.ReadSlice('\n')
-	if errors.Is(err, bufio.ErrBufferFull) {
-		err = fmt.Errorf("%w: it is longer than %d bytes", ErrReply, MaxReply)
+	if !errors.Is(err, bufio.ErrBufferFull) {
+		return line, err
 	}
-	return line, err
+	whole := bytes.Clone(line)
+	for errors.Is(err, bufio.ErrBufferFull) {
+		if len(whole) >= c.most {
+			return nil, fmt.Errorf("%w: it is longer than %d bytes", ErrReply, c.most)
+		}
+		line, err = c.reader.ReadSlice('\n')
+		whole = append(whole, line...)
+	}
+	return whole, err
 }
 
 // decode reads a reply. What it says of the guest's is for the caller to judge.

@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
 )
 
 const nsfs = 0x6e736673
@@ -127,4 +129,30 @@ func (p *place) ListenPacket(ctx context.Context, address string) (net.PacketCon
 		return nil, fault.New(fault.Unavailable, "listen on %s inside a network: %w", address, err)
 	}
 	return out, nil
+}
+
+// dialing is how long a guest may take to let a connection in.
+const dialing = 10 * time.Second
+
+func (p *place) Dial(ctx context.Context, address string) (net.Conn, error) {
+	var out net.Conn
+	err := inside(p.path, func() (err error) {
+		out, err = (&net.Dialer{Timeout: dialing}).DialContext(ctx, "tcp4", address)
+		return err
+	})
+	if err != nil {
+		return nil, fault.New(fault.Precondition, "connect to %s inside the network: %w; is a server listening there, and does the guest's firewall let it be reached?", address, err)
+	}
+	return out, nil
+}
+
+// Dial opens a TCP connection to an address inside a network that this host has.
+func (s *Switch) Dial(ctx context.Context, zoneID resource.ID, address string) (net.Conn, error) {
+	s.mu.Lock()
+	p := s.places[zoneID]
+	s.mu.Unlock()
+	if p == nil {
+		return nil, fault.New(fault.Unavailable, "connect to %s: the network is not set up on this host yet; try again", address)
+	}
+	return p.Dial(ctx, address)
 }

@@ -206,6 +206,7 @@ func declareDead(s *session, c *cobra.Command) func(context.Context, *record) (b
 		"refused from then on. The host must be silent, and --switched-off vouches that its guests run no more: a\n" +
 		"VM that ran twice would destroy its disks."
 	c.Example += "\n  virga host delete h2 --dead --switched-off --wait"
+	c.Flags().Bool("force", false, "also while it is alive: its daemon ends, and it comes back only by joining anew")
 	c.Flags().BoolVar(&dead, "dead", false, "the host is lost and will not come back; give up what it has")
 	c.Flags().BoolVar(&switchedOff, "switched-off", false, "with --dead: I have seen to it that the host is switched off")
 	return func(ctx context.Context, r *record) (bool, error) {

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -38,12 +40,12 @@ func storageCommands(s *session, n *noun) []*cobra.Command {
 		}
 		return s.create(cmd, n, args[0], map[string]any{"type": "folder", "path": path, "hostIDs": onHosts}, m)
 	}
-	return []*cobra.Command{c, s.storageHost(n, "add-host", "Let a host reach a storage backend too", "is reached from"),
-		s.storageHost(n, "remove-host", "Let a host reach a storage backend no more", "is not reached any more from")}
+	return []*cobra.Command{c, s.storageHost(n, "add-host", "Let a host reach a storage backend too", "is reached from", "would be reached from"),
+		s.storageHost(n, "remove-host", "Let a host reach a storage backend no more", "is not reached any more from", "would not be reached any more from")}
 }
 
 // storageHost changes from which hosts a storage backend is reached, held to what was read.
-func (s *session) storageHost(n *noun, verb, summary, done string) *cobra.Command {
+func (s *session) storageHost(n *noun, verb, summary, done, would string) *cobra.Command {
 	c := &cobra.Command{Use: verb + " NAME HOST", Short: summary, Args: exactly("NAME", "HOST"), ValidArgsFunction: s.completeNames(n, 1),
 		Example: "  virga storage " + verb + " nas h3"}
 	addDryRun(c)
@@ -71,13 +73,37 @@ func (s *session) storageHost(n *noun, verb, summary, done string) *cobra.Comman
 			if err = s.do(cmd.Context(), change); client.IsKind(err, "stale") && attempt < 20 {
 				continue // a scan has reported meanwhile
 			}
-			if err == nil {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s host %s\n", n.one(), r.Name, done, h.Name)
+			if err != nil {
+				return err
 			}
-			return err
+			if dry, _ := dryRun(cmd); dry {
+				return s.wouldReach(cmd, n, r, ids, h.Name, would)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s host %s\n", n.one(), r.Name, done, h.Name)
+			return nil
 		}
 	}
 	return c
+}
+
+// wouldReach says what a change of the hosts of a storage backend would do, which the server has judged.
+func (s *session) wouldReach(cmd *cobra.Command, n *noun, r *record, ids []string, name, would string) error {
+	var hosts, on []string
+	for _, id := range ids {
+		hosts = append(hosts, s.nameOf(cmd.Context(), "host", "", id))
+	}
+	all, err := s.list(cmd.Context(), datastores(), "")
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		if d.text("spec.backendID") == r.ID {
+			on = append(on, d.Name)
+		}
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s host %s; its hosts would be: %s; datastores on it: %s\n", n.one(), r.Name, would, name,
+		cmp.Or(strings.Join(hosts, ", "), "none"), cmp.Or(strings.Join(on, ", "), "none"))
+	return nil
 }
 
 // pathOnHosts makes a path absolute, as the API wants it. Who asks the server of this host means

@@ -9,7 +9,7 @@ import (
 )
 
 const vmGoalHelp = "guest: the guest's agent answers, so that its system is up. address: the agent tells an address that the\n" +
-	"guest has. serial: the guest wrote to its serial console, which needs no agent.\n"
+	"guest has, or, without an agent, the guest answers at the VM's address. serial: the guest wrote to its serial console, which needs no agent.\n"
 
 // vmGoals are what a guest can be waited for to do, after its VM runs.
 func vmGoals() []goal {
@@ -18,9 +18,12 @@ func vmGoals() []goal {
 			i, err := s.instanceOf(ctx, r)
 			return err == nil && i.text("status.guestAgent") == "yes", err
 		})},
-		{word: "address", says: "for an address that the guest's agent tells", done: "its guest has an address", reached: alive(func(ctx context.Context, s *session, r *record) (bool, error) {
+		{word: "address", says: "for the guest to have its address", done: "its guest has an address", reached: alive(func(ctx context.Context, s *session, r *record) (bool, error) {
 			i, err := s.instanceOf(ctx, r)
-			return err == nil && len(i.list("status.guestAddresses")) > 0, err
+			if err != nil || len(i.list("status.guestAddresses")) > 0 {
+				return err == nil, err
+			}
+			return s.answers(ctx, r)
 		})},
 		{word: "serial", says: "for a line on the serial console", done: "its guest has written to the serial console", reached: alive(func(ctx context.Context, s *session, r *record) (bool, error) {
 			var said bytes.Buffer
@@ -57,4 +60,26 @@ func (s *session) instanceOf(ctx context.Context, vm *record) (*record, error) {
 		return &record{}, nil // it has just been replaced
 	}
 	return i, err
+}
+
+// discard is a port on which hardly anybody listens; that it refuses proves that the guest is there.
+const discard = "9"
+
+// answers reports whether a guest answers at the VM's address, also with a refusal. Who may not ask waits for
+// the agent.
+func (s *session) answers(ctx context.Context, vm *record) (bool, error) {
+	c, err := s.connection()
+	if err != nil {
+		return false, err
+	}
+	ws, err := c.Dial(ctx, s.path(vms(), vm.Project, vm.ID, "tcp")+"?port="+discard, "binary")
+	switch {
+	case err == nil:
+		return true, ws.CloseNow()
+	case client.IsKind(err, "precondition"):
+		return true, nil
+	case client.IsKind(err, "unavailable"), client.IsKind(err, "denied"):
+		return false, nil // not yet
+	}
+	return false, err
 }

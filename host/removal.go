@@ -116,6 +116,19 @@ func (m *Remover) Unused(b *store.Batch, s *store.Snapshot, h *Host, by string) 
 	return m.remove(b, s, h, Unused, by)
 }
 
+// Living is Unused for a host that may be alive: its daemon ends and its certificate is refused, so that it
+// takes force from who knows that.
+func (m *Remover) Living(b *store.Batch, s *store.Snapshot, h *Host, by string, force bool) error {
+	if err := m.Unused(b, s, h, by); err != nil {
+		return err
+	}
+	if !force && StateOf(s, h.ID) == Alive {
+		return fault.New(fault.Precondition, "remove host %s: it is alive. Its daemon ends, its certificate is refused from then on, and it comes back only by joining anew with another token; "+
+			"to remove it all the same: virga host delete %s --force (?force=true); to let it rest: virga host maintenance %s", h.Name, h.Name, h.Name)
+	}
+	return nil
+}
+
 // Dead removes a host that cannot be asked, with what was on it.
 func (m *Remover) Dead(b *store.Batch, s *store.Snapshot, h *Host, in *DeadRequest, by string) error {
 	switch state := StateOf(s, h.ID); {

@@ -34,7 +34,7 @@ func Register(a *httpapi.API, m *Remover, e Events) {
 			return nil
 		},
 		Deleting: func(_ context.Context, c *httpapi.Call, h *Host) error {
-			return m.Unused(c.Batch, c.Snapshot, h, c.User)
+			return m.Living(c.Batch, c.Snapshot, h, c.User, c.Force)
 		},
 	})
 	httpapi.Action(a, Hosts, httpapi.Act{

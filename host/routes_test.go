@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/virga-cloud/virga/engine/httpapi"
 	"github.com/virga-cloud/virga/engine/resource"
@@ -85,6 +86,25 @@ func TestAHostThatIsUsedIsNotRemoved(t *testing.T) {
 	w.finishRemoval()
 	if Find(w.db.Snapshot(), "h") != nil {
 		t.Error("it is still there")
+	}
+}
+
+func TestAHostThatIsAliveIsRemovedByForceOnly(t *testing.T) {
+	w, call := serve(t, admin)
+	for state := Unknown; state != Alive; state = w.pass(time.Second, true) {
+	}
+	got := call("DELETE", "/v1/hosts/one", "")
+	if text := got.Body.String(); got.Code != 409 || !strings.Contains(text, "it is alive") || !strings.Contains(text, "virga host delete one --force") {
+		t.Errorf("without force: %d %s", got.Code, text)
+	}
+	if Find(w.db.Snapshot(), "h").Deleting != nil || RemovalOf(w.db.Snapshot(), "h") != nil {
+		t.Error("what was refused is begun")
+	}
+	if got := call("DELETE", "/v1/hosts/one?force=true", ""); got.Code >= 300 {
+		t.Errorf("by force: %d %s", got.Code, got.Body)
+	}
+	if RemovalOf(w.db.Snapshot(), "h") == nil {
+		t.Error("it is not removed")
 	}
 }
 

@@ -15,6 +15,7 @@ func TestAGuestIsReachedThroughTheCloudAndByItsAgent(t *testing.T) {
 	h.ImportTiny()
 	h.Must("vm", "create", "web", "--image", "tiny", "--memory", "128MiB", "--wait")
 	g := h.Guest("web")
+	h.Must("vm", "wait", "web", "--for", "address", "--timeout", "2m") // by its answer: it has no agent
 	g.Wait(boot, `VIRGA-READY web (10\.20\.\d+\.\d+)\n`)
 	g.Must(boot, "mkdir -p /tmp/www && echo from-the-guest >/tmp/www/index.html && httpd -p 8080 -h /tmp/www")
 	var said string

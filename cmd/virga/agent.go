@@ -363,7 +363,7 @@ func (a *agent) reach(ctx context.Context, i *compute.Instance, port uint16) (ne
 			return a.network.Dial(ctx, zone.ID, net.JoinHostPort(b.Spec.Address, strconv.Itoa(int(port))))
 		}
 	}
-	return nil, fault.New(fault.Precondition, "VM %s has no NIC whose network is set up on its host; see virga explain vm %s", i.Spec.VMName, i.Spec.VMName)
+	return nil, fault.New(fault.NotFound, "VM %s has no NIC whose network is set up on its host; see virga explain vm %s", i.Spec.VMName, i.Spec.VMName)
 }
 
 func (a *agent) serve(ctx context.Context, l net.Listener) {

@@ -69,6 +69,9 @@ func lastWords(dir string) string {
 	defer func() { _ = f.Close() }()
 	data, _ := io.ReadAll(io.NewSectionReader(f, max(0, sizeOf(f)-lastSize), lastSize))
 	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	for i := range lines {
+		lines[i] = plainWords(lines[i])
+	}
 	text := strings.Join(lines[max(0, len(lines)-5):], "; ")
 	return text[max(0, len(text)-1000):]
 }

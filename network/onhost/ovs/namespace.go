@@ -2,6 +2,7 @@ package ovs
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -140,8 +141,11 @@ func (p *place) Dial(ctx context.Context, address string) (net.Conn, error) {
 		out, err = (&net.Dialer{Timeout: dialing}).DialContext(ctx, "tcp4", address)
 		return err
 	})
-	if err != nil {
-		return nil, fault.New(fault.Precondition, "connect to %s inside the network: %w; is a server listening there, and does the guest's firewall let it be reached?", address, err)
+	switch {
+	case errors.Is(err, unix.ECONNREFUSED): // the guest is there, and says so
+		return nil, fault.New(fault.Precondition, "connect to %s inside the network: it is refused; is a server listening there?", address)
+	case err != nil:
+		return nil, fault.New(fault.Unavailable, "connect to %s inside the network: nobody answers; is the guest up, and does its firewall let the port be reached?", address)
 	}
 	return out, nil
 }

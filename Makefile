@@ -32,7 +32,7 @@ test: setup build ## everything that must hold before a change is taken
 
 lab: setup build ## many hosts as namespaces of this one, real switches and guests, faults
 	@VIRGA_LAB=full go test -count=1 -timeout 60m -p 1 -v ./lab/...
-	@VIRGA_TEST_QEMU=$$(./lab/qemu-backports.sh) go test -count=1 -timeout 20m -v ./compute/onhost/qemu
+	@VIRGA_TEST_QEMU=$$(./lab/qemu-backports.sh tools/document.sh) go test -count=1 -timeout 20m -v ./compute/onhost/qemu
 
 bench: setup build ## measure against the same by hand; writes bench.json
 	@VIRGA_BINARY=$(CURDIR)/bin/virga go test -count=1 -timeout 3h -run TestTheFiguresAreMeasured ./bench -v -args -measure $(CURDIR)/bench.json
@@ -41,7 +41,7 @@ lint: ## gofmt, go vet, the rules of the house, shell syntax
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not formatted (gofmt -w): $$unformatted"; exit 1; }
 	@go vet ./...
 	@go test -count=1 ./house
-	@bash -n setup.sh run.sh .ci/run lab/qemu-backports.sh
+	@bash -n setup.sh run.sh .ci/run lab/qemu-backports.sh tools/document.sh
 
 gen: ## what is generated and checked in: docs/api, client
 	@go generate ./...

@@ -13,8 +13,8 @@ import (
 func clusters() *noun {
 	return &noun{api: client.As[record](client.Clusters), group: groupCloud, sample: "edge", short: "Hosts that share capacity and settings",
 		long: "Every host is in one cluster: the one that `virga join --cluster` names, else the cluster default. What\na host does not say of itself (`virga host set`), its cluster says.", verbs: everyVerb, commands: clusterCommands,
-		columns: []column{computed("Hosts", clusterHosts), field("CPU overcommit %", "spec.cpuOvercommitPercent"), field("Memory overcommit %", "spec.memoryOvercommitPercent"),
-			field("Description", "spec.description"), trouble()}}
+		columns: []column{computed("Hosts", clusterHosts), field("CPU overcommit %", at(&clusterOf.Spec.CPUOvercommitPercent)), field("Memory overcommit %", at(&clusterOf.Spec.MemoryOvercommitPercent)),
+			field("Description", at(&clusterOf.Spec.Description)), trouble()}}
 }
 
 // clusterHosts counts the hosts of a cluster.
@@ -22,7 +22,7 @@ func clusterHosts(s *lookup, r *record) string {
 	all, _ := s.remembered(s.ctx, "host")
 	n := 0
 	for _, h := range all {
-		if h.text("spec.clusterID") == r.ID {
+		if h.text(at(&hostOf.Spec.ClusterID)) == r.ID {
 			n++
 		}
 	}
@@ -122,7 +122,7 @@ func ratio(s *lookup, r *record, setting string) (percent int64, from string) {
 	if own := r.number("spec." + setting); own > 0 {
 		return own, "its own"
 	}
-	if id := r.text("spec.clusterID"); id != "" {
+	if id := r.text(at(&hostOf.Spec.ClusterID)); id != "" {
 		all, _ := s.remembered(s.ctx, "cluster")
 		for _, c := range all {
 			if n := c.number("spec." + setting); c.ID == id && n > 0 {

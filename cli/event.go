@@ -16,12 +16,12 @@ import (
 func events() *noun {
 	return &noun{api: client.As[record](client.Events), group: groupCloud, sample: "0199-…", short: "What happened",
 		long: "Events tell what happened to records, and who did it or saw it.", verbs: []string{"show"}, commands: eventCommands,
-		columns: []column{since("When", "spec.at"), field("Severity", "spec.severity"), computed("About", aboutText), field("Reason", "spec.reason"),
-			field("By", "spec.by"), name("Seen by", "host", "spec.hostID").only(), field("Message", "spec.message")}}
+		columns: []column{since("When", at(&eventOf.Spec.At)), field("Severity", at(&eventOf.Spec.Severity)), computed("About", aboutText), field("Reason", at(&eventOf.Spec.Reason)),
+			field("By", at(&eventOf.Spec.By)), name("Seen by", "host", at(&eventOf.Spec.HostID)).only(), field("Message", at(&eventOf.Spec.Message))}}
 }
 
 func aboutText(_ *lookup, r *record) string {
-	return r.text("spec.about.kind") + "/" + r.text("spec.subject")
+	return r.text(at(&eventOf.Spec.About.Kind)) + "/" + r.text(at(&eventOf.Spec.Subject))
 }
 
 func eventCommands(s *session, n *noun) []*cobra.Command {
@@ -67,7 +67,7 @@ func eventCommands(s *session, n *noun) []*cobra.Command {
 		if err := s.do(cmd.Context(), client.Call{Method: "GET", Path: "/v1/eventlog", Query: q, Out: &page}); err != nil {
 			return err
 		}
-		found := slices.DeleteFunc(page.Items, func(r *record) bool { return about != nil && r.text("spec.about.kind") != about.api.Name })
+		found := slices.DeleteFunc(page.Items, func(r *record) bool { return about != nil && r.text(at(&eventOf.Spec.About.Kind)) != about.api.Name })
 		slices.Reverse(found)
 		return s.tell(cmd, *f, found)
 	}
@@ -86,8 +86,8 @@ func (s *session) tell(cmd *cobra.Command, f format, found []*record) error {
 	header := []string{"When", "Severity", "About", "Reason", "By", "Message"}
 	var rows [][]string
 	for _, r := range found {
-		rows = append(rows, []string{age(r.time("spec.at"), s.now()) + " ago", r.text("spec.severity"), aboutText(nil, r),
-			r.text("spec.reason"), r.text("spec.by"), r.text("spec.message")})
+		rows = append(rows, []string{age(r.time(at(&eventOf.Spec.At)), s.now()) + " ago", r.text(at(&eventOf.Spec.Severity)), aboutText(nil, r),
+			r.text(at(&eventOf.Spec.Reason)), r.text(at(&eventOf.Spec.By)), r.text(at(&eventOf.Spec.Message))})
 	}
 	printRows(cmd.OutOrStdout(), header, rows)
 	return nil

@@ -15,12 +15,12 @@ func hosts() *noun {
 	return &noun{api: client.As[record](client.Hosts), group: groupCloud, sample: "h1", short: "Hardware that runs the cloud's work",
 		long: "A host joins with a token (`virga host token` here, `virga join` there). In maintenance it takes\nno new work.", verbs: everyVerb, commands: hostCommands, removal: declareDead,
 		states: []string{"alive", "lost"}, life: lifeText,
-		columns: []column{computed("State", lifeText), field("Mode", "spec.mode"), computed("CPUs", promisedCPUs), computed("Memory", promisedMemory),
-			field("Accelerator", "status.profile.accelerator"), field("Address", "status.address"), field("Version", "status.version").wide(),
-			name("Cluster", "cluster", "spec.clusterID").wide(), field("Zone", "spec.zone").wide(), field("QEMU", "status.profile.qemuVersion").wide(), field("Kernel", "status.profile.kernelVersion").wide(),
-			field("Datapath", "status.profile.datapath").wide(), field("Processor", "status.inventory.cpuModel").only(),
+		columns: []column{computed("State", lifeText), field("Mode", at(&hostOf.Spec.Mode)), computed("CPUs", promisedCPUs), computed("Memory", promisedMemory),
+			field("Accelerator", at(&hostOf.Status.Profile.Accelerator)), field("Address", at(&hostOf.Status.Address)), field("Version", at(&hostOf.Status.Version)).wide(),
+			name("Cluster", "cluster", at(&hostOf.Spec.ClusterID)).wide(), field("Zone", at(&hostOf.Spec.Zone)).wide(), field("QEMU", at(&hostOf.Status.Profile.QEMUVersion)).wide(), field("Kernel", at(&hostOf.Status.Profile.KernelVersion)).wide(),
+			field("Datapath", at(&hostOf.Status.Profile.Datapath)).wide(), field("Processor", at(&hostOf.Status.Inventory.CPUModel)).only(),
 			computed("Layout", layoutText).only(), computed("Clock", clockText).only(), computed("Total clock", totalClockText).only(), computed("Memory of the host", hostMemoryText).only(), computed("NUMA nodes", numaText).only(),
-			field("Why this accelerator", "status.profile.acceleratorWhy").only(), field("Tunnels at", "status.tunnelAddress").only(),
+			field("Why this accelerator", at(&hostOf.Status.Profile.AcceleratorWhy)).only(), field("Tunnels at", at(&hostOf.Status.TunnelAddress)).only(),
 			computed("CPU overcommit %", ratioText("cpuOvercommitPercent")).only(), computed("Memory overcommit %", ratioText("memoryOvercommitPercent")).only(), trouble()}}
 }
 
@@ -34,8 +34,8 @@ func lifeText(s *lookup, r *record) string {
 		return "-"
 	}
 	for _, l := range all {
-		if l.text("spec.hostID") == r.ID {
-			return l.text("status.state")
+		if l.text(at(&livenessOf.Spec.HostID)) == r.ID {
+			return l.text(at(&livenessOf.Status.State))
 		}
 	}
 	return "unknown"
@@ -46,7 +46,7 @@ func promised(s *lookup, r *record, path string) int64 {
 	all, _ := s.remembered(s.ctx, "claim")
 	var sum int64
 	for _, c := range all {
-		if c.text("spec.hostID") == r.ID {
+		if c.text(at(&livenessOf.Spec.HostID)) == r.ID {
 			sum += c.number(path)
 		}
 	}
@@ -55,18 +55,18 @@ func promised(s *lookup, r *record, path string) int64 {
 
 // promisedCPUs says how much is promised of what may be promised, as placement counts it.
 func promisedCPUs(s *lookup, r *record) string {
-	threads := r.number("status.inventory.threads")
+	threads := r.number(at(&hostOf.Status.Inventory.Threads))
 	if threads == 0 {
 		return "-"
 	}
 	percent, _ := ratio(s, r, "cpuOvercommitPercent")
-	return fmt.Sprintf("%d of %d", promised(s, r, "spec.cpus"), threads*percent/100)
+	return fmt.Sprintf("%d of %d", promised(s, r, at(&claimOf.Spec.CPUs)), threads*percent/100)
 }
 
 func promisedMemory(s *lookup, r *record) string {
-	used := promised(s, r, "spec.memoryMiB")
+	used := promised(s, r, at(&claimOf.Spec.MemoryMiB))
 	percent, _ := ratio(s, r, "memoryOvercommitPercent")
-	total := size((r.number("status.inventory.memoryMiB") - r.number("status.inventory.reservedMemoryMiB")) * percent / 100)
+	total := size((r.number(at(&hostOf.Status.Inventory.MemoryMiB)) - r.number(at(&hostOf.Status.Inventory.ReservedMemoryMiB))) * percent / 100)
 	if total == "-" {
 		return total
 	}
@@ -78,15 +78,15 @@ func promisedMemory(s *lookup, r *record) string {
 
 // layoutText says how the processors of a host are made up: vCPUs = sockets x cores x threads.
 func layoutText(_ *lookup, r *record) string {
-	n := func(part string) int64 { return r.number("status.inventory." + part) }
-	if n("sockets") == 0 {
+	has, n := &hostOf.Status.Inventory, func(field *int64) int64 { return r.number(at(field)) }
+	if n(&has.Sockets) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s x %s x %s = %s", several(n("sockets"), "socket"), several(n("coresPerSocket"), "core"), several(n("threadsPerCore"), "thread"), several(n("threads"), "vCPU"))
+	return fmt.Sprintf("%s x %s x %s = %s", several(n(&has.Sockets), "socket"), several(n(&has.CoresPerSocket), "core"), several(n(&has.ThreadsPerCore), "thread"), several(n(&has.Threads), "vCPU"))
 }
 
 func clockText(_ *lookup, r *record) string {
-	mhz := r.number("status.inventory.mhz")
+	mhz := r.number(at(&hostOf.Status.Inventory.Mhz))
 	if mhz == 0 {
 		return ""
 	}
@@ -95,7 +95,7 @@ func clockText(_ *lookup, r *record) string {
 
 // totalClockText is what all threads have together: vCPUs x clock.
 func totalClockText(_ *lookup, r *record) string {
-	mhz := r.number("status.inventory.mhz") * r.number("status.inventory.threads")
+	mhz := r.number(at(&hostOf.Status.Inventory.Mhz)) * r.number(at(&hostOf.Status.Inventory.Threads))
 	if mhz == 0 {
 		return ""
 	}
@@ -103,8 +103,8 @@ func totalClockText(_ *lookup, r *record) string {
 }
 
 func hostMemoryText(_ *lookup, r *record) string {
-	text := size(r.number("status.inventory.memoryMiB"))
-	if kept := r.number("status.inventory.reservedMemoryMiB"); kept > 0 {
+	text := size(r.number(at(&hostOf.Status.Inventory.MemoryMiB)))
+	if kept := r.number(at(&hostOf.Status.Inventory.ReservedMemoryMiB)); kept > 0 {
 		text += ", of which " + size(kept) + " are kept for the host itself"
 	}
 	return text
@@ -113,7 +113,7 @@ func hostMemoryText(_ *lookup, r *record) string {
 // numaText is a line for each node: its processors, and the memory near to them.
 func numaText(_ *lookup, r *record) string {
 	var out []string
-	for _, node := range r.list("status.inventory.numa") {
+	for _, node := range r.list(at(&hostOf.Status.Inventory.NUMA)) {
 		m, _ := node.(map[string]any)
 		cpus, _ := m["cpus"].([]any)
 		mib, _ := strconv.ParseInt(member(node, "memoryMiB"), 10, 64)
@@ -226,7 +226,7 @@ func declareDead(s *session, c *cobra.Command) func(context.Context, *record) (b
 func removals() *noun {
 	return &noun{api: client.As[record](client.Removals), inner: true, group: groupCloud, sample: "0192f0c1", short: "Hosts that were removed",
 		long: "A host that was removed is refused for ever, also when it comes back.", verbs: []string{"list", "show"},
-		columns: []column{field("Host", "spec.hostName"), field("Cause", "spec.cause"), field("By", "spec.by"), field("ID", "spec.hostID").wide(), trouble()}}
+		columns: []column{field("Host", at(&removalOf.Spec.HostName)), field("Cause", at(&removalOf.Spec.Cause)), field("By", at(&removalOf.Spec.By)), field("ID", at(&removalOf.Spec.HostID)).wide(), trouble()}}
 }
 
 // secretOf finds the secret in the answer of a request that made one.
@@ -240,7 +240,7 @@ func secretOf(made map[string]any) string {
 func livenesses() *noun {
 	return &noun{api: client.As[record](client.Livenesses), inner: true, group: groupCloud, sample: "h1", short: "Heartbeats of hosts: alive, lost or unknown",
 		long: "Apart from what a host says of itself: whether the servers hear it.", verbs: []string{"list", "show"},
-		columns: []column{name("Host", "host", "spec.hostID"), field("State", "status.state"), since("Since", "status.since"), trouble()}}
+		columns: []column{name("Host", "host", at(&livenessOf.Spec.HostID)), field("State", at(&livenessOf.Status.State)), since("Since", at(&livenessOf.Status.Since)), trouble()}}
 }
 
 func count(list []any) string { return strconv.Itoa(len(list)) }

@@ -21,15 +21,15 @@ func images() *noun {
 		long:  "An image is a disk that new VMs start from: imported from a file or a URL, or built from\npackages. debian/12 and debian-12 name the same image. One that another project has published or shared\nis found by its name, or by PROJECT/NAME where several have that name.",
 		verbs: everyVerb, commands: imageCommands, spell: spellImage, states: []string{"failed"},
 		columns: []column{
-			state("State"), sized("Size", "status.sizeMiB"), sized("Disk", "status.virtualMiB"), computed("Source", sourceText),
-			field("Project", "project").wide(), field("Visibility", "spec.visibility").wide(), field("Shared with", "spec.sharedWith").only(), field("Format", "status.sourceFormat").wide(), computed("Data disks", dataDisksText).only(), sized("Min memory", "spec.minMemoryMiB").only(),
-			field("Digest", "status.digest").only(), name("Operation", "operation", "status.operationID").only(), field("Description", "spec.description").only(), trouble(),
+			state("State"), sized("Size", at(&imageOf.Status.SizeMiB)), sized("Disk", at(&imageOf.Status.VirtualMiB)), computed("Source", sourceText),
+			field("Project", "project").wide(), field("Visibility", at(&imageOf.Spec.Visibility)).wide(), field("Shared with", at(&imageOf.Spec.SharedWith)).only(), field("Format", at(&imageOf.Status.SourceFormat)).wide(), computed("Data disks", dataDisksText).only(), sized("Min memory", at(&imageOf.Spec.MinMemoryMiB)).only(),
+			field("Digest", at(&imageOf.Status.Digest)).only(), name("Operation", "operation", at(&imageOf.Status.OperationID)).only(), field("Description", at(&imageOf.Spec.Description)).only(), trouble(),
 		}}
 }
 
 func dataDisksText(_ *lookup, r *record) string {
 	var out []string
-	for _, d := range r.list("status.dataDisks") {
+	for _, d := range r.list(at(&imageOf.Status.DataDisks)) {
 		out = append(out, member(d, "name")+" ("+member(d, "virtualMiB")+" MiB)")
 	}
 	return strings.Join(out, ", ")
@@ -42,11 +42,11 @@ var recipeName = regexp.MustCompile(`^(debian)/([0-9]+)$`)
 func spellImage(name string) string { return recipeName.ReplaceAllString(name, "$1-$2") }
 
 func sourceText(_ *lookup, r *record) string {
-	switch kind := r.text("spec.source.type"); kind {
+	switch kind := r.text(at(&imageOf.Spec.Source.Type)); kind {
 	case "build":
-		return "built: " + r.text("spec.source.recipe")
+		return "built: " + r.text(at(&imageOf.Spec.Source.Recipe))
 	case "url":
-		return r.text("spec.source.url")
+		return r.text(at(&imageOf.Spec.Source.URL))
 	default:
 		return kind
 	}
@@ -221,7 +221,7 @@ func (s *session) imageUpload(cmd *cobra.Command, n *noun, name, file string, sp
 	r, err := s.post(cmd, n, name, spec, m)
 	if client.IsKind(err, "exists") {
 		there, again := s.get(cmd.Context(), n, s.project, name)
-		if again == nil && there.Deleting == nil && there.state() == "waiting" && there.text("spec.source.type") == "upload" {
+		if again == nil && there.Deleting == nil && there.state() == "waiting" && there.text(at(&imageOf.Spec.Source.Type)) == "upload" {
 			r, err = there, nil
 		}
 	}

@@ -5,15 +5,15 @@ import "github.com/virga-cloud/virga/client"
 func instances() *noun {
 	return &noun{api: client.As[record](client.Instances), inner: true, group: groupVMs, sample: "0199-…", short: "QEMU processes that run VMs",
 		long: "An instance is one QEMU process on one host. A VM has one, and two while it moves.", verbs: []string{"list", "show"},
-		columns: []column{field("VM", "spec.vmName"), state("State"), name("Host", "host", "spec.hostID"), field("Desired", "spec.run"), field("Epoch", "spec.epoch"),
-			field("Boot", "spec.boot").wide(), field("PID", "status.pid").wide(), field("Accelerator", "spec.accelerator").wide(),
-			field("Ended", "status.exit"), field("How it ended", "status.exitMessage").only(), field("Guest agent", "status.guestAgent").only(),
-			field("Addresses told by the guest", "status.guestAddresses").only(), trouble()}}
+		columns: []column{field("VM", at(&instanceOf.Spec.VMName)), state("State"), name("Host", "host", at(&instanceOf.Spec.HostID)), field("Desired", at(&instanceOf.Spec.Run)), field("Epoch", at(&instanceOf.Spec.Epoch)),
+			field("Boot", at(&instanceOf.Spec.Boot)).wide(), field("PID", at(&instanceOf.Status.PID)).wide(), field("Accelerator", at(&instanceOf.Spec.Accelerator)).wide(),
+			field("Ended", at(&instanceOf.Status.Exit)), field("How it ended", at(&instanceOf.Status.ExitMessage)).only(), field("Guest agent", at(&instanceOf.Status.GuestAgent)).only(),
+			field("Addresses told by the guest", at(&instanceOf.Status.GuestAddresses)).only(), trouble()}}
 }
 
 func claims() *noun {
 	return &noun{api: client.As[record](client.Claims), inner: true, group: groupVMs, sample: "0199-…", short: "Capacity of hosts that is promised to VMs",
 		long: "A claim says where a VM has its place, and why there.", verbs: []string{"list", "show"},
-		columns: []column{name("VM", "vm", "spec.vmID"), name("Host", "host", "spec.hostID"), field("CPUs", "spec.cpus"), sized("Memory", "spec.memoryMiB"),
-			field("Epoch", "spec.epoch").wide(), field("Why", "spec.why")}}
+		columns: []column{name("VM", "vm", at(&claimOf.Spec.Workload.ID)), name("Host", "host", at(&claimOf.Spec.HostID)), field("CPUs", at(&claimOf.Spec.CPUs)), sized("Memory", at(&claimOf.Spec.MemoryMiB)),
+			field("Epoch", at(&claimOf.Spec.Epoch)).wide(), field("Why", at(&claimOf.Spec.Why))}}
 }

@@ -13,21 +13,21 @@ func networks() *noun {
 	return &noun{api: client.As[record](client.Networks), group: groupNetwork, sample: "lan", short: "Virtual networks",
 		long:  "A network belongs to one project and reaches over all hosts. Its subnets say which addresses its\nVMs get.",
 		verbs: everyVerb, commands: networkCommands,
-		columns: []column{state("State"), computed("Subnets", subnetsText), field("Outside", "spec.outside"), field("Domain", "spec.domain").wide(),
-			field("MTU", "spec.mtu").wide(), field("Outside address", "status.outsideAddress").wide(), field("Description", "spec.description").only(), trouble()}}
+		columns: []column{state("State"), computed("Subnets", subnetsText), field("Outside", at(&networkOf.Spec.Outside)), field("Domain", at(&networkOf.Spec.Domain)).wide(),
+			field("MTU", at(&networkOf.Spec.MTU)).wide(), field("Outside address", at(&networkOf.Status.OutsideAddress)).wide(), field("Description", at(&networkOf.Spec.Description)).only(), trouble()}}
 }
 
 func subnetsText(s *lookup, r *record) string {
 	var out string
 	all, _ := s.list(s.ctx, subnets(), r.Project)
 	for _, x := range all {
-		if x.text("spec.networkID") != r.ID {
+		if x.text(at(&subnetOf.Spec.NetworkID)) != r.ID {
 			continue
 		}
 		if out != "" {
 			out += ", "
 		}
-		out += x.text("spec.cidr")
+		out += x.text(at(&subnetOf.Spec.CIDR))
 	}
 	return out
 }
@@ -83,8 +83,8 @@ func texts(in map[string]string) map[string]any {
 func subnets() *noun {
 	return &noun{api: client.As[record](client.Subnets), group: groupNetwork, sample: "lan", short: "Ranges of addresses in networks",
 		long: "The first address of a range is its router's, the second that of DNS and metadata.", verbs: everyVerb, commands: subnetCommands,
-		columns: []column{state("State"), name("Network", "network", "spec.networkID"), field("Range", "spec.cidr"), field("Gateway", "spec.gateway"),
-			field("Free", "status.freeAddresses"), field("DNS and metadata", "spec.service").wide(), field("Resolvers", "spec.dns").only(), trouble()}}
+		columns: []column{state("State"), name("Network", "network", at(&subnetOf.Spec.NetworkID)), field("Range", at(&subnetOf.Spec.CIDR)), field("Gateway", at(&subnetOf.Spec.Gateway)),
+			field("Free", at(&subnetOf.Status.FreeAddresses)), field("DNS and metadata", at(&subnetOf.Spec.Service)).wide(), field("Resolvers", at(&subnetOf.Spec.DNS)).only(), trouble()}}
 }
 
 func subnetCommands(s *session, n *noun) []*cobra.Command {
@@ -115,8 +115,8 @@ func subnetCommands(s *session, n *noun) []*cobra.Command {
 func ports() *noun {
 	return &noun{api: client.As[record](client.Ports), group: groupNetwork, sample: "web-nic0", short: "MAC and IP addresses in networks",
 		long: "A port has a MAC and an IP address. The ports of a VM's NICs are made and go with it;\none that was made by itself keeps its addresses for the next VM.", verbs: everyVerb, commands: portCommands,
-		columns: []column{state("State"), name("Network", "network", "spec.networkID"), field("Address", "status.address"), field("MAC", "status.mac"),
-			computed("VM", func(s *lookup, r *record) string { return userText(s, r, "nics", "portID") }), name("Hosts", "host", "status.hostIDs").wide(), name("Subnet", "subnet", "status.subnetID").wide(), field("Hostname", "spec.hostname").wide(), trouble()}}
+		columns: []column{state("State"), name("Network", "network", at(&portOf.Spec.NetworkID)), field("Address", at(&portOf.Status.Address)), field("MAC", at(&portOf.Status.MAC)),
+			computed("VM", func(s *lookup, r *record) string { return userText(s, r, "nics", "portID") }), name("Hosts", "host", at(&portOf.Status.HostIDs)).wide(), name("Subnet", "subnet", at(&portOf.Status.SubnetID)).wide(), field("Hostname", at(&portOf.Spec.Hostname)).wide(), trouble()}}
 }
 
 func portCommands(s *session, n *noun) []*cobra.Command {

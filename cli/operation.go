@@ -13,21 +13,21 @@ func operations() *noun {
 	return &noun{api: client.As[record](client.Operations), aliases: []string{"op"}, group: groupCloud, sample: "0199-…", short: "Operations: work under way or ended",
 		long: "A migration or an import is an operation: it has steps, and a way back until its point of no return.", verbs: []string{"list", "show"}, commands: operationCommands,
 		order: func(a, b *record) int { return b.Created.Compare(a.Created) },
-		columns: []column{field("Type", "spec.type"), computed("Target", targetText), state("State"), computed("Step", stepText),
-			field("By", "spec.by").wide(), computed("Also works on", alsoText).only(), field("Deadline", "spec.deadline").only(), field("Point of no return passed", "status.committed").only(), computed("Took", tookText).wide(),
-			computed("Steps", journalText).only(), field("Why", "status.why").only(), computed("Problem", whyText).inTable()}}
+		columns: []column{field("Type", at(&operationOf.Spec.Type)), computed("Target", targetText), state("State"), computed("Step", stepText),
+			field("By", at(&operationOf.Spec.By)).wide(), computed("Also works on", alsoText).only(), field("Deadline", at(&operationOf.Spec.Deadline)).only(), field("Point of no return passed", at(&operationOf.Status.Committed)).only(), computed("Took", tookText).wide(),
+			computed("Steps", journalText).only(), field("Why", at(&operationOf.Status.Why)).only(), computed("Problem", whyText).inTable()}}
 }
 
 // targetText says what an operation works on.
 func targetText(s *lookup, r *record) string {
-	kind := r.text("spec.target.kind")
-	return kind + "/" + s.nameOf(s.ctx, kind, r.text("spec.target.project"), r.text("spec.target.id"))
+	kind := r.text(at(&operationOf.Spec.Target.Kind))
+	return kind + "/" + s.nameOf(s.ctx, kind, r.text(at(&operationOf.Spec.Target.Project)), r.text(at(&operationOf.Spec.Target.ID)))
 }
 
 // alsoText lists the other records that it works on.
 func alsoText(s *lookup, r *record) string {
 	var out []string
-	for _, t := range r.list("spec.also") {
+	for _, t := range r.list(at(&operationOf.Spec.Also)) {
 		kind := member(t, "kind")
 		out = append(out, kind+"/"+s.nameOf(s.ctx, kind, member(t, "project"), member(t, "id")))
 	}
@@ -36,14 +36,14 @@ func alsoText(s *lookup, r *record) string {
 
 // whyText is why an operation failed or was cancelled, or what it cannot get past, cut short.
 func whyText(s *lookup, r *record) string {
-	if why := r.text("status.why"); why != "" {
+	if why := r.text(at(&operationOf.Status.Why)); why != "" {
 		return cut(why, 60)
 	}
 	return trouble().value(s, r)
 }
 
 func stepText(_ *lookup, r *record) string {
-	journal := r.list("status.journal")
+	journal := r.list(at(&operationOf.Status.Journal))
 	if len(journal) == 0 {
 		return "-"
 	}
@@ -53,14 +53,14 @@ func stepText(_ *lookup, r *record) string {
 
 func journalText(s *lookup, r *record) string {
 	var out []string
-	for _, e := range r.list("status.journal") {
+	for _, e := range r.list(at(&operationOf.Status.Journal)) {
 		out = append(out, fmt.Sprintf("%s %s", member(e, "step"), member(e, "state")))
 	}
 	return strings.Join(out, "\n")
 }
 
 func tookText(s *lookup, r *record) string {
-	begin, end := r.time("status.startedAt"), r.time("status.endedAt")
+	begin, end := r.time(at(&operationOf.Status.StartedAt)), r.time(at(&operationOf.Status.EndedAt))
 	if end.IsZero() {
 		end = s.now()
 	}

@@ -13,7 +13,7 @@ func projects() *noun {
 	return &noun{api: client.As[record](client.Projects), group: groupCloud, sample: "shop", short: "Tenants, and what they may use",
 		long: "A project owns VMs, disks, networks and images, and sees nothing of other projects. It is deleted when\nnothing is in it but the network default, which was made with it and goes with it.", verbs: everyVerb, commands: projectCommands,
 		columns: []column{limit("VMs", "vms", false), limit("CPUs", "cpus", false), limit("Memory", "memoryMiB", true), limit("Disk", "diskMiB", true),
-			field("Description", "spec.description"), trouble()}}
+			field("Description", at(&projectOf.Spec.Description)), trouble()}}
 }
 
 // limit is a part of a quota, and what is used of it.

@@ -71,7 +71,7 @@ func (s *session) look(ctx context.Context, o *overviewOf) {
 			case "vm":
 				o.VMs[r.state()]++
 			case "host":
-				h := hostState{Name: r.Name, State: lifeText(view, r), Mode: r.text("spec.mode"), CPUs: promisedCPUs(view, r), Memory: promisedMemory(view, r), Version: r.text("status.version")}
+				h := hostState{Name: r.Name, State: lifeText(view, r), Mode: r.text(at(&hostOf.Spec.Mode)), CPUs: promisedCPUs(view, r), Memory: promisedMemory(view, r), Version: r.text(at(&hostOf.Status.Version))}
 				if h.State == "lost" {
 					o.Problems = append(o.Problems, overviewProblem{"host/" + r.Name, "", "is unreachable"})
 				}

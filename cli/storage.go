@@ -16,8 +16,8 @@ func storages() *noun {
 		aliases: []string{"storage-backend", "storage-backends", "storages"}, group: groupStorage, sample: "local", short: "Storage backends: ways to reach storage",
 		long:  "A storage backend says how something is reached, and from which hosts; a datastore is made on it.",
 		verbs: everyVerb, commands: storageCommands,
-		columns: []column{field("Type", "spec.type"), field("Path", "spec.path"), name("Hosts", "host", "spec.hostIDs"),
-			computed("Devices", func(_ *lookup, r *record) string { return count(r.list("status.deviceIDs")) }), trouble()}}
+		columns: []column{field("Type", at(&backendOf.Spec.Type)), field("Path", at(&backendOf.Spec.Path)), name("Hosts", "host", at(&backendOf.Spec.HostIDs)),
+			computed("Devices", func(_ *lookup, r *record) string { return count(r.list(at(&backendOf.Status.DeviceIDs))) }), trouble()}}
 }
 
 func storageCommands(s *session, n *noun) []*cobra.Command {
@@ -61,7 +61,7 @@ func (s *session) storageHost(n *noun, verb, summary, done, would string) *cobra
 				return err
 			}
 			ids := []string{}
-			for _, id := range r.list("spec.hostIDs") {
+			for _, id := range r.list(at(&backendOf.Spec.HostIDs)) {
 				if plain(id) != h.ID {
 					ids = append(ids, plain(id))
 				}
@@ -97,7 +97,7 @@ func (s *session) wouldReach(cmd *cobra.Command, n *noun, r *record, ids []strin
 		return err
 	}
 	for _, d := range all {
-		if d.text("spec.backendID") == r.ID {
+		if d.text(at(&datastoreOf.Spec.BackendID)) == r.ID {
 			on = append(on, d.Name)
 		}
 	}
@@ -118,9 +118,9 @@ func (s *session) pathOnHosts(folder string) (string, error) {
 func datastores() *noun {
 	return &noun{api: client.As[record](client.Datastores), group: groupStorage, sample: "fast", short: "Places where volumes live",
 		long: "A datastore is made on storage; volumes and copies of images live on it.", verbs: everyVerb, commands: datastoreCommands, states: []string{"unreachable"},
-		columns: []column{state("State"), name("Storage", "storagebackend", "spec.backendID"), sized("Capacity", "status.capacityMiB"),
-			sized("Free", "status.freeMiB"), sized("Promised", "status.promisedMiB"), name("Hosts", "host", "status.hostIDs"),
-			field("Identity", "status.identity").only(), trouble()}}
+		columns: []column{state("State"), name("Storage", "storagebackend", at(&datastoreOf.Spec.BackendID)), sized("Capacity", at(&datastoreOf.Status.CapacityMiB)),
+			sized("Free", at(&datastoreOf.Status.FreeMiB)), sized("Promised", at(&datastoreOf.Status.PromisedMiB)), name("Hosts", "host", at(&datastoreOf.Status.HostIDs)),
+			field("Identity", at(&datastoreOf.Status.Identity)).only(), trouble()}}
 }
 
 func datastoreCommands(s *session, n *noun) []*cobra.Command {
@@ -142,6 +142,6 @@ func datastoreCommands(s *session, n *noun) []*cobra.Command {
 func devices() *noun {
 	return &noun{api: client.As[record](client.Devices), inner: true, group: groupStorage, sample: "nas-h1", short: "Disks and folders that hosts found",
 		long: "A device is what one host found behind storage. Two devices of the same identity are the same.", verbs: []string{"list", "show"},
-		columns: []column{name("Storage", "storagebackend", "spec.backendID"), name("Host", "host", "spec.hostID"), field("Path", "spec.path"),
-			sized("Capacity", "status.capacityMiB"), sized("Free", "status.freeMiB"), field("Identity", "spec.identity").wide(), trouble()}}
+		columns: []column{name("Storage", "storagebackend", at(&deviceOf.Spec.BackendID)), name("Host", "host", at(&deviceOf.Spec.HostID)), field("Path", at(&deviceOf.Spec.Path)),
+			sized("Capacity", at(&deviceOf.Status.CapacityMiB)), sized("Free", at(&deviceOf.Status.FreeMiB)), field("Identity", at(&deviceOf.Spec.Identity)).wide(), trouble()}}
 }

@@ -12,11 +12,11 @@ import (
 func tokens() *noun {
 	return &noun{api: client.As[record](client.Tokens), group: groupCloud, sample: "ci", short: "Rights to use the API",
 		long: "A token has a secret that is shown once, when it is made. Roles: admin may do everything, member\neverything inside one project, viewer may read inside one project.", verbs: []string{"list", "show", "delete"}, commands: tokenCommands,
-		columns: []column{field("User", "spec.user"), field("Role", "spec.role"), field("Project", "spec.project"), computed("Expires", expiry)}}
+		columns: []column{field("User", at(&tokenOf.Spec.User)), field("Role", at(&tokenOf.Spec.Role)), field("Project", at(&tokenOf.Spec.Project)), computed("Expires", expiry)}}
 }
 
 func expiry(s *lookup, r *record) string {
-	end := r.time("spec.expires")
+	end := r.time(at(&tokenOf.Spec.Expires))
 	switch {
 	case end.IsZero():
 		return "never"

@@ -23,13 +23,13 @@ func vms() *noun {
 		verbs: everyVerb, commands: vmCommands,
 		states: []string{"running", "stopped", "paused", "crashed"}, own: vmGoals(), goalHelp: vmGoalHelp,
 		columns: []column{
-			state("State"), name("Host", "host", "status.hostID"), field("Addresses", "status.addresses"),
-			field("CPUs", "spec.cpus"), sized("Memory", "spec.memoryMiB"), name("Image", "image", "spec.imageID"),
+			state("State"), name("Host", "host", at(&vmOf.Status.HostID)), field("Addresses", at(&vmOf.Status.Addresses)),
+			field("CPUs", at(&vmOf.Spec.CPUs)), sized("Memory", at(&vmOf.Spec.MemoryMiB)), name("Image", "image", at(&vmOf.Spec.ImageID)),
 			computed("Disks", disksText).only(), computed("Networks", nicsText).only(),
-			field("Power", "spec.power").wide(), field("Restart", "spec.restartPolicy").wide(), field("Accelerator", "status.accelerator").wide(),
-			since("Running", "status.startedAt").wide(), field("Crashes", "status.crashes").only(), field("Ended", "status.endedWhy").only(),
-			field("Hostname", "spec.hostname").only(), field("Boots", "status.boot").only(), name("Pinned to", "host", "spec.hostID").only(),
-			name("Operation", "operation", "status.operationID").only(), field("Description", "spec.description").only(), trouble(),
+			field("Power", at(&vmOf.Spec.Power)).wide(), field("Restart", at(&vmOf.Spec.RestartPolicy)).wide(), field("Accelerator", at(&vmOf.Status.Accelerator)).wide(),
+			since("Running", at(&vmOf.Status.StartedAt)).wide(), field("Crashes", at(&vmOf.Status.Crashes)).only(), field("Ended", at(&vmOf.Status.EndedWhy)).only(),
+			field("Hostname", at(&vmOf.Spec.Hostname)).only(), field("Boots", at(&vmOf.Status.Boot)).only(), name("Pinned to", "host", at(&vmOf.Spec.HostID)).only(),
+			name("Operation", "operation", at(&vmOf.Status.OperationID)).only(), field("Description", at(&vmOf.Spec.Description)).only(), trouble(),
 		}}
 }
 
@@ -41,13 +41,13 @@ func disksText(s *lookup, r *record) string {
 			volumes[v.ID] = v
 		}
 	}
-	for _, d := range r.list("status.disks") {
+	for _, d := range r.list(at(&vmOf.Status.Disks)) {
 		v := volumes[member(d, "volumeID")]
 		if v == nil {
 			out = append(out, short(member(d, "volumeID")))
 			continue
 		}
-		out = append(out, fmt.Sprintf("%s: %s, %s, %s", member(d, "name"), v.Name, size(v.number("spec.sizeMiB")), v.state()))
+		out = append(out, fmt.Sprintf("%s: %s, %s, %s", member(d, "name"), v.Name, size(v.number(at(&volumeOf.Spec.SizeMiB))), v.state()))
 	}
 	return strings.Join(out, "\n")
 }
@@ -60,14 +60,14 @@ func nicsText(s *lookup, r *record) string {
 			ports[p.ID] = p
 		}
 	}
-	for _, n := range r.list("status.nics") {
+	for _, n := range r.list(at(&vmOf.Status.NICs)) {
 		p := ports[member(n, "portID")]
 		if p == nil {
 			out = append(out, short(member(n, "portID")))
 			continue
 		}
-		network := s.nameOf(s.ctx, "network", r.Project, p.text("spec.networkID"))
-		out = append(out, fmt.Sprintf("%s: %s, %s, %s", member(n, "name"), network, p.text("status.address"), p.text("status.mac")))
+		network := s.nameOf(s.ctx, "network", r.Project, p.text(at(&portOf.Spec.NetworkID)))
+		out = append(out, fmt.Sprintf("%s: %s, %s, %s", member(n, "name"), network, p.text(at(&portOf.Status.Address)), p.text(at(&portOf.Status.MAC))))
 	}
 	return strings.Join(out, "\n")
 }

@@ -16,11 +16,11 @@ func vmGoals() []goal {
 	return []goal{
 		{word: "guest", says: "for an answer of the guest's agent", done: "its guest agent answers", reached: alive(func(ctx context.Context, s *session, r *record) (bool, error) {
 			i, err := s.instanceOf(ctx, r)
-			return err == nil && i.text("status.guestAgent") == "yes", err
+			return err == nil && i.text(at(&instanceOf.Status.GuestAgent)) == "yes", err
 		})},
 		{word: "address", says: "for the guest to have its address", done: "its guest has an address", reached: alive(func(ctx context.Context, s *session, r *record) (bool, error) {
 			i, err := s.instanceOf(ctx, r)
-			if err != nil || len(i.list("status.guestAddresses")) > 0 {
+			if err != nil || len(i.list(at(&instanceOf.Status.GuestAddresses))) > 0 {
 				return err == nil, err
 			}
 			return s.answers(ctx, r)
@@ -42,7 +42,7 @@ func alive(reached func(context.Context, *session, *record) (bool, error)) func(
 		switch state := r.state(); {
 		case state == "running":
 			return reached(ctx, s, r)
-		case r.Deleting != nil, state == "stopped" && r.text("spec.power") == "stopped", state == "crashed" && r.text("spec.restartPolicy") == "never":
+		case r.Deleting != nil, state == "stopped" && r.text(at(&vmOf.Spec.Power)) == "stopped", state == "crashed" && r.text(at(&vmOf.Spec.RestartPolicy)) == "never":
 			return false, fail("precondition", "vm %s is %s, and its guest will not answer; `virga vm start %s` starts it", r.Name, state, r.Name)
 		}
 		return false, nil
@@ -51,7 +51,7 @@ func alive(reached func(context.Context, *session, *record) (bool, error)) func(
 
 // instanceOf gives the QEMU process that is a VM; a record without anything while there is none.
 func (s *session) instanceOf(ctx context.Context, vm *record) (*record, error) {
-	id := vm.text("status.instanceID")
+	id := vm.text(at(&vmOf.Status.InstanceID))
 	if id == "" {
 		return &record{}, nil
 	}

@@ -11,8 +11,8 @@ func volumes() *noun {
 		long:  "A volume lives on a datastore; one that names none is placed where it is first needed. The disks\nof a VM are volumes too and go with it.",
 		verbs: everyVerb, commands: volumeCommands, states: []string{"unbound", "creating", "failed"},
 		columns: []column{
-			state("State"), sized("Size", "spec.sizeMiB"), sized("Used", "status.usedMiB"), name("Datastore", "datastore", "status.datastoreID", "spec.datastoreID"),
-			computed("VM", func(s *lookup, r *record) string { return userText(s, r, "disks", "volumeID") }), field("Base", "spec.base.digest").only(), trouble(),
+			state("State"), sized("Size", at(&volumeOf.Spec.SizeMiB)), sized("Used", at(&volumeOf.Status.UsedMiB)), name("Datastore", "datastore", at(&volumeOf.Status.DatastoreID), at(&volumeOf.Spec.DatastoreID)),
+			computed("VM", func(s *lookup, r *record) string { return userText(s, r, "disks", "volumeID") }), field("Base", at(&volumeOf.Spec.Base.Digest)).only(), trouble(),
 		}}
 }
 

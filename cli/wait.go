@@ -91,7 +91,7 @@ func (s *session) follow(cmd *cobra.Command, n *noun, r *record) (end func()) {
 
 // underWay says how a record is, and how far the operation is that works on it.
 func (s *session) underWay(ctx context.Context, r *record) string {
-	text, id := doing(r, ""), r.text("status.operationID")
+	text, id := doing(r, ""), r.text(at(&vmOf.Status.OperationID))
 	if id == "" {
 		return text
 	}
@@ -111,7 +111,7 @@ func doing(r *record, far string) string {
 	if r.Deleting != nil && len(r.Holders) > 0 {
 		text += ", held by " + strings.Join(r.Holders, ", ")
 	}
-	if journal := r.list("status.journal"); len(journal) > 0 {
+	if journal := r.list(at(&operationOf.Status.Journal)); len(journal) > 0 {
 		last := journal[len(journal)-1]
 		text += ", step " + member(last, "step")
 		if state := member(last, "state"); state != "started" {
@@ -168,7 +168,7 @@ func (s *session) ended(cmd *cobra.Command, op *record, limit time.Duration) (*r
 	p := newProgress(cmd)
 	defer p.end()
 	ctx, deadline := cmd.Context(), time.Now().Add(limit)
-	what := op.text("spec.type")
+	what := op.text(at(&operationOf.Spec.Type))
 	for {
 		fresh, err := s.get(ctx, operations(), op.Project, op.ID)
 		switch {
@@ -184,11 +184,11 @@ func (s *session) ended(cmd *cobra.Command, op *record, limit time.Duration) (*r
 		case "succeeded":
 			return op, nil
 		case "failed", "cancelled":
-			kind := op.text("status.whyKind")
+			kind := op.text(at(&operationOf.Status.WhyKind))
 			if kind == "" {
 				kind = "precondition"
 			}
-			return op, fail(kind, "%s %s: %s", what, op.state(), op.text("status.why"))
+			return op, fail(kind, "%s %s: %s", what, op.state(), op.text(at(&operationOf.Status.Why)))
 		}
 		if time.Now().After(deadline) {
 			return op, fail("unavailable", "%s has not ended after %s (%s); it goes on: `virga operation show %s`", what, limit, doing(op, s.howFar(ctx, op)), op.Name)

@@ -10,5 +10,6 @@
 // breaks of the connection, Dial opens a websocket.
 package client
 
-//go:generate go run ../cmd/virga document ../docs/api
+//go:generate ../tools/document.sh
 //go:generate go -C ../tools tool oapi-codegen -config ../client/oapi.yaml ../docs/api/openapi.yaml
+//go:generate ../tools/document.sh

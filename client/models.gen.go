@@ -85,6 +85,66 @@ func (e BackendSpecType) Valid() bool {
 	}
 }
 
+// Defines values for ComputeDeviceBus.
+const (
+	ComputeDeviceBusPcie ComputeDeviceBus = "pcie"
+	ComputeDeviceBusSata ComputeDeviceBus = "sata"
+	ComputeDeviceBusScsi ComputeDeviceBus = "scsi"
+)
+
+// Valid indicates whether the value is a known member of the ComputeDeviceBus enum.
+func (e ComputeDeviceBus) Valid() bool {
+	switch e {
+	case ComputeDeviceBusPcie:
+		return true
+	case ComputeDeviceBusSata:
+		return true
+	case ComputeDeviceBusScsi:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ComputeDeviceKind.
+const (
+	ComputeDeviceKindDisk ComputeDeviceKind = "disk"
+	ComputeDeviceKindNic  ComputeDeviceKind = "nic"
+)
+
+// Valid indicates whether the value is a known member of the ComputeDeviceKind enum.
+func (e ComputeDeviceKind) Valid() bool {
+	switch e {
+	case ComputeDeviceKindDisk:
+		return true
+	case ComputeDeviceKindNic:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ComputeDeviceState.
+const (
+	ComputeDeviceStateAttached  ComputeDeviceState = "attached"
+	ComputeDeviceStateDetaching ComputeDeviceState = "detaching"
+	ComputeDeviceStateWaiting   ComputeDeviceState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the ComputeDeviceState enum.
+func (e ComputeDeviceState) Valid() bool {
+	switch e {
+	case ComputeDeviceStateAttached:
+		return true
+	case ComputeDeviceStateDetaching:
+		return true
+	case ComputeDeviceStateWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DatastoreStatusPhase.
 const (
 	DatastoreStatusPhaseReady       DatastoreStatusPhase = "ready"
@@ -100,66 +160,6 @@ func (e DatastoreStatusPhase) Valid() bool {
 	case DatastoreStatusPhaseStarting:
 		return true
 	case DatastoreStatusPhaseUnreachable:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for DeviceBus.
-const (
-	DeviceBusPcie DeviceBus = "pcie"
-	DeviceBusSata DeviceBus = "sata"
-	DeviceBusScsi DeviceBus = "scsi"
-)
-
-// Valid indicates whether the value is a known member of the DeviceBus enum.
-func (e DeviceBus) Valid() bool {
-	switch e {
-	case DeviceBusPcie:
-		return true
-	case DeviceBusSata:
-		return true
-	case DeviceBusScsi:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for DeviceKind.
-const (
-	DeviceKindDisk DeviceKind = "disk"
-	DeviceKindNic  DeviceKind = "nic"
-)
-
-// Valid indicates whether the value is a known member of the DeviceKind enum.
-func (e DeviceKind) Valid() bool {
-	switch e {
-	case DeviceKindDisk:
-		return true
-	case DeviceKindNic:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for DeviceState.
-const (
-	DeviceStateAttached  DeviceState = "attached"
-	DeviceStateDetaching DeviceState = "detaching"
-	DeviceStateWaiting   DeviceState = "waiting"
-)
-
-// Valid indicates whether the value is a known member of the DeviceState enum.
-func (e DeviceState) Valid() bool {
-	switch e {
-	case DeviceStateAttached:
-		return true
-	case DeviceStateDetaching:
-		return true
-	case DeviceStateWaiting:
 		return true
 	default:
 		return false
@@ -1525,6 +1525,36 @@ type ClusterStatus struct {
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
+// ComputeDevice Device is a device of a VM at its address, which it keeps for as long as the VM has it.
+type ComputeDevice struct {
+	// Bus Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata.
+	Bus ComputeDeviceBus `json:"bus"`
+
+	// ID ID is what is behind it: the volume of a disk, the port of a NIC.
+	ID string `json:"id"`
+
+	// Kind Kind is what it is: disk, nic.
+	Kind ComputeDeviceKind `json:"kind"`
+
+	// Model Model is what the guest sees.
+	Model string `json:"model"`
+
+	// Slot Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata.
+	Slot int64 `json:"slot"`
+
+	// State State is how far it is attached to the guest that runs: waiting, attached, detaching; empty: none runs.
+	State ComputeDeviceState `json:"state,omitempty,omitzero"`
+}
+
+// ComputeDeviceBus Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata.
+type ComputeDeviceBus string
+
+// ComputeDeviceKind Kind is what it is: disk, nic.
+type ComputeDeviceKind string
+
+// ComputeDeviceState State is how far it is attached to the guest that runs: waiting, attached, detaching; empty: none runs.
+type ComputeDeviceState string
+
 // DNSZone DNSZone is the names and services of one network, for the hosts that need them.
 type DNSZone struct {
 	// Created Created is when the record was first stored.
@@ -1765,40 +1795,52 @@ type Detail struct {
 	Message string `json:"message"`
 }
 
-// Device Device is a device of a VM at its address, which it keeps for as long as the VM has it.
+// Device Device is storage that a host's scan found.
 type Device struct {
-	// Bus Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata.
-	Bus DeviceBus `json:"bus"`
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
 
-	// ID ID is what is behind it: the volume of a disk, the port of a NIC.
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders name who still has something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
 	ID string `json:"id"`
 
-	// Kind Kind is what it is: disk, nic.
-	Kind DeviceKind `json:"kind"`
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
 
-	// Model Model is what the guest sees.
-	Model string `json:"model"`
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
 
-	// Slot Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata.
-	Slot int64 `json:"slot"`
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
 
-	// State State is how far it is attached to the guest that runs: waiting, attached, detaching; empty: none runs.
-	State DeviceState `json:"state,omitempty,omitzero"`
+	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
+	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec DeviceSpec is what a scan found.
+	Spec DeviceSpec `json:"spec"`
+
+	// Status DeviceStatus is its size.
+	Status DeviceStatus `json:"status"`
 }
-
-// DeviceBus Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata.
-type DeviceBus string
-
-// DeviceKind Kind is what it is: disk, nic.
-type DeviceKind string
-
-// DeviceState State is how far it is attached to the guest that runs: waiting, attached, detaching; empty: none runs.
-type DeviceState string
 
 // DeviceList Page is a part of a list.
 type DeviceList struct {
 	// Items The records, in the order of their making.
-	Items []ResourceDevice `json:"items"`
+	Items []Device `json:"items"`
 
 	// NextPage The token of the next page; none: this is the last.
 	NextPage string `json:"nextPage,omitempty,omitzero"`
@@ -3855,48 +3897,6 @@ type RenewRequest struct {
 	Csr string `json:"csr"`
 }
 
-// ResourceDevice Device is storage that a host's scan found.
-type ResourceDevice struct {
-	// Created Created is when the record was first stored.
-	Created time.Time `json:"created"`
-
-	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
-	Deleting time.Time `json:"deleting,omitempty,omitzero"`
-
-	// Generation Generation rises by one with every change of the spec.
-	Generation int64 `json:"generation"`
-
-	// Holders Holders name who still has something to undo before the record may go.
-	Holders []string `json:"holders,omitempty,omitzero"`
-
-	// ID ID names the record for ever; minted by the API.
-	ID string `json:"id"`
-
-	// Kind Kind is the noun, in the singular.
-	Kind string `json:"kind"`
-
-	// Labels Labels are free words for people and selectors.
-	Labels map[string]string `json:"labels,omitempty,omitzero"`
-
-	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
-	Name string `json:"name"`
-
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
-	Owner Ref `json:"owner,omitempty,omitzero"`
-
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
-	Project string `json:"project,omitempty,omitzero"`
-
-	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
-	Revision int64 `json:"revision"`
-
-	// Spec DeviceSpec is what a scan found.
-	Spec DeviceSpec `json:"spec"`
-
-	// Status DeviceStatus is its size.
-	Status DeviceStatus `json:"status"`
-}
-
 // ResourceProblem Problem is one reason why a record is not as specified.
 type ResourceProblem struct {
 	// Kind Kind is a word of the closed list of faults.
@@ -4353,7 +4353,7 @@ type VMStatus struct {
 	Crashes int64 `json:"crashes,omitempty,omitzero"`
 
 	// Devices Devices are its disks and NICs at their addresses, which the platform gives once: the guest finds each of them where it was, whatever else comes and goes.
-	Devices []Device `json:"devices,omitempty,omitzero"`
+	Devices []ComputeDevice `json:"devices,omitempty,omitzero"`
 
 	// Disks Disks and NICs are the volumes and ports that it has, in the order of its disks and NICs.
 	Disks []DiskStatus `json:"disks,omitempty,omitzero"`

@@ -81,7 +81,7 @@ func New(db *store.DB, o Options) *API {
 	if o.Recheck == 0 {
 		o.Recheck = 2 * time.Second
 	}
-	a := &API{Mux: http.NewServeMux(), DB: db, options: o, names: newNamer(), kinds: map[resource.Kind]*kindRoutes{}, actions: map[string]*permission{}}
+	a := &API{Mux: http.NewServeMux(), DB: db, options: o, names: newNamer(db.Catalog()), kinds: map[resource.Kind]*kindRoutes{}, actions: map[string]*permission{}}
 	cfg := huma.DefaultConfig(o.Title, o.Version)
 	cfg.DocsPath, cfg.SchemasPath, cfg.OpenAPIPath, cfg.CreateHooks = "", "", "", nil
 	cfg.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", a.names.name)

@@ -10,13 +10,22 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
 )
 
 // namer names the schemas of the document: VM, VMSpec, VMList. A name that two packages have gets
 // the package in front for the second.
 type namer struct{ taken map[string]reflect.Type }
 
-func newNamer() *namer { return &namer{taken: map[string]reflect.Type{}} }
+// newNamer keeps the names of the kinds for their records: the clients find the models of kinds by them.
+func newNamer(kinds *resource.Catalog) *namer {
+	n := &namer{taken: map[string]reflect.Type{}}
+	for _, d := range kinds.All() {
+		record := reflect.TypeOf(d.New()).Elem()
+		n.taken[Noun(field(record, "Spec"))] = record
+	}
+	return n
+}
 
 func (n *namer) name(t reflect.Type, hint string) string {
 	for t.Kind() == reflect.Pointer {

@@ -1,0 +1,51 @@
+package cli
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"regexp"
+	"strconv"
+	"testing"
+)
+
+func TestAFieldOfAModelNamesItsPath(t *testing.T) {
+	for want, got := range map[string]string{
+		"spec.cpus": at(&vmOf.Spec.CPUs), "status.phase": at(&vmOf.Status.Phase), "status": at(&vmOf.Status), "id": at(&vmOf.ID),
+		"owner.id": at(&portOf.Owner.ID), "spec.base.digest": at(&volumeOf.Spec.Base.Digest), "status.inventory.threads": at(&hostOf.Status.Inventory.Threads),
+		"spec.disks": at(&vmOf.Spec.Disks), "spec.expires": at(&tokenOf.Spec.Expires),
+	} {
+		if got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("what is no field of a model has a path")
+		}
+	}()
+	at(new(string))
+}
+
+// A path that is written as a text goes on compiling when its field is renamed.
+func TestNoPathOfAFieldIsATextOfItsOwn(t *testing.T) {
+	generic := regexp.MustCompile(`^(spec|status)\.(problems|phase|quota\.)$`) // those that are read of every kind, and the parts of a quota
+	path := regexp.MustCompile(`^(spec|status|owner)\.[a-zA-Z.]+$`)
+	files := token.NewFileSet()
+	packages, err := parser.ParseDir(files, ".", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range packages["cli"].Files {
+		ast.Inspect(f, func(n ast.Node) bool {
+			if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+				text, _ := strconv.Unquote(lit.Value)
+				at := files.Position(lit.Pos())
+				if path.MatchString(text) && !generic.MatchString(text) && !regexp.MustCompile(`_test\.go$`).MatchString(at.Filename) {
+					t.Errorf("%s: %q: write at(&kindOf.Spec.Field)", at, text)
+				}
+			}
+			return true
+		})
+	}
+}

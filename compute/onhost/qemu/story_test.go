@@ -95,7 +95,7 @@ func TestRecordsAloneStartMoveStopAndRemoveAGuest(t *testing.T) {
 		a := &storage.Attachment{Meta: resource.Meta{ID: resource.NewID(), Project: "p"}, Spec: storage.AttachmentSpec{InstanceID: id, VolumeID: resource.NewID(), HostID: hostID}}
 		i := &compute.Instance{Meta: resource.Meta{ID: id, Project: "p"}, Spec: compute.InstanceSpec{
 			VMID: m.VMID, VMName: "web", Hostname: "web", HostID: hostID, Boot: 1, Epoch: 1, Run: run, StopTimeoutSeconds: 40, CPUs: 1, MemoryMiB: 128,
-			CPUModel: "qemu64", UID: m.UID, Disks: []compute.InstanceDisk{{AttachmentID: a.ID, VolumeID: a.Spec.VolumeID}},
+			CPUModel: "qemu64", UID: m.UID, RootPorts: m.RootPorts, Disks: []compute.InstanceDisk{{Bus: compute.PCIe, AttachmentID: a.ID, VolumeID: a.Spec.VolumeID}},
 		}}
 		s.commit(func(b *store.Batch) { s.specs.Create(b, i, compute.AgentHolder); attach.Create(b, a) })
 		s.commit(func(b *store.Batch) {

@@ -153,8 +153,9 @@ func (v *View) relist(ctx context.Context) error {
 	}
 	v.revision = min(v.revision, revision)
 	v.mu.Unlock()
+	read := v.decodeNew(entries)
 	v.fanOut.restart(revision) // first: whoever waits for the revision finds its watchers ready
-	v.apply(revision, events, func(there int64, k resource.Ref) (int64, bool) {
+	v.apply(revision, events, read, func(there int64, k resource.Ref) (int64, bool) {
 		return revisions[k], there != revisions[k]
 	})
 	return nil
@@ -181,7 +182,7 @@ func (v *View) follow(ctx context.Context) error {
 // Apply brings one revision's changes into the view. Run calls it; the simulator, which has no
 // goroutines, calls it itself.
 func (v *View) Apply(c Changes) {
-	v.apply(c.Revision, c.Events, func(there int64, _ resource.Ref) (int64, bool) {
+	v.apply(c.Revision, c.Events, v.decode, func(there int64, _ resource.Ref) (int64, bool) {
 		return c.Revision, there < c.Revision
 	})
 	v.fanOut.add(c, v.concerned(c))
@@ -191,7 +192,10 @@ func (v *View) Apply(c Changes) {
 // and whether that is news.
 type news func(there int64, key resource.Ref) (revision int64, isNew bool)
 
-func (v *View) apply(revision int64, events []Event, isNews news) {
+// decoder makes a record of its stored form.
+type decoder func(e Event, revision int64) (resource.Object, error)
+
+func (v *View) apply(revision int64, events []Event, decode decoder, isNews news) {
 	var deltas []Delta
 	// Removals first: a name that passes from one record to another within one revision must
 	// not be dropped from the index after its new owner has entered it.
@@ -200,7 +204,7 @@ func (v *View) apply(revision int64, events []Event, isNews news) {
 			if (e.Value == nil) != removals {
 				continue
 			}
-			if d, ok := v.applyOne(e, isNews); ok {
+			if d, ok := v.applyOne(e, decode, isNews); ok {
 				deltas = append(deltas, d)
 			}
 		}
@@ -220,7 +224,7 @@ func (v *View) apply(revision int64, events []Event, isNews news) {
 	}
 }
 
-func (v *View) applyOne(e Event, isNews news) (Delta, bool) {
+func (v *View) applyOne(e Event, decode decoder, isNews news) (Delta, bool) {
 	if e.Key.Kind == NameKind || e.Key.Kind == JournalKind {
 		return Delta{}, false
 	}
@@ -241,7 +245,7 @@ func (v *View) applyOne(e Event, isNews news) (Delta, bool) {
 	if !isNew {
 		return d, false
 	}
-	x, err := v.decode(e, revision)
+	x, err := decode(e, revision)
 	if err != nil {
 		v.remember(e, revision, err.Error())
 		return d, false

@@ -33,12 +33,12 @@ func (c *cpuFlags) check(cmd *cobra.Command) error {
 
 // createFlags are the flags of vm create.
 type createFlags struct {
-	image, host, hostname, restart, userData, description string
-	policy                                                cpuFlags
-	cpus, stopTimeout                                     int64
-	memory                                                sizeFlag
-	disks, networks, addresses, keys                      []string
-	stopped, noNetwork                                    bool
+	image, host, hostname, restart, userData, description, numa string
+	policy                                                      cpuFlags
+	cpus, stopTimeout                                           int64
+	memory                                                      sizeFlag
+	disks, networks, addresses, keys                            []string
+	stopped, noNetwork                                          bool
 }
 
 const vmCreateLong = `Create a VM with its disks and NICs, and start it.
@@ -69,6 +69,7 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 	f.StringVar(&w.host, "host", "", "the one host that it may run on")
 	f.StringVar(&w.hostname, "hostname", "", "what the guest is told to be called (default: NAME)")
 	f.StringVar(&w.restart, "restart-policy", "", "when a guest that ended is started again: on-failure, always, never (default on-failure)")
+	f.StringVar(&w.numa, "numa", "", "how memory and vCPUs are kept on the host's memory nodes: preferred, required (all on one), none (default preferred)")
 	f.Int64Var(&w.stopTimeout, "stop-timeout", 0, "seconds that the guest may take to power off (default 60)")
 	f.StringVar(&w.description, "description", "", "for people")
 	f.BoolVar(&w.stopped, "stopped", false, "do not start it")
@@ -78,6 +79,7 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 		s.completeFlag(c, flag, kind)
 	}
 	fixed(c, "restart-policy", "on-failure", "always", "never")
+	fixed(c, "numa", "preferred", "required", "none")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		spec, err := w.spec(cmd)
 		if err != nil {
@@ -100,6 +102,7 @@ func (w *createFlags) spec(cmd *cobra.Command) (*client.VMSpec, error) {
 		ImageID: images().spelled(w.image), CPUs: w.cpus, CPUShares: w.policy.shares, CPUReservationMHz: w.policy.reservation, CPULimitMHz: w.policy.limit,
 		MemoryMiB: w.memory.mib, HostID: w.host, Hostname: w.hostname,
 		RestartPolicy: client.VMSpecRestartPolicy(w.restart), StopTimeoutSeconds: w.stopTimeout, Description: w.description,
+		NUMA: client.VMSpecNUMA(w.numa),
 	}
 	if w.stopped {
 		spec.Power = client.VMSpecPowerStopped

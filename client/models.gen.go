@@ -516,16 +516,16 @@ func (e NICModel) Valid() bool {
 
 // Defines values for NetworkSpecOutside.
 const (
-	Nat  NetworkSpecOutside = "nat"
-	None NetworkSpecOutside = "none"
+	NetworkSpecOutsideNat  NetworkSpecOutside = "nat"
+	NetworkSpecOutsideNone NetworkSpecOutside = "none"
 )
 
 // Valid indicates whether the value is a known member of the NetworkSpecOutside enum.
 func (e NetworkSpecOutside) Valid() bool {
 	switch e {
-	case Nat:
+	case NetworkSpecOutsideNat:
 		return true
-	case None:
+	case NetworkSpecOutsideNone:
 		return true
 	default:
 		return false
@@ -787,6 +787,27 @@ func (e TokenSpecRole) Valid() bool {
 	case TokenSpecRoleMember:
 		return true
 	case TokenSpecRoleViewer:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for VMSpecNUMA.
+const (
+	VMSpecNUMANone      VMSpecNUMA = "none"
+	VMSpecNUMAPreferred VMSpecNUMA = "preferred"
+	VMSpecNUMARequired  VMSpecNUMA = "required"
+)
+
+// Valid indicates whether the value is a known member of the VMSpecNUMA enum.
+func (e VMSpecNUMA) Valid() bool {
+	switch e {
+	case VMSpecNUMANone:
+		return true
+	case VMSpecNUMAPreferred:
+		return true
+	case VMSpecNUMARequired:
 		return true
 	default:
 		return false
@@ -1406,6 +1427,9 @@ type ClaimSpec struct {
 
 	// MemoryMiB CPUs and MemoryMiB are what is promised.
 	MemoryMiB int64 `json:"memoryMiB"`
+
+	// NUMA NUMA are the parts that are bound to memory nodes of the host; empty: none is.
+	NUMA []NUMAPart `json:"numa,omitempty,omitzero"`
 
 	// Why Why says who asked and why this host, in words.
 	Why string `json:"why"`
@@ -2658,6 +2682,9 @@ type InstanceSpec struct {
 	// NICs Disks and NICs in order.
 	NICs []InstanceNIC `json:"nics,omitempty,omitzero"`
 
+	// NUMA NUMA are the memory nodes that the guest sees, and which of the host's each is bound to; empty: it sees one, which is not bound.
+	NUMA []NUMAPart `json:"numa,omitempty,omitzero"`
+
 	// Outgoing Outgoing tells a source where its memory goes.
 	Outgoing Outgoing `json:"outgoing,omitempty,omitzero"`
 
@@ -3054,10 +3081,25 @@ type NUMANode struct {
 	// CPUs CPUs are its threads.
 	CPUs []int64 `json:"cpus"`
 
+	// Distances Distances say how far the memory of each node is for its threads, in the order of the nodes, as the firmware tells it: 10 is its own, 20 takes twice as long.
+	Distances []int64 `json:"distances,omitempty,omitzero"`
+
 	// MemoryMiB MemoryMiB is its memory.
 	MemoryMiB int64 `json:"memoryMiB"`
 
 	// Node Node is its number.
+	Node int64 `json:"node"`
+}
+
+// NUMAPart NUMAPart is a part of a workload that has its memory and its vCPUs together on one memory node. A guest sees each of its parts as one node.
+type NUMAPart struct {
+	// CPUs CPUs is the number of its vCPUs, and MemoryMiB its memory in MiB.
+	CPUs int64 `json:"cpus"`
+
+	// MemoryMiB CPUs is the number of its vCPUs, and MemoryMiB its memory in MiB.
+	MemoryMiB int64 `json:"memoryMiB"`
+
+	// Node Node is the host's memory node that the part is bound to; -1: the kernel puts it where it likes.
 	Node int64 `json:"node"`
 }
 
@@ -4307,6 +4349,9 @@ type VMSpec struct {
 	// NICs NICs are its NICs in order; none in a request: one in the network "default".
 	NICs []NIC `json:"nics"`
 
+	// NUMA NUMA says how its memory and vCPUs are kept together on the host's memory nodes: preferred (on as few nodes as possible), required (only on a host that has all of it fit on one node), none. It holds from the next boot on.
+	NUMA VMSpecNUMA `json:"numa,omitempty,omitzero"`
+
 	// Power Power is the desired power: running, paused, stopped.
 	Power VMSpecPower `json:"power"`
 
@@ -4322,6 +4367,9 @@ type VMSpec struct {
 	// UserData UserData is handed to cloud-init byte for byte, whatever it is; base64 in JSON.
 	UserData []byte `json:"userData,omitempty,omitzero"`
 }
+
+// VMSpecNUMA NUMA says how its memory and vCPUs are kept together on the host's memory nodes: preferred (on as few nodes as possible), required (only on a host that has all of it fit on one node), none. It holds from the next boot on.
+type VMSpecNUMA string
 
 // VMSpecPower Power is the desired power: running, paused, stopped.
 type VMSpecPower string

@@ -92,6 +92,9 @@ type InstanceSpec struct {
 	MemoryMiB int64 `json:"memoryMiB"`
 	// CPUPolicy is what it gets of its host's processors; it may change while the VM runs.
 	CPUPolicy
+	// NUMA are the memory nodes that the guest sees, and which of the host's each is bound to; empty: it sees
+	// one, which is not bound.
+	NUMA []host.NUMAPart `json:"numa,omitempty"`
 	// MachineType and CPUModel are fixed for the life of the instance and its successors in a migration.
 	MachineType string `json:"machineType"`
 	CPUModel    string `json:"cpuModel"`

@@ -71,6 +71,14 @@ func Movable(vm *VM, target resource.ID) error {
 	return nil
 }
 
+// seenParts are the memory nodes that an instance's guest has seen, and sees for the rest of its boot.
+func seenParts(i *Instance) []host.NUMAPart {
+	if len(i.Spec.NUMA) > 0 {
+		return i.Spec.NUMA
+	}
+	return []host.NUMAPart{{Node: host.Unbound, CPUs: i.Spec.CPUs, MemoryMiB: i.Spec.MemoryMiB}}
+}
+
 func moving(snap *store.Snapshot, vm *VM, target resource.ID, why, machineType string) placement.Request {
 	r := placing(snap, vm)
 	r.Epoch, r.Why = vm.Status.Epoch+1, why
@@ -150,9 +158,11 @@ func (c *Controller) reserve(ctx context.Context, r *operation.Run) error {
 	}
 	request := moving(m.snap, m.vm, in.HostID, "migration asked for by "+r.Operation.Spec.By, m.source.Spec.MachineType)
 	request.NotOn = append(request.NotOn, unfit...)
-	err = c.placer.Place(ctx, request, func(b *store.Batch, hostID resource.ID) error {
-		_, err := c.newInstance(b, m.snap, m.vm, hostID, m.vm.Status.Epoch+1, targetName(r.Operation.ID), devicesOf(m.source), func(s *InstanceSpec) {
+	request.Parts = seenParts(m.source)
+	err = c.placer.Place(ctx, request, func(b *store.Batch, on placement.Choice) error {
+		_, err := c.newInstance(b, m.snap, m.vm, on.HostID, m.vm.Status.Epoch+1, targetName(r.Operation.ID), devicesOf(m.source), func(s *InstanceSpec) {
 			s.Run, s.Boot, s.MachineType, s.CPUModel = RunIncoming, m.source.Spec.Boot, m.source.Spec.MachineType, m.source.Spec.CPUModel
+			s.NUMA = on.NUMA
 			s.Incoming = &Incoming{HostID: m.source.Spec.HostID, Token: rand.Text()}
 			s.RootPorts = m.source.Spec.RootPorts
 			s.CPUs, s.MemoryMiB, s.SSHKeys, s.UserData = m.source.Spec.CPUs, m.source.Spec.MemoryMiB, m.source.Spec.SSHKeys, m.source.Spec.UserData

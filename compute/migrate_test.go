@@ -3,6 +3,7 @@ package compute_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/memory"
 	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/host/numa"
 	"github.com/virga-cloud/virga/network"
 	"github.com/virga-cloud/virga/storage"
 )
@@ -85,7 +87,9 @@ func (w *world) seed(l *store.Registry) {
 	var ids []resource.ID
 	for _, name := range []string{"h1", "h2"} {
 		h := host.New(resource.ID(name), name)
-		h.Status.Inventory = host.Inventory{Threads: 8, MemoryMiB: 8192}
+		h.Status.Inventory = host.Inventory{Threads: 8, MemoryMiB: 8192, NUMA: []host.NUMANode{
+			{Node: 0, MemoryMiB: 4096, CPUs: []int{0, 1, 2, 3}}, {Node: 1, MemoryMiB: 4096, CPUs: []int{4, 5, 6, 7}},
+		}}
 		h.Status.Profile = host.Profile{MachineType: "pc-q35-7.2", Accelerator: host.TCG}
 		h.Status.Address = name + ":7444"
 		hosts.Create(b, h)
@@ -105,7 +109,7 @@ func (w *world) seed(l *store.Registry) {
 	p := &network.Port{Meta: resource.Meta{ID: "p", Project: "default"}, Spec: network.PortSpec{NetworkID: "n"}, Status: network.PortStatus{SubnetID: "s", Address: "10.0.0.3"}}
 	store.Specs(l, network.Ports, "api").Create(b, p)
 	vm := &compute.VM{Meta: resource.Meta{ID: "vm", Name: "web", Project: "default"}, Spec: compute.VMSpec{
-		CPUs: 1, MemoryMiB: 256, Power: compute.Running, RestartPolicy: compute.OnFailure,
+		CPUs: 2, MemoryMiB: 5000, NUMA: numa.Preferred, Power: compute.Running, RestartPolicy: compute.OnFailure,
 		Disks: []compute.Disk{{Name: "disk0", VolumeID: "v"}}, NICs: []compute.NIC{{Name: "nic0", PortID: "p"}},
 	}, Status: compute.VMStatus{Disks: []compute.DiskStatus{{Name: "disk0", VolumeID: "v", Model: compute.VirtioBlk}}, NICs: []compute.NICStatus{{Name: "nic0", PortID: "p", Model: compute.VirtioNet}}}}
 	w.vms = store.Specs(l, compute.VMs, "api")
@@ -236,6 +240,14 @@ func (w *world) invariant() error {
 			return fmt.Errorf("two instances have epoch %d", i.Spec.Epoch)
 		}
 		epochs[i.Spec.Epoch] = true
+		// On both hosts its guest sees two nodes, and the claim there says which they are.
+		claim := store.Named(w.db.Snapshot(), placement.Claims, "default", fmt.Sprintf("vm-%d", i.Spec.Epoch))
+		if want := []host.NUMAPart{{Node: 0, CPUs: 1, MemoryMiB: 2500}, {Node: 1, CPUs: 1, MemoryMiB: 2500}}; !slices.Equal(i.Spec.NUMA, want) {
+			return fmt.Errorf("the guest of %s sees %v", i.Name, i.Spec.NUMA)
+		}
+		if claim != nil && !slices.Equal(claim.Spec.NUMA, i.Spec.NUMA) {
+			return fmt.Errorf("%s is bound to %v, and claims %v", i.Name, i.Spec.NUMA, claim.Spec.NUMA)
+		}
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ type Placer interface {
 	// reasons why hosts were refused.
 	Check(placement.Request) error
 	// Place chooses a host and commits the claim together with what fill adds, or nothing.
-	Place(ctx context.Context, r placement.Request, fill func(b *store.Batch, hostID resource.ID) error) error
+	Place(ctx context.Context, r placement.Request, fill func(b *store.Batch, on placement.Choice) error) error
 	// Release gives back what the workload has claimed on hosts other than keep.
 	Release(b *store.Batch, workload resource.Ref, keep resource.ID)
 }
@@ -31,7 +31,7 @@ func placing(snap *store.Snapshot, vm *VM, beside ...*storage.Volume) placement.
 	r := placement.Request{
 		Workload: vm.Ref(), Name: "VM " + vm.Name,
 		Demand:      placement.Demand{CPUs: vm.Spec.CPUs, MemoryMiB: vm.Spec.MemoryMiB},
-		Constraints: placement.Constraints{OnHost: vm.Spec.HostID},
+		Constraints: placement.Constraints{OnHost: vm.Spec.HostID, NUMA: vm.Spec.NUMA},
 	}
 	for _, d := range vm.Status.Disks {
 		v := store.Find(snap, storage.Volumes, d.VolumeID)

@@ -16,7 +16,7 @@ import (
 type gate struct{ err error }
 
 func (g gate) Check(placement.Request) error { return g.err }
-func (gate) Place(context.Context, placement.Request, func(*store.Batch, resource.ID) error) error {
+func (gate) Place(context.Context, placement.Request, func(*store.Batch, placement.Choice) error) error {
 	return nil
 }
 func (gate) Release(*store.Batch, resource.Ref, resource.ID) {}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/host/numa"
 )
 
 // Power is the desired power of a VM.
@@ -103,6 +104,10 @@ type VMSpec struct {
 	SSHKeys []string `json:"sshKeys,omitempty"`
 	// UserData is handed to cloud-init byte for byte, whatever it is; base64 in JSON.
 	UserData []byte `json:"userData,omitempty"`
+	// NUMA says how its memory and vCPUs are kept together on the host's memory nodes: preferred (on as few
+	// nodes as possible), required (only on a host that has all of it fit on one node), none. It holds from
+	// the next boot on.
+	NUMA numa.Policy `json:"numa,omitempty" enum:"preferred,required,none"`
 	// HostID pins the VM to one host; a request may name it.
 	HostID resource.ID `json:"hostID,omitempty" ref:"host"`
 }

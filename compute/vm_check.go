@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/host/numa"
 	"github.com/virga-cloud/virga/network"
 )
 
@@ -54,6 +55,7 @@ func DefaultVM(s *VMSpec) {
 	if s.StopTimeoutSeconds == 0 {
 		s.StopTimeoutSeconds = 60
 	}
+	s.NUMA = cmp.Or(s.NUMA, numa.Preferred)
 }
 
 var hostnamePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
@@ -71,6 +73,9 @@ func CheckVM(s *VMSpec) []fault.Detail {
 		wrong("spec.memoryMiB", "%d MiB is not between %d and %d", s.MemoryMiB, MinMemoryMiB, MaxMemoryMiB)
 	}
 	out = append(out, s.CPUPolicy.Check()...)
+	if !slices.Contains([]numa.Policy{numa.Preferred, numa.Required, numa.None}, s.NUMA) {
+		wrong("spec.numa", "%q is none of preferred, required, none", s.NUMA)
+	}
 	if s.StopTimeoutSeconds < 1 || s.StopTimeoutSeconds > 3600 {
 		wrong("spec.stopTimeoutSeconds", "%d s is not between 1 and 3600", s.StopTimeoutSeconds)
 	}

@@ -150,14 +150,14 @@ func (c *Controller) place(ctx context.Context, snap *store.Snapshot, vm *VM) (r
 	epoch := c.nextEpoch(vm)
 	request := placing(snap, vm)
 	request.Epoch, request.Why = epoch, fmt.Sprintf("start of boot %d", Boot(vm))
-	err = c.placer.Place(ctx, request, func(b *store.Batch, hostID resource.ID) error {
-		i, err := c.newInstance(b, snap, vm, hostID, epoch, fmt.Sprintf("%s-%d", vm.ID, epoch), devices,
-			func(s *InstanceSpec) { s.Run = startingRun(vm) })
+	err = c.placer.Place(ctx, request, func(b *store.Batch, on placement.Choice) error {
+		i, err := c.newInstance(b, snap, vm, on.HostID, epoch, fmt.Sprintf("%s-%d", vm.ID, epoch), devices,
+			func(s *InstanceSpec) { s.Run, s.NUMA = startingRun(vm), on.NUMA })
 		if err != nil {
 			return err
 		}
 		c.put(b, snap, vm, PhaseStarting, nil, func(s *VMStatus) {
-			s.InstanceID, s.HostID, s.Epoch, s.Accelerator = i.ID, hostID, epoch, i.Spec.Accelerator
+			s.InstanceID, s.HostID, s.Epoch, s.Accelerator = i.ID, on.HostID, epoch, i.Spec.Accelerator
 			s.Devices = devices
 		})
 		return nil

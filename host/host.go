@@ -82,6 +82,22 @@ type NUMANode struct {
 	MemoryMiB int64 `json:"memoryMiB"`
 	// CPUs are its threads.
 	CPUs []int `json:"cpus"`
+	// Distances say how far the memory of each node is for its threads, in the order of the nodes, as the
+	// firmware tells it: 10 is its own, 20 takes twice as long.
+	Distances []int `json:"distances,omitempty"`
+}
+
+// Unbound is the node of a part that is bound to none.
+const Unbound = -1
+
+// NUMAPart is a part of a workload that has its memory and its vCPUs together on one memory node. A guest
+// sees each of its parts as one node.
+type NUMAPart struct {
+	// Node is the host's memory node that the part is bound to; -1: the kernel puts it where it likes.
+	Node int `json:"node"`
+	// CPUs is the number of its vCPUs, and MemoryMiB its memory in MiB.
+	CPUs      int64 `json:"cpus"`
+	MemoryMiB int64 `json:"memoryMiB"`
 }
 
 // Inventory is what the host has.

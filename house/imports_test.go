@@ -8,13 +8,13 @@ import (
 
 // which other domains' types a domain may know; every domain may know identity and observe
 var neighbours = map[string][]string{
-	"compute":   {"storage", "network", "host", "cluster/placement"},
+	"compute":   {"storage", "network", "host", "host/numa", "cluster/placement"},
 	"container": {"storage", "network", "host", "cluster/placement"},
 	"storage":   {"host"},
 	"network":   {"host"},
 	"observe":   {"host"},
 	// The gate serves every workload, and so knows none of them.
-	"cluster/placement": {"storage", "host", "cluster"},
+	"cluster/placement": {"storage", "host", "host/numa", "cluster"},
 	"cluster":           {"compute", "container", "storage", "network", "host"},
 	"host":              {},
 	"identity":          {},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 
 	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/host"
 )
 
 // Score says how good a host that passed all filters is; more is better.
@@ -14,6 +15,8 @@ type Score struct {
 
 // scores are compared in this order; a later one counts where the earlier ones are equal.
 var scores = []Score{
+	// The host where it lies on the fewest memory nodes: what is near is fast, and no free space is.
+	{Name: "numa", Of: narrowness},
 	// The host that keeps the largest share of its scarcer resource free: workloads spread out.
 	{Name: "capacity", Of: func(_ *State, n *node, r *Request) int64 { return freeAfter(n, r.Demand) }},
 	// Then the one with the most space for new disks.
@@ -26,11 +29,13 @@ func freeAfter(n *node, d Demand) int64 {
 	return min(free.CPUs*1_000_000/max(1, n.total.CPUs), free.MemoryMiB*1_000_000/max(1, n.total.MemoryMiB))
 }
 
-// Choice is the host that was chosen, and what was free there before.
+// Choice is the host that was chosen, what was free there before, and which of its memory nodes the
+// workload is bound to.
 type Choice struct {
 	HostID      resource.ID
 	Host        string
 	Free, Total Demand
+	NUMA        []host.NUMAPart
 }
 
 // enough is after how many fitting hosts the search ends: all of a small cloud, a twentieth of a large
@@ -52,7 +57,7 @@ func (s *State) Choose(r *Request) (Choice, error) {
 		return Choice{}, s.explain(r)
 	}
 	n := &s.nodes[best]
-	return Choice{HostID: n.id, Host: n.name, Free: n.free(), Total: n.total}, nil
+	return Choice{HostID: n.id, Host: n.name, Free: n.free(), Total: n.total, NUMA: bindings(n, r)}, nil
 }
 
 func (s *State) search(r *Request) int {

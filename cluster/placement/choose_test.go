@@ -109,7 +109,7 @@ func TestMoreSpaceDecidesBetweenHostsWithEqualCapacity(t *testing.T) {
 	if c := chosen(t, s, r); c.Host != "h3" {
 		t.Errorf("with a new disk it went to %s", c.Host)
 	}
-	s.Claim("00003", Demand{1, 512})
+	s.Claim("00003", Demand{1, 512}, nil)
 	if c := chosen(t, s, r); c.Host != "h1" {
 		t.Errorf("space counted before capacity: %s", c.Host)
 	}
@@ -123,7 +123,7 @@ func TestWhatIsTriedOnACloneChangesNothing(t *testing.T) {
 	}
 	c := s.Clone()
 	for range 20 {
-		c.Claim(chosen(t, c, want(2, 2048)).HostID, Demand{2, 2048})
+		c.Claim(chosen(t, c, want(2, 2048)).HostID, Demand{2, 2048}, nil)
 	}
 	c.node("new").known = true
 	c.store("new")
@@ -133,7 +133,7 @@ func TestWhatIsTriedOnACloneChangesNothing(t *testing.T) {
 	if !reflect.DeepEqual(before, s) {
 		t.Error("the original changed")
 	}
-	c.Free("00001", Demand{2, 2048})
+	c.Free("00001", Demand{2, 2048}, nil)
 	if got := chosen(t, c, want(2, 2048)); got.Host != "h1" {
 		t.Errorf("capacity that was freed is not found: %v", got)
 	}
@@ -180,7 +180,7 @@ func TestEarlyStopPacksAndSpreadsWithinThreePercentOfTheBest(t *testing.T) {
 			if err != nil {
 				break
 			}
-			s.Claim(c.HostID, r.Demand)
+			s.Claim(c.HostID, r.Demand, nil)
 			if used += r.MemoryMiB; !half && used > all/2 {
 				half = true
 				for i := range s.nodes {
@@ -201,7 +201,7 @@ func TestSearchBeginsWhereTheLastOneEnded(t *testing.T) {
 	seen := map[resource.ID]bool{}
 	for range 1000 {
 		c := chosen(t, s, want(1, 64))
-		s.Claim(c.HostID, Demand{1, 64})
+		s.Claim(c.HostID, Demand{1, 64}, nil)
 		seen[c.HostID] = true
 	}
 	if len(seen) < 970 {

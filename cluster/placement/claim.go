@@ -14,6 +14,8 @@ type ClaimSpec struct {
 	// CPUs and MemoryMiB are what is promised.
 	CPUs      int64 `json:"cpus"`
 	MemoryMiB int64 `json:"memoryMiB"`
+	// NUMA are the parts that are bound to memory nodes of the host; empty: none is.
+	NUMA []host.NUMAPart `json:"numa,omitempty"`
 	// Epoch is the workload's epoch that the claim is made for.
 	Epoch int64 `json:"epoch"`
 	// Why says who asked and why this host, in words.

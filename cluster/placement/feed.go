@@ -7,6 +7,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/host/numa"
 	"github.com/virga-cloud/virga/storage"
 )
 
@@ -14,6 +15,7 @@ import (
 type claimed struct {
 	hostID   resource.ID
 	demand   Demand
+	parts    []host.NUMAPart
 	reserved bool
 }
 
@@ -75,7 +77,7 @@ func (f *Feed) apply(d store.Delta) {
 	case *Claim:
 		f.uncount(r.ID)
 		if !gone {
-			f.count(r.ID, claimed{hostID: r.Spec.HostID, demand: Demand{r.Spec.CPUs, r.Spec.MemoryMiB}})
+			f.count(r.ID, claimed{hostID: r.Spec.HostID, demand: Demand{r.Spec.CPUs, r.Spec.MemoryMiB}, parts: r.Spec.NUMA})
 		}
 	case *storage.Datastore:
 		f.datastore(r, gone)
@@ -91,22 +93,23 @@ func (f *Feed) host(h *host.Host, gone bool) {
 	if f.hosts[h.ID] = h; gone {
 		delete(f.hosts, h.ID)
 	}
-	n.total = f.total(h)
+	f.size(n, h)
 	n.problem = ""
 	if len(h.Status.Problems) > 0 {
 		n.problem = h.Status.Problems[0].Message
 	}
 }
 
-// total is what a host can promise in all.
-func (f *Feed) total(h *host.Host) Demand {
+// size says what a host can promise in all, and on each of its memory nodes.
+func (f *Feed) size(n *node, h *host.Host) {
 	var of *cluster.Spec
 	if c := f.clusters[h.Spec.ClusterID]; c != nil {
 		of = &c.Spec
 	}
 	cpu, memory := cluster.Ratios(&h.Spec, of)
 	inv := h.Status.Inventory
-	return Demand{CPUs: inv.Threads * cpu / 100, MemoryMiB: (inv.MemoryMiB - inv.ReservedMemoryMiB) * memory / 100}
+	n.total = Demand{CPUs: inv.Threads * cpu / 100, MemoryMiB: (inv.MemoryMiB - inv.ReservedMemoryMiB) * memory / 100}
+	n.layOut(numa.Cells(&inv, cpu))
 }
 
 // cluster follows the settings of a cluster, for all its hosts.
@@ -116,27 +119,27 @@ func (f *Feed) cluster(c *cluster.Cluster, gone bool) {
 	}
 	for id, h := range f.hosts {
 		if h.Spec.ClusterID == c.ID {
-			f.node(id).total = f.total(h)
+			f.size(f.node(id), h)
 		}
 	}
 }
 
 func (f *Feed) count(id resource.ID, c claimed) {
 	f.claims[id] = c
-	f.Claim(c.hostID, c.demand)
+	f.Claim(c.hostID, c.demand, c.parts)
 }
 
 func (f *Feed) uncount(id resource.ID) {
 	if c, there := f.claims[id]; there {
-		f.Free(c.hostID, c.demand)
+		f.Free(c.hostID, c.demand, c.parts)
 		delete(f.claims, id)
 	}
 }
 
 // Reserve counts a claim that is about to be committed. Cancel takes it back if the commit failed; a
 // claim that was seen in the view meanwhile stays.
-func (f *Feed) Reserve(id, hostID resource.ID, d Demand) {
-	f.count(id, claimed{hostID: hostID, demand: d, reserved: true})
+func (f *Feed) Reserve(id, hostID resource.ID, d Demand, parts []host.NUMAPart) {
+	f.count(id, claimed{hostID: hostID, demand: d, parts: parts, reserved: true})
 }
 
 // Cancel takes a reservation back.

@@ -103,7 +103,7 @@ func TestFeedEqualsARebuildAfterAnyChanges(t *testing.T) {
 				w.addHost(name, rapid.SampledFrom([]host.LifeState{host.Alive, host.Lost, ""}).Draw(t, "life"))
 			case act == 1:
 				_ = w.gate.Place(context.Background(), Request{Workload: resource.Ref{Kind: "vm", ID: resource.ID(name)}, Demand: Demand{1, 512}},
-					func(*store.Batch, resource.ID) error { return nil })
+					func(*store.Batch, Choice) error { return nil })
 			case act == 2:
 				w.do(func(b *store.Batch) {
 					w.claims.Create(b, &Claim{Spec: ClaimSpec{HostID: hosts[pick(len(hosts))].ID, CPUs: 2, MemoryMiB: 100}})
@@ -178,9 +178,9 @@ func TestClaimWhoseCommitFailsIsGivenBack(t *testing.T) {
 	before := shown(w.gate.State())
 	r := Request{Workload: resource.Ref{Kind: "vm", ID: "a"}, Demand: Demand{2, 4096}}
 	broken := errors.New("broken")
-	err := w.gate.Place(t.Context(), r, func(_ *store.Batch, on resource.ID) error {
-		if got := w.gate.State().node(id).claimed; on != id || got != r.Demand {
-			t.Errorf("while it is being committed, %+v is claimed on %s", got, on)
+	err := w.gate.Place(t.Context(), r, func(_ *store.Batch, on Choice) error {
+		if got := w.gate.State().node(id).claimed; on.HostID != id || got != r.Demand {
+			t.Errorf("while it is being committed, %+v is claimed on %s", got, on.Host)
 		}
 		return broken
 	})
@@ -200,7 +200,7 @@ func TestManyAtOnceNeverPromiseMoreThanThereIs(t *testing.T) {
 		all.Go(func() {
 			r := Request{Workload: resource.Ref{Kind: "vm", ID: resource.ID(fmt.Sprint(i))}, Demand: Demand{1, 1024}}
 			commits.Lock()
-			err := w.gate.Place(context.Background(), r, func(*store.Batch, resource.ID) error { return nil })
+			err := w.gate.Place(context.Background(), r, func(*store.Batch, Choice) error { return nil })
 			commits.Unlock()
 			mu.Lock()
 			defer mu.Unlock()
@@ -237,7 +237,7 @@ func TestOvercommittedHostOf6GiBAt150PercentTakesThreeVMsOf3GiB(t *testing.T) {
 	})
 	for i := range 4 {
 		r := Request{Name: "VM", Workload: resource.Ref{Kind: "vm", ID: resource.ID(fmt.Sprint(i))}, Demand: Demand{1, 3072}}
-		err := w.gate.Place(t.Context(), r, func(*store.Batch, resource.ID) error { return nil })
+		err := w.gate.Place(t.Context(), r, func(*store.Batch, Choice) error { return nil })
 		if i < 3 && err != nil || i == 3 && !fault.Is(err, fault.Exhausted) {
 			t.Errorf("VM %d: %v", i, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/host/numa"
 )
 
 // Filter is one reason why a host may not be taken.
@@ -54,6 +55,12 @@ var filters = []Filter{
 	{Name: "memory", Why: says("not enough memory"),
 		Passes:   func(_ *State, n *node, r *Request) bool { return n.free().MemoryMiB >= r.MemoryMiB },
 		Capacity: func(n *node) (int64, int64) { return n.free().MemoryMiB, n.total.MemoryMiB },
+		Needs:    func(r *Request) (int64, string) { return r.MemoryMiB, " MiB" }},
+	{Name: "numa", Why: says("no memory node with capacity for all its vCPUs and memory"),
+		Passes: func(_ *State, n *node, r *Request) bool {
+			return r.NUMA != numa.Required || spread(n, r) == max(1, len(r.Parts))
+		},
+		Capacity: largest,
 		Needs:    func(r *Request) (int64, string) { return r.MemoryMiB, " MiB" }},
 	{Name: "reach", Passes: func(s *State, n *node, r *Request) bool { return unreached(s, n, r) == nil },
 		Why: func(s *State, n *node, r *Request) string {

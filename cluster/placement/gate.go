@@ -50,7 +50,7 @@ func (g *Gate) State() *State {
 }
 
 // Place chooses a host and commits the claim together with what fill adds, or nothing.
-func (g *Gate) Place(ctx context.Context, r Request, fill func(*store.Batch, resource.ID) error) error {
+func (g *Gate) Place(ctx context.Context, r Request, fill func(*store.Batch, Choice) error) error {
 	id := resource.NewID()
 	chosen, err := g.reserve(id, &r)
 	if err != nil {
@@ -58,14 +58,14 @@ func (g *Gate) Place(ctx context.Context, r Request, fill func(*store.Batch, res
 	}
 	b := g.db.Begin()
 	claim := &Claim{Spec: ClaimSpec{
-		Workload: r.Workload, HostID: chosen.HostID, CPUs: r.CPUs, MemoryMiB: r.MemoryMiB, Epoch: r.Epoch,
+		Workload: r.Workload, HostID: chosen.HostID, CPUs: r.CPUs, MemoryMiB: r.MemoryMiB, NUMA: chosen.NUMA, Epoch: r.Epoch,
 		Why: fmt.Sprintf("%s; %s had capacity (%d of %d vCPUs, %d of %d MiB free before)", r.Why, chosen.Host,
 			chosen.Free.CPUs, chosen.Total.CPUs, chosen.Free.MemoryMiB, chosen.Total.MemoryMiB),
 	}}
 	claim.ID, claim.Project = id, r.Workload.Project
 	claim.Name = fmt.Sprintf("%s-%d", r.Workload.ID, r.Epoch)
 	g.claims.Create(b, claim)
-	if err = fill(b, chosen.HostID); err == nil {
+	if err = fill(b, chosen); err == nil {
 		err = g.db.Commit(ctx, b)
 	}
 	if err != nil {
@@ -81,7 +81,7 @@ func (g *Gate) reserve(id resource.ID, r *Request) (Choice, error) {
 	defer g.mu.Unlock()
 	chosen, err := g.feed.Choose(r)
 	if err == nil {
-		g.feed.Reserve(id, chosen.HostID, r.Demand)
+		g.feed.Reserve(id, chosen.HostID, r.Demand, chosen.NUMA)
 	}
 	return chosen, err
 }

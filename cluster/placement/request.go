@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/host/numa"
 )
 
 // Demand is what a workload takes of a host.
@@ -31,6 +33,10 @@ type Constraints struct {
 	NotOn  []resource.ID
 	// MachineType must be known to the host's QEMU; empty: any.
 	MachineType string
+	// NUMA says how much the workload wants to be bound to memory nodes; empty: not at all. Parts are those
+	// that its guest has seen already, because it moves; empty: it starts, and may be split as it fits.
+	NUMA  numa.Policy
+	Parts []host.NUMAPart
 	// Disks must be within reach.
 	Disks []Disk
 }

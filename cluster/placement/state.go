@@ -6,6 +6,7 @@ import (
 
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/host/numa"
 	"github.com/virga-cloud/virga/storage"
 )
 
@@ -23,6 +24,12 @@ type node struct {
 	problem     string
 	// total is what can be promised in all, overcommit included; claimed is promised already.
 	total, claimed Demand
+	// cells are its memory nodes, where there is a choice; bound is what is promised on each. Both are
+	// replaced, never changed.
+	cells []numa.Cell
+	bound []numa.Size
+	// parts are all that is bound by claims, by the number of the node: of a node that is not known (yet), too.
+	parts map[int]numa.Size
 	// stores are the datastores that it reaches, as places in State.stores; replaced, never changed.
 	stores []int
 }
@@ -63,16 +70,18 @@ func (s *State) Clone() *State {
 	return &c
 }
 
-// Claim takes capacity on a host, Free gives it back.
-func (s *State) Claim(hostID resource.ID, d Demand) {
+// Claim takes capacity on a host, parts of it on its memory nodes; Free gives it back.
+func (s *State) Claim(hostID resource.ID, d Demand, parts []host.NUMAPart) {
 	n := s.node(hostID)
 	n.claimed = n.claimed.plus(d)
+	n.bind(parts, 1)
 }
 
 // Free is the opposite of Claim.
-func (s *State) Free(hostID resource.ID, d Demand) {
+func (s *State) Free(hostID resource.ID, d Demand, parts []host.NUMAPart) {
 	n := s.node(hostID)
 	n.claimed = n.claimed.minus(d)
+	n.bind(parts, -1)
 }
 
 // node gives a host's place, and makes it where there is none: a claim may be heard of before its host.

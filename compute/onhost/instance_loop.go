@@ -178,7 +178,7 @@ func (k *Supervisor) launch(ctx context.Context, i *compute.Instance) (again boo
 	snap := k.db.Snapshot()
 	vm, waits, err := Compile(i, Inputs{
 		Attachments: store.Referring(snap, storage.Attachments, i.ID), PortBindings: store.Referring(snap, network.PortBindings, i.ID),
-		Profile: k.o.Profile(), Screen: k.o.Screen,
+		Profile: k.o.Profile(), Inventory: k.has(snap), Screen: k.o.Screen,
 	})
 	if err != nil {
 		return false, k.trouble(ctx, i, err)
@@ -211,6 +211,14 @@ func (k *Supervisor) launch(ctx context.Context, i *compute.Instance) (again boo
 		return false, k.trouble(ctx, i, err)
 	}
 	return true, nil
+}
+
+// has is what this host has, as it said itself.
+func (k *Supervisor) has(snap *store.Snapshot) host.Inventory {
+	if h := host.Find(snap, k.hostID); h != nil {
+		return h.Status.Inventory
+	}
+	return host.Inventory{}
 }
 
 // alone refuses a second guest beside one of the same VM that runs here and has no record: the records

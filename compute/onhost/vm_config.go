@@ -9,6 +9,7 @@ import (
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/host/numa"
 	"github.com/virga-cloud/virga/network"
 	"github.com/virga-cloud/virga/storage"
 )
@@ -29,7 +30,9 @@ type VMConfig struct {
 	Boot  int64
 	Epoch int64
 	// Name is for people.
-	Name        string
+	Name string
+	// NUMA are the guest's memory nodes; empty: one, which is not bound.
+	NUMA        []NUMANode
 	CPUs        int64
 	MemoryMiB   int64
 	MachineType string
@@ -47,6 +50,13 @@ type VMConfig struct {
 	Screen   Screen
 	// Kernel, Initrd and Append boot a kernel directly, without a disk.
 	Kernel, Initrd, Append string
+}
+
+// NUMANode is a memory node of a guest.
+type NUMANode struct {
+	HostNode        int // host.Unbound: none
+	CPUs, MemoryMiB int64
+	Threads         []int // of the host, that its vCPUs may run on; empty: all
 }
 
 // Disk is an open volume.
@@ -83,6 +93,7 @@ type Inputs struct {
 	Attachments  []*storage.Attachment
 	PortBindings []*network.PortBinding
 	Profile      host.Profile
+	Inventory    host.Inventory
 	Screen       Screen
 }
 
@@ -105,6 +116,9 @@ func Compile(i *compute.Instance, in Inputs) (VMConfig, []string, error) {
 	}
 	if m.Accelerator == host.KVM && in.Profile.Accelerator == host.TCG {
 		return VMConfig{}, nil, fault.New(fault.Precondition, "instance %s wants kvm, and this host has none: %s", i.ID, in.Profile.AcceleratorWhy)
+	}
+	for _, p := range s.NUMA {
+		m.NUMA = append(m.NUMA, NUMANode{HostNode: p.Node, CPUs: p.CPUs, MemoryMiB: p.MemoryMiB, Threads: numa.Threads(&in.Inventory, p.Node)})
 	}
 	disks, waits := compileDisks(s.Disks, in.Attachments)
 	nics, more := compileNICs(s.NICs, in.PortBindings, in.Profile.Datapath)

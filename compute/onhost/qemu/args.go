@@ -47,9 +47,13 @@ func Arguments(m onhost.VMConfig, p Place) []string {
 		cpu = map[host.Accelerator]string{host.KVM: "host", host.TCG: "max"}[m.Accelerator]
 	}
 	a.add("-name", "guest="+GuestName(m.ID)+",debug-threads=on", "-uuid", string(m.VMID))
-	a.add("-machine", m.MachineType+",memory-backend=m0,vmport=off,usb=off", "-accel", accel, "-cpu", cpu)
+	machine := m.MachineType
+	if len(m.NUMA) < 2 {
+		machine += ",memory-backend=m0"
+	}
+	a.add("-machine", machine+",vmport=off,usb=off", "-accel", accel, "-cpu", cpu)
 	a.add("-smp", fmt.Sprint(m.CPUs), "-m", fmt.Sprintf("%dM", m.MemoryMiB))
-	a.add("-object", fmt.Sprintf("memory-backend-ram,id=m0,size=%dM", m.MemoryMiB))
+	a.memory(m)
 	a.add("-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-S", "-sandbox", sandbox)
 	// QEMU of a guest that ended stays, so that an agent that was away sees how it ended.
 	a.add("-action", "reboot=reset,shutdown=pause,panic=pause", "-msg", "timestamp=on", "-boot", "strict=on", "-rtc", "base=utc")
@@ -67,6 +71,27 @@ func Arguments(m onhost.VMConfig, p Place) []string {
 		a.add("-append", m.Append)
 	}
 	return a.out
+}
+
+// memory is one object for each memory node of the guest. One node alone needs no table that tells of it,
+// so that the guest sees the same whether its memory is bound or not.
+func (a *arguments) memory(m onhost.VMConfig) {
+	nodes := m.NUMA
+	if len(nodes) == 0 {
+		nodes = []onhost.NUMANode{{HostNode: host.Unbound, CPUs: m.CPUs, MemoryMiB: m.MemoryMiB}}
+	}
+	first := int64(0)
+	for i, n := range nodes {
+		object := fmt.Sprintf("memory-backend-ram,id=m%d,size=%dM", i, n.MemoryMiB)
+		if n.HostNode != host.Unbound {
+			object += fmt.Sprintf(",host-nodes=%d,policy=bind", n.HostNode)
+		}
+		a.add("-object", object)
+		if len(nodes) > 1 {
+			a.add("-numa", fmt.Sprintf("node,nodeid=%d,memdev=m%d,cpus=%d-%d", i, i, first, first+n.CPUs-1))
+		}
+		first += n.CPUs
+	}
 }
 
 type arguments struct {

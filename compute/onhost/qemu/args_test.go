@@ -64,7 +64,11 @@ func TestTheCommandLineIsAsInTheGoldenFiles(t *testing.T) {
 			Address: onhost.Address{Bus: compute.PCIe, Slot: int64(2 + i)},
 		})
 	}
-	for name, m := range map[string]onhost.VMConfig{"full": goldenVM(), "incoming": incoming, "kvm": kvm, "bare": bare, "models": models} {
+	one, two, moved := bare, bare, bare
+	one.CPUs, one.NUMA = 2, []onhost.NUMANode{{HostNode: 3, CPUs: 2, MemoryMiB: 128}}
+	two.CPUs, two.NUMA = 5, []onhost.NUMANode{{HostNode: 0, CPUs: 3, MemoryMiB: 64}, {HostNode: 2, CPUs: 2, MemoryMiB: 64}}
+	moved.CPUs, moved.NUMA, moved.Incoming = 5, []onhost.NUMANode{{HostNode: host.Unbound, CPUs: 3, MemoryMiB: 64}, {HostNode: host.Unbound, CPUs: 2, MemoryMiB: 64}}, true
+	for name, m := range map[string]onhost.VMConfig{"full": goldenVM(), "incoming": incoming, "kvm": kvm, "bare": bare, "models": models, "numa-one": one, "numa-two": two, "numa-moved": moved} {
 		var b strings.Builder
 		for _, word := range Arguments(m, place) {
 			if strings.HasPrefix(word, "-") && b.Len() > 0 {

@@ -47,6 +47,8 @@ type saved struct {
 	Screen  bool `json:"screen,omitempty"`
 	// Group is its control group; empty: the one that its id gives.
 	Group string `json:"group,omitempty"`
+	// Threads are, for each virtual CPU, the host's threads that it is kept on; empty: it may run on all.
+	Threads [][]int `json:"threads,omitempty"`
 	// Adrift: its sockets are gone, and nobody can speak to it.
 	Adrift bool `json:"adrift,omitempty"`
 

@@ -70,7 +70,7 @@ func (g *guest) start(ctx context.Context, m onhost.VMConfig) error {
 		_ = os.RemoveAll(g.dir)
 		return err
 	}
-	s := saved{ID: m.ID, VMID: m.VMID, Epoch: m.Epoch, UID: m.UID, BootID: bootID(), Incoming: m.Incoming, Screen: m.Screen != onhost.NoScreen, StartedAt: g.d.cfg.Now().UTC()}
+	s := saved{ID: m.ID, VMID: m.VMID, Epoch: m.Epoch, UID: m.UID, BootID: bootID(), Incoming: m.Incoming, Screen: m.Screen != onhost.NoScreen, Threads: threadsOf(m), StartedAt: g.d.cfg.Now().UTC()}
 	if err := s.save(g.dir); err != nil {
 		_ = os.RemoveAll(g.dir)
 		return err
@@ -310,6 +310,9 @@ func (g *guest) prepare(ctx context.Context) error {
 		if err := g.awaitMemory(ctx); err != nil {
 			return err
 		}
+	}
+	if err := g.pin(ctx); err != nil {
+		return err
 	}
 	g.saved.Ready = true
 	return g.keep()

@@ -22,7 +22,7 @@ func Inventory(files fs.FS) (host.Inventory, error) {
 	if err := readCPUs(files, &inv); err != nil {
 		return host.Inventory{}, err
 	}
-	inv.NUMA = numa(files)
+	inv.NUMA = memoryNodes(files)
 	if len(inv.NUMA) == 1 {
 		inv.NUMA[0].MemoryMiB = memory // some kernels forget memory that was added later in the node's own figure
 	}
@@ -106,14 +106,32 @@ func clock(files fs.FS, cpuinfo string, online []int) int64 {
 	return best
 }
 
-func numa(files fs.FS) []host.NUMANode {
+func memoryNodes(files fs.FS) []host.NUMANode {
 	const folder = "sys/devices/system/node"
 	var out []host.NUMANode
-	for _, node := range List(line(files, folder+"/online")) {
+	online := List(line(files, folder+"/online"))
+	for _, node := range online {
 		n := folder + "/node" + strconv.Itoa(node)
 		text, _ := fs.ReadFile(files, n+"/meminfo")
 		kib, _ := field(string(text), "Node "+strconv.Itoa(node)+" MemTotal")
-		out = append(out, host.NUMANode{Node: node, MemoryMiB: kibibytes(kib) / 1024, CPUs: List(line(files, n+"/cpulist"))})
+		out = append(out, host.NUMANode{Node: node, MemoryMiB: kibibytes(kib) / 1024, CPUs: List(line(files, n+"/cpulist")),
+			Distances: distances(line(files, n+"/distance"), len(online))})
+	}
+	return out
+}
+
+// distances reads "10 21 31"; a list that does not name each node is none.
+func distances(text string, nodes int) []int {
+	out := make([]int, 0, nodes)
+	for word := range strings.FieldsSeq(text) {
+		n, err := strconv.Atoi(word)
+		if err != nil {
+			return nil
+		}
+		out = append(out, n)
+	}
+	if len(out) != nodes {
+		return nil
 	}
 	return out
 }

@@ -34,6 +34,30 @@ func TestAGuestIsReachedThroughTheCloudAndByItsAgent(t *testing.T) {
 	h.Must("vm", "delete", "web", "--wait")
 }
 
+// What was read of any kind can be applied again, and changes nothing.
+func TestWhatIsReadOfEveryKindIsAppliedWithoutAChange(t *testing.T) {
+	c := New(t, 1)
+	c.Start()
+	h := c.Hosts[0]
+	h.ImportTiny()
+	h.Must("volume", "create", "data", "--size", "64MiB", "--wait")
+	h.Must("port", "create", "door", "--wait")
+	h.Must("vm", "create", "web", "--image", "tiny", "--memory", "128MiB", "--disk", "256MiB", "--disk", "volume=data", "--network", "default", "--network", "port=door", "--wait")
+	for _, kind := range []string{"vm", "volume", "network", "subnet", "port", "image", "datastore", "storage", "host", "cluster", "project"} {
+		read := h.Must(kind, "list", "-o", "yaml")
+		said, err := h.pipe(read, "apply", "-f", "-")
+		if err != nil || said == "" {
+			t.Errorf("%s: %v %s\n%s", kind, err, said, read)
+		}
+		for line := range strings.Lines(said) {
+			if !strings.HasSuffix(line, " is unchanged\n") {
+				t.Errorf("%s: %s%s", kind, line, read)
+			}
+		}
+	}
+	h.Must("vm", "delete", "web", "--wait")
+}
+
 // does runs the command line with its flags first: what comes after -- is the guest's.
 func (h *Host) does(words ...string) (string, error) {
 	return h.Exec(h.cloud.binary, append([]string{"--run", h.Run}, words...)...)

@@ -22,7 +22,7 @@ var neighbours = map[string][]string{
 
 // the layers of the engine, from below; the same number knows nothing of each other
 var layers = map[string]int{
-	"engine/fault": 0, "engine/resource": 0, "engine/durable": 0, "engine/fairshare": 0, "engine/store": 1, "engine/reconcile": 2, "engine/leader": 2, "engine/operation": 3, "engine/httpapi": 4, "engine/part": 5,
+	"engine/fault": 0, "engine/resource": 0, "engine/durable": 0, "engine/fairshare": 0, "engine/store": 1, "engine/reconcile": 2, "engine/leader": 2, "engine/operation": 3, "engine/httpapi": 4, "engine/task": 4, "engine/part": 5,
 }
 
 // wire clients speak a foreign format and are usable alone
@@ -42,7 +42,7 @@ func mayImport(from, to string) (ok bool, why string) {
 	case top == "client" || top == "web":
 		return within(to, top), "this is usable without the rest; keep it so"
 	case top == "engine":
-		return engineMay(from, to), "the engine imports downwards only: fault, resource and durable, store, reconcile, operation, httpapi, part; it knows no domain"
+		return engineMay(from, to), "the engine imports downwards only: fault, resource and durable, store, reconcile, operation, task and httpapi, part; it knows no domain"
 	case top == "wiring":
 		ok := !slices.Contains([]string{"cmd", "sim", "lab", "cli", "client"}, strings.Split(to, "/")[0]) && !isDriver(to)
 		return ok, "the list of parts is shared with the simulator; take the driver as a parameter, cmd/virga picks it"

@@ -14,6 +14,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -140,14 +141,36 @@ func (t Tool) Measure(ctx context.Context, f File) (required, most int64, err er
 // Convert writes a standalone qcow2 file with the disk's content. Progress, if set, is told
 // percents as they rise; it must not block.
 func (t Tool) Convert(ctx context.Context, from File, to string, progress func(percent int)) error {
-	c := call{doing: "convert " + from.Path, paths: []string{from.Path, to}, readOnly: 1,
-		args: []string{"convert", "-f", from.Format, "-O", QCOW2, "-o", layout, from.Path, to}}
+	c := conversion(from, to)
 	if progress != nil {
-		c.args = append([]string{"convert", "-p"}, c.args[1:]...)
 		c.output = &percents{tell: progress, last: -1}
 	}
 	_, err := t.run(ctx, c)
 	return err
+}
+
+func conversion(from File, to string) call {
+	return call{doing: "convert " + from.Path, paths: []string{from.Path, to}, readOnly: 1,
+		args: []string{"convert", "-p", "-f", from.Format, "-O", QCOW2, "-o", layout, from.Path, to}}
+}
+
+// ConvertProgram is Convert as a program that outlives the caller, who starts it: it says percents on its
+// output (Percent reads them), and what is wrong on its errors (Failure makes words of it). Started is
+// called when it has begun, or could not.
+func (t Tool) ConvertProgram(from File, to string) (cmd *exec.Cmd, started func(), err error) {
+	cmd, files, err := t.command(context.Background(), conversion(from, to))
+	return cmd, func() { closeAll(files) }, err
+}
+
+// Percent reads how far a program is from what it said.
+func Percent(said string) (percent int) {
+	_, _ = (&percents{tell: func(p int) { percent = p }, last: -1}).Write([]byte(said))
+	return percent
+}
+
+// Failure makes words of what a program said that ended with a status.
+func Failure(doing, said string, status int) error {
+	return explain(doing, said, fmt.Errorf("qemu-img ended with status %d", status))
 }
 
 // Error says what was being done and why it failed.

@@ -28,39 +28,48 @@ type call struct {
 	output   io.Writer
 }
 
-func (t Tool) run(ctx context.Context, c call) ([]byte, error) {
+// command prepares a run, for the caller to start. The files are the caller's to close when it has begun.
+func (t Tool) command(ctx context.Context, c call) (*exec.Cmd, []*os.File, error) {
 	for _, p := range c.paths {
 		if !filepath.IsAbs(p) {
-			return nil, &Error{Doing: c.doing, Why: "the path is not absolute"}
+			return nil, nil, &Error{Doing: c.doing, Why: "the path is not absolute"}
 		}
 	}
 	binary := t.Binary
 	if binary == "" {
 		binary = "qemu-img"
 	}
+	binary, err := exec.LookPath(binary)
+	if err != nil {
+		return nil, nil, &Error{Doing: c.doing, Why: "start qemu-img: " + err.Error()}
+	}
 	args, files, err := t.handOver(c)
 	if err != nil {
-		return nil, err
-	}
-	defer closeAll(files)
-	var out, said bytes.Buffer
-	binary, err = exec.LookPath(binary)
-	if err != nil {
-		return nil, &Error{Doing: c.doing, Why: "start qemu-img: " + err.Error()}
+		return nil, nil, err
 	}
 	line := t.limited(binary, args)
 	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
 	cmd.Dir = "/"
 	cmd.ExtraFiles = files
-	cmd.Stdout, cmd.Stderr = &out, &limited{w: &said, left: 8192}
-	if c.output != nil {
-		cmd.Stdout = c.output
-	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if t.As != nil && os.Geteuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: t.As.UID, Gid: t.As.GID}
 		cmd.SysProcAttr.Cloneflags = apart()
+	}
+	return cmd, files, nil
+}
+
+func (t Tool) run(ctx context.Context, c call) ([]byte, error) {
+	cmd, files, err := t.command(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(files)
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &limited{w: &said, left: 8192}
+	if c.output != nil {
+		cmd.Stdout = c.output
 	}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second

@@ -77,8 +77,14 @@ func operationCommands(s *session, n *noun) []*cobra.Command {
 		fmt.Fprintf(cmd.OutOrStdout(), "operation %s is asked to undo what it did\n", args[0])
 		return nil
 	}
-	wait := &cobra.Command{Use: "wait NAME", Short: "Wait until an operation has ended", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
-		Long: "Wait until an operation has ended. The exit code is that of the fault it failed with.", Example: "  virga operation wait 0199-… --timeout 5m"}
+	return []*cobra.Command{cancel, s.workWait(n, "an operation")}
+}
+
+// workWait is the verb that waits for an operation or a task.
+func (s *session) workWait(n *noun, one string) *cobra.Command {
+	noun := strings.Fields(one)[1]
+	wait := &cobra.Command{Use: "wait NAME", Short: "Wait until " + one + " has ended", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Long: "Wait until " + one + " has ended. The exit code is that of the fault it failed with.", Example: "  virga " + noun + " wait 0199-… --timeout 5m"}
 	f, p := addFormat(wait), addPatience(wait, "it has ended (this verb always waits)")
 	_ = wait.Flags().MarkHidden("wait")
 	wait.RunE = func(cmd *cobra.Command, args []string) error {
@@ -87,7 +93,7 @@ func operationCommands(s *session, n *noun) []*cobra.Command {
 			return err
 		}
 		p.wait = true
-		return s.said(cmd, op, p, *f, "operation "+op.Name+" has succeeded", "")
+		return s.said(cmd, op, p, *f, noun+" "+op.Name+" has succeeded", "")
 	}
-	return []*cobra.Command{cancel, wait}
+	return wait
 }

@@ -163,14 +163,22 @@ func (s *session) patiently(ctx context.Context, limit time.Duration, ask func(t
 	}
 }
 
-// ended waits until an operation has ended, and fails if it did.
+// workOf is the noun of a piece of work: an operation or a task.
+func workOf(work *record) *noun {
+	if work.Kind == "task" {
+		return tasks()
+	}
+	return operations()
+}
+
+// ended waits until an operation or a task has ended, and fails if it did.
 func (s *session) ended(cmd *cobra.Command, op *record, limit time.Duration) (*record, error) {
 	p := newProgress(cmd)
 	defer p.end()
 	ctx, deadline := cmd.Context(), time.Now().Add(limit)
 	what := op.text(at(&operationOf.Spec.Type))
 	for {
-		fresh, err := s.get(ctx, operations(), op.Project, op.ID)
+		fresh, err := s.get(ctx, workOf(op), op.Project, op.ID)
 		switch {
 		case err == nil:
 			op = fresh
@@ -191,7 +199,7 @@ func (s *session) ended(cmd *cobra.Command, op *record, limit time.Duration) (*r
 			return op, fail(kind, "%s %s: %s", what, op.state(), op.text(at(&operationOf.Status.Why)))
 		}
 		if time.Now().After(deadline) {
-			return op, fail("unavailable", "%s has not ended after %s (%s); it goes on: `virga operation show %s`", what, limit, doing(op, s.howFar(ctx, op)), op.Name)
+			return op, fail("unavailable", "%s has not ended after %s (%s); it goes on: `virga %s show %s`", what, limit, doing(op, s.howFar(ctx, op)), op.Kind, op.Name)
 		}
 		select {
 		case <-ctx.Done():
@@ -201,10 +209,10 @@ func (s *session) ended(cmd *cobra.Command, op *record, limit time.Duration) (*r
 	}
 }
 
-// howFar says how far the present step of an operation is, if anybody knows.
+// howFar says how far the present step of an operation, or a task, is, if anybody knows.
 func (s *session) howFar(ctx context.Context, op *record) string {
 	var now struct{ Words string }
-	if s.do(ctx, client.Call{Method: "GET", Path: s.path(operations(), op.Project, op.ID, "progress"), Out: &now}) != nil || now.Words == "" {
+	if s.do(ctx, client.Call{Method: "GET", Path: s.path(workOf(op), op.Project, op.ID, "progress"), Out: &now}) != nil || now.Words == "" {
 		return ""
 	}
 	return ", " + now.Words

@@ -26,6 +26,7 @@ var (
 	Removals     = Kind[Removal]{"removal", "removals", false}
 	Backends     = Kind[Backend]{"storagebackend", "storagebackends", false}
 	Subnets      = Kind[Subnet]{"subnet", "subnets", true}
+	Tasks        = Kind[Task]{"task", "tasks", true}
 	Tokens       = Kind[Token]{"token", "tokens", false}
 	VMs          = Kind[VM]{"vm", "vms", true}
 	Volumes      = Kind[Volume]{"volume", "volumes", true}

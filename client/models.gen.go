@@ -751,6 +751,48 @@ func (e SubnetStatusPhase) Valid() bool {
 	}
 }
 
+// Defines values for TaskSpecCancel.
+const (
+	TaskSpecCancelYes TaskSpecCancel = "yes"
+)
+
+// Valid indicates whether the value is a known member of the TaskSpecCancel enum.
+func (e TaskSpecCancel) Valid() bool {
+	switch e {
+	case TaskSpecCancelYes:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TaskStatusPhase.
+const (
+	TaskStatusPhaseCancelled TaskStatusPhase = "cancelled"
+	TaskStatusPhaseFailed    TaskStatusPhase = "failed"
+	TaskStatusPhasePending   TaskStatusPhase = "pending"
+	TaskStatusPhaseRunning   TaskStatusPhase = "running"
+	TaskStatusPhaseSucceeded TaskStatusPhase = "succeeded"
+)
+
+// Valid indicates whether the value is a known member of the TaskStatusPhase enum.
+func (e TaskStatusPhase) Valid() bool {
+	switch e {
+	case TaskStatusPhaseCancelled:
+		return true
+	case TaskStatusPhaseFailed:
+		return true
+	case TaskStatusPhasePending:
+		return true
+	case TaskStatusPhaseRunning:
+		return true
+	case TaskStatusPhaseSucceeded:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TokenRequestRole.
 const (
 	TokenRequestRoleAdmin  TokenRequestRole = "admin"
@@ -4088,6 +4130,120 @@ type SubnetStatus struct {
 
 // SubnetStatusPhase Phase is pending or ready.
 type SubnetStatusPhase string
+
+// Task Task is finite work of one host.
+type Task struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders name who still has something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
+	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec Spec is the desired work.
+	Spec TaskSpec `json:"spec"`
+
+	// Status Status is how far it is.
+	Status TaskStatus `json:"status"`
+}
+
+// TaskCancelRequest CancelRequest is the body of the request to cancel; it says nothing more.
+type TaskCancelRequest = map[string]interface{}
+
+// TaskList Page is a part of a list.
+type TaskList struct {
+	// Items The records, in the order of their making.
+	Items []Task `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// TaskSpec Spec is the desired work.
+type TaskSpec struct {
+	// By By is who asked for it.
+	By string `json:"by,omitempty,omitzero"`
+
+	// Cancel Cancel is "yes" when it is to be stopped.
+	Cancel TaskSpecCancel `json:"cancel,omitempty,omitzero"`
+
+	// HostID HostID is the host that does it.
+	HostID string `json:"hostID"`
+
+	// Input Input are the parameters of the type.
+	Input interface{} `json:"input,omitempty,omitzero"`
+
+	// Target Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	Target Ref `json:"target"`
+
+	// Type Type names the work: "image.convert".
+	Type string `json:"type"`
+}
+
+// TaskSpecCancel Cancel is "yes" when it is to be stopped.
+type TaskSpecCancel string
+
+// TaskStatus Status is how far it is.
+type TaskStatus struct {
+	// EndedAt StartedAt and EndedAt frame it.
+	EndedAt time.Time `json:"endedAt,omitempty,omitzero"`
+
+	// Output Output is what the work gave.
+	Output interface{} `json:"output,omitempty,omitzero"`
+
+	// Phase Phase is pending, running, succeeded, failed or cancelled.
+	Phase TaskStatusPhase `json:"phase,omitempty,omitzero"`
+
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+
+	// StartedAt StartedAt and EndedAt frame it.
+	StartedAt time.Time `json:"startedAt,omitempty,omitzero"`
+
+	// Why Why says why it failed, WhyKind is the fault kind of that.
+	Why string `json:"why,omitempty,omitzero"`
+
+	// WhyKind Why says why it failed, WhyKind is the fault kind of that.
+	WhyKind string `json:"whyKind,omitempty,omitzero"`
+}
+
+// TaskStatusPhase Phase is pending, running, succeeded, failed or cancelled.
+type TaskStatusPhase string
 
 // Token Token lets a person or program use the API.
 type Token struct {

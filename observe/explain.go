@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/virga-cloud/virga/engine/operation"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/engine/task"
 )
 
 // Line is one sentence of an explanation.
@@ -57,6 +59,7 @@ func Explain(snap *store.Snapshot, c *resource.Catalog, object resource.Object, 
 	e.walk(object, []resource.Object{object}, 1)
 	quiet := len(e.lines) == before && e.look(object).settled()
 	e.operations(object)
+	e.tasks(object)
 	if quiet {
 		e.say(0, Info, object, "nothing keeps it from being as specified")
 	}
@@ -201,6 +204,26 @@ func (e *explanation) operations(x resource.Object) {
 		case o.Status.Phase == operation.Failed && failed == 0:
 			failed++
 			e.say(0, Warning, o, "operation %s failed %s ago%s: %s", o.Spec.Type, since(o.Status.EndedAt, e.now), step, o.Status.Why)
+		}
+	}
+}
+
+// tasks says which hosts work on the record, and what failed.
+func (e *explanation) tasks(x resource.Object) {
+	all := store.Referring(e.snap, task.Tasks, x.Head().ID)
+	slices.SortFunc(all, func(a, b *task.Task) int { return b.Created.Compare(a.Created) })
+	failed := 0
+	for _, t := range all {
+		if t.Spec.Target.ID != x.Head().ID {
+			continue
+		}
+		switch {
+		case !task.Ended(t):
+			e.say(0, Info, t, "task %s is %s for %s; virga task cancel %s stops it", t.Spec.Type, cmp.Or(t.Status.Phase, task.Pending), since(t.Created, e.now), t.Name)
+			e.particulars(1, t, e.look(t))
+		case t.Status.Phase == task.Failed && failed == 0:
+			failed++
+			e.say(0, Warning, t, "task %s failed %s ago: %s", t.Spec.Type, since(t.Status.EndedAt, e.now), t.Status.Why)
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/memory"
 	"github.com/virga-cloud/virga/engine/store/storetest"
+	"github.com/virga-cloud/virga/engine/task"
 	"github.com/virga-cloud/virga/host"
 	"github.com/virga-cloud/virga/network"
 	"github.com/virga-cloud/virga/observe"
@@ -37,7 +38,7 @@ func newCloud(t *testing.T) *cloud {
 	c := &cloud{T: t, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 	c.db = store.NewDB(memory.New(), resource.NewCatalog(compute.VMs, compute.Instances, compute.Images, storage.Volumes, storage.Allocations,
 		storage.ImageCopies, storage.Attachments, storage.Datastores, storage.Backends, storage.Devices, network.Networks, network.Subnets,
-		network.Ports, network.PortBindings, host.Hosts, host.Livenesses, placement.Claims, operation.Operations, observe.Events))
+		network.Ports, network.PortBindings, host.Hosts, host.Livenesses, placement.Claims, operation.Operations, task.Tasks, observe.Events))
 	c.db.Now, c.db.Inline = func() time.Time { return c.now }, true
 	c.put(host.Hosts, "h1", host.Spec{}, host.Status{})
 	c.put(host.Livenesses, "l1", host.LivenessSpec{HostID: "h1"}, host.LivenessStatus{State: host.Alive})
@@ -92,6 +93,8 @@ func (c *cloud) putHeld(t any, id resource.ID, spec, status any, holders []strin
 		put(c, t, &host.Liveness{Meta: meta, Spec: spec.(host.LivenessSpec), Status: status.(host.LivenessStatus)})
 	case *resource.Type[operation.Spec, operation.Status]:
 		put(c, t, &operation.Operation{Meta: meta, Spec: spec.(operation.Spec), Status: status.(operation.Status)})
+	case *resource.Type[task.Spec, task.Status]:
+		put(c, t, &task.Task{Meta: meta, Spec: spec.(task.Spec), Status: status.(task.Status)})
 	case *resource.Type[observe.EventSpec, observe.EventStatus]:
 		put(c, t, &observe.Event{Meta: meta, Spec: spec.(observe.EventSpec), Status: status.(observe.EventStatus)})
 	default:
@@ -270,6 +273,26 @@ func TestOperationsAndTheLastEventsAreTold(t *testing.T) {
 	}
 	if strings.Contains(got, "start 5") {
 		t.Errorf("too many events:\n%s", got)
+	}
+}
+
+func TestTheTaskThatWorksOnARecordIsNamed(t *testing.T) {
+	c := newCloud(t)
+	about := resource.Ref{Kind: "volume", Project: "blue", ID: "data"}
+	c.put(storage.Volumes, "data", storage.VolumeSpec{}, storage.VolumeStatus{Phase: storage.VolumeReady})
+	c.put(task.Tasks, "t1", task.Spec{Type: "volume.copy", Target: about}, task.Status{Phase: task.Running,
+		Observed: resource.Observed{Problems: []resource.Problem{{Kind: "unavailable", Message: "the share is not mounted", Since: c.now.Add(-time.Minute)}}}})
+	c.put(task.Tasks, "t0", task.Spec{Type: "volume.copy", Target: about}, task.Status{Phase: task.Failed, Why: "no space is left", EndedAt: c.now.Add(-time.Hour)})
+	c.put(task.Tasks, "other", task.Spec{Type: "volume.wipe", Target: resource.Ref{Kind: "volume", Project: "blue", ID: "else"}}, task.Status{Phase: task.Running})
+	got := c.explain("data")
+	for _, want := range []string{"task volume.copy is running for 10m; virga task cancel t1 stops it\n  problem for 1m: the share is not mounted (unavailable: wait and retry)\n",
+		"task volume.copy failed 1h ago: no space is left\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("not said: %q in\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "wipe") {
+		t.Errorf("somebody else's task is named:\n%s", got)
 	}
 }
 

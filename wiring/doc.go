@@ -13,6 +13,7 @@ import (
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/engine/operation"
 	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/task"
 	"github.com/virga-cloud/virga/host"
 	"github.com/virga-cloud/virga/identity"
 	"github.com/virga-cloud/virga/network"
@@ -24,6 +25,6 @@ import (
 func Catalog() *resource.Catalog {
 	return resource.NewCatalog(slices.Concat(
 		identity.Nouns, host.Nouns, cluster.Nouns, compute.Nouns, storage.Nouns, network.Nouns, placement.Nouns, observe.Nouns,
-		[]resource.Noun{operation.Operations},
+		[]resource.Noun{operation.Operations, task.Tasks},
 	)...)
 }

@@ -3,11 +3,14 @@ package wiring
 import (
 	"context"
 
+	"github.com/virga-cloud/virga/compute/image"
 	computehost "github.com/virga-cloud/virga/compute/onhost"
 	"github.com/virga-cloud/virga/engine/part"
 	"github.com/virga-cloud/virga/engine/reconcile"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/engine/task"
+	"github.com/virga-cloud/virga/engine/task/process"
 	"github.com/virga-cloud/virga/host"
 	hosthost "github.com/virga-cloud/virga/host/onhost"
 	networkhost "github.com/virga-cloud/virga/network/onhost"
@@ -31,6 +34,10 @@ type HostDeps struct {
 	// Logs keeps serial logs; nil: none are kept. Gone asks a server which VMs were deleted.
 	Logs computehost.Logger
 	Gone func(context.Context, []resource.ID) ([]resource.ID, error)
+	// Converter converts what is staged for images on this host; nil: no server stages anything here.
+	Converter *image.Converter
+	// Programs are those of this host's tasks; they outlive the agent.
+	Programs process.Folder
 }
 
 // Host is a host's parts.
@@ -38,6 +45,8 @@ type Host struct {
 	Parts []part.Part
 	// Sweeper ends guests that must not run here.
 	Sweeper *computehost.Sweeper
+	// Tasks does this host's tasks.
+	Tasks *task.Runner
 }
 
 // NewHost makes the agent of a host. It reads as the list of what an agent does.
@@ -51,12 +60,19 @@ func NewHost(d HostDeps) *Host {
 	d.Self.Unknown = guests.Sweeper.Unknown
 	d.Self.Inventoried, d.Storage.HostID = guests.Supervisor.Inventoried, id
 	d.Storage.Current = d.Current
-	return &Host{Sweeper: guests.Sweeper, Parts: []part.Part{
+	known := reconcile.Knowledge{DB: d.DB, Current: d.Current}
+	h := &Host{Sweeper: guests.Sweeper, Parts: []part.Part{
 		hosthost.Host(d.DB, d.Registry, d.Self, d.Hardware),
 		guests.Part,
-		networkhost.Host(reconcile.Knowledge{DB: d.DB, Current: d.Current}, d.Registry, id, d.Switch, d.Responders...),
+		networkhost.Host(known, d.Registry, id, d.Switch, d.Responders...),
 		storagehost.Host(d.DB, d.Registry, d.Storage),
 	}}
+	if d.Converter != nil {
+		h.Parts = append(h.Parts, part.Part{Tasks: []task.Definition{d.Converter.Definition()}})
+	}
+	h.Tasks = taskRunner(known, id, d.Registry, h.Parts)
+	h.Parts = append(h.Parts, part.Part{Loops: []*reconcile.Loop{h.Tasks.Loop()}, Chores: []part.Chore{programs(known, d.Programs)}})
+	return h
 }
 
 // profile is what the host has found out of itself.

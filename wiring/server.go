@@ -14,6 +14,7 @@ import (
 	"github.com/virga-cloud/virga/engine/part"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/engine/task"
 	"github.com/virga-cloud/virga/host"
 	"github.com/virga-cloud/virga/identity"
 	"github.com/virga-cloud/virga/identity/ca"
@@ -48,6 +49,8 @@ type ServerDeps struct {
 	Dial func(ctx context.Context, hostID resource.ID) (net.Conn, error)
 	// AuditFor is how long the audit log is kept.
 	AuditFor time.Duration
+	// Progress asks a host how far a task is; nil: nobody is asked.
+	Progress func(ctx context.Context, t *task.Task) (task.Progress, error)
 	// Used is what a project has of what its quota limits.
 	Used func(s *store.Snapshot, project string) identity.Usage
 }
@@ -87,9 +90,10 @@ func NewServer(d ServerDeps) *Server {
 		observe.Server(d.Leader, r.Events, compute.Remarks()),
 	}
 	if d.Images != nil {
-		s.Parts = append(s.Parts, image.Server(image.NewService(d.Leader, r.Image.Statuses, r.Operations, *d.Images), r.Image))
+		d.Images.Home, d.Images.Progress = d.Home, d.Progress
+		s.Parts = append(s.Parts, image.Server(image.NewService(d.Leader, r.Image.Statuses, r.Operations, r.Tasks, *d.Images), r.Image))
 	}
-	s.Parts = append(s.Parts, operations(d.Leader, r, s.Events.Undone, d.Servers, s.Parts))
+	s.Parts = append(s.Parts, operations(d.Leader, r, s.Events.Undone, d.Servers, s.Parts), tasks(d.Leader, r, d.Progress))
 	return s
 }
 
@@ -120,6 +124,7 @@ type Rights struct {
 
 	Operations      *store.SpecWriter[operation.Spec, operation.Status]
 	OperationStatus *store.StatusWriter[operation.Spec, operation.Status]
+	Tasks           *store.SpecWriter[task.Spec, task.Status]
 }
 
 func newRights(l *store.Registry) Rights {
@@ -139,5 +144,6 @@ func newRights(l *store.Registry) Rights {
 
 		Operations:      store.Specs(l, operation.Operations, "api"),
 		OperationStatus: store.Statuses(l, operation.Operations, "operation runner"),
+		Tasks:           store.Specs(l, task.Tasks, "servers"),
 	}
 }

@@ -35,6 +35,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/remote"
+	"github.com/virga-cloud/virga/engine/task"
 	"github.com/virga-cloud/virga/host"
 	hosthost "github.com/virga-cloud/virga/host/onhost"
 	"github.com/virga-cloud/virga/host/onhost/probe"
@@ -65,6 +66,7 @@ type agent struct {
 	runner  atomic.Pointer[part.Runner] // none until all loops are made; guests may stir before
 	guests  *qemu.Driver
 	sweeper *computehost.Sweeper
+	work    *task.Runner
 	network *ovs.Switch
 	names   *dns.Responder
 	facts   *metadata.Responder
@@ -157,9 +159,9 @@ func (a *agent) wire(l *store.Registry) error {
 		Self: self, Processors: groups,
 		Switch: a.network, Responders: []networkhost.Responder{a.names, a.facts},
 		Storage: storagehost.Options{Driver: folder.New(qcow2.Tool{}), Fetch: a.fetch, Below: a.c.state},
-		Current: a.current, Logs: a.guests, Gone: a.gone,
+		Current: a.current, Logs: a.guests, Gone: a.gone, Converter: a.converter(), Programs: a.programs(),
 	})
-	a.sweeper = cloud.Sweeper
+	a.sweeper, a.work = cloud.Sweeper, cloud.Tasks
 	a.runner.Store(part.NewRunner(a.db, cloud.Parts...))
 	return nil
 }
@@ -370,7 +372,7 @@ func (a *agent) serve(ctx context.Context, l net.Listener) {
 	secure := ca.ServerTLS(a.rotator, a.trust.RootCAs)
 	secure.ClientAuth = tls.RequireAndVerifyClientCert
 	streams := &computehost.Streams{
-		Hypervisor: a.guests, Peer: a.peer,
+		Hypervisor: a.guests, Peer: a.peer, Progress: a.work.Progress,
 		Find:  func(id resource.ID) *compute.Instance { return store.Find(a.db.Snapshot(), compute.Instances, id) },
 		Reach: a.reach,
 	}

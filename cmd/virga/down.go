@@ -88,6 +88,7 @@ func (c *config) removeAll(ctx context.Context, force bool) error {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	err := c.stopGuests(ctx, force)
 	a := &agent{c: c}
+	err = errors.Join(err, a.programs().StopAll())
 	if network, failed := ovs.New(a.switchConfig()); failed == nil {
 		err = errors.Join(err, network.Teardown(ctx))
 		network.Close()

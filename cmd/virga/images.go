@@ -28,7 +28,7 @@ func imageOptions(c *config) (*image.ServiceOptions, error) {
 	}
 	cache := c.in("cache")
 	return &image.ServiceOptions{
-		Importer: image.Importer{Blobs: blobs, Tool: qcow2.Tool{As: &qcow2.User{UID: nobody, GID: nobody}, MemoryMiB: 4096}},
+		Importer: image.Importer{Blobs: blobs, Tool: imageTool()},
 		Download: image.Downloader{Reach: image.Reach{Allow: allow}},
 		Recipes: map[string]image.Recipe{
 			"tiny": func(ctx context.Context, to string, tell func(string)) error {
@@ -39,6 +39,11 @@ func imageOptions(c *config) (*image.ServiceOptions, error) {
 			},
 		},
 	}, nil
+}
+
+// imageTool runs qemu-img on what strangers send.
+func imageTool() qcow2.Tool {
+	return qcow2.Tool{As: &qcow2.User{UID: nobody, GID: nobody}, MemoryMiB: 4096}
 }
 
 // networks reads a list of networks and addresses.

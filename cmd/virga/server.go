@@ -133,13 +133,13 @@ func (s *server) wire(l *store.Registry) error {
 	s.south = ovn.NewSouthbound(s.central.South())
 	s.listener = host.NewListener(hostGrace, s.db.Now())
 	others := newOthers(s)
-	images.Servers, images.Home = others, func() resource.ID { return s.c.HostID }
+	images.Servers = others
 	s.cloud = wiring.NewServer(wiring.ServerDeps{
 		API: s.db, Leader: s.led, Registry: l, Listener: s.listener, Servers: others,
 		North: ovn.NewDatabase(s.central.North()), South: s.south, Images: images,
 		Authority: s.authority, Addresses: func() []string { return s.c.Servers }, Overlay: s.overlay,
 		AuditFor: time.Duration(s.c.AuditDays) * 24 * time.Hour,
-		Home:     func() resource.ID { return s.c.HostID }, Dial: s.dialAgent, Used: used,
+		Home:     func() resource.ID { return s.c.HostID }, Dial: s.dialAgent, Progress: s.taskProgress, Used: used,
 	})
 	s.runner = part.NewRunner(s.led, s.cloud.Parts...)
 	s.routes()

@@ -27,12 +27,15 @@ const (
 // Blobs keeps the content of images, by digest.
 type Blobs struct{ folder string }
 
+// BlobsIn is the store in a folder that somebody has opened.
+func BlobsIn(folder string) *Blobs { return &Blobs{folder: folder} }
+
 // OpenBlobs opens the store in a folder. What was half received when the last process ended goes.
 func OpenBlobs(folder string) (*Blobs, error) {
 	if err := os.MkdirAll(filepath.Join(folder, staging), 0o700); err != nil {
 		return nil, fault.New(fault.Internal, "open the store of images: %w", err)
 	}
-	s := &Blobs{folder: folder}
+	s := BlobsIn(folder)
 	leftovers, _ := filepath.Glob(filepath.Join(folder, staging, "*"+half))
 	for _, f := range leftovers {
 		if err := os.RemoveAll(f); err != nil {

@@ -99,16 +99,6 @@ func (im *Importer) Keep(ctx context.Context, e Examined, file string, o Options
 	return out, nil
 }
 
-// ConvertAll writes the disks as standalone qcow2 files beside a file.
-func (im *Importer) ConvertAll(ctx context.Context, e Examined, file string, o Options) error {
-	for i, d := range e.Disks {
-		if err := im.Convert(ctx, d, fmt.Sprintf("%s.%s.%d", file, converted, i), o.part(i, len(e.Disks))); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // part tells the percents of one disk as those of all.
 func (o Options) part(i, n int) Options {
 	tell := o.Tell
@@ -234,6 +224,19 @@ func (im *Importer) most() int64 {
 // Convert writes the disk as a standalone qcow2 file. What it will take is compared with what is
 // free before anything is written.
 func (im *Importer) Convert(ctx context.Context, e ExaminedDisk, to string, o Options) error {
+	if err := im.room(ctx, e, to); err != nil {
+		return err
+	}
+	_ = os.Remove(to)
+	if err := im.Tool.Convert(ctx, qcow2.File{Path: e.File, Format: e.Format}, to, o.Tell); err != nil {
+		_ = os.Remove(to)
+		return readable(err)
+	}
+	return standalone(to)
+}
+
+// room compares what a disk will take with what is free where it goes.
+func (im *Importer) room(ctx context.Context, e ExaminedDisk, to string) error {
 	from := qcow2.File{Path: e.File, Format: e.Format}
 	need := e.VirtualBytes
 	if required, _, err := im.Tool.Measure(ctx, from); err == nil {
@@ -241,15 +244,12 @@ func (im *Importer) Convert(ctx context.Context, e ExaminedDisk, to string, o Op
 	} else if e.Format == qcow2.QCOW2 || e.Format == qcow2.Raw {
 		return readable(err) // these it can measure, if they are whole
 	}
-	if err := enough(to, need); err != nil {
-		return err
-	}
-	_ = os.Remove(to)
-	if err := im.Tool.Convert(ctx, from, to, o.Tell); err != nil {
-		_ = os.Remove(to)
-		return readable(err)
-	}
-	f, _, err := openSized(to)
+	return enough(to, need)
+}
+
+// standalone refuses a converted file that needs another one.
+func standalone(file string) error {
+	f, _, err := openSized(file)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@
 //	step     does                                            if we die here
 //	obtain   download or build; an upload is there already   it is done again
 //	check    checksum, what it is, whether it is hostile     it is done again
-//	convert  a standalone qcow2, by a user without rights    it is done again
+//	convert  a standalone qcow2, by a task of this host      the task goes on
 //	keep     into the store of blobs                         the blob is found again
 //	publish  the commit: the image is ready                  -
 //

@@ -12,6 +12,7 @@ import (
 	"github.com/virga-cloud/virga/engine/operation"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/engine/task"
 	"github.com/virga-cloud/virga/host"
 )
 
@@ -24,9 +25,12 @@ type ServiceOptions struct {
 	Download Downloader
 	// Recipes are what can be built, by name: "tiny", "debian/12".
 	Recipes map[string]Recipe
-	// Home is the host of this server, Servers the way to the others; nil: there are none.
-	Home    func() resource.ID
+	// Home is the host of this server: the tasks of its imports are done there.
+	Home func() resource.ID
+	// Servers is the way to the others; nil: there are none.
 	Servers Servers
+	// Progress asks a host how far a task is; nil: nobody is asked.
+	Progress func(context.Context, *task.Task) (task.Progress, error)
 	// MaxUploadMiB is the largest file that is taken; 0: 64 GiB.
 	MaxUploadMiB int64
 }
@@ -44,17 +48,18 @@ type Service struct {
 	db         *store.DB
 	statuses   *store.StatusWriter[compute.ImageSpec, compute.ImageStatus]
 	operations *store.SpecWriter[operation.Spec, operation.Status]
+	tasks      *store.SpecWriter[task.Spec, task.Status]
 	sweeps     sweeps
 	uploads    uploads
 }
 
-// NewService makes the service. It writes the statuses of images, and starts operations.
+// NewService makes the service. It writes the statuses of images, and starts operations and tasks.
 func NewService(db *store.DB, statuses *store.StatusWriter[compute.ImageSpec, compute.ImageStatus],
-	operations *store.SpecWriter[operation.Spec, operation.Status], o ServiceOptions) *Service {
+	operations *store.SpecWriter[operation.Spec, operation.Status], tasks *store.SpecWriter[task.Spec, task.Status], o ServiceOptions) *Service {
 	if o.Download.Reach.Own == nil {
 		o.Download.Reach.Own = func() []netip.Addr { return append(LocalAddresses(), hostAddresses(db.Snapshot())...) }
 	}
-	return &Service{ServiceOptions: o, db: db, statuses: statuses, operations: operations, uploads: uploads{busy: map[string]bool{}}}
+	return &Service{ServiceOptions: o, db: db, statuses: statuses, operations: operations, tasks: tasks, uploads: uploads{busy: map[string]bool{}}}
 }
 
 // hostAddresses are those that the hosts of the cloud are reached at.
@@ -77,10 +82,10 @@ const ImportType = "image.import"
 
 // Definition is the operation that imports an image.
 func (s *Service) Definition() operation.Definition {
-	return operation.Definition{Type: ImportType, Doc: "Bring an image's content into the cloud.", Steps: []operation.Step{
+	return operation.Definition{Type: ImportType, Doc: "Bring an image's content into the cloud.", Wakes: []resource.Kind{task.Tasks.Kind}, Steps: []operation.Step{
 		{Name: "obtain", Doc: "Fetch or build the content, where it was not uploaded.", Do: s.obtain, Undo: s.discard},
 		{Name: "check", Doc: "Compare the checksum, and refuse what is no image or is hostile.", Do: s.check, Undo: s.discard},
-		{Name: "convert", Doc: "Make a standalone qcow2 file of it.", Do: s.convert, Undo: s.discard},
+		{Name: "convert", Doc: "Make a standalone qcow2 file of it.", Do: s.convert, Undo: s.unconvert},
 		{Name: "keep", Doc: "Move it into the store of images.", Do: s.keepStep, Undo: s.discard},
 		{Name: "publish", Doc: "The image is ready.", Do: s.publish, Commit: true},
 		{Name: "clean", Doc: "Remove what was staged.", Do: s.discard},
@@ -154,14 +159,6 @@ func told(r *operation.Run) Options {
 	return Options{Tell: func(percent int) { r.Tell(int64(percent), 100, fmt.Sprintf("converted %d %%", percent)) }}
 }
 
-func (s *Service) convert(ctx context.Context, r *operation.Run) error {
-	e, _, err := operation.Output[Examined](r, "check")
-	if err != nil {
-		return err
-	}
-	return s.Importer.ConvertAll(ctx, e, s.Importer.Blobs.staged(r.Operation.Spec.Target.ID, content), told(r))
-}
-
 // kept is what the step keep gives.
 type kept struct {
 	Disks []Kept `json:"disks"`
@@ -207,9 +204,7 @@ func (s *Service) publish(_ context.Context, r *operation.Run) error {
 		for _, d := range k.Disks[1:] {
 			t.DataDisks = append(t.DataDisks, compute.ImageDisk{Name: short(d.Name), Content: d.Digest, SizeMiB: inMiB(d.Bytes), VirtualMiB: inMiB(d.VirtualBytes)})
 		}
-		if s.Home != nil {
-			t.ServerID = s.Home()
-		}
+		t.ServerID = s.Home()
 	})
 	return nil
 }

@@ -21,6 +21,9 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/memory"
+	"github.com/virga-cloud/virga/engine/task"
+	"github.com/virga-cloud/virga/engine/task/process"
+	"github.com/virga-cloud/virga/host"
 	"github.com/virga-cloud/virga/identity"
 	"github.com/virga-cloud/virga/storage"
 )
@@ -32,6 +35,7 @@ type server struct {
 	images   *store.SpecWriter[compute.ImageSpec, compute.ImageStatus]
 	ops      *store.SpecWriter[operation.Spec, operation.Status]
 	opStatus *store.StatusWriter[operation.Spec, operation.Status]
+	host     *task.Runner
 	loops    []*reconcile.Loop
 	now      time.Time
 }
@@ -42,12 +46,14 @@ func newServer(t testing.TB) *server {
 		t.Fatal(err)
 	}
 	s := &server{TB: t, now: time.Now()}
-	db := store.NewDB(memory.New(), resource.NewCatalog(compute.Images, identity.Projects, operation.Operations, storage.Datastores, storage.Volumes, storage.Allocations, storage.ImageCopies))
+	db := store.NewDB(memory.New(), resource.NewCatalog(compute.Images, identity.Projects, operation.Operations, task.Tasks, host.Hosts, storage.Datastores, storage.Volumes, storage.Allocations, storage.ImageCopies))
 	db.Inline, db.Now = true, func() time.Time { return s.now }
 	l := store.NewRegistry()
 	s.images, s.ops = store.Specs(l, compute.Images, "api"), store.Specs(l, operation.Operations, "api")
+	tasks, home := store.Specs(l, task.Tasks, "servers"), host.New(resource.NewID(), "h1")
 	s.opStatus = store.Statuses(l, operation.Operations, "runner")
-	s.Service = NewService(db, store.Statuses(l, compute.Images, "image"), s.ops, ServiceOptions{
+	s.Service = NewService(db, store.Statuses(l, compute.Images, "image"), s.ops, tasks, ServiceOptions{
+		Home:     func() resource.ID { return home.ID },
 		Importer: Importer{Blobs: blobs}, MaxUploadMiB: 16, Download: Downloader{MaxMiB: 16, Idle: 5 * time.Second, Pause: time.Millisecond, Reach: Reach{Allow: prefixes("127.0.0.0/8")}},
 		Recipes: map[string]Recipe{"small": func(_ context.Context, to string, _ func(string)) error {
 			return os.WriteFile(to, make([]byte, mib), 0o644)
@@ -55,30 +61,68 @@ func newServer(t testing.TB) *server {
 	})
 	b := db.Begin()
 	store.Specs(l, identity.Projects, "api").Create(b, &identity.Project{Meta: resource.Meta{Name: "p"}})
+	store.Specs(l, host.Hosts, "api").Create(b, home)
 	if err := db.Commit(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
-	s.loops = []*reconcile.Loop{s.Loop(), s.Sweeping(), operation.NewLoop(db, s.opStatus, s.Definition())}
+	converter := &Converter{Importer: s.Importer, Programs: process.Folder{Path: filepath.Join(t.TempDir(), "tasks")}}
+	t.Cleanup(func() {
+		if err := converter.Programs.StopAll(); err != nil {
+			t.Error(err)
+		}
+	})
+	s.host = task.NewRunner(reconcile.Knowledge{DB: db}, home.ID, store.Statuses(l, task.Tasks, "agent"), converter.Definition())
+	s.loops = []*reconcile.Loop{s.Loop(), s.Sweeping(), operation.NewLoop(db, s.opStatus, s.Definition()), s.host.Loop(), task.NewController(db, tasks).Loop()}
 	return s
 }
 
-// settle steps both loops until nothing changes.
+// knowledge is that of a host which hears its servers.
+func (s *server) knowledge() reconcile.Knowledge { return reconcile.Knowledge{DB: s.db} }
+
+// settle steps all loops until nothing changes.
 func (s *server) settle() {
 	s.Helper()
-	for range 60 {
+	for range 1000 {
 		before := s.db.Revision()
-		for _, l := range s.loops {
-			for x := range s.db.Snapshot().OfKind(l.Kind) {
-				if _, err := reconcile.SafeStep(context.Background(), l, x.Head().ID); fault.Is(err, fault.Internal) {
-					s.Fatal(err)
-				}
-			}
-		}
-		if s.db.Revision() == before {
+		s.round()
+		if s.db.Revision() == before && !s.working() {
 			return
 		}
 	}
 	s.Fatal("it never comes to rest")
+}
+
+// round steps each loop once for each record.
+func (s *server) round() {
+	s.Helper()
+	for _, l := range s.loops {
+		for x := range s.db.Snapshot().OfKind(l.Kind) {
+			if _, err := reconcile.SafeStep(context.Background(), l, x.Head().ID); fault.Is(err, fault.Internal) {
+				s.Fatal(err)
+			}
+		}
+	}
+}
+
+// work lets the host do its tasks for a moment.
+func (s *server) work() {
+	for _, t := range store.Every(s.db.Snapshot(), task.Tasks) {
+		if _, err := s.host.Step(context.Background(), t.ID); fault.Is(err, fault.Internal) {
+			s.Error(err)
+		}
+	}
+	s.working()
+}
+
+// working reports whether the host has a program that works, and gives it some time.
+func (s *server) working() bool {
+	for _, t := range store.Every(s.db.Snapshot(), task.Tasks) {
+		if !task.Ended(t) {
+			time.Sleep(5 * time.Millisecond)
+			return true
+		}
+	}
+	return false
 }
 
 func (s *server) create(source compute.ImageSource) resource.ID {
@@ -247,7 +291,8 @@ func TestAnImportCanBreakAnywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		return &operationtest.World{DB: s.db, Specs: s.ops, Statuses: s.opStatus, Definition: s.Definition(), Target: i.Ref(), Input: struct{}{},
-			Facts: func() string { return fmt.Sprint(s.staged(), s.find(i.ID).Status.Phase) },
+			Settle: s.work,
+			Facts:  func() string { return fmt.Sprint(s.staged(), s.find(i.ID).Status.Phase) },
 			Reached: func() error {
 				if st := s.find(i.ID).Status; st.Phase != compute.ImageReady || st.Digest == "" || len(s.staged()) > 0 {
 					return fmt.Errorf("the image is %+v, staged %v", st, s.staged())

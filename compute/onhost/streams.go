@@ -3,6 +3,7 @@ package onhost
 import (
 	"context"
 	"crypto/subtle"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"github.com/virga-cloud/virga/compute/stream"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/task"
 )
 
 // Peer is who opened a connection to the agent: a server, or another host.
@@ -30,6 +32,7 @@ type Peer struct {
 //	GET, PUT /instances/{id}/file   a file of the guest               servers
 //	GET /instances/{id}/tcp         upgrade: a TCP port of the guest  servers
 //	GET /instances/{id}/memory      upgrade: the source's QEMU        the source's host, while the instance waits for it
+//	GET /tasks/{id}/progress        how far a task is, as JSON        servers
 //	GET /vms/{id}/log          what the serial line said here    servers, also when nothing runs
 type Streams struct {
 	Hypervisor Hypervisor
@@ -39,6 +42,8 @@ type Streams struct {
 	Find func(resource.ID) *compute.Instance
 	// Reach opens connections to guests; nil: it cannot be done here.
 	Reach Reach
+	// Progress tells how far a task of this host is; false: nothing is known of it.
+	Progress func(resource.ID) (task.Progress, bool)
 }
 
 // Handler makes the routes.
@@ -52,6 +57,7 @@ func (s *Streams) Handler() http.Handler {
 	mux.HandleFunc("PUT /instances/{id}/file", s.forServers(s.writeFile))
 	mux.HandleFunc("GET /instances/{id}/tcp", s.forServers(s.tcp))
 	mux.HandleFunc("GET /instances/{id}/memory", s.memory)
+	mux.HandleFunc("GET /tasks/{id}/progress", s.forServers(s.progress))
 	mux.HandleFunc("GET /vms/{id}/log", s.forServers(s.log))
 	return mux
 }
@@ -69,6 +75,15 @@ func (s *Streams) forServers(do func(http.ResponseWriter, *http.Request, resourc
 			stream.Fail(w, err)
 		}
 	}
+}
+
+func (s *Streams) progress(w http.ResponseWriter, _ *http.Request, id resource.ID) error {
+	p, known := s.Progress(id)
+	if !known {
+		return fault.New(fault.NotFound, "task %s does not work on this host", id)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(p)
 }
 
 func (s *Streams) console(w http.ResponseWriter, r *http.Request, id resource.ID) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/virga-cloud/virga/engine/operation"
 	"github.com/virga-cloud/virga/engine/reconcile"
 	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/task"
 )
 
 // Part is what one domain brings.
@@ -23,6 +24,8 @@ type Part struct {
 	Chores []Chore
 	// Operations can be started; a server's runner runs them while it leads.
 	Operations []operation.Definition
+	// Tasks can be done; a host's runner does them.
+	Tasks []task.Definition
 	// Routes offers the nouns; every server does, whether it leads or not. Nil: none.
 	Routes func(*httpapi.API)
 }

@@ -60,7 +60,7 @@ func manyVMs(b *testing.B, count int) store.Store {
 	claims := store.Specs(l, placement.Claims, "bench")
 	for i := range count {
 		batch := store.NewBatch(time.Now())
-		name, project, hostID := fmt.Sprintf("vm-%d", i), fmt.Sprintf("p%d", i%10), resource.ID(fmt.Sprintf("0199aaaa-0000-7000-8000-%012d", i%1000))
+		name, project, hostID := fmt.Sprintf("vm-%d", i), resource.ID(fmt.Sprintf("p%d", i%10)), resource.ID(fmt.Sprintf("0199aaaa-0000-7000-8000-%012d", i%1000))
 		meta := func(suffix string) resource.Meta {
 			return resource.Meta{ID: resource.NewID(), Name: name + suffix, Project: project}
 		}

@@ -190,7 +190,7 @@ func splitDocuments(data []byte) [][]byte {
 }
 
 // said are the members of a record that the cloud itself writes; a file that has them was read from it.
-var saidByCloud = []string{"id", "generation", "revision", "created", "deleting", "holders", "owner", "status"}
+var saidByCloud = []string{"id", "projectID", "generation", "revision", "created", "deleting", "holders", "owner", "status"}
 
 func (s *session) wantedOf(item any) (wanted, error) {
 	w := wanted{project: s.project, change: map[string]any{}}

@@ -27,6 +27,7 @@ var (
 	livenessOf    = model[client.Liveness]()
 	networkOf     = model[client.Network]()
 	operationOf   = model[client.Operation]()
+	taskOf        = model[client.Task]()
 	portOf        = model[client.Port]()
 	portBindingOf = model[client.PortBinding]()
 	projectOf     = model[client.Project]()

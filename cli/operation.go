@@ -21,7 +21,7 @@ func operations() *noun {
 // targetText says what an operation works on.
 func targetText(s *lookup, r *record) string {
 	kind := r.text(at(&operationOf.Spec.Target.Kind))
-	return kind + "/" + s.nameOf(s.ctx, kind, r.text(at(&operationOf.Spec.Target.Project)), r.text(at(&operationOf.Spec.Target.ID)))
+	return kind + "/" + s.nameOf(s.ctx, kind, r.text(at(&operationOf.Spec.Target.ProjectID)), r.text(at(&operationOf.Spec.Target.ID)))
 }
 
 // alsoText lists the other records that it works on.

@@ -35,7 +35,7 @@ func (s *session) addFlags(root *cobra.Command) {
 	f.StringVar(&s.token, "token", "", "the secret of a token; better kept in $VIRGA_TOKEN")
 	f.StringVar(&s.ca, "ca", "", "file with the certificate of the cloud's authority ($VIRGA_CA)")
 	f.StringVar(&s.run, "run", "/run/virga", "run folder of the server on this host ($VIRGA_RUN)")
-	f.StringVarP(&s.project, "project", "p", "default", "the project ($VIRGA_PROJECT)")
+	f.StringVarP(&s.project, "project", "p", "default", "the project, by name or id ($VIRGA_PROJECT)")
 	f.StringVar(&s.context, "context", "", "which of the servers of \"virga context list\" ($VIRGA_CONTEXT)")
 	// Not as defaults of the flags: help must not show a secret, and be the same everywhere.
 	for name, value := range map[string]*string{"VIRGA_SERVER": &s.server, "VIRGA_TOKEN": &s.token, "VIRGA_CA": &s.ca, "VIRGA_RUN": &s.run, "VIRGA_PROJECT": &s.project, "VIRGA_CONTEXT": &s.context} {

@@ -12,9 +12,9 @@ func tasks() *noun {
 	return &noun{api: client.As[record](client.Tasks), group: groupCloud, sample: "0199-…", short: "Tasks: finite work of one host",
 		long: "The conversion of an image is a task: a program of one host, with progress, which outlives the daemon.\nOne that has ended is kept for a day.", verbs: []string{"list", "show"}, commands: taskCommands,
 		order: func(a, b *record) int { return b.Created.Compare(a.Created) },
-		columns: []column{field("Type", "spec.type"), computed("Target", targetText), state("State"), computed("Progress", taskProgressText),
-			name("Host", "host", "spec.hostID").wide(), field("By", "spec.by").wide(), computed("Took", tookText).wide(),
-			field("Why", "status.why").only(), computed("Problem", whyText).inTable()}}
+		columns: []column{field("Type", at(&taskOf.Spec.Type)), computed("Target", targetText), state("State"), computed("Progress", taskProgressText),
+			name("Host", "host", at(&taskOf.Spec.HostID)).wide(), field("By", at(&taskOf.Spec.By)).wide(), computed("Took", tookText).wide(),
+			field("Why", at(&taskOf.Status.Why)).only(), computed("Problem", whyText).inTable()}}
 }
 
 // taskProgressText is how far a task is; it is asked of its host.

@@ -12,7 +12,7 @@ import (
 func tokens() *noun {
 	return &noun{api: client.As[record](client.Tokens), group: groupCloud, sample: "ci", short: "Rights to use the API",
 		long: "A token has a secret that is shown once, when it is made. Roles: admin may do everything, member\neverything inside one project, viewer may read inside one project.", verbs: []string{"list", "show", "delete"}, commands: tokenCommands,
-		columns: []column{field("User", at(&tokenOf.Spec.User)), field("Role", at(&tokenOf.Spec.Role)), field("Project", at(&tokenOf.Spec.Project)), computed("Expires", expiry)}}
+		columns: []column{field("User", at(&tokenOf.Spec.User)), field("Role", at(&tokenOf.Spec.Role)), name("Project", "project", at(&tokenOf.Spec.ProjectID)), computed("Expires", expiry)}}
 }
 
 func expiry(s *lookup, r *record) string {
@@ -44,7 +44,7 @@ func tokenCommands(s *session, n *noun) []*cobra.Command {
 			in["user"] = user
 		}
 		if role != "admin" {
-			in["project"] = s.project
+			in["projectID"] = s.project
 		}
 		if life != "" {
 			d, err := parseLife(life)

@@ -1035,11 +1035,14 @@ type Allocation struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -1143,11 +1146,14 @@ type Attachment struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -1191,7 +1197,7 @@ type AttachmentSpec struct {
 	// VolumeID VolumeID is the disk.
 	VolumeID string `json:"volumeID"`
 
-	// Workload Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Workload Ref is the full address of a record.
 	Workload Ref `json:"workload"`
 }
 
@@ -1230,7 +1236,7 @@ type AuditPage struct {
 
 // Audited Audited is one request that would change something: who, by what, from where, and what became of it.
 type Audited struct {
-	// About Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// About Ref is the full address of a record.
 	About Ref `json:"about,omitempty,omitzero"`
 
 	// Action What was asked for: the id of the operation in the API's document, for example create-vm.
@@ -1254,8 +1260,11 @@ type Audited struct {
 	// Path The path of HTTP.
 	Path string `json:"path,omitempty,omitzero"`
 
-	// Project The project that it was in; none: the cloud itself.
+	// Project The name that the project had then.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID The project that it was in, by its id; none: the cloud itself, or a project that was not there.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Request The request, as it was answered in X-Request-Id.
 	Request string `json:"request"`
@@ -1302,11 +1311,14 @@ type Backend struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -1425,11 +1437,14 @@ type Claim struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -1476,7 +1491,7 @@ type ClaimSpec struct {
 	// Why Why says who asked and why this host, in words.
 	Why string `json:"why"`
 
-	// Workload Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Workload Ref is the full address of a record.
 	Workload Ref `json:"workload"`
 }
 
@@ -1515,11 +1530,14 @@ type Cluster struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -1647,11 +1665,14 @@ type DNSZone struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -1755,11 +1776,14 @@ type Datastore struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -1887,11 +1911,14 @@ type Device struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -2025,11 +2052,14 @@ type Event struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -2058,7 +2088,7 @@ type EventList struct {
 
 // EventSpec EventSpec is what happened.
 type EventSpec struct {
-	// About Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// About Ref is the full address of a record.
 	About Ref `json:"about"`
 
 	// At At is when.
@@ -2130,7 +2160,7 @@ type ExecResult struct {
 
 // Explanation Explanation is an answer to why.
 type Explanation struct {
-	// About Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// About Ref is the full address of a record.
 	About Ref `json:"about"`
 
 	// Lines Lines are the sentences, the most important first.
@@ -2178,11 +2208,14 @@ type Host struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -2301,11 +2334,14 @@ type Image struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -2355,11 +2391,14 @@ type ImageCopy struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -2583,11 +2622,14 @@ type Instance struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -2898,11 +2940,14 @@ type JoinToken struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -2973,7 +3018,7 @@ type JoinTokenStatus struct {
 
 // Line Line is one sentence of an explanation.
 type Line struct {
-	// About Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// About Ref is the full address of a record.
 	About Ref `json:"about"`
 
 	// Depth Depth is how far the sentence is below the record that was asked for: what it waits for is one deeper.
@@ -3015,11 +3060,14 @@ type Liveness struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -3171,11 +3219,14 @@ type Network struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -3288,11 +3339,14 @@ type Operation struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -3336,7 +3390,7 @@ type OperationSpec struct {
 	// Input Input is the definition's own.
 	Input interface{} `json:"input,omitempty,omitzero"`
 
-	// Target Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Target Ref is the full address of a record.
 	Target Ref `json:"target"`
 
 	// Type Type names the definition: "vm.migrate".
@@ -3426,11 +3480,14 @@ type Port struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -3468,11 +3525,14 @@ type PortBinding struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -3540,7 +3600,7 @@ type PortBindingSpec struct {
 	// UID UID is the user that must be able to open the tap.
 	UID int64 `json:"uid,omitempty,omitzero"`
 
-	// Workload Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Workload Ref is the full address of a record.
 	Workload Ref `json:"workload"`
 }
 
@@ -3772,11 +3832,14 @@ type Project struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -3847,8 +3910,11 @@ type ProjectStatus struct {
 
 // ProjectUsage ProjectUsage is what a project has of what its quota limits.
 type ProjectUsage struct {
-	// Project Project is its name.
+	// Project Project is its name now.
 	Project string `json:"project"`
+
+	// ProjectID ProjectID is the project.
+	ProjectID string `json:"projectID"`
 
 	// Used Usage is what a project has, or is about to have more, in the units of Quota.
 	Used Usage `json:"used"`
@@ -3878,11 +3944,16 @@ type RecoverRequest struct {
 	Csr string `json:"csr"`
 }
 
-// Ref Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+// Ref Ref is the full address of a record.
 type Ref struct {
-	ID      string `json:"id"`
-	Kind    string `json:"kind"`
-	Project string `json:"project,omitempty,omitzero"`
+	// ID ID names the record for ever.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 }
 
 // RelayRequest RelayRequest names the hosts whose heartbeats another server took.
@@ -3917,11 +3988,14 @@ type Removal struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -4040,11 +4114,14 @@ type Subnet struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -4157,11 +4234,14 @@ type Task struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -4205,7 +4285,7 @@ type TaskSpec struct {
 	// Input Input are the parameters of the type.
 	Input interface{} `json:"input,omitempty,omitzero"`
 
-	// Target Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Target Ref is the full address of a record.
 	Target Ref `json:"target"`
 
 	// Type Type names the work: "image.convert".
@@ -4271,11 +4351,14 @@ type Token struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -4319,8 +4402,8 @@ type TokenRequest struct {
 	// Name Unique; none: the user's.
 	Name string `json:"name,omitempty,omitzero"`
 
-	// Project Limits a member or viewer.
-	Project string `json:"project,omitempty,omitzero"`
+	// ProjectID Limits a member or viewer to a project, by its name or id.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Role What it may do.
 	Role TokenRequestRole `json:"role"`
@@ -4340,8 +4423,8 @@ type TokenSpec struct {
 	// Hash Hash is the SHA-256 of the secret, in hex.
 	Hash string `json:"hash,omitempty,omitzero"`
 
-	// Project Project limits a member or viewer.
-	Project string `json:"project,omitempty,omitzero"`
+	// ProjectID ProjectID limits a member or viewer to one project; the token goes with it.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Role Role is what it may do.
 	Role TokenSpecRole `json:"role"`
@@ -4409,11 +4492,14 @@ type VM struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -4631,11 +4717,14 @@ type Volume struct {
 	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
 
-	// Owner Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+	// Owner Ref is the full address of a record.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
-	// Project Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
@@ -4730,7 +4819,7 @@ type WatchEvent struct {
 	// Kind The kind of the record; only in change.
 	Kind string `json:"kind,omitempty,omitzero"`
 
-	// Object The record; of a deleted one at least kind, id and project.
+	// Object The record; of a deleted one at least kind, id and projectID.
 	Object interface{} `json:"object,omitempty,omitzero"`
 
 	// Revision The revision of the store that made the change.
@@ -4745,8 +4834,11 @@ type WatchEventType string
 
 // WhoAmI WhoAmI is who asks.
 type WhoAmI struct {
-	// Project Limits the right; none: everywhere.
+	// Project The name of that project.
 	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Limits the right to a project; none: everywhere.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
 
 	// Right The highest right.
 	Right WhoAmIRight `json:"right"`

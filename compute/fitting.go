@@ -58,7 +58,7 @@ func (d *fitting) addDisk(disk Disk, base *storage.Base) error {
 func (d *fitting) freeVolume(id resource.ID) (*storage.Volume, error) {
 	v := store.Named(d.snap, storage.Volumes, d.vm.Project, string(id))
 	if v == nil {
-		return nil, fault.New(fault.NotFound, "no volume %q in project %s; see virga volume list", id, d.vm.Project)
+		return nil, fault.New(fault.NotFound, "no volume %q in project %s; see virga volume list", id, d.snap.NameOf(d.vm.Project))
 	}
 	if v.Deleting != nil {
 		return nil, fault.New(fault.Precondition, "volume %s is being deleted", v.Name)
@@ -121,7 +121,7 @@ func (d *fitting) port(nic *NIC) (*network.Port, error) {
 func (d *fitting) freePort(id resource.ID) (*network.Port, error) {
 	p := store.Named(d.snap, network.Ports, d.vm.Project, string(id))
 	if p == nil {
-		return nil, fault.New(fault.NotFound, "no port %q in project %s; see virga port list", id, d.vm.Project)
+		return nil, fault.New(fault.NotFound, "no port %q in project %s; see virga port list", id, d.snap.NameOf(d.vm.Project))
 	}
 	if p.Deleting != nil {
 		return nil, fault.New(fault.Precondition, "port %s is being deleted", p.Name)

@@ -53,7 +53,7 @@ type ImageSpec struct {
 	// Visibility says who may use it: its own project, the projects of sharedWith too, or every project of the cloud.
 	Visibility string `json:"visibility" enum:"project,shared,cloud"`
 	// SharedWith are the projects that may use a shared image too, by name or id; they are kept by id.
-	SharedWith []string `json:"sharedWith,omitempty"`
+	SharedWith []resource.ID `json:"sharedWith,omitempty" ref:"project"`
 	// MinMemoryMiB is the least memory that its guests need.
 	MinMemoryMiB int64 `json:"minMemoryMiB,omitempty"`
 }
@@ -118,6 +118,12 @@ var Images = resource.Define("image", "images", resource.Options[ImageSpec, Imag
 			size += d.SizeMiB
 		}
 		return map[string]int64{storage.CountDiskMiB: size}
+	},
+	Needs: func(i *Image) (out []resource.Need) {
+		for _, id := range i.Spec.SharedWith { // one that goes leaves it as it is
+			out = append(out, resource.Need{Ref: resource.Ref{Kind: "project", ID: id}, Tie: resource.Following})
+		}
+		return out
 	},
 	Refs: func(i *Image) []resource.Ref {
 		return []resource.Ref{{Kind: "operation", Project: i.Project, ID: i.Status.OperationID}}

@@ -20,20 +20,20 @@ func TestImageNamesAreNeverGuessed(t *testing.T) {
 	projects := store.Specs(l, identity.Projects, "api")
 	b := db.Begin()
 	ids := map[string]resource.ID{}
-	for _, name := range []string{"a", "b", "c"} {
+	for _, name := range []string{"a", "b", "c", "d"} {
 		p := &identity.Project{Meta: resource.Meta{Name: name}}
 		projects.Create(b, p)
 		ids[name] = p.ID
 	}
 	for _, x := range []struct {
 		project, name, visibility, phase string
-		with                             []string
+		with                             []resource.ID
 	}{
 		{"a", "base", ToCloud, ImageReady, nil}, {"b", "base", ToCloud, ImageReady, nil}, {"c", "base", ToProject, ImageReady, nil},
-		{"a", "one", ToCloud, ImageReady, nil}, {"b", "one", ToCloud, ImageImporting, nil}, {"b", "one-c", ToShared, ImageReady, []string{string(ids["c"])}},
-		{"a", "private", ToProject, ImageReady, nil}, {"a", "two", ToCloud, ImageReady, nil}, {"b", "two", ToShared, ImageReady, []string{string(ids["c"])}},
+		{"a", "one", ToCloud, ImageReady, nil}, {"b", "one", ToCloud, ImageImporting, nil}, {"b", "one-c", ToShared, ImageReady, []resource.ID{ids["c"]}},
+		{"a", "private", ToProject, ImageReady, nil}, {"a", "two", ToCloud, ImageReady, nil}, {"b", "two", ToShared, ImageReady, []resource.ID{ids["c"]}},
 	} {
-		i := &Image{Meta: resource.Meta{Name: x.name, Project: x.project}, Spec: ImageSpec{Visibility: x.visibility, SharedWith: x.with}}
+		i := &Image{Meta: resource.Meta{Name: x.name, Project: ids[x.project]}, Spec: ImageSpec{Visibility: x.visibility, SharedWith: x.with}}
 		images.Create(b, i)
 		statuses.Set(b, i, func(s *ImageStatus) { s.Phase = x.phase })
 	}
@@ -45,14 +45,14 @@ func TestImageNamesAreNeverGuessed(t *testing.T) {
 		{"d", "base", "ambiguous: a/base or b/base"}, {"c", "two", "ambiguous: a/two or b/two"}, {"a", "two", "a/two"}, {"d", "two", "a/two"},
 		{"a", "one-c", "none"}, {"c", "private", "none"}, {"c", "a/private", "none"}, {"c", "", "none"}, {"c", "/", "none"},
 	} {
-		i, err := ImageLending.Find(db.Snapshot(), Images, c.project, c.name)
+		i, err := ImageLending.Find(db.Snapshot(), Images, ids[c.project], c.name)
 		got := "none"
 		switch {
 		case fault.Is(err, fault.Conflict):
 			_, list, _ := strings.Cut(err.Error(), "say which: ")
 			got = "ambiguous: " + list
 		case err == nil:
-			got = i.Project + "/" + i.Name
+			got = db.Snapshot().NameOf(i.Project) + "/" + i.Name
 		}
 		if got != c.want {
 			t.Errorf("%s in project %s is %s, want %s (%v)", c.name, c.project, got, c.want, err)

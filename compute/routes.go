@@ -56,11 +56,11 @@ type PowerRequest struct {
 	Token string `json:"token,omitempty" maxLength:"200"`
 }
 
-func findVM(snap *store.Snapshot, project, name string) (*VM, error) {
+func findVM(snap *store.Snapshot, project resource.ID, name string) (*VM, error) {
 	if vm := store.Named(snap, VMs, project, name); vm != nil {
 		return vm, nil
 	}
-	return nil, fault.New(fault.NotFound, "no vm %q in project %s; see virga vm list", name, project)
+	return nil, fault.New(fault.NotFound, "no vm %q in project %s; see virga vm list", name, snap.NameOf(project))
 }
 
 // vmReady says whether the VM is as specified, for those who wait. A VM that no host can

@@ -58,7 +58,7 @@ func (s *Screens) Register(a *httpapi.API) {
 // find gives the instance that is the VM of a request.
 func (s *Screens) find(r *http.Request) (*Instance, error) {
 	snap := s.DB.Snapshot()
-	vm, err := findVM(snap, r.PathValue("project"), r.PathValue("name"))
+	vm, err := findVM(snap, resource.ID(r.PathValue("project")), r.PathValue("name"))
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func (s *Screens) log(w http.ResponseWriter, r *http.Request) {
 	options, err := ParseLogOptions(r.URL.Query())
 	var vm *VM
 	if err == nil {
-		vm, err = findVM(s.DB.Snapshot(), r.PathValue("project"), r.PathValue("name"))
+		vm, err = findVM(s.DB.Snapshot(), resource.ID(r.PathValue("project")), r.PathValue("name"))
 	}
 	var answer *http.Response
 	if err == nil {

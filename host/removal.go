@@ -173,11 +173,11 @@ func (m *Remover) unused(s *store.Snapshot, h *Host) error {
 		name := fmt.Sprintf("%s %s", head.Kind, head.Name)
 		if m.User != nil {
 			if name = m.User(s, x); name == "" {
-				followers = append(followers, fmt.Sprintf("%s %s of project %s, which goes by itself", head.Kind, head.Name, head.Project))
+				followers = append(followers, fmt.Sprintf("%s %s of project %s, which goes by itself", head.Kind, head.Name, s.NameOf(head.Project)))
 				continue
 			}
 		}
-		users = append(users, name+" of project "+head.Project)
+		users = append(users, name+" of project "+s.NameOf(head.Project))
 	}
 	kind, what := fault.Precondition, "migrate the VMs to another host (virga vm migrate NAME) or delete them; delete the volumes"
 	if len(users) == 0 {

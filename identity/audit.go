@@ -139,15 +139,19 @@ func (a *Audit) Forget(ctx context.Context, led *store.DB) error {
 
 // AuditFilter narrows a list of entries; zero fields do not.
 type AuditFilter struct {
-	User, Action, Project, About, Outcome string
-	Since, Until                          time.Time
+	User, Action, About, Outcome string
+	Project                      resource.ID
+	Since, Until                 time.Time
 }
 
 func (f *AuditFilter) takes(e *httpapi.Audited) bool {
-	for want, got := range map[*string]string{&f.User: e.User, &f.Action: e.Action, &f.Project: e.Project, &f.Outcome: e.Outcome} {
+	for want, got := range map[*string]string{&f.User: e.User, &f.Action: e.Action, &f.Outcome: e.Outcome} {
 		if *want != "" && *want != got {
 			return false
 		}
+	}
+	if f.Project != "" && f.Project != e.Project {
+		return false
 	}
 	return f.About == "" || f.About == e.Name || e.About != nil && f.About == string(e.About.ID)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 )
 
@@ -52,7 +53,7 @@ func TestAuditEntryIsInTheCommitOfItsChange(t *testing.T) {
 
 func TestAuditHasOneEntryForEachRequestThatWouldChangeSomething(t *testing.T) {
 	y := newCloud(t)
-	member := y.token(`{"user":"mel","role":"member","project":"default"}`)
+	member := y.token(`{"user":"mel","role":"member","projectID":"default"}`)
 	for _, c := range []struct {
 		secret, method, path, body string
 		action, outcome, name      string
@@ -102,7 +103,7 @@ func TestAuditIsNarrowedAndTurnedByPages(t *testing.T) {
 		query string
 		want  int
 	}{
-		{"", 8}, {"limit=3", 8}, {"limit=1&action=create-thing", 7}, {"action=create-project", 1}, {"project=default", 7}, {"project=none", 0}, {"user=admin", 8}, {"user=eve", 0},
+		{"", 8}, {"limit=3", 8}, {"limit=1&action=create-thing", 7}, {"action=create-project", 1}, {"project=default", 7}, {"project=" + string(resource.NewID()), 0}, {"user=admin", 8}, {"user=eve", 0},
 		{"about=x3", 1}, {"outcome=refused", 0}, {"since=" + at(30*time.Minute), 1}, {"until=" + at(30*time.Minute), 7}, {"since=" + at(30*time.Minute) + "&until=" + at(40*time.Minute), 0},
 	} {
 		q, _ := url.ParseQuery(c.query)
@@ -115,7 +116,7 @@ func TestAuditIsNarrowedAndTurnedByPages(t *testing.T) {
 // A tenant who made ten thousand events washed away what was known of him.
 func TestAuditIsNotFlushedByATenant(t *testing.T) {
 	y := newCloud(t)
-	member := y.token(`{"user":"mel","role":"member","project":"default"}`)
+	member := y.token(`{"user":"mel","role":"member","projectID":"default"}`)
 	y.want(201, y.as(member, "POST", "/v1/projects/default/things", `{"name":"deed"}`))
 	y.want(403, y.as(member, "GET", "/v1/audit", ""))
 	for _, method := range []string{"DELETE", "PUT", "PATCH", "POST"} {

@@ -97,11 +97,11 @@ func (a *Authenticator) byToken(secret string) (httpapi.Caller, error) {
 
 // CallerOf turns a role into rights.
 func CallerOf(t *TokenSpec) httpapi.Caller {
-	c := httpapi.Caller{User: t.User, Project: t.Project}
+	c := httpapi.Caller{User: t.User, Project: t.ProjectID}
 	switch {
 	case t.Role == Admin:
 		c.Right, c.Project = httpapi.Admin, ""
-	case t.Project == "": // limited to nothing: a record that the checks would not have let in
+	case t.ProjectID == "": // limited to nothing: a record that the checks would not have let in
 	case t.Role == Member:
 		c.Right = httpapi.Write
 	case t.Role == Viewer:

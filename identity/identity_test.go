@@ -40,7 +40,7 @@ func (gift) Has(_ *store.Snapshot, x resource.Object) bool {
 	return x.Head().Kind == things.Kind && x.Head().Name == "gift"
 }
 
-func (g gift) Remove(b *store.Batch, s *store.Snapshot, project string) {
+func (g gift) Remove(b *store.Batch, s *store.Snapshot, project resource.ID) {
 	if x := store.Named(s, things, project, "gift"); x != nil {
 		g.things.Delete(b, x)
 	}
@@ -79,12 +79,12 @@ func newCloud(t *testing.T) *cloud {
 		t.Fatal(err)
 	}
 	y.audit = NewAudit(db, 24*time.Hour)
-	api := httpapi.New(db, httpapi.Options{Version: "test", Audit: y.audit, Recheck: 20 * time.Millisecond, Authenticate: NewAuthenticator(db, func(*store.Snapshot, resource.ID) error { return nil }).Authenticate, Project: ProjectOf})
+	api := httpapi.New(db, httpapi.Options{Version: "test", Audit: y.audit, Recheck: 20 * time.Millisecond, Authenticate: NewAuthenticator(db, func(*store.Snapshot, resource.ID) error { return nil }).Authenticate})
 	y.api = api
 	registry := store.NewRegistry()
 	thingSpecs := store.Specs(registry, things, "api")
-	Register(api, y.writers, gift{thingSpecs}, func(_ *store.Snapshot, project string) Usage {
-		return Usage{VMs: int64(len(project)), DiskMiB: 7}
+	Register(api, y.writers, gift{thingSpecs}, func(s *store.Snapshot, project resource.ID) Usage {
+		return Usage{VMs: int64(len(s.NameOf(project))), DiskMiB: 7}
 	})
 	hostSpecs := store.Specs(registry, hosts, "api")
 	y.audit.Register(api)
@@ -185,6 +185,16 @@ func (y *cloud) want(status int, a answer) answer {
 	return a
 }
 
+// project gives the id of the project that has this name now.
+func (y *cloud) project(name string) resource.ID {
+	y.t.Helper()
+	p := store.Named(y.db.Snapshot(), Projects, "", name)
+	if p == nil {
+		y.t.Fatalf("there is no project %s", name)
+	}
+	return p.ID
+}
+
 // token makes a token by the API and gives its secret.
 func (y *cloud) token(body string) string {
 	y.t.Helper()
@@ -221,7 +231,7 @@ func TestRootOnTheUnixSocketIsAdministrator(t *testing.T) {
 	y.want(200, y.local("", "GET", "/v1/tokens", ""))
 	y.want(401, y.as("", "GET", "/v1/tokens", ""))
 	// A token says more precisely who asks.
-	viewer := y.token(`{"user":"eve","role":"viewer","project":"default"}`)
+	viewer := y.token(`{"user":"eve","role":"viewer","projectID":"default"}`)
 	y.want(403, y.local(viewer, "GET", "/v1/tokens", ""))
 }
 
@@ -229,11 +239,11 @@ func TestATokenMayDoWhatItsRoleSays(t *testing.T) {
 	y := newCloud(t)
 	y.want(201, y.as(y.admin, "POST", "/v1/projects", `{"name":"a","spec":{}}`))
 	y.want(201, y.as(y.admin, "POST", "/v1/projects", `{"name":"b"}`))
-	viewer := y.token(`{"user":"eve","role":"viewer","project":"a"}`)
-	member := y.token(`{"user":"mel","role":"member","project":"a"}`)
+	viewer := y.token(`{"user":"eve","role":"viewer","projectID":"a"}`)
+	member := y.token(`{"user":"mel","role":"member","projectID":"a"}`)
 	for secret, want := range map[string]string{
-		y.admin: `[{"project":"a","used":{"vms":1,"cpus":0,"memoryMiB":0,"diskMiB":7}},{"project":"b",`,
-		member:  `[{"project":"a","used":{"vms":1,"cpus":0,"memoryMiB":0,"diskMiB":7}}]`,
+		y.admin: `,"project":"a","used":{"vms":1,"cpus":0,"memoryMiB":0,"diskMiB":7}},{"projectID":"` + string(y.project("b")) + `","project":"b",`,
+		member:  `[{"projectID":"` + string(y.project("a")) + `","project":"a","used":{"vms":1,"cpus":0,"memoryMiB":0,"diskMiB":7}}]`,
 	} {
 		if got := string(y.want(200, y.as(secret, "GET", "/v1/usage", "")).body); !strings.Contains(got, want) {
 			t.Errorf("usage is %s, want %s", got, want)
@@ -255,7 +265,7 @@ func TestATokenMayDoWhatItsRoleSays(t *testing.T) {
 		{member, "POST", "/v1/agent/beat", "", 403},
 		{y.admin, "POST", "/v1/tokens", `{"user":"x","role":"viewer"}`, 422},
 		{y.admin, "POST", "/v1/tokens", `{"user":"x","role":"king"}`, 422},
-		{y.admin, "POST", "/v1/tokens", `{"user":"x","role":"viewer","project":"none"}`, 404},
+		{y.admin, "POST", "/v1/tokens", `{"user":"x","role":"viewer","projectID":"none"}`, 404},
 		{y.admin, "POST", "/v1/projects", `{"name":"c","spec":{"quota":{"cpus":-1}}}`, 422},
 		{member[:len(member)-1], "GET", "/v1/projects/a", "", 401},
 		{"rubbish", "GET", "/v1/projects/a", "", 401},
@@ -272,7 +282,7 @@ func TestATokenMayDoWhatItsRoleSays(t *testing.T) {
 		t.Errorf("%v %+v", err, list)
 	}
 	var who WhoAmI
-	if err := json.Unmarshal(y.want(200, y.as(member, "GET", "/v1/whoami", "")).body, &who); err != nil || who != (WhoAmI{"mel", "write", "a"}) {
+	if err := json.Unmarshal(y.want(200, y.as(member, "GET", "/v1/whoami", "")).body, &who); err != nil || who != (WhoAmI{"mel", "write", y.project("a"), "a"}) {
 		t.Errorf("%v %+v", err, who)
 	}
 }
@@ -280,7 +290,7 @@ func TestATokenMayDoWhatItsRoleSays(t *testing.T) {
 func TestATokenThatExpiredOrWasDeletedIsNobody(t *testing.T) {
 	y := newCloud(t)
 	expires := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
-	secret := y.token(`{"name":"short","user":"eve","role":"viewer","project":"default","expires":"` + expires + `"}`)
+	secret := y.token(`{"name":"short","user":"eve","role":"viewer","projectID":"default","expires":"` + expires + `"}`)
 	y.want(200, y.as(secret, "GET", "/v1/projects/default/things", ""))
 	y.ahead.Store(int64(2 * time.Hour))
 	if p := y.want(401, y.as(secret, "GET", "/v1/projects/default/things", "")).problem(); p.Kind != fault.Unauthenticated || !strings.Contains(p.Detail, "expired") {
@@ -307,11 +317,11 @@ func TestAProjectGoesOnlyWhenItIsEmpty(t *testing.T) {
 	}
 	y.want(200, y.as(y.admin, "GET", "/v1/projects/a/things/gift", ""))
 	y.want(409, y.as(y.admin, "DELETE", "/v1/projects/default", ""))
-	inside, outside := y.token(`{"user":"in","role":"member","project":"a"}`), y.token(`{"user":"out","role":"member","project":"default"}`)
+	inside, outside := y.token(`{"user":"in","role":"member","projectID":"a"}`), y.token(`{"user":"out","role":"member","projectID":"default"}`)
 	y.want(202, y.as(y.admin, "DELETE", "/v1/projects/a", ""))
 	y.want(404, y.as(y.admin, "GET", "/v1/projects/a/things/gift", ""))
 	y.want(409, y.as(y.admin, "POST", "/v1/projects/a/things", `{"name":"late"}`))
-	y.want(409, y.as(y.admin, "POST", "/v1/tokens", `{"user":"late","role":"member","project":"a"}`))
+	y.want(409, y.as(y.admin, "POST", "/v1/tokens", `{"user":"late","role":"member","projectID":"a"}`))
 	y.want(401, y.as(inside, "GET", "/v1/whoami", ""))
 	y.want(200, y.as(outside, "GET", "/v1/whoami", ""))
 	loop := NewProjectLoop(y.db)
@@ -369,7 +379,7 @@ func TestAWatchEndsSecondsAfterItsTokenIsDeletedOrExpires(t *testing.T) {
 		func() { y.want(204, y.as(y.admin, "DELETE", "/v1/tokens/eve", "")) },
 		func() { y.ahead.Store(int64(2 * time.Hour)) },
 	} {
-		secret := y.token(`{"user":"eve","role":"viewer","project":"a","expires":"` + time.Now().Add(time.Hour).Format(time.RFC3339) + `"}`)
+		secret := y.token(`{"user":"eve","role":"viewer","projectID":"a","expires":"` + time.Now().Add(time.Hour).Format(time.RFC3339) + `"}`)
 		req, _ := http.NewRequestWithContext(t.Context(), "GET", "http://virga/v1/watch?project=a", nil)
 		req.Header.Set("Authorization", "Bearer "+secret)
 		resp, err := y.onSocket().Do(req)

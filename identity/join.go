@@ -94,7 +94,7 @@ func registerJoinTokenCreate(a *httpapi.API, w Writers, g Gate) {
 		if g.Network != nil {
 			word.Network = g.Network()
 		}
-		return &joinTokenOut{JoinTokenReply{JoinToken: JoinTokens.Seen(t, c.Sight("")), Token: word.String()}}, nil
+		return &joinTokenOut{JoinTokenReply{JoinToken: JoinTokens.Seen(t, c.Sight(""), ""), Token: word.String()}}, nil
 	})
 }
 

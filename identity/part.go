@@ -35,7 +35,7 @@ type ServerDeps struct {
 	DB      *store.DB // for the loops
 	Writers Writers
 	Own     Contents
-	Used    func(s *store.Snapshot, project string) Usage
+	Used    func(s *store.Snapshot, project resource.ID) Usage
 	Gate    Gate
 	Audit   *Audit
 }

@@ -2,7 +2,7 @@ package identity
 
 import "github.com/virga-cloud/virga/engine/resource"
 
-// DefaultProject is there from the first start.
+// DefaultProject is the name of the project that is there from the first start, and stays.
 const DefaultProject = "default"
 
 // ProjectSpec is what a tenant may use.
@@ -30,6 +30,9 @@ type ProjectStatus struct{ resource.Observed }
 
 // Project owns everything a tenant has.
 type Project = resource.Record[ProjectSpec, ProjectStatus]
+
+// projectRef refers to a project.
+func projectRef(id resource.ID) resource.Ref { return resource.Ref{Kind: "project", ID: id} }
 
 // Projects is the kind.
 var Projects = resource.Define("project", "projects", resource.Options[ProjectSpec, ProjectStatus]{

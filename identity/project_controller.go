@@ -16,21 +16,13 @@ import (
 // in it at the same moment and the deletion one fails: every record's commit holds its project.
 const projectHolder = "identity/project"
 
-// ProjectOf is the hook of the API that finds a project.
-func ProjectOf(s *store.Snapshot, name string) *resource.Meta {
-	if p := store.Named(s, Projects, "", name); p != nil && p.Name == name {
-		return &p.Meta
-	}
-	return nil
-}
-
 // NewProjectLoop lets a project that is being deleted go when nothing is in it.
 func NewProjectLoop(db *store.DB) *reconcile.Loop {
 	l := &reconcile.Loop{Name: "identity/project", Kind: Projects.Kind, Also: map[resource.Kind]func(resource.Object) []resource.ID{}}
 	for _, d := range db.Catalog().All() {
 		if d.Scope == resource.InProject && !d.Past {
 			l.Also[d.Kind] = func(x resource.Object) []resource.ID {
-				if p := ProjectOf(db.Snapshot(), x.Head().Project); p != nil && p.Deleting != nil {
+				if p := store.Find(db.Snapshot(), Projects, x.Head().Project); p != nil && p.Deleting != nil {
 					return []resource.ID{p.ID}
 				}
 				return nil
@@ -55,7 +47,7 @@ type Contents interface {
 	// Has reports whether a record is a part of them.
 	Has(*store.Snapshot, resource.Object) bool
 	// Remove removes them from a project in which nothing else is.
-	Remove(b *store.Batch, s *store.Snapshot, project string)
+	Remove(b *store.Batch, s *store.Snapshot, project resource.ID)
 }
 
 func nobodys(*store.Snapshot, resource.Object) bool { return false }
@@ -69,7 +61,7 @@ func empty(db *store.DB, s *store.Snapshot, p *Project, along func(*store.Snapsh
 		}
 		n := 0
 		for x := range s.OfKind(d.Kind) {
-			if x.Head().Project == p.Name && !along(s, x) {
+			if x.Head().Project == p.ID && !along(s, x) {
 				n++
 			}
 		}
@@ -86,9 +78,9 @@ func empty(db *store.DB, s *store.Snapshot, p *Project, along func(*store.Snapsh
 	return fault.New(fault.Precondition, "project %s still has %s; delete them first", p.Name, strings.Join(there, ", "))
 }
 
-// deletingProject takes along what was made with the project, in the same commit, and the tokens
-// that are limited to it: they must not open a later project of the same name. Whoever puts
-// something into the project at this moment makes it fail, or fails.
+// deletingProject takes along what was made with the project, in the same commit, and the tokens that are
+// limited to it. Whoever puts something into the project, or makes a token for it, at this moment makes it
+// fail, or fails.
 func deletingProject(w Writers, own Contents) func(context.Context, *httpapi.Call, *Project) error {
 	return func(_ context.Context, c *httpapi.Call, p *Project) error {
 		if p.Name == DefaultProject {
@@ -97,11 +89,9 @@ func deletingProject(w Writers, own Contents) func(context.Context, *httpapi.Cal
 		if err := empty(c.DB, c.Snapshot, p, own.Has); err != nil {
 			return err
 		}
-		own.Remove(c.Batch, c.Snapshot, p.Name)
-		for _, t := range store.Every(c.Snapshot, Tokens) {
-			if t.Spec.Project == p.Name {
-				w.Tokens.Delete(c.Batch, t)
-			}
+		own.Remove(c.Batch, c.Snapshot, p.ID)
+		for _, t := range store.Referring(c.Snapshot, Tokens, p.ID) {
+			w.Tokens.Delete(c.Batch, t)
 		}
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 )
 
@@ -27,7 +28,9 @@ type Usage struct {
 
 // ProjectUsage is what a project has of what its quota limits.
 type ProjectUsage struct {
-	// Project is its name.
+	// ProjectID is the project.
+	ProjectID resource.ID `json:"projectID"`
+	// Project is its name now.
 	Project string `json:"project"`
 	// Used is what it has.
 	Used Usage `json:"used"`
@@ -40,15 +43,15 @@ type usageList struct {
 type usageOut struct{ Body usageList }
 
 // registerUsage offers the totals, which the view keeps: it counts nothing.
-func registerUsage(a *httpapi.API, used func(*store.Snapshot, string) Usage) {
+func registerUsage(a *httpapi.API, used func(*store.Snapshot, resource.ID) Usage) {
 	op := httpapi.Op{ID: "list-usage", Method: http.MethodGet, Path: "/v1/usage", Right: httpapi.Known, Tag: "projects",
 		Summary: "Say what each project uses of what its quota limits", Doc: "Who is limited to a project sees that one."}
 	httpapi.Handle(a, op, func(_ context.Context, c *httpapi.Call, _ *struct{}) (*usageOut, error) {
 		out := &usageOut{}
 		out.Body.Items = []ProjectUsage{}
 		for _, p := range store.Every(c.Snapshot, Projects) {
-			if c.Caller.Project == "" || c.Caller.Project == p.Name {
-				out.Body.Items = append(out.Body.Items, ProjectUsage{p.Name, used(c.Snapshot, p.Name)})
+			if c.Caller.Project == "" || c.Caller.Project == p.ID {
+				out.Body.Items = append(out.Body.Items, ProjectUsage{p.ID, p.Name, used(c.Snapshot, p.ID)})
 			}
 		}
 		slices.SortFunc(out.Body.Items, func(a, b ProjectUsage) int { return cmp.Compare(a.Project, b.Project) })

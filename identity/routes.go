@@ -13,13 +13,13 @@ import (
 
 // Register offers projects, what is used of their quotas, tokens, and who one is. Own goes with a
 // project that is deleted; used is what a project has.
-func Register(a *httpapi.API, w Writers, own Contents, used func(s *store.Snapshot, project string) Usage) {
+func Register(a *httpapi.API, w Writers, own Contents, used func(s *store.Snapshot, project resource.ID) Usage) {
 	httpapi.Register(a, Projects, httpapi.Routes[ProjectSpec, ProjectStatus]{
 		Specs: w.Projects, Holders: []string{projectHolder}, Reading: httpapi.Known,
-		Visible:  func(c httpapi.Caller, p *Project) bool { return c.Project == "" || c.Project == p.Name },
+		Visible:  func(c httpapi.Caller, p *Project) bool { return c.Project == "" || c.Project == p.ID },
 		Ready:    func(*Project) (bool, error) { return true, nil }, // nothing is done to it
 		Check:    checkProject,
-		Renaming: httpapi.Named[ProjectSpec, ProjectStatus]("a project keeps its name"),
+		Renaming: httpapi.Named[ProjectSpec, ProjectStatus]("the cloud needs it", DefaultProject),
 		Deleting: deletingProject(w, own),
 	})
 	httpapi.Register(a, Tokens, httpapi.Routes[TokenSpec, TokenStatus]{
@@ -57,11 +57,11 @@ func deletingToken(_ context.Context, c *httpapi.Call, t *Token) error {
 
 // TokenRequest asks for a token.
 type TokenRequest struct {
-	Name    string     `json:"name,omitempty" doc:"Unique; none: the user's."`
-	User    string     `json:"user" minLength:"1" maxLength:"128" doc:"The person or program that the token stands for."`
-	Role    Role       `json:"role" enum:"admin,member,viewer" doc:"What it may do."`
-	Project string     `json:"project,omitempty" doc:"Limits a member or viewer."`
-	Expires *time.Time `json:"expires,omitempty" doc:"Ends it; none: never."`
+	Name      string      `json:"name,omitempty" doc:"Unique; none: the user's."`
+	User      string      `json:"user" minLength:"1" maxLength:"128" doc:"The person or program that the token stands for."`
+	Role      Role        `json:"role" enum:"admin,member,viewer" doc:"What it may do."`
+	ProjectID resource.ID `json:"projectID,omitempty" ref:"project" doc:"Limits a member or viewer to a project, by its name or id."`
+	Expires   *time.Time  `json:"expires,omitempty" doc:"Ends it; none: never."`
 }
 
 // TokenReply shows a new token.
@@ -91,20 +91,20 @@ func registerTokenCreate(a *httpapi.API, w Writers) {
 		if store.Named(c.Snapshot, Tokens, "", r.Name) != nil {
 			return nil, fault.New(fault.Exists, "token %q is there already; pick another name", r.Name)
 		}
-		t, secret := newToken(r.Name, TokenSpec{User: r.User, Role: r.Role, Project: r.Project, Expires: r.Expires})
+		t, secret := newToken(r.Name, TokenSpec{User: r.User, Role: r.Role, ProjectID: r.ProjectID, Expires: r.Expires})
 		w.Tokens.Create(c.Batch, t)
 		c.Note("create", &t.Meta)
-		return &tokenOut{TokenReply{Token: Tokens.Seen(t, c.Sight("")), Secret: secret}}, nil
+		return &tokenOut{TokenReply{Token: Tokens.Seen(t, c.Sight(""), ""), Secret: secret}}, nil
 	})
 }
 
 func checkToken(c *httpapi.Call, r *TokenRequest) error {
 	var wrong []fault.Detail
 	switch {
-	case r.Role == Admin && r.Project != "":
-		wrong = append(wrong, fault.Detail{Field: "project", Message: "an admin is not limited to a project; leave it out"})
-	case r.Role != Admin && r.Project == "":
-		wrong = append(wrong, fault.Detail{Field: "project", Message: "a " + string(r.Role) + " needs a project"})
+	case r.Role == Admin && r.ProjectID != "":
+		wrong = append(wrong, fault.Detail{Field: "projectID", Message: "an admin is not limited to a project; leave it out"})
+	case r.Role != Admin && r.ProjectID == "":
+		wrong = append(wrong, fault.Detail{Field: "projectID", Message: "a " + string(r.Role) + " needs a project"})
 	}
 	if r.Expires != nil && !r.Expires.After(c.Now()) {
 		wrong = append(wrong, fault.Detail{Field: "expires", Message: "is in the past"})
@@ -112,17 +112,14 @@ func checkToken(c *httpapi.Call, r *TokenRequest) error {
 	if err := fault.Fields("create token "+r.Name, wrong); err != nil {
 		return err
 	}
-	if r.Project == "" {
+	if r.ProjectID == "" {
 		return nil
 	}
-	p := ProjectOf(c.Snapshot, r.Project)
-	switch {
-	case p == nil:
-		return fault.New(fault.NotFound, "no project %q", r.Project)
-	case p.Deleting != nil:
-		return fault.New(fault.Precondition, "project %s is being deleted", p.Name)
+	p := store.Named(c.Snapshot, Projects, "", string(r.ProjectID))
+	if p == nil {
+		return fault.New(fault.NotFound, "no project %q", r.ProjectID)
 	}
-	c.Batch.Check(p.Ref(), p.Revision)
+	r.ProjectID = p.ID // the commit holds it
 	return nil
 }
 
@@ -136,15 +133,20 @@ func newToken(name string, spec TokenSpec) (*Token, string) {
 
 // WhoAmI is who asks.
 type WhoAmI struct {
-	User    string `json:"user" doc:"The person or program."`
-	Right   string `json:"right" enum:"read,write,admin" doc:"The highest right."`
-	Project string `json:"project,omitempty" doc:"Limits the right; none: everywhere."`
+	User      string      `json:"user" doc:"The person or program."`
+	Right     string      `json:"right" enum:"read,write,admin" doc:"The highest right."`
+	ProjectID resource.ID `json:"projectID,omitempty" doc:"Limits the right to a project; none: everywhere."`
+	Project   string      `json:"project,omitempty" doc:"The name of that project."`
 }
 
 func registerWhoAmI(a *httpapi.API) {
 	type answer struct{ Body WhoAmI }
 	op := httpapi.Op{ID: "who-am-i", Action: "self.read", Method: http.MethodGet, Path: "/v1/whoami", Right: httpapi.Known, Tag: "tokens", Summary: "Say who asks, and what they may do"}
 	httpapi.Handle(a, op, func(_ context.Context, c *httpapi.Call, _ *struct{}) (*answer, error) {
-		return &answer{WhoAmI{User: c.User, Right: string(c.Right), Project: c.Caller.Project}}, nil
+		me := WhoAmI{User: c.User, Right: string(c.Right), ProjectID: c.Caller.Project}
+		if me.ProjectID != "" {
+			me.Project = c.Snapshot.NameOf(me.ProjectID)
+		}
+		return &answer{me}, nil
 	})
 }

@@ -22,8 +22,8 @@ type TokenSpec struct {
 	User string `json:"user"`
 	// Role is what it may do.
 	Role Role `json:"role" enum:"admin,member,viewer"`
-	// Project limits a member or viewer.
-	Project string `json:"project,omitempty"`
+	// ProjectID limits a member or viewer to one project; the token goes with it.
+	ProjectID resource.ID `json:"projectID,omitempty" ref:"project"`
 	// Hash is the SHA-256 of the secret, in hex.
 	Hash string `json:"hash,omitempty"`
 	// Expires ends it; none: never.
@@ -39,6 +39,9 @@ type Token = resource.Record[TokenSpec, TokenStatus]
 // Tokens is the kind.
 var Tokens = resource.Define("token", "tokens", resource.Options[TokenSpec, TokenStatus]{
 	Doc: "A right to use the API, shown once when it is made.", Scope: resource.InCloud,
+	// A token of a project that goes is deleted with it, in the same commit; who makes one at that moment
+	// makes the deletion fail, or fails.
+	Needs:  func(t *Token) []resource.Need { return []resource.Need{{Ref: projectRef(t.Spec.ProjectID)}} },
 	Guards: map[string]resource.Sight{"spec.hash": resource.Nobody},
 })
 

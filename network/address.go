@@ -48,7 +48,7 @@ const (
 func Allocate(s *store.Snapshot, p *Port, beside ...*Port) error {
 	n := store.Find(s, Networks, p.Spec.NetworkID)
 	if n == nil || n.Project != p.Project {
-		return fault.New(fault.NotFound, "there is no network %q in project %s; see virga network list", p.Spec.NetworkID, p.Project)
+		return fault.New(fault.NotFound, "there is no network %q in project %s; see virga network list", p.Spec.NetworkID, s.NameOf(p.Project))
 	}
 	err := error(fault.New(fault.Precondition, "network %s has no subnet; make one: virga subnet create NAME --network %s --cidr 10.1.0.0/24", n.Name, n.Name))
 	if p.Spec.SubnetID != "" {

@@ -122,7 +122,7 @@ func checkResolvers(doing string, s *SubnetSpec, mayAll bool) error {
 func CheckSubnet(s *store.Snapshot, subnet *Subnet) error {
 	n := store.Find(s, Networks, subnet.Spec.NetworkID)
 	if n == nil || n.Project != subnet.Project {
-		return fault.New(fault.NotFound, "create subnet %s: there is no network %q in project %q", subnet.Name, subnet.Spec.NetworkID, subnet.Project)
+		return fault.New(fault.NotFound, "create subnet %s: there is no network %q in project %q", subnet.Name, subnet.Spec.NetworkID, s.NameOf(subnet.Project))
 	}
 	if n.Deleting != nil {
 		return fault.New(fault.Precondition, "create subnet %s: network %s is being deleted", subnet.Name, n.Name)

@@ -13,7 +13,7 @@ type Seeder struct {
 
 // SeedDefaults creates the network that every project has from the first moment. Networks are
 // apart by tenant, so that all projects can have the same range.
-func (w Seeder) SeedDefaults(b *store.Batch, project string) {
+func (w Seeder) SeedDefaults(b *store.Batch, project resource.ID) {
 	n := &Network{Meta: resource.Meta{ID: resource.NewID(), Name: DefaultNetwork, Project: project},
 		Spec: Spec{Description: "made with the project"}}
 	n.Spec.Default()
@@ -42,7 +42,7 @@ func (Seeder) Has(s *store.Snapshot, x resource.Object) bool {
 }
 
 // Remove removes a project's default network; the loops do the rest.
-func (w Seeder) Remove(b *store.Batch, s *store.Snapshot, project string) {
+func (w Seeder) Remove(b *store.Batch, s *store.Snapshot, project resource.ID) {
 	n := store.Named(s, Networks, project, DefaultNetwork)
 	if n == nil || n.Deleting != nil {
 		return

@@ -86,7 +86,7 @@ func (w *world) settle() {
 	w.t.Fatal("a full resync still changes something")
 }
 
-func (w *world) defaults(project string) (*network.Network, *network.Subnet) {
+func (w *world) defaults(project resource.ID) (*network.Network, *network.Subnet) {
 	w.t.Helper()
 	w.commit(func(b *store.Batch) { w.seed.SeedDefaults(b, project) })
 	s := w.db.Snapshot()
@@ -116,7 +116,7 @@ func TestTheDefaultNetworkGoesWithItsProject(t *testing.T) {
 	own := &network.Subnet{Meta: resource.Meta{Name: "own", Project: "a"}, Spec: network.SubnetSpec{NetworkID: n.ID, CIDR: "10.99.0.0/24"}}
 	w.commit(func(b *store.Batch) { w.seed.Subnets.Create(b, own, network.Holder) })
 	w.settle()
-	there := func(project string) (along, other int) {
+	there := func(project resource.ID) (along, other int) {
 		s := w.db.Snapshot()
 		for _, kind := range []resource.Kind{network.Networks.Kind, network.Subnets.Kind, network.DNSZones.Kind} {
 			for x := range s.OfKind(kind) {

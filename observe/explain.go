@@ -85,7 +85,7 @@ func (e *explanation) itself(x resource.Object) {
 	head, s := x.Head(), e.look(x)
 	where := ""
 	if head.Project != "" {
-		where = " in project " + head.Project
+		where = " in project " + e.snap.NameOf(head.Project)
 	}
 	e.say(0, s.severity(), x, "%s%s %s", title(x), where, s.words(head))
 	if s.hasPhase && head.Deleting == nil {

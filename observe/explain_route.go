@@ -7,7 +7,6 @@ import (
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
 	"github.com/virga-cloud/virga/engine/resource"
-	"github.com/virga-cloud/virga/engine/store"
 )
 
 // Explanation is an answer to why.
@@ -23,7 +22,7 @@ type Explanation struct {
 type explainIn struct {
 	Kind    string `path:"kind" doc:"The kind of the record, for example vm; the plural will do."`
 	Name    string `path:"name" doc:"Its name or id."`
-	Project string `query:"project" default:"default" doc:"The project, where the kind belongs to one."`
+	Project string `query:"project" default:"default" doc:"The project, by name or id, where the kind belongs to one."`
 }
 
 type explainOut struct{ Body Explanation }
@@ -38,10 +37,11 @@ func RegisterExplain(a *httpapi.API, remarks Remarks) {
 			if err != nil {
 				return nil, err
 			}
-			if err := mayAsk(c, kind, in.Project); err != nil {
+			project, err := mayAsk(c, kind, in.Project)
+			if err != nil {
 				return nil, err
 			}
-			x := named(c.Snapshot, kind, in.Project, in.Name)
+			x := c.Snapshot.NamedOf(kind.Kind, project, in.Name)
 			if x == nil || !c.Sees(x) {
 				return nil, fault.New(fault.NotFound, "explain %s %q: there is none of this name or id%s", kind.Kind, in.Name, inProject(kind, in.Project))
 			}
@@ -58,12 +58,13 @@ func kindNamed(c *resource.Catalog, word string) (resource.Descriptor, error) {
 	return resource.Descriptor{}, fault.New(fault.NotFound, "explain %s: there is no kind of this name", word)
 }
 
-// mayAsk lets people ask about their own project, and about the cloud itself who may read there.
-func mayAsk(c *httpapi.Call, kind resource.Descriptor, project string) error {
+// mayAsk lets people ask about their own project, and about the cloud itself who may read there. It gives
+// the id of the project.
+func mayAsk(c *httpapi.Call, kind resource.Descriptor, project string) (resource.ID, error) {
 	if kind.Scope == resource.InCloud {
 		project = ""
 	}
-	return c.Authorize(string(kind.Kind)+".read", resource.Ref{Kind: kind.Kind, Project: project})
+	return c.AuthorizeIn(string(kind.Kind)+".read", project)
 }
 
 func inProject(kind resource.Descriptor, project string) string {
@@ -71,17 +72,4 @@ func inProject(kind resource.Descriptor, project string) string {
 		return ""
 	}
 	return " in project " + project
-}
-
-// named finds a record of any kind by its name or id.
-func named(s *store.Snapshot, kind resource.Descriptor, project, name string) resource.Object {
-	if kind.Scope == resource.InCloud {
-		project = ""
-	}
-	for x := range s.OfKind(kind.Kind) {
-		if head := x.Head(); head.Project == project && (head.Name == name || string(head.ID) == name) {
-			return x
-		}
-	}
-	return nil
 }

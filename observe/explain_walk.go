@@ -62,7 +62,7 @@ func look(x resource.Object) sight {
 // look reads what the asker may see of a record.
 func (e *explanation) look(x resource.Object) sight {
 	if kind, known := e.catalog.Lookup(x.Head().Kind); known {
-		x = kind.See(x, e.as)
+		x = kind.See(x, e.as, "")
 	}
 	return look(x)
 }

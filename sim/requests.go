@@ -19,7 +19,7 @@ import (
 )
 
 // project is where all VMs of a story live.
-const project = "default"
+const project resource.ID = "01990000-0000-7000-8000-00000000000d"
 
 const tries = 5 // of a request that lost a race, as the API's
 
@@ -70,7 +70,7 @@ func (c *Cluster) must(err error) {
 // seedCloud makes what every cloud has from the first start.
 func (c *Cluster) seedCloud() {
 	c.must(c.request(func(_ *store.Snapshot, b *store.Batch) error {
-		c.server.Identity.Projects.Create(b, &identity.Project{Meta: resource.Meta{Name: project}})
+		c.server.Identity.Projects.Create(b, &identity.Project{Meta: resource.Meta{ID: project, Name: identity.DefaultProject}})
 		c.server.Network.Seeder().SeedDefaults(b, project)
 		cluster.EnsureDefault(b, c.server.db.Snapshot(), c.server.Clusters)
 		return nil
@@ -131,7 +131,7 @@ func (c *Cluster) withVM(name string, do func(*store.Snapshot, *store.Batch, *co
 	return c.request(func(s *store.Snapshot, b *store.Batch) error {
 		vm := store.Named(s, compute.VMs, project, name)
 		if vm == nil {
-			return fault.New(fault.NotFound, "no vm %q in project %s; see virga vm list", name, project)
+			return fault.New(fault.NotFound, "no vm %q in project %s; see virga vm list", name, s.NameOf(project))
 		}
 		return do(s, b, vm)
 	})
@@ -157,7 +157,7 @@ func (c *Cluster) createVM(name string, in compute.VMSpec) error {
 }
 
 // idOf is the id that a name means, as the API finds it; a name that is not there stays.
-func idOf[S, T any](c *Cluster, t *resource.Type[S, T], project, name string) resource.ID {
+func idOf[S, T any](c *Cluster, t *resource.Type[S, T], project resource.ID, name string) resource.ID {
 	if r := store.Named(c.server.db.Snapshot(), t, project, name); r != nil {
 		return r.ID
 	}

@@ -3,7 +3,6 @@ package wiring
 import (
 	"context"
 	"net/http"
-	"net/url"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
@@ -41,11 +40,11 @@ func registerOperations(a *httpapi.API, specs *store.SpecWriter[operation.Spec, 
 	}, func(ctx context.Context, c *httpapi.Call, in *progressIn) (*progressOut, error) {
 		o := store.Named(c.Snapshot, operation.Operations, c.Project, in.Name)
 		if o == nil {
-			return nil, fault.New(fault.NotFound, "no operation %q in project %s", in.Name, c.Project)
+			return nil, fault.New(fault.NotFound, "no operation %q in project %s", in.Name, c.Snapshot.NameOf(c.Project))
 		}
 		p, known := runner.Progress(o.ID)
 		if !known && others != nil && !others.Leads() && !c.Server {
-			path := "/v1/projects/" + url.PathEscape(c.Project) + "/operations/" + string(o.ID) + "/progress"
+			path := "/v1/projects/" + string(c.Project) + "/operations/" + string(o.ID) + "/progress"
 			if err := others.Ask(ctx, http.MethodGet, path, nil, &p); err != nil {
 				return nil, err
 			}
@@ -55,7 +54,7 @@ func registerOperations(a *httpapi.API, specs *store.SpecWriter[operation.Spec, 
 }
 
 type progressIn struct {
-	Project string `path:"project" doc:"The name of the project."`
+	Project string `path:"project" doc:"The name or the id of the project."`
 	Name    string `path:"name" doc:"The name or the id."`
 }
 

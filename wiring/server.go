@@ -52,7 +52,7 @@ type ServerDeps struct {
 	// Progress asks a host how far a task is; nil: nobody is asked.
 	Progress func(ctx context.Context, t *task.Task) (task.Progress, error)
 	// Used is what a project has of what its quota limits.
-	Used func(s *store.Snapshot, project string) identity.Usage
+	Used func(s *store.Snapshot, project resource.ID) identity.Usage
 }
 
 // Server is a server's parts, and what its requests are made with.

@@ -40,10 +40,10 @@ func TestNoTenantSeesWhatIsGuarded(t *testing.T) {
 		fill(full.Elem())
 		x := full.Interface().(resource.Object)
 		for path, least := range d.Guards {
-			if at(t, d.See(x, least-1), path) {
+			if at(t, d.See(x, least-1, ""), path) {
 				t.Errorf("kind %s: %s is seen with less sight than it takes", d.Kind, path)
 			}
-			if least < resource.Nobody && !at(t, d.See(x, least), path) {
+			if least < resource.Nobody && !at(t, d.See(x, least, ""), path) {
 				t.Errorf("kind %s: %s is not seen by who may", d.Kind, path)
 			}
 			if !at(t, x, path) {

@@ -283,7 +283,7 @@ func (a *agent) guest(id resource.ID) (metadata.Guest, bool) {
 		zone = h.Spec.Zone
 	}
 	return metadata.Guest{
-		InstanceID: i.Spec.VMID, Hostname: i.Spec.Hostname, Zone: zone, Project: i.Project, SSHKeys: i.Spec.SSHKeys, UserData: i.Spec.UserData,
+		InstanceID: i.Spec.VMID, Hostname: i.Spec.Hostname, Zone: zone, Project: string(i.Project), SSHKeys: i.Spec.SSHKeys, UserData: i.Spec.UserData,
 		Type: fmt.Sprintf("c%d.m%d", i.Spec.CPUs, i.Spec.MemoryMiB),
 	}, true
 }

@@ -55,7 +55,7 @@ type manifestEntry struct {
 }
 
 const (
-	backupFormat = 1
+	backupFormat = 2 // 2: in the records a project is its id
 	manifestName = "manifest.json"
 	manifestSum  = "manifest.sha256"
 	recordsName  = "records.db"
@@ -223,6 +223,9 @@ func unpack(path, dir string) (manifest, error) {
 	}
 	if m.Format > backupFormat {
 		return m, fault.New(fault.Precondition, "the backup %s has format %d, made by virga %s; this one reads up to %d: install the newer version", path, m.Format, m.Version, backupFormat)
+	}
+	if m.Format < backupFormat {
+		return m, fault.New(fault.Precondition, "the backup %s has format %d, made by virga %s; this one reads from %d on: restore it with the version that made it", path, m.Format, m.Version, backupFormat)
 	}
 	for _, want := range m.Files {
 		if err := unpackOne(in, want, dir); err != nil {

@@ -21,7 +21,7 @@ import (
 func (s *server) routes() {
 	auth := identity.NewAuthenticator(s.db, host.Refused)
 	s.api = httpapi.New(s.db, httpapi.Options{
-		Title: "Virga", Version: version, Authenticate: auth.Authenticate, Project: identity.ProjectOf, Note: s.note, Audit: s.cloud.Audit, Document: api.Document,
+		Title: "Virga", Version: version, Authenticate: auth.Authenticate, Note: s.note, Audit: s.cloud.Audit, Document: api.Document,
 	})
 	s.cloud.Routes(s.api)
 }
@@ -29,7 +29,7 @@ func (s *server) routes() {
 // note remembers what people did, in the same commit; a new project gets its first network.
 func (s *server) note(c *httpapi.Call, verb string, about *resource.Meta) {
 	if about.Kind == identity.Projects.Kind && verb == string(httpapi.Create) {
-		s.cloud.Network.Seeder().SeedDefaults(c.Batch, about.Name)
+		s.cloud.Network.Seeder().SeedDefaults(c.Batch, about.ID)
 	}
 	s.cloud.Events.Record(c.Batch, about.Ref(), about.Name, observe.Info, verb, c.User+" asked: "+verb+" "+string(about.Kind)+" "+about.Name, c.User)
 }

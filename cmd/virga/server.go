@@ -247,8 +247,9 @@ func (s *server) seed(ctx context.Context) error {
 		return err
 	}
 	b := s.db.Begin()
-	if store.Named(s.db.Snapshot(), network.Networks, identity.DefaultProject, network.DefaultNetwork) == nil {
-		s.cloud.Network.Seeder().SeedDefaults(b, identity.DefaultProject)
+	project := store.Named(s.db.Snapshot(), identity.Projects, "", identity.DefaultProject)
+	if store.Named(s.db.Snapshot(), network.Networks, project.ID, network.DefaultNetwork) == nil {
+		s.cloud.Network.Seeder().SeedDefaults(b, project.ID)
 	}
 	home := cluster.EnsureDefault(b, s.db.Snapshot(), s.cloud.Clusters)
 	if host.Find(s.db.Snapshot(), s.c.HostID) == nil {
@@ -322,8 +323,8 @@ func (s *server) close() {
 }
 
 // quota holds a project to its limits.
-func quota(snap *store.Snapshot, project string) func(growth map[string]int64) error {
-	p := store.Named(snap, identity.Projects, "", project)
+func quota(snap *store.Snapshot, project resource.ID) func(growth map[string]int64) error {
+	p := store.Find(snap, identity.Projects, project)
 	if p == nil || p.Spec.Quota == (identity.Quota{}) {
 		return nil
 	}
@@ -333,7 +334,7 @@ func quota(snap *store.Snapshot, project string) func(growth map[string]int64) e
 }
 
 // used is what a project has.
-func used(snap *store.Snapshot, project string) identity.Usage {
+func used(snap *store.Snapshot, project resource.ID) identity.Usage {
 	return usage(func(name string) int64 { return snap.Total(project, name) })
 }
 

@@ -205,7 +205,7 @@ func TestServerThatDoesNotLeadServesAndPassesOnWhatOnlyTheLeaderKnows(t *testing
 	}
 	// The API needs no leader; loops do.
 	b := second.db.Begin()
-	second.cloud.Identity.Projects.Create(b, &identity.Project{Meta: resource.Meta{Name: "a"}})
+	second.cloud.Identity.Projects.Create(b, &identity.Project{Meta: resource.Meta{ID: "a", Name: "a"}})
 	second.cloud.Network.Seeder().SeedDefaults(b, "a")
 	p.must(second.db.Commit(t.Context(), b))
 	b = second.db.Begin()

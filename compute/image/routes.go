@@ -8,6 +8,7 @@ import (
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/identity"
 )
@@ -17,7 +18,7 @@ func (s *Service) Register(a *httpapi.API, specs *store.SpecWriter[compute.Image
 	httpapi.Register(a, compute.Images, httpapi.Routes[compute.ImageSpec, compute.ImageStatus]{
 		Specs: specs, Holders: []string{Holder}, Default: (*compute.ImageSpec).Default, Check: (*compute.ImageSpec).Check, Changing: change, Ready: compute.ImageIsReady, Lending: compute.ImageLending,
 		Creating: func(_ context.Context, c *httpapi.Call, i *compute.Image) error {
-			if err := mayShow(c, &i.Spec); err != nil {
+			if err := mayShow(c, &i.Spec, nil); err != nil {
 				return err
 			}
 			return mayReach(c, &i.Spec.Source)
@@ -32,18 +33,16 @@ func (s *Service) Register(a *httpapi.API, specs *store.SpecWriter[compute.Image
 }
 
 // mayShow lets an administrator of the owning project publish an image, and everybody who may write
-// in it share one. The projects that it is shared with are kept by id: one that is renamed keeps it,
-// and one that takes a dead one's name does not get it.
-func mayShow(c *httpapi.Call, s *compute.ImageSpec) error {
+// in it share one. Was are the projects that it is shared with already: one that went since is no fault of
+// who changes something else.
+func mayShow(c *httpapi.Call, s *compute.ImageSpec, was []resource.ID) error {
 	if s.Visibility == compute.ToCloud && !c.May(httpapi.Admin, c.Project) {
-		return fault.New(fault.Denied, "only an administrator of project %s or of the cloud may publish an image for every project; share it with projects by name instead", c.Project)
+		return fault.New(fault.Denied, "only an administrator of project %s or of the cloud may publish an image for every project; share it with projects by name instead", c.Snapshot.NameOf(c.Project))
 	}
-	for i, name := range s.SharedWith {
-		p := store.Named(c.Snapshot, identity.Projects, "", name)
-		if p == nil {
-			return fault.New(fault.NotFound, "share the image with project %q: there is none", name)
+	for _, id := range s.SharedWith {
+		if !slices.Contains(was, id) && store.Find(c.Snapshot, identity.Projects, id) == nil {
+			return fault.New(fault.NotFound, "share the image with project %q: there is none", id)
 		}
-		s.SharedWith[i] = string(p.ID)
 	}
 	slices.Sort(s.SharedWith)
 	s.SharedWith = slices.Compact(s.SharedWith)
@@ -71,7 +70,7 @@ func mayReach(c *httpapi.Call, s *compute.ImageSource) error {
 
 func change(ctx context.Context, c *httpapi.Call, old *compute.Image, spec *compute.ImageSpec) error {
 	if spec.Visibility != old.Spec.Visibility || !slices.Equal(spec.SharedWith, old.Spec.SharedWith) {
-		if err := mayShow(c, spec); err != nil {
+		if err := mayShow(c, spec, old.Spec.SharedWith); err != nil {
 			return err
 		}
 	}

@@ -60,7 +60,7 @@ func newServer(t testing.TB) *server {
 		}},
 	})
 	b := db.Begin()
-	store.Specs(l, identity.Projects, "api").Create(b, &identity.Project{Meta: resource.Meta{Name: "p"}})
+	store.Specs(l, identity.Projects, "api").Create(b, &identity.Project{Meta: resource.Meta{ID: "p", Name: "p"}})
 	store.Specs(l, host.Hosts, "api").Create(b, home)
 	if err := db.Commit(t.Context(), b); err != nil {
 		t.Fatal(err)

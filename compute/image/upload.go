@@ -69,10 +69,11 @@ func (s *Service) UploadHandler() http.Handler {
 }
 
 func (s *Service) upload(w http.ResponseWriter, r *http.Request) (Uploaded, error) {
-	i := store.Named(s.db.Snapshot(), compute.Images, r.PathValue("project"), r.PathValue("name"))
+	snap, project := s.db.Snapshot(), resource.ID(r.PathValue("project"))
+	i := store.Named(snap, compute.Images, project, r.PathValue("name"))
 	switch {
 	case i == nil:
-		return Uploaded{}, fault.New(fault.NotFound, "no image %q in project %s", r.PathValue("name"), r.PathValue("project"))
+		return Uploaded{}, fault.New(fault.NotFound, "no image %q in project %s", r.PathValue("name"), snap.NameOf(project))
 	case i.Spec.Source.Type != compute.Upload:
 		return Uploaded{}, fault.New(fault.Precondition, "image %s is not to be uploaded: its source is %s", i.Name, i.Spec.Source.Type)
 	case i.Deleting != nil || i.Status.Phase != compute.ImageWaiting && i.Status.Phase != "":

@@ -61,7 +61,7 @@ func Action[S, T, In, Out any](a *API, t *resource.Type[S, T], act Act, do func(
 				out = fresh
 			}
 			if routes, ok := a.kinds[x.Head().Kind]; ok {
-				out = routes.See(any(out).(resource.Object), c.Sight(x.Head().Project)).(any).(*Out)
+				out = routes.See(any(out).(resource.Object), c.Sight(x.Head().Project), a.projectName(x.Head().Project)).(any).(*Out)
 			}
 		}
 		return &actOut[Out]{Body: out}, nil

@@ -28,8 +28,6 @@ type Options struct {
 	Version string
 	// Authenticate says who asks; its errors are faults.
 	Authenticate func(*http.Request) (Caller, error)
-	// Project finds a project by name; nil if there is none. Without it every project is there.
-	Project func(*store.Snapshot, string) *resource.Meta
 	// Note may add to the commit what is to be remembered of it, for example an event.
 	Note func(c *Call, verb string, about *resource.Meta)
 	// Audit keeps every request that would change something; nil: nobody does.

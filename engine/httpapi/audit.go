@@ -20,7 +20,8 @@ type Audited struct {
 	Action  string        `json:"action" doc:"What was asked for: the id of the operation in the API's document, for example create-vm."`
 	Method  string        `json:"method,omitempty" doc:"The method of HTTP."`
 	Path    string        `json:"path,omitempty" doc:"The path of HTTP."`
-	Project string        `json:"project,omitempty" doc:"The project that it was in; none: the cloud itself."`
+	Project resource.ID   `json:"projectID,omitempty" doc:"The project that it was in, by its id; none: the cloud itself, or a project that was not there."`
+	Called  string        `json:"project,omitempty" doc:"The name that the project had then."`
 	About   *resource.Ref `json:"about,omitempty" doc:"The record that was changed."`
 	Name    string        `json:"name,omitempty" doc:"The name of the record."`
 	Outcome string        `json:"outcome" enum:"done,refused,failed" doc:"What became of it: done, refused for a reason of the caller's, failed for one of the cloud's."`
@@ -71,7 +72,7 @@ func (a *API) follow(op Op, w http.ResponseWriter, r *http.Request) *trail {
 	if a.options.Audit == nil || reads || op.Right == AsHost || op.Right == AsServer {
 		return nil
 	}
-	t := &trail{api: a, said: Audited{Request: resource.NewID(), Action: op.ID, Method: r.Method, Path: short(r.URL.Path), Project: r.PathValue("project"), Name: r.PathValue("name")}}
+	t := &trail{api: a, said: Audited{Request: resource.NewID(), Action: op.ID, Method: r.Method, Path: short(r.URL.Path), Called: short(r.PathValue("project")), Name: r.PathValue("name")}}
 	if from, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		t.said.From = from
 	}
@@ -79,9 +80,14 @@ func (a *API) follow(op Op, w http.ResponseWriter, r *http.Request) *trail {
 	return t
 }
 
-func (t *trail) by(c Caller) {
-	if t != nil {
-		t.said.User, t.said.Shown = short(c.User), c.Shown
+// by says who asks, and in which project.
+func (t *trail) by(c Caller, project resource.ID) {
+	if t == nil {
+		return
+	}
+	t.said.User, t.said.Shown = short(c.User), c.Shown
+	if p, _ := t.api.project(&Call{Project: project, Snapshot: t.api.DB.Snapshot()}); p != nil {
+		t.said.Project, t.said.Called = p.ID, p.Name
 	}
 }
 

@@ -53,14 +53,24 @@ func (a *API) permit(action string, right Right, route string) {
 // and explanations ask it of each record. Ref is what it is done to; of what is yet to be made, and of
 // all of a kind, the project counts.
 func (a *API) Authorize(c Caller, action string, ref resource.Ref) error {
-	if a.allows(c, action, ref) {
+	called := string(ref.Project)
+	if c.May(Read, ref.Project) {
+		called = a.projectName(ref.Project)
+	}
+	return a.authorize(c, action, ref.Project, called)
+}
+
+// authorize judges, and refuses with the words by which the caller called the project: they do not learn
+// whether there is one.
+func (a *API) authorize(c Caller, action string, project resource.ID, called string) error {
+	p := a.actions[action]
+	switch {
+	case p == nil:
+		return fault.New(fault.Internal, "no route has the action %s", action)
+	case c.May(p.Right, project):
 		return nil
 	}
-	p := a.actions[action]
-	if p == nil {
-		return fault.New(fault.Internal, "no route has the action %s", action)
-	}
-	return c.refuse(action, p.Right, ref.Project)
+	return c.refuse(action, p.Right, called)
 }
 
 // allows is Authorize without words.
@@ -102,6 +112,12 @@ func roleOf(right Right) string {
 // Authorize asks whether the caller may do something to a record, or in a project.
 func (c *Call) Authorize(action string, ref resource.Ref) error {
 	return c.api.Authorize(c.Caller, action, ref)
+}
+
+// AuthorizeIn asks whether the caller may do something in the project of a name or id, and gives its id.
+func (c *Call) AuthorizeIn(action, project string) (resource.ID, error) {
+	id := c.api.projectID(c.Snapshot, project)
+	return id, c.api.authorize(c.Caller, action, id, project)
 }
 
 // Sees reports whether the caller may read a record.

@@ -29,11 +29,11 @@ func TestListsAndWatchesTellExactlyWhatAuthorizePermits(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		c := Caller{User: "x", Right: rapid.SampledFrom([]Right{"", Read, Write, Admin}).Draw(t, "right"),
-			Project: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "limit"), Host: rapid.SampledFrom([]resource.ID{"", "1"}).Draw(t, "host")}
-		project := rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "project")
+			Project: rapid.SampledFrom([]resource.ID{"", "a", "b"}).Draw(t, "limit"), Host: rapid.SampledFrom([]resource.ID{"", "1"}).Draw(t, "host")}
+		project := rapid.SampledFrom([]resource.ID{"", "a", "b"}).Draw(t, "project")
 		path := "/v1/boats"
 		if project != "" {
-			path = "/v1/projects/" + project + "/boats"
+			path = "/v1/projects/" + string(project) + "/boats"
 		}
 		r := y.do(string(encoded(c)), "GET", path, "")
 		whole := y.Authorize(c, "boat.read", resource.Ref{Kind: "boat", Project: project}) == nil

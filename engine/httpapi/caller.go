@@ -29,14 +29,14 @@ var rank = map[Right]int{Read: 1, Write: 2, Admin: 3}
 type Caller struct {
 	User    string      // the person or program, for events
 	Right   Right       // the highest of Read, Write, Admin; empty: none
-	Project string      // limits Right to one project; empty: everywhere, and the cloud itself
+	Project resource.ID // limits Right to one project; empty: everywhere, and the cloud itself
 	Shown   string      // by what they are known: a token's name, a certificate, a socket
 	Host    resource.ID // the host that showed its certificate
 	Server  bool        // another server of the cloud, which has admitted whom it asks for
 }
 
 // May reports whether the caller has a right in a project; an empty project means the cloud itself.
-func (c Caller) May(right Right, project string) bool {
+func (c Caller) May(right Right, project resource.ID) bool {
 	switch right {
 	case Public:
 		return true
@@ -51,7 +51,7 @@ func (c Caller) May(right Right, project string) bool {
 }
 
 // Sight is how much the caller sees of the records of a project; an empty project means the cloud itself.
-func (c Caller) Sight(project string) resource.Sight {
+func (c Caller) Sight(project resource.ID) resource.Sight {
 	switch {
 	case c.May(Admin, ""):
 		return resource.Operator
@@ -71,8 +71,8 @@ func CallerOf(ctx context.Context) Caller {
 	return c
 }
 
-// admit says who asks and whether they may.
-func (a *API) admit(r *http.Request, action string, project string) (Caller, error) {
+// admit says who asks and whether they may, in a project that is called so.
+func (a *API) admit(r *http.Request, action string, project resource.ID, called string) (Caller, error) {
 	public := a.actions[action].Right == Public
 	if a.options.Authenticate == nil {
 		if public {
@@ -87,8 +87,5 @@ func (a *API) admit(r *http.Request, action string, project string) (Caller, err
 	if err != nil {
 		return Caller{}, err
 	}
-	if err := a.Authorize(c, action, resource.Ref{Project: project}); err != nil {
-		return c, err
-	}
-	return c, nil
+	return c, a.authorize(c, action, project, called)
 }

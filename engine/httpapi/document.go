@@ -25,7 +25,7 @@ import (
 var pathWord = regexp.MustCompile(`\{([a-z]+)\}`)
 
 func pathParameters(path string) []*huma.Param {
-	docs := map[string]string{"project": "The name of the project.", "name": "The name or the id."}
+	docs := map[string]string{"project": "The name or the id of the project.", "name": "The name or the id."}
 	var out []*huma.Param
 	for _, m := range pathWord.FindAllStringSubmatch(path, -1) {
 		out = append(out, &huma.Param{Name: m[1], In: "path", Required: true, Description: docs[m[1]], Schema: &huma.Schema{Type: huma.TypeString}})

@@ -30,6 +30,7 @@ type change struct {
 type telling struct {
 	once   sync.Once
 	kind   *kindRoutes
+	name   string // of the project
 	event  WatchEvent
 	object resource.Object
 	texts  [resource.Nobody]struct {
@@ -43,13 +44,14 @@ func (t *telling) to(as resource.Sight) []byte {
 	mine := &t.texts[as]
 	mine.once.Do(func() {
 		ev := t.event
-		ev.Object = encoded(t.kind.See(t.object, as))
+		ev.Object = encoded(t.kind.See(t.object, as, t.name))
 		mine.text = encoded(&ev)
 	})
 	return mine.text
 }
 
-func (h *eventCache) of(k *kindRoutes, e store.Event, revision int64) *telling {
+// of gives the change of a record; project is the name of its project.
+func (h *eventCache) of(k *kindRoutes, e store.Event, revision int64, project func(resource.ID) string) *telling {
 	t := h.find(change{e.Key, revision})
 	t.once.Do(func() {
 		ev := WatchEvent{Revision: revision, Type: "put", Kind: e.Key.Kind}
@@ -61,7 +63,7 @@ func (h *eventCache) of(k *kindRoutes, e store.Event, revision int64) *telling {
 		if err != nil {
 			return
 		}
-		t.kind, t.event, t.object = k, ev, x
+		t.kind, t.event, t.object, t.name = k, ev, x, project(x.Head().Project)
 	})
 	return t
 }

@@ -57,7 +57,7 @@ type Query struct {
 // else was faster; so it does nothing but read the Snapshot and fill the Batch.
 type Call struct {
 	Caller
-	Project  string // of the path; empty if it has none
+	Project  resource.ID // of the path; empty if it has none
 	DB       *store.DB
 	Snapshot *store.Snapshot
 	Batch    *store.Batch
@@ -153,7 +153,7 @@ func handle[In, Out any](a *API, op Op, do func(context.Context, *Call, *In) (*O
 	huma.Register(a.API, o, func(ctx context.Context, in *In) (*Out, error) {
 		x, _ := ctx.Value(exchangeKey{}).(exchange)
 		r := x.request
-		c := &Call{Caller: CallerOf(ctx), Project: r.PathValue("project"), DB: a.DB, api: a, request: r, trail: x.trail}
+		c := &Call{Caller: CallerOf(ctx), Project: resource.ID(r.PathValue("project")), DB: a.DB, api: a, request: r, trail: x.trail}
 		out, err := do(ctx, c, in)
 		x.trail.answered(err)
 		answering(x.writer)
@@ -202,8 +202,8 @@ func (a *API) guard(op Op) func(huma.Context, func(huma.Context)) {
 	return func(hctx huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(hctx)
 		trail := a.follow(op, w, r)
-		caller, err := a.admit(r, op.action(), r.PathValue("project"))
-		trail.by(caller)
+		caller, err := a.enter(r, op.action())
+		trail.by(caller, resource.ID(r.PathValue("project")))
 		if err == nil {
 			err = negotiate(hctx.Operation(), r)
 		}
@@ -289,8 +289,8 @@ func (a *API) Raw(op Op, h http.Handler) {
 	a.Mux.HandleFunc(op.Method+" "+op.Path, func(w http.ResponseWriter, r *http.Request) {
 		trail := a.follow(op, w, r)
 		defer trail.end()
-		caller, err := a.admit(r, op.action(), r.PathValue("project"))
-		trail.by(caller)
+		caller, err := a.enter(r, op.action())
+		trail.by(caller, resource.ID(r.PathValue("project")))
 		if err != nil {
 			trail.answered(err)
 			writeProblem(w, r, err)
@@ -303,7 +303,7 @@ func (a *API) Raw(op Op, h http.Handler) {
 		if body, ok := r.Body.(*timedBody); ok {
 			body.each = reading
 		}
-		ctx, stop := While(r.Context(), a.options.Recheck, func() error { return a.stillAdmitted(r, op.action(), r.PathValue("project"), caller) })
+		ctx, stop := While(r.Context(), a.options.Recheck, func() error { return a.stillAdmitted(r, op.action(), caller) })
 		defer stop()
 		ctx = context.WithValue(ctx, trailKey{}, trail)
 		h.ServeHTTP(w, r.WithContext(context.WithValue(ctx, callerKey{}, caller)))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
 )
 
 // While gives a context that ends, with the reason as its cause, soon after check fails. It is for
@@ -35,8 +36,9 @@ func While(ctx context.Context, every time.Duration, check func() error) (contex
 
 // stillAdmitted reports whether the sender of a request that lasts may go on: the token may have been
 // deleted or have expired since, the host removed, the project deleted.
-func (a *API) stillAdmitted(r *http.Request, action, project string, began Caller) error {
-	now, err := a.admit(r, action, project)
+func (a *API) stillAdmitted(r *http.Request, action string, began Caller) error {
+	project := resource.ID(r.PathValue("project"))
+	now, err := a.admit(r, action, project, a.projectName(project))
 	if err != nil {
 		return err
 	}

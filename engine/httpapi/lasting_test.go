@@ -3,12 +3,12 @@ package httpapi
 import (
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
-	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 )
 
@@ -54,18 +54,15 @@ func TestWatchEndsWhenItsCallerIsAdmittedNoMore(t *testing.T) {
 }
 
 func TestWatchOfAProjectEndsWithTheProject(t *testing.T) {
-	var gone atomic.Bool
-	y := newToy(t, func(o *Options, _ *Routes[BoatSpec, BoatStatus]) {
-		o.Recheck = 10 * time.Millisecond
-		project := o.Project
-		o.Project = func(s *store.Snapshot, name string) *resource.Meta {
-			if gone.Load() {
-				return nil
-			}
-			return project(s, name)
+	y := newToy(t, func(o *Options, _ *Routes[BoatSpec, BoatStatus]) { o.Recheck = 10 * time.Millisecond })
+	remove := sync.OnceFunc(func() {
+		b := y.DB.Begin()
+		y.projects.Delete(b, store.Find(y.DB.Snapshot(), fleets, "a"))
+		if err := y.DB.Commit(t.Context(), b); err != nil {
+			t.Error(err)
 		}
 	})
-	y.listen("root", "project=a", func(h heard) bool { gone.Store(true); return h.event == "error" })
+	y.listen("root", "project=a", func(h heard) bool { remove(); return h.event == "error" })
 }
 
 func TestRawRequestsEndWithTheReasonAsCause(t *testing.T) {

@@ -15,27 +15,27 @@ import (
 // Borrower sees.
 type Lending[S, T any] struct {
 	// To reports whether a record of another project may be used in a project.
-	To func(s *store.Snapshot, project string, r *resource.Record[S, T]) bool
+	To func(s *store.Snapshot, project resource.ID, r *resource.Record[S, T]) bool
 }
 
 // Find gives the record that a name means within a project: its own, or else the one that is lent to
 // it. Several of a name are an error that lists them: none is taken silently.
-func (l Lending[S, T]) Find(s *store.Snapshot, t *resource.Type[S, T], project, name string) (*resource.Record[S, T], error) {
+func (l Lending[S, T]) Find(s *store.Snapshot, t *resource.Type[S, T], project resource.ID, name string) (*resource.Record[S, T], error) {
 	if own := store.Named(s, t, project, name); own != nil {
 		return own, nil
 	}
 	var found []string
 	var last *resource.Record[S, T]
 	for _, r := range store.Every(s, t) {
-		whole := r.Project + "/" + r.Name
-		if name != r.Name && name != whole && name != string(r.ID) || r.Project != project && !l.lent(s, project, r) {
+		whole := s.NameOf(r.Project) + "/" + r.Name
+		if name != r.Name && name != whole && name != string(r.Project)+"/"+r.Name && name != string(r.ID) || r.Project != project && !l.lent(s, project, r) {
 			continue
 		}
 		last, found = r, append(found, whole)
 	}
 	switch len(found) {
 	case 0:
-		return nil, fault.New(fault.NotFound, "no %s %q in project %s, and none of another project is published or shared under this name; see virga %s list", t.Kind, name, project, t.Kind)
+		return nil, fault.New(fault.NotFound, "no %s %q in project %s, and none of another project is published or shared under this name; see virga %s list", t.Kind, name, s.NameOf(project), t.Kind)
 	case 1:
 		return last, nil
 	}
@@ -50,7 +50,7 @@ func article(noun string) string {
 	return "a"
 }
 
-func (l Lending[S, T]) lent(s *store.Snapshot, project string, r *resource.Record[S, T]) bool {
+func (l Lending[S, T]) lent(s *store.Snapshot, project resource.ID, r *resource.Record[S, T]) bool {
 	return l.To != nil && project != "" && r.Project != project && r.Deleting == nil && l.To(s, project, r)
 }
 

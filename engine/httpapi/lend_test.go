@@ -5,13 +5,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 )
 
 func TestLentRecordsAreReadByTheirNameAndNeverChanged(t *testing.T) {
 	y := newToy(t, func(_ *Options, r *Routes[BoatSpec, BoatStatus]) {
 		r.Lending = Lending[BoatSpec, BoatStatus]{
-			To: func(_ *store.Snapshot, project string, b *Boat) bool {
+			To: func(_ *store.Snapshot, project resource.ID, b *Boat) bool {
 				return project == "a" && b.Labels["lent"] == "yes"
 			},
 		}

@@ -86,6 +86,8 @@ func CheckName(name string) error {
 		why = fmt.Sprintf("it has %d characters, at most 63 are allowed", len(name))
 	case !nameForm.MatchString(name):
 		why = "only lower case letters, digits and dashes are allowed, and no dash at either end"
+	case resource.IsID(name):
+		why = "it has the form of an id, and would be taken for one"
 	default:
 		return nil
 	}

@@ -56,7 +56,7 @@ func TestAQuotaHoldsAlsoWhereManyAskAtOnce(t *testing.T) {
 	y := newToy(t, func(o *Options, _ *Routes[BoatSpec, BoatStatus]) {
 		o.Note = func(*Call, string, *resource.Meta) { time.Sleep(2 * time.Millisecond) } // others come in between
 	})
-	y.DB.Quota = func(s *store.Snapshot, project string) func(map[string]int64) error {
+	y.DB.Quota = func(s *store.Snapshot, project resource.ID) func(map[string]int64) error {
 		if project != "a" {
 			return nil
 		}

@@ -150,7 +150,7 @@ func (k *kind[S, T]) sees(c Caller, r *resource.Record[S, T]) bool {
 
 // shown is a record as the caller may see it.
 func (k *kind[S, T]) shown(c Caller, r *resource.Record[S, T]) *resource.Record[S, T] {
-	return k.Seen(r, c.Sight(r.Project))
+	return k.Seen(r, c.Sight(r.Project), k.api.projectName(r.Project))
 }
 
 // find gives the record that a path names, by name or id.
@@ -166,20 +166,9 @@ func (k *kind[S, T]) absent(c *Call, name string) error {
 		if _, err := k.api.project(c); err != nil {
 			return err
 		}
-		return fault.New(fault.NotFound, "no %s %q in project %s", k.Kind, name, c.Project)
+		return fault.New(fault.NotFound, "no %s %q in project %s", k.Kind, name, c.Snapshot.NameOf(c.Project))
 	}
 	return fault.New(fault.NotFound, "no %s %q", k.Kind, name)
-}
-
-// project gives the project of a call; nil if nobody keeps projects.
-func (a *API) project(c *Call) (*resource.Meta, error) {
-	if a.options.Project == nil || c.Project == "" {
-		return nil, nil
-	}
-	if p := a.options.Project(c.Snapshot, c.Project); p != nil {
-		return p, nil
-	}
-	return nil, fault.New(fault.NotFound, "no project %q", c.Project)
 }
 
 // one is the answer with one record.

@@ -18,7 +18,7 @@ func (k *kind[S, T]) written(c *Call, raw []byte) ([]byte, error) {
 	if err := json.Unmarshal(raw, &request); err != nil || request == nil {
 		return raw, k.noObject(raw)
 	}
-	mine := map[string]bool{"kind": true, "project": true, "id": true}
+	mine := map[string]bool{"kind": true, "project": true, "projectID": true, "id": true}
 	for _, word := range ours {
 		mine[word] = true
 	}
@@ -39,12 +39,17 @@ func (k *kind[S, T]) written(c *Call, raw []byte) ([]byte, error) {
 		id = string(r.ID)
 	}
 	var wrong []fault.Detail
-	for word, want := range map[string]string{"kind": string(k.Kind), "project": c.Project, "id": id} {
+	project := k.api.projectName(c.Project)
+	for word, want := range map[string]string{"kind": string(k.Kind), "project": project, "projectID": string(c.Project), "id": id} {
 		var given string
 		if request[word] == nil || word == "id" && id == "" {
 			continue
 		}
-		if err := json.Unmarshal(request[word], &given); err != nil || given != want && given != "" {
+		err := json.Unmarshal(request[word], &given)
+		if word == "project" && c.ProjectID(given) == c.Project {
+			given = want // by its id
+		}
+		if err != nil || given != want && given != "" {
 			wrong = append(wrong, fault.Detail{Field: word, Message: fmt.Sprintf("%s is not %q, which this request is sent to; leave it out, or send it elsewhere", request[word], want)})
 		}
 	}

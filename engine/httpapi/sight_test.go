@@ -62,10 +62,10 @@ func TestReplacingARecordKeepsWhatTheCallerCannotSee(t *testing.T) {
 func TestProblemsAreToldWithoutTheOperatorsWords(t *testing.T) {
 	b := &Boat{}
 	b.Status.Problems = []resource.Problem{{Kind: "exhausted", Message: "full: pier-7", Outside: "full"}}
-	if seen := boats.Seen(b, resource.Writer).Status.Problems[0]; seen.Message != "full" || seen.Outside != "" {
+	if seen := boats.Seen(b, resource.Writer, "").Status.Problems[0]; seen.Message != "full" || seen.Outside != "" {
 		t.Errorf("a writer reads %+v", seen)
 	}
-	if b.Status.Problems[0].Message != "full: pier-7" || boats.Seen(b, resource.Operator) != b {
+	if b.Status.Problems[0].Message != "full: pier-7" || boats.Seen(b, resource.Operator, "") != b {
 		t.Errorf("the record itself was changed: %+v", b.Status.Problems)
 	}
 }

@@ -60,6 +60,9 @@ type Harbour = resource.Record[HarbourSpec, HarbourStatus]
 var harbours = resource.Define("harbour", "harbours", resource.Options[HarbourSpec, HarbourStatus]{Doc: "Another.", Scope: resource.InCloud,
 	Guards: map[string]resource.Sight{"spec.secret": resource.Nobody}})
 
+// fleets are the projects of the toy. They have no routes.
+var fleets = resource.Define("fleet", "fleets", resource.Options[struct{}, struct{}]{Scope: resource.InCloud, Tenant: true})
+
 // people are the tokens of the toy.
 var people = map[string]Caller{
 	"root":   {User: "root", Right: Admin},
@@ -73,11 +76,12 @@ type toy struct {
 	t        *testing.T
 	server   *httptest.Server
 	statuses *store.StatusWriter[BoatSpec, BoatStatus]
+	projects *store.SpecWriter[struct{}, struct{}]
 }
 
 func newToy(t *testing.T, change ...func(*Options, *Routes[BoatSpec, BoatStatus])) *toy {
 	t.Helper()
-	catalog := resource.NewCatalog(boats, harbours)
+	catalog := resource.NewCatalog(boats, harbours, fleets)
 	db := store.NewDB(memory.New(), catalog)
 	o := Options{Version: "test", Beat: 50 * time.Millisecond, Patience: 200 * time.Millisecond,
 		Authenticate: func(r *http.Request) (Caller, error) {
@@ -86,12 +90,6 @@ func newToy(t *testing.T, change ...func(*Options, *Routes[BoatSpec, BoatStatus]
 				return c, fault.New(fault.Unauthenticated, "no such token")
 			}
 			return c, nil
-		},
-		Project: func(_ *store.Snapshot, name string) *resource.Meta {
-			if name == "a" || name == "b" {
-				return &resource.Meta{Kind: "harbour", ID: resource.ID(name), Name: name}
-			}
-			return nil
 		},
 	}
 	registry := store.NewRegistry()
@@ -122,12 +120,19 @@ func newToy(t *testing.T, change ...func(*Options, *Routes[BoatSpec, BoatStatus]
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = db.Run(ctx) }()
-	// The projects of the toy have no records; the checks on them expect revision 0.
+	projects := store.Specs(registry, fleets, "toy")
+	b := db.Begin()
+	for _, name := range []string{"a", "b"} {
+		projects.Create(b, &resource.Record[struct{}, struct{}]{Meta: resource.Meta{ID: resource.ID(name), Name: name}})
+	}
+	if err := db.Commit(ctx, b); err != nil {
+		t.Fatal(err)
+	}
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = NewServer(api)
 	server.StartTLS()
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close(); stop(); <-done })
-	return &toy{API: api, t: t, server: server, statuses: store.Statuses(registry, boats, "toy")}
+	return &toy{API: api, t: t, server: server, statuses: store.Statuses(registry, boats, "toy"), projects: projects}
 }
 
 type reply struct {

@@ -23,7 +23,7 @@ type WatchEvent struct {
 	Revision int64           `json:"revision" doc:"The revision of the store that made the change."`
 	Type     string          `json:"type,omitempty" enum:"put,delete" doc:"What happened; only in change."`
 	Kind     resource.Kind   `json:"kind,omitempty" doc:"The kind of the record; only in change."`
-	Object   json.RawMessage `json:"object,omitempty" doc:"The record; of a deleted one at least kind, id and project."`
+	Object   json.RawMessage `json:"object,omitempty" doc:"The record; of a deleted one at least kind, id and projectID."`
 }
 
 const watchDoc = `Tells of every change, in order, as server-sent events.
@@ -38,7 +38,7 @@ The id of an event is the revision to go on from, by after or Last-Event-ID. Who
 func (a *API) registerWatch() {
 	op := Op{ID: "watch", Method: http.MethodGet, Path: "/v1/watch", Right: Known, Tag: "server", Summary: "Watch records", Doc: watchDoc, Query: []Query{
 		{Name: "kinds", Type: huma.TypeString, Doc: "The kinds, with commas between them; none: all that the caller may read."},
-		{Name: "project", Type: huma.TypeString, Doc: "Only records of this project."},
+		{Name: "project", Type: huma.TypeString, Doc: "Only records of the project of this name or id."},
 		{Name: "after", Type: huma.TypeString, Doc: "The revision after which to begin; none: begin with everything that is there."},
 	}}
 	a.Raw(op, http.HandlerFunc(a.serveWatch))
@@ -52,7 +52,7 @@ type stream struct {
 	api     *API
 	caller  Caller
 	kinds   map[resource.Kind]*kindRoutes
-	project string
+	project resource.ID
 	w       http.ResponseWriter
 	ctl     *http.ResponseController
 }
@@ -105,9 +105,9 @@ func (a *API) newStream(w http.ResponseWriter, r *http.Request) (*stream, int64,
 			return nil, 0, fault.New(fault.Invalid, "a watch has no parameter %q; it has kinds, project, after", name)
 		}
 	}
-	s := &stream{api: a, caller: CallerOf(r.Context()), kinds: map[resource.Kind]*kindRoutes{}, project: q.Get("project"), w: w, ctl: http.NewResponseController(w)}
+	s := &stream{api: a, caller: CallerOf(r.Context()), kinds: map[resource.Kind]*kindRoutes{}, project: a.projectID(a.DB.Snapshot(), q.Get("project")), w: w, ctl: http.NewResponseController(w)}
 	if !s.caller.May(Read, s.project) && s.project != "" {
-		return nil, 0, s.caller.refuse("cloud.watch", Read, s.project)
+		return nil, 0, s.caller.refuse("cloud.watch", Read, q.Get("project"))
 	}
 	if q.Get("kinds") == "" {
 		for name, k := range a.kinds {
@@ -249,7 +249,7 @@ func (s *stream) see(e store.Event, revision int64) []byte {
 		}
 		return encoded(&WatchEvent{Revision: revision, Type: "delete", Kind: e.Key.Kind, Object: encoded(e.Key)})
 	}
-	told := s.api.events.of(k, e, revision)
+	told := s.api.events.of(k, e, revision, s.api.projectName)
 	if told.object == nil || !k.visible(s.caller, told.object) {
 		return nil
 	}

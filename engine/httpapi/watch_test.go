@@ -189,7 +189,10 @@ func TestAThousandWatchersCostOneReadingOfAChange(t *testing.T) {
 	read, shown := 0, 0
 	k := *y.kinds[boats.Kind]
 	k.New = func() resource.Object { read++; return boats.New() }
-	k.See = func(x resource.Object, as resource.Sight) resource.Object { shown++; return boats.See(x, as) }
+	k.See = func(x resource.Object, as resource.Sight, project string) resource.Object {
+		shown++
+		return boats.See(x, as, project)
+	}
 	value, _ := json.Marshal(&Boat{Meta: resource.Meta{Kind: boats.Kind, ID: "1", Name: "ann", Project: "a"}})
 	e := store.Event{Key: resource.Ref{Kind: boats.Kind, Project: "a", ID: "1"}, Value: value}
 	for range 1000 {
@@ -198,7 +201,7 @@ func TestAThousandWatchersCostOneReadingOfAChange(t *testing.T) {
 		}
 	}
 	for revision := range int64(2 * remembered) {
-		y.events.of(&k, e, 100+revision)
+		y.events.of(&k, e, 100+revision, y.projectName)
 	}
 	if read != 1+2*remembered || shown != 1 || len(y.events.told) > remembered {
 		t.Errorf("read %d times, made ready %d times, %d are remembered", read, shown, len(y.events.told))

@@ -47,7 +47,7 @@ func (k *kind[S, T]) registerCreate() {
 			return nil, err
 		}
 		out := k.answer(c, http.StatusCreated, made)
-		out.Location = strings.ReplaceAll(k.path(), "{project}", c.Project) + "/" + made.Name
+		out.Location = strings.ReplaceAll(k.path(), "{project}", k.api.projectName(c.Project)) + "/" + made.Name
 		return out, nil
 	})
 }
@@ -103,7 +103,7 @@ func (k *kind[S, T]) build(ctx context.Context, c *Call, raw []byte) (*resource.
 		return nil, err
 	}
 	if project != nil && project.Deleting != nil { // early and in words; the commit holds it
-		return nil, fault.New(fault.Precondition, "project %s is being deleted; use another", c.Project)
+		return nil, fault.New(fault.Precondition, "project %s is being deleted; use another", project.Name)
 	}
 	in := &Draft[S]{}
 	if err := k.request(c, raw, in); err != nil {
@@ -170,12 +170,12 @@ type changeIn struct {
 func (k *kind[S, T]) registerUpdate() {
 	whole := k.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Change[S]](), true, "")
 	part := &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true,
-		Description: "A JSON merge patch (RFC 7396) of labels and spec: what is named is changed, null removes, the rest stays."}
+		Description: "A JSON merge patch (RFC 7396) of name, labels and spec: what is named is changed, null removes, the rest stays."}
 	op := Op{Action: k.action(Update), Path: k.onePath(), Right: k.Writing, Tag: k.Plural, Doc: k.Doc, params: pathParameters(k.onePath())}
 	put, patch := op, op
-	put.ID, put.Method, put.Summary = "replace-"+string(k.Kind), http.MethodPut, "Replace labels and spec of a "+string(k.Kind)
+	put.ID, put.Method, put.Summary = "replace-"+string(k.Kind), http.MethodPut, "Replace name, labels and spec of a "+string(k.Kind)
 	put.body = documented(map[string]*huma.Schema{"application/json": whole})
-	patch.ID, patch.Method, patch.Summary = "update-"+string(k.Kind), http.MethodPatch, "Change labels and spec of a "+string(k.Kind)
+	patch.ID, patch.Method, patch.Summary = "update-"+string(k.Kind), http.MethodPatch, "Change name, labels and spec of a "+string(k.Kind)
 	patch.body = documented(map[string]*huma.Schema{"application/json": part, "application/merge-patch+json": part})
 	patch.params = pathParameters(k.onePath())
 	handle(k.api, put, func(ctx context.Context, c *Call, in *changeIn) (*one[S, T], error) {

@@ -23,14 +23,25 @@ type ID string
 // NewID mints an id.
 func NewID() ID { return ID(uuid.Must(uuid.NewV7()).String()) }
 
-// Ref is the full address of a record. Project is empty for what belongs to the cloud as a whole.
+// IsID reports whether a word has the form of an id. No record is named so: what people type may be either,
+// and an id is meant when it looks like one.
+func IsID(word string) bool { return len(word) == idLength && uuid.Validate(word) == nil }
+
+const idLength = len("01234567-89ab-7cde-8f01-23456789abcd")
+
+// Ref is the full address of a record.
 type Ref struct {
-	Kind    Kind   `json:"kind"`
-	Project string `json:"project,omitempty"`
-	ID      ID     `json:"id"`
+	// Kind is the noun, in the singular.
+	Kind Kind `json:"kind"`
+	// Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project ID `json:"projectID,omitempty"`
+	// ID names the record for ever.
+	ID ID `json:"id"`
 }
 
-func (r Ref) String() string { return string(r.Kind) + "/" + r.Project + "/" + string(r.ID) }
+func (r Ref) String() string {
+	return string(r.Kind) + "/" + string(r.Project) + "/" + string(r.ID)
+}
 
 // Meta is what every record has.
 type Meta struct {
@@ -40,8 +51,11 @@ type Meta struct {
 	ID ID `json:"id"`
 	// Name is unique within the kind and the project; lower case letters, digits and dashes.
 	Name string `json:"name"`
-	// Project is the tenant that owns the record; empty for what belongs to the cloud as a whole.
-	Project string `json:"project,omitempty"`
+	// Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	Project ID `json:"projectID,omitempty"`
+	// ProjectName is the name that the project has when the record is shown. It is never stored, for a
+	// project may be renamed.
+	ProjectName string `json:"project,omitempty"`
 	// Owner is the record that this one was made for and is deleted with: the VM of a disk that was
 	// made with it. None: it stands alone.
 	Owner *Ref `json:"owner,omitempty"`

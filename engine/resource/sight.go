@@ -57,15 +57,17 @@ func jsonField(t reflect.Type, word string) (reflect.StructField, bool) {
 	return reflect.StructField{}, false
 }
 
-// Seen gives a record as it is seen; it is a copy if something is left out. What a newer program wrote
-// and this one does not understand is shown to the operator alone.
-func (t *Type[S, T]) Seen(r *Record[S, T], as Sight) *Record[S, T] {
+// Seen gives a record as it is shown, with the name that its project has now; it is a copy if that is not
+// how it is stored. What a newer program wrote and this one does not understand is shown to the operator
+// alone.
+func (t *Type[S, T]) Seen(r *Record[S, T], as Sight, project string) *Record[S, T] {
 	hidden := slices.DeleteFunc(slices.Clone(t.guards), func(g guard) bool { return g.least <= as })
 	inside := as < Operator && (r.stored != nil || hasOutside(r.problems()))
-	if len(hidden) == 0 && !inside {
+	if len(hidden) == 0 && !inside && project == "" {
 		return r
 	}
 	mine := *r
+	mine.ProjectName = project
 	if inside {
 		mine.stored = nil
 		mine.sayOutside()

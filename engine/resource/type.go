@@ -68,8 +68,9 @@ type Descriptor struct {
 	Takes func(Object) []string
 	// Counts says by how much a record adds to the totals of its project, by the name of the total.
 	Counts func(Object) map[string]int64
-	// See gives a record as it is seen. It is the one place where fields are left out.
-	See func(Object, Sight) Object
+	// See gives a record as it is shown: with the name that its project has now, and without what is not to
+	// be seen. It is the one place where fields are left out.
+	See func(x Object, as Sight, project string) Object
 	// Guards are the fields that not everybody sees, by their JSON paths.
 	Guards map[string]Sight
 }
@@ -113,7 +114,9 @@ func Define[S, T any](kind Kind, plural string, o Options[S, T]) *Type[S, T] {
 		},
 		Takes:  func(x Object) []string { return told(o.Takes, x) },
 		Counts: func(x Object) map[string]int64 { return told(o.Counts, x) },
-		See:    func(x Object, as Sight) Object { return t.Seen(x.(*Record[S, T]), as) },
+		See: func(x Object, as Sight, project string) Object {
+			return t.Seen(x.(*Record[S, T]), as, project)
+		},
 	}
 	t.Refs = func(x Object) []Ref {
 		var out []Ref

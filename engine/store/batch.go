@@ -186,7 +186,7 @@ func create[S, T any](b *Batch, r *resource.Record[S, T]) {
 	if b.err != nil {
 		return
 	}
-	r.Generation, r.Revision = 1, 0
+	r.Generation, r.Revision, r.ProjectName = 1, 0, ""
 	if r.Created.IsZero() {
 		r.Created = b.now
 	}
@@ -218,6 +218,7 @@ func edit[S, T any](b *Batch, r *resource.Record[S, T], change func(*resource.Re
 		return
 	}
 	change(mine)
+	mine.ProjectName = ""
 	after, err := json.Marshal(mine)
 	if err != nil {
 		b.err = fault.New(fault.Internal, "encode %s: %w", r.Ref(), err)

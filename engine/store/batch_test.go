@@ -80,6 +80,41 @@ func TestAClaimIsHeldByOne(t *testing.T) {
 	w.do(func(b *store.Batch) { b.Claim(key, "d") })
 }
 
+func TestRenamedRecordGivesItsNameBack(t *testing.T) {
+	w := newWorld(t)
+	tom, eve := w.create("tom"), w.create("eve")
+	named := func(name string) (id resource.ID) {
+		if c := store.Named(w.db.Snapshot(), cats, "p", name); c != nil {
+			id = c.ID
+		}
+		return id
+	}
+	if err := w.try(func(b *store.Batch) { w.specs.Rename(b, tom, "eve") }); !fault.Is(err, fault.Exists) || named("eve") != eve.ID || named("tom") != tom.ID {
+		t.Fatalf("a name that is taken: %v", err)
+	}
+	w.do(func(b *store.Batch) { w.specs.Rename(b, tom, "jim") })
+	if named("jim") != tom.ID || named("tom") != "" {
+		t.Fatalf("jim is %q, tom is %q", named("jim"), named("tom"))
+	}
+	other := w.create("tom")
+	// Two that are renamed in one commit may change their names with each other.
+	jim := store.Find(w.db.Snapshot(), cats, tom.ID)
+	w.do(func(b *store.Batch) { w.specs.Rename(b, jim, "tom"); w.specs.Rename(b, other, "jim") })
+	if named("tom") != tom.ID || named("jim") != other.ID {
+		t.Fatalf("jim is %q, tom is %q", named("jim"), named("tom"))
+	}
+	// One that is renamed and goes in the same commit leaves neither name behind.
+	last := store.Find(w.db.Snapshot(), cats, tom.ID)
+	w.do(func(b *store.Batch) { w.specs.Rename(b, last, "zoe"); w.specs.Delete(b, last) })
+	w.create("tom")
+	w.create("zoe")
+	before := w.db.Revision()
+	w.do(func(b *store.Batch) { w.specs.Rename(b, w.find(other.ID), "jim") })
+	if w.db.Revision() != before {
+		t.Error("the name that it has is written again")
+	}
+}
+
 func TestSeveralWritesToOneRecordAreOneChange(t *testing.T) {
 	w := newWorld(t)
 	a := w.create("tom")

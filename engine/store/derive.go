@@ -65,7 +65,7 @@ func (v *derivation) record(kind resource.Descriptor, ref resource.Ref, w *work)
 		untouched.Op = Delete
 		v.out = append(v.out, untouched)
 	case after == nil && kind.Tenant:
-		v.once(Change{Key: turnKey(ref), Op: Delete, Expect: Any})
+		v.once(Change{Key: turnKey(ref.ID), Op: Delete, Expect: Any})
 		fallthrough
 	case after == nil:
 		v.out = append(v.out, Change{Key: TouchKey(ref), Op: Delete, Expect: Any}, Change{Key: MarkKey(ref), Op: Delete, Expect: Any})
@@ -129,26 +129,25 @@ func (v *derivation) holdAll(kind resource.Descriptor, w *work) error {
 	return nil
 }
 
-func (v *derivation) holdProject(project string) error {
+func (v *derivation) holdProject(project resource.ID) error {
 	kind, known := v.catalog.Tenant()
 	if !known || project == "" {
 		return nil
 	}
-	p := v.tenant(kind, project)
+	p := v.tenant(project)
 	if p == nil {
 		return fault.New(fault.NotFound, "no %s %q", kind.Kind, project)
 	}
 	return v.living(p.Head(), "use another", true)
 }
 
-// tenant finds a project by its name, also one that this batch makes.
-func (v *derivation) tenant(kind resource.Descriptor, name string) resource.Object {
-	for _, w := range v.works {
-		if head := w.object.Head(); head.Kind == kind.Kind && head.Name == name && w.before == nil {
-			return w.object
-		}
+// tenant finds a project, also one that this batch makes; nil: there is none, or nobody keeps projects.
+func (v *derivation) tenant(id resource.ID) resource.Object {
+	kind, known := v.catalog.Tenant()
+	if x := v.now(id); known && x != nil && x.Head().Kind == kind.Kind {
+		return x
 	}
-	return v.snap.NamedOf(kind.Kind, "", name)
+	return nil
 }
 
 // hold makes the commit fail unless what is needed is there, is not being deleted and, where it has one
@@ -275,7 +274,7 @@ func (v *derivation) empty(project *resource.Meta) error {
 			continue
 		}
 		for x := range v.snap.OfKind(kind.Kind) {
-			if x.Head().Project != project.Name {
+			if x.Head().Project != project.ID {
 				continue
 			}
 			if x = v.now(x.Head().ID); x != nil && x.Head().Deleting == nil && !v.follows(kind, x) {

@@ -56,7 +56,7 @@ func TestExaminationFindsWhatIsWrongAndRepairsOnlyWhatIsSafe(t *testing.T) {
 	}{
 		{"sound", nil, nil, 0},
 		{"a record that is no JSON", []store.Change{put(tom, `{"na`)}, []string{"cannot be read"}, 1},
-		{"a record under another's key", []store.Change{put(resource.Ref{Kind: "cat", Project: "p", ID: "c-x"}, `{"kind":"cat","project":"p","id":"c-y","name":"x"}`)}, []string{"says of itself"}, 1},
+		{"a record under another's key", []store.Change{put(resource.Ref{Kind: "cat", Project: "p", ID: "c-x"}, `{"kind":"cat","projectID":"p","id":"c-y","name":"x"}`)}, []string{"says of itself"}, 1},
 		{"an unknown kind", []store.Change{put(resource.Ref{Kind: "dog", ID: "d"}, `{}`)}, []string{"does not know the kind"}, 1},
 		{"a name nobody holds", []store.Change{del(store.NameKey("cat", "p", "tom"))}, []string{`its name "tom" is not held`}, 0},
 		{"a name of one that is gone", []store.Change{put(store.NameKey("cat", "p", "kit"), `"c-kit"`)}, []string{"held by c-kit, which is not there"}, 0},

@@ -11,7 +11,7 @@ import (
 
 func TestInProjectGoesThroughOneProjectByIDFromAPlace(t *testing.T) {
 	w := newWorld(t)
-	for _, project := range []string{"o", "p", "p2", "q"} {
+	for _, project := range []resource.ID{"o", "p", "p2", "q"} {
 		for i := range 5 {
 			w.do(func(b *store.Batch) {
 				id := resource.ID(fmt.Sprintf("%s-%d", project, i))
@@ -19,14 +19,14 @@ func TestInProjectGoesThroughOneProjectByIDFromAPlace(t *testing.T) {
 			})
 		}
 	}
-	ids := func(project string, after resource.ID) (out []resource.ID) {
+	ids := func(project, after resource.ID) (out []resource.ID) {
 		for c := range store.InProject(w.db.Snapshot(), cats, project, after) {
 			out = append(out, c.ID)
 		}
 		return out
 	}
 	for _, test := range []struct {
-		project string
+		project resource.ID
 		after   resource.ID
 		want    []resource.ID
 	}{

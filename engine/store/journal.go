@@ -32,7 +32,7 @@ func JournalOf(s Store) (Journals, error) {
 
 // JournalKey is the key of an entry that was made by resource.NewID or JournalTime.
 func JournalKey(journal string, id resource.ID) resource.Ref {
-	return resource.Ref{Kind: JournalKind, Project: journal, ID: id}
+	return resource.Ref{Kind: JournalKind, Project: resource.ID(journal), ID: id}
 }
 
 // JournalTime is the least id of entries of a moment.

@@ -9,27 +9,27 @@ import (
 )
 
 // Quota gives what refuses the growth of a project's totals, by their names; nil where nothing is limited.
-type Quota func(s *Snapshot, project string) func(growth map[string]int64) error
+type Quota func(s *Snapshot, project resource.ID) func(growth map[string]int64) error
 
 // The totals of a project are no record: the view makes them of the records, so that they cannot be
 // wrong. A quota is judged by them, and the commit is held to what was judged: all that grow in a
 // project with a quota take turns by one key, whichever server they go through. What shrinks does not.
 
 // turnKey is written by all that grow in a project with a quota.
-func turnKey(project resource.Ref) resource.Ref {
-	return TouchKey(resource.Ref{Kind: "quota", ID: project.ID})
+func turnKey(project resource.ID) resource.Ref {
+	return TouchKey(resource.Ref{Kind: "quota", ID: project})
 }
 
 // growing gives by how much a batch raises the totals, by project; the projects where nothing rises are
 // left out.
-func (d *DB) growing(s *Snapshot, b *Batch) map[string]map[string]int64 {
-	out := map[string]map[string]int64{}
+func (d *DB) growing(s *Snapshot, b *Batch) map[resource.ID]map[string]int64 {
+	out := map[resource.ID]map[string]int64{}
 	for _, ref := range b.order {
 		if _, seen := out[ref.Project]; !seen && ref.Project != "" {
 			out[ref.Project] = d.Growth(s, b, ref.Project)
 		}
 	}
-	maps.DeleteFunc(out, func(_ string, growth map[string]int64) bool {
+	maps.DeleteFunc(out, func(_ resource.ID, growth map[string]int64) bool {
 		return !slices.ContainsFunc(slices.Collect(maps.Values(growth)), func(n int64) bool { return n > 0 })
 	})
 	return out
@@ -64,12 +64,8 @@ func (v *derivation) grow(d *DB, b *Batch) error {
 		return nil
 	}
 	for project, growth := range d.growing(v.snap, b) {
-		ref := resource.Ref{ID: resource.ID(project)}
-		if kind, known := v.catalog.Tenant(); known {
-			if p := v.snap.NamedOf(kind.Kind, "", project); p != nil {
-				ref = p.Head().Ref()
-				v.once(Change{Key: ref, Op: Check, Expect: Present, Since: v.snap.revision})
-			}
+		if p := v.tenant(project); p != nil && v.works[project] == nil {
+			v.once(Change{Key: p.Head().Ref(), Op: Check, Expect: Present, Since: v.snap.revision})
 		}
 		judge := d.Quota(v.snap, project)
 		if judge == nil {
@@ -78,7 +74,7 @@ func (v *derivation) grow(d *DB, b *Batch) error {
 		if err := judge(growth); err != nil {
 			return err
 		}
-		v.once(Change{Key: turnKey(ref), Op: Put, Expect: Any, Since: v.snap.revision})
+		v.once(Change{Key: turnKey(project), Op: Put, Expect: Any, Since: v.snap.revision})
 	}
 	return nil
 }

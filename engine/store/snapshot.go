@@ -31,6 +31,14 @@ func (s *Snapshot) Lookup(id resource.ID) resource.Object {
 	return x
 }
 
+// NameOf gives the name of a record of any kind, for words; of one that is not there, the id.
+func (s *Snapshot) NameOf(id resource.ID) string {
+	if x := s.Lookup(id); x != nil {
+		return x.Head().Name
+	}
+	return string(id)
+}
+
 // OfKind lists the records of a kind by id, that is in the order of their creation.
 func (s *Snapshot) OfKind(kind resource.Kind) iter.Seq[resource.Object] {
 	return from(s.kinds, &resource.Meta{Kind: kind}, func(x *resource.Meta) bool { return x.Kind == kind })
@@ -62,14 +70,19 @@ func Need[S, T any](s *Snapshot, t *resource.Type[S, T], id resource.ID) (*resou
 	return nil, fault.New(fault.NotFound, "no %s %q", t.Kind, id)
 }
 
-// Named finds a record by project and name, or else by its id within the project; nil if neither is there.
-func Named[S, T any](s *Snapshot, t *resource.Type[S, T], project, nameOrID string) *resource.Record[S, T] {
+// Named finds a record of a project by its id, or else by its name; nil if neither is there.
+func Named[S, T any](s *Snapshot, t *resource.Type[S, T], project resource.ID, nameOrID string) *resource.Record[S, T] {
 	r, _ := s.NamedOf(t.Kind, project, nameOrID).(*resource.Record[S, T])
 	return r
 }
 
 // NamedOf is Named for a kind that is known by its word only.
-func (s *Snapshot) NamedOf(kind resource.Kind, project, nameOrID string) resource.Object {
+func (s *Snapshot) NamedOf(kind resource.Kind, project resource.ID, nameOrID string) resource.Object {
+	if resource.IsID(nameOrID) {
+		if x := s.Lookup(resource.ID(nameOrID)); x != nil && x.Head().Kind == kind && x.Head().Project == project {
+			return x
+		}
+	}
 	if x, _ := s.names.Get(&resource.Meta{Kind: kind, Project: project, Name: nameOrID}); x != nil {
 		return x
 	}
@@ -86,7 +99,7 @@ func Every[S, T any](s *Snapshot, t *resource.Type[S, T]) []*resource.Record[S, 
 
 // InProject goes through the records of a type in a project by id, from the one after an id. It looks at no
 // more of them than are taken.
-func InProject[S, T any](s *Snapshot, t *resource.Type[S, T], project string, after resource.ID) iter.Seq[*resource.Record[S, T]] {
+func InProject[S, T any](s *Snapshot, t *resource.Type[S, T], project, after resource.ID) iter.Seq[*resource.Record[S, T]] {
 	return func(yield func(*resource.Record[S, T]) bool) {
 		of := func(x *resource.Meta) bool { return x.Kind == t.Kind && x.Project == project }
 		for x := range from(s.places, &resource.Meta{Kind: t.Kind, Project: project, ID: after}, of) {
@@ -98,7 +111,7 @@ func InProject[S, T any](s *Snapshot, t *resource.Type[S, T], project string, af
 }
 
 // CountInProject is how many records of a kind a project has.
-func (s *Snapshot) CountInProject(kind resource.Kind, project string) int {
+func (s *Snapshot) CountInProject(kind resource.Kind, project resource.ID) int {
 	return int(s.Total(project, ofKind(kind)))
 }
 

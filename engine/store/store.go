@@ -107,12 +107,12 @@ type Store interface {
 const NameKind resource.Kind = "name"
 
 // NameKey is the key that makes a name unique within kind and project.
-func NameKey(kind resource.Kind, project, name string) resource.Ref {
+func NameKey(kind resource.Kind, project resource.ID, name string) resource.Ref {
 	return ClaimKey(project, string(kind)+":"+name)
 }
 
 // ClaimKey is a key that only one record can hold, for example an address in a network.
-func ClaimKey(project, what string) resource.Ref {
+func ClaimKey(project resource.ID, what string) resource.Ref {
 	return resource.Ref{Kind: NameKind, Project: project, ID: resource.ID(what)}
 }
 

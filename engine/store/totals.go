@@ -17,9 +17,9 @@ func (p *picture) count(kind resource.Descriptor, d Delta) {
 			continue
 		}
 		head := x.Head()
-		diff[head.Project+"\x00"+ofKind(head.Kind)] += sign
+		diff[string(head.Project)+"\x00"+ofKind(head.Kind)] += sign
 		for name, n := range kind.Counts(x) {
-			diff[head.Project+"\x00"+name] += sign * n
+			diff[string(head.Project)+"\x00"+name] += sign * n
 		}
 	}
 	for key, n := range diff {
@@ -35,13 +35,13 @@ func (p *picture) count(kind resource.Descriptor, d Delta) {
 func ofKind(kind resource.Kind) string { return "\x00" + string(kind) }
 
 // Total is the sum of what the records of a project count under a name.
-func (s *Snapshot) Total(project, name string) int64 {
-	there, _ := s.totals.Get(total{key: project + "\x00" + name})
+func (s *Snapshot) Total(project resource.ID, name string) int64 {
+	there, _ := s.totals.Get(total{key: string(project) + "\x00" + name})
 	return there.sum
 }
 
 // Growth is by how much a batch changes the totals of a project.
-func (d *DB) Growth(s *Snapshot, b *Batch, project string) map[string]int64 {
+func (d *DB) Growth(s *Snapshot, b *Batch, project resource.ID) map[string]int64 {
 	out := map[string]int64{}
 	for _, ref := range b.order {
 		if ref.Project != project {

@@ -5,6 +5,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 )
 
@@ -24,9 +25,9 @@ func TestTotalsAreWhatACountWouldGive(t *testing.T) {
 				}
 			}
 			c := &cat{}
-			c.Name, c.Project = rapid.StringMatching("[a-z]{8}").Draw(r, "name"), rapid.SampledFrom([]string{"p", "q"}).Draw(r, "project")
+			c.Name, c.Project = rapid.StringMatching("[a-z]{8}").Draw(r, "name"), rapid.SampledFrom([]resource.ID{"p", "q"}).Draw(r, "project")
 			w.specs.Create(b, c)
-			growth := map[string]map[string]int64{"p": w.db.Growth(before, b, "p"), "q": w.db.Growth(before, b, "q")}
+			growth := map[resource.ID]map[string]int64{"p": w.db.Growth(before, b, "p"), "q": w.db.Growth(before, b, "q")}
 			if err := w.db.Commit(t.Context(), b); err != nil {
 				continue // the name is taken
 			}
@@ -36,12 +37,12 @@ func TestTotalsAreWhatACountWouldGive(t *testing.T) {
 				}
 			}
 			now := w.db.Snapshot()
-			want := map[string][2]int64{}
+			want := map[resource.ID][2]int64{}
 			for _, c := range store.Every(now, cats) {
 				n := want[c.Project]
 				want[c.Project] = [2]int64{n[0] + 1, n[1] + int64(len(c.Spec.Colour))}
 			}
-			for _, project := range []string{"p", "q"} {
+			for _, project := range []resource.ID{"p", "q"} {
 				if got := [2]int64{now.Total(project, "cats"), now.Total(project, "letters")}; got != want[project] {
 					r.Fatalf("project %s has %v, its totals are %v", project, want[project], got)
 				}

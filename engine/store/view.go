@@ -33,7 +33,7 @@ type View struct {
 
 	// Quota judges what grows; nil: nothing is limited. It is set before Run.
 	Quota Quota
-	lines sync.Map // of batches that grow in a project with a quota, by its name: *sync.Mutex
+	lines sync.Map // of batches that grow in a project with a quota, by its id: *sync.Mutex
 }
 
 // NewView makes an empty view. Run fills it.

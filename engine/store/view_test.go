@@ -140,7 +140,7 @@ func TestARecordThatIsNotUnderstoodIsLeftAloneAndListed(t *testing.T) {
 	broken := a.Ref()
 	w.raw("dog", "d", `{"kind":"dog","id":"d"}`)
 	w.raw("cat", a.ID, `{"kind":"cat","spec":{"colour":7}}`)
-	w.raw("cat", "liar", `{"kind":"cat","id":"other","project":"p"}`)
+	w.raw("cat", "liar", `{"kind":"cat","id":"other","projectID":"p"}`)
 	if err := w.db.CatchUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestARecordThatIsNotUnderstoodIsLeftAloneAndListed(t *testing.T) {
 	if got := w.find(a.ID); got == nil || got.Spec.Colour != "black" {
 		t.Fatal("what it last understood is gone: loops would tear it down")
 	}
-	w.raw("cat", a.ID, `{"kind":"cat","id":"`+string(a.ID)+`","project":"p","name":"tom","spec":{"colour":"red"}}`)
+	w.raw("cat", a.ID, `{"kind":"cat","id":"`+string(a.ID)+`","projectID":"p","name":"tom","spec":{"colour":"red"}}`)
 	w.raw("dog", "d", "")
 	w.raw("cat", "liar", "")
 	if err := w.db.Sync(t.Context()); err != nil {

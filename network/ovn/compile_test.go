@@ -21,7 +21,7 @@ import (
 
 var updateGolden = flag.Bool("update", false, "write the golden files anew")
 
-func aNetwork(id, project string, outside network.Outside, address string) *network.Network {
+func aNetwork(id string, project resource.ID, outside network.Outside, address string) *network.Network {
 	n := &network.Network{Meta: resource.Meta{ID: resource.ID(id), Name: id, Project: project}}
 	n.Spec.Outside = outside
 	n.Spec.Default()

@@ -22,9 +22,9 @@ func prefix(kind resource.Kind) string {
 	return under + url.PathEscape(string(kind)) + "/"
 }
 
-// encode makes the key of an entry. A project that is called "-" is escaped, as "-" means none.
+// encode makes the key of an entry. A project whose id is "-" is escaped, as "-" means none.
 func encode(ref resource.Ref) string {
-	project := url.PathEscape(ref.Project)
+	project := url.PathEscape(string(ref.Project))
 	switch project {
 	case "":
 		project = "-"
@@ -53,5 +53,5 @@ func decode(key string) (resource.Ref, error) {
 		}
 		parts[i] = plain
 	}
-	return resource.Ref{Kind: resource.Kind(parts[0]), Project: parts[1], ID: resource.ID(parts[2])}, nil
+	return resource.Ref{Kind: resource.Kind(parts[0]), Project: resource.ID(parts[1]), ID: resource.ID(parts[2])}, nil
 }

@@ -15,7 +15,7 @@ func (s *Store) Range(_ context.Context, journal string, from, to resource.ID, n
 	defer s.mu.Unlock()
 	var out []store.Entry
 	for key, e := range s.entries {
-		if key.Kind == store.JournalKind && key.Project == journal && key.ID >= from && (to == "" || key.ID < to) {
+		if key.Kind == store.JournalKind && key.Project == resource.ID(journal) && key.ID >= from && (to == "" || key.ID < to) {
 			e.Value = store.Open(e.Value)
 			out = append(out, e)
 		}

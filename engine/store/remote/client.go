@@ -32,7 +32,7 @@ func (r *remote) Derives() bool { return true }
 
 // Get implements store.Store.
 func (r *remote) Get(ctx context.Context, key resource.Ref) (store.Entry, error) {
-	q := url.Values{"kind": {string(key.Kind)}, "project": {key.Project}, "id": {string(key.ID)}}
+	q := url.Values{"kind": {string(key.Kind)}, "project": {string(key.Project)}, "id": {string(key.ID)}}
 	var out entryWire
 	err := r.call(ctx, http.MethodGet, "/entry?"+q.Encode(), nil, &out)
 	return store.Entry(out), err

@@ -65,7 +65,7 @@ type handler struct {
 
 func (h *handler) entry(w http.ResponseWriter, r *http.Request, scope Scope) error {
 	q := r.URL.Query()
-	key := resource.Ref{Kind: resource.Kind(q.Get("kind")), Project: q.Get("project"), ID: resource.ID(q.Get("id"))}
+	key := resource.Ref{Kind: resource.Kind(q.Get("kind")), Project: resource.ID(q.Get("project")), ID: resource.ID(q.Get("id"))}
 	e, err := h.store.Get(r.Context(), key)
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 
 const most = 20 // that the project may have
 
-func limited(snap *store.Snapshot, project string) func(map[string]int64) error {
+func limited(snap *store.Snapshot, project resource.ID) func(map[string]int64) error {
 	return func(growth map[string]int64) error {
 		if has := snap.Total(project, "size"); growth["size"] > 0 && has+growth["size"] > most {
 			return fault.New(fault.Exhausted, "%d are used, %d more are wanted", has, growth["size"])

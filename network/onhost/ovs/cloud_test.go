@@ -110,7 +110,7 @@ func newCloud(t *testing.T, configs map[*space]ovs.Config, order []*space, centr
 	return c, nodes
 }
 
-func (c *cloud) network(project, cidr string) (*network.Network, *network.Subnet) {
+func (c *cloud) network(project resource.ID, cidr string) (*network.Network, *network.Subnet) {
 	c.t.Helper()
 	n := &network.Network{Meta: resource.Meta{ID: resource.NewID(), Name: "default", Project: project}}
 	n.Spec.Default()

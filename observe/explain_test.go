@@ -245,7 +245,7 @@ func TestAVolumeWithoutAPlaceSaysWhatItWaitsFor(t *testing.T) {
 	c.says("data", `
 		volume data in project blue is unbound
 		  it takes no space yet: it gets its place when the first VM that has it among its disks starts, where that runs (virga vm create NAME --disk volume=data)`)
-	c.put(compute.VMs, "web", compute.VMSpec{Disks: []compute.Disk{{VolumeID: "data"}}}, compute.VMStatus{Phase: compute.PhaseStopped})
+	c.put(compute.VMs, "web", compute.VMSpec{Disks: []compute.Disk{{VolumeID: "data"}}}, compute.VMStatus{Phase: compute.PhaseStopped, Disks: []compute.DiskStatus{{VolumeID: "data"}}})
 	c.says("data", `
 		volume data in project blue is unbound
 		  it takes no space yet: it gets its place when VM web first starts, where that runs`)

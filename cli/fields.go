@@ -28,6 +28,7 @@ var (
 	networkOf     = model[client.Network]()
 	operationOf   = model[client.Operation]()
 	taskOf        = model[client.Task]()
+	ofSecret      = model[client.Secret]()
 	portOf        = model[client.Port]()
 	portBindingOf = model[client.PortBinding]()
 	projectOf     = model[client.Project]()

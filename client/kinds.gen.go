@@ -24,6 +24,7 @@ var (
 	PortBindings = Kind[PortBinding]{"portbinding", "portbindings", true}
 	Projects     = Kind[Project]{"project", "projects", false}
 	Removals     = Kind[Removal]{"removal", "removals", false}
+	Secrets      = Kind[Secret]{"secret", "secrets", true}
 	Backends     = Kind[Backend]{"storagebackend", "storagebackends", false}
 	Subnets      = Kind[Subnet]{"subnet", "subnets", true}
 	Tasks        = Kind[Task]{"task", "tasks", true}

@@ -3016,6 +3016,12 @@ type JoinTokenStatus struct {
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
+// KeyRotation KeyRotation is a new key for secrets.
+type KeyRotation struct {
+	// KeyID The key that new values use from now on.
+	KeyID string `json:"keyID"`
+}
+
 // Line Line is one sentence of an explanation.
 type Line struct {
 	// About Ref is the full address of a record.
@@ -4068,6 +4074,132 @@ type ResourceProblem struct {
 
 	// Since Since is when it was first seen.
 	Since time.Time `json:"since"`
+}
+
+// Revealed Revealed is the value of a secret.
+type Revealed struct {
+	// Value The value, in base64.
+	Value []byte `json:"value"`
+}
+
+// Sealed Sealed is a value that only a ring with its key opens.
+type Sealed struct {
+	// DataKey DataKey is the value's own key, wrapped.
+	DataKey []byte `json:"dataKey"`
+
+	// KeyID KeyID is the key-encryption key.
+	KeyID string `json:"keyID"`
+
+	// Value Value is encrypted with it.
+	Value []byte `json:"value"`
+}
+
+// Secret Secret is a value that others must not see: a password, a key. What needs it refers to it by its id.
+type Secret struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders name who still has something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Owner Ref is the full address of a record.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec SecretSpec is what a secret is. Its value is written and never read back with it.
+	Spec SecretSpec `json:"spec"`
+
+	// Status SecretStatus has nothing to observe.
+	Status SecretStatus `json:"status"`
+}
+
+// SecretChange Change is the request for a changed record, in the same shape.
+type SecretChange struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Spec SecretSpec is what a secret is. Its value is written and never read back with it.
+	Spec SecretSpec `json:"spec"`
+}
+
+// SecretDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
+type SecretDraft struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Unique within the kind and the project: lower case letters, digits and dashes, at most 63.
+	Name string `json:"name"`
+
+	// Spec SecretSpec is what a secret is. Its value is written and never read back with it.
+	Spec SecretSpec `json:"spec"`
+}
+
+// SecretList Page is a part of a list.
+type SecretList struct {
+	// Items The records, in the order of their making.
+	Items []Secret `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// SecretReveal defines model for SecretReveal.
+type SecretReveal = map[string]interface{}
+
+// SecretSpec SecretSpec is what a secret is. Its value is written and never read back with it.
+type SecretSpec struct {
+	// Description Description is for people.
+	Description string `json:"description,omitempty,omitzero"`
+
+	// Sealed Sealed is a value that only a ring with its key opens.
+	Sealed Sealed `json:"sealed,omitempty,omitzero"`
+
+	// Value Value is a new value, in base64, up to 64 KiB. It is never shown: the action reveal gives it.
+	Value []byte `json:"value,omitempty,omitzero"`
+}
+
+// SecretStatus SecretStatus has nothing to observe.
+type SecretStatus struct {
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
 // ServerStatus Status is what anybody may know of the server.

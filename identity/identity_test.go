@@ -21,6 +21,7 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/memory"
 	"github.com/virga-cloud/virga/identity/ca"
+	"github.com/virga-cloud/virga/identity/keyring"
 )
 
 type thingSpec struct{}
@@ -57,13 +58,14 @@ type cloud struct {
 	address   string
 	socket    string
 	audit     *Audit
+	ring      *keyring.Ring
 	admin     string
 	ahead     atomic.Int64 // of the clock
 }
 
 func newCloud(t *testing.T) *cloud {
 	t.Helper()
-	db := store.NewDB(memory.New(), resource.NewCatalog(Projects, Tokens, JoinTokens, things, hosts))
+	db := store.NewDB(memory.New(), resource.NewCatalog(Projects, Tokens, JoinTokens, Secrets, things, hosts))
 	y := &cloud{t: t, db: db, writers: NewWriters(store.NewRegistry())}
 	db.Now = func() time.Time { return time.Now().Add(time.Duration(y.ahead.Load())) }
 	ctx, stop := context.WithCancel(context.Background())
@@ -88,6 +90,10 @@ func newCloud(t *testing.T) *cloud {
 	})
 	hostSpecs := store.Specs(registry, hosts, "api")
 	y.audit.Register(api)
+	if y.ring, err = keyring.Open(filepath.Join(dir, "secrets.json"), false, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	registerSecrets(api, y.writers, y.ring)
 	RegisterGate(api, y.writers, Gate{Authority: y.authority, Addresses: func() []string { return []string{y.address} },
 		NewHost: func(c *httpapi.Call, name, _ string) (resource.ID, error) {
 			h := &resource.Record[thingSpec, thingStatus]{}

@@ -9,16 +9,18 @@ import (
 	"github.com/virga-cloud/virga/engine/reconcile"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/identity/keyring"
 )
 
 // Nouns are the kinds of this domain.
-var Nouns = []resource.Noun{Projects, Tokens, JoinTokens}
+var Nouns = []resource.Noun{Projects, Tokens, JoinTokens, Secrets}
 
 // Writers is who writes what of this domain on a server. Nobody writes a status.
 type Writers struct {
 	Projects   *store.SpecWriter[ProjectSpec, ProjectStatus]
 	Tokens     *store.SpecWriter[TokenSpec, TokenStatus]
 	JoinTokens *store.SpecWriter[JoinTokenSpec, JoinTokenStatus]
+	Secrets    *store.SpecWriter[SecretSpec, SecretStatus]
 }
 
 // NewWriters takes them out of the registry.
@@ -27,6 +29,7 @@ func NewWriters(l *store.Registry) Writers {
 		Projects:   store.Specs(l, Projects, "api"),
 		Tokens:     store.Specs(l, Tokens, "api"),
 		JoinTokens: store.Specs(l, JoinTokens, "api"),
+		Secrets:    store.Specs(l, Secrets, "api and key rotation"),
 	}
 }
 
@@ -38,16 +41,22 @@ type ServerDeps struct {
 	Used    func(s *store.Snapshot, project resource.ID) Usage
 	Gate    Gate
 	Audit   *Audit
+	Ring    *keyring.Ring
 }
 
 // Server is the servers' half; there is none on hosts.
 func Server(d ServerDeps) part.Part {
+	secrets := NewSecretLoop(d.DB, d.Writers.Secrets, d.Ring)
 	return part.Part{
-		Loops:  []*reconcile.Loop{NewProjectLoop(d.DB)},
-		Chores: []part.Chore{{Name: "identity/audit", Every: time.Hour, Do: func(ctx context.Context) error { return d.Audit.Forget(ctx, d.DB) }}},
+		Loops: []*reconcile.Loop{NewProjectLoop(d.DB), secrets},
+		Chores: []part.Chore{
+			{Name: "identity/audit", Every: time.Hour, Do: func(ctx context.Context) error { return d.Audit.Forget(ctx, d.DB) }},
+			{Name: "identity/secretkeys", Every: time.Minute, Do: func(ctx context.Context) error { return rewrap(ctx, d.DB, d.Ring, secrets.Step) }},
+		},
 		Routes: func(a *httpapi.API) {
 			Register(a, d.Writers, d.Own, d.Used)
 			RegisterGate(a, d.Writers, d.Gate)
+			registerSecrets(a, d.Writers, d.Ring)
 			d.Audit.Register(a)
 		},
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/identity/keyring"
 	"github.com/virga-cloud/virga/network/ovn"
 	"github.com/virga-cloud/virga/wiring"
 )
@@ -31,7 +32,11 @@ func (s *server) start() {
 	s.begin(nil, func() time.Duration { return s.c.between(0, 10*time.Millisecond) })
 	l := store.NewRegistry()
 	s.listener = host.NewListener(0, s.c.Now())
-	s.Server = wiring.NewServer(wiring.ServerDeps{API: s.db, Leader: s.db, Registry: l, Listener: s.listener, North: nowhere{}, South: nowhere{}})
+	ring, err := keyring.InMemory(s.c.Now())
+	if err != nil {
+		s.c.fail("%v", err)
+	}
+	s.Server = wiring.NewServer(wiring.ServerDeps{Ring: ring, API: s.db, Leader: s.db, Registry: l, Listener: s.listener, North: nowhere{}, South: nowhere{}})
 	if err := l.Err(); err != nil {
 		s.c.fail("the server's rights: %v", err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/virga-cloud/virga/host"
 	"github.com/virga-cloud/virga/identity"
 	"github.com/virga-cloud/virga/identity/ca"
+	"github.com/virga-cloud/virga/identity/keyring"
 	"github.com/virga-cloud/virga/network"
 	"github.com/virga-cloud/virga/network/ovn"
 	"github.com/virga-cloud/virga/observe"
@@ -51,6 +52,8 @@ type ServerDeps struct {
 	AuditFor time.Duration
 	// Progress asks a host how far a task is; nil: nobody is asked.
 	Progress func(ctx context.Context, t *task.Task) (task.Progress, error)
+	// Ring is the keys of secrets.
+	Ring *keyring.Ring
 	// Used is what a project has of what its quota limits.
 	Used func(s *store.Snapshot, project resource.ID) identity.Usage
 }
@@ -77,7 +80,7 @@ func NewServer(d ServerDeps) *Server {
 	s.Parts = []part.Part{
 		identity.Server(identity.ServerDeps{DB: d.Leader, Writers: r.Identity, Own: r.Network.Seeder(), Used: d.Used, Gate: identity.Gate{
 			Authority: d.Authority, Addresses: d.Addresses, Network: d.Overlay, NewHost: r.letIn, Removed: host.Refused,
-		}, Audit: s.Audit}),
+		}, Audit: s.Audit, Ring: d.Ring}),
 		host.Server(host.ServerDeps{DB: d.Leader, Rights: r.Host, Listener: d.Listener, Relay: s.Relay, Remover: s.Remover, Events: s.Events, Held: []host.Held{
 			host.HeldOf(compute.Instances), host.HeldOf(storage.Attachments), host.HeldOf(network.PortBindings), host.MadeBy(storage.Devices),
 		}}),

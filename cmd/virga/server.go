@@ -28,6 +28,7 @@ import (
 	"github.com/virga-cloud/virga/host"
 	"github.com/virga-cloud/virga/identity"
 	"github.com/virga-cloud/virga/identity/ca"
+	"github.com/virga-cloud/virga/identity/keyring"
 	"github.com/virga-cloud/virga/network"
 	"github.com/virga-cloud/virga/network/ovn"
 	"github.com/virga-cloud/virga/storage"
@@ -46,6 +47,7 @@ type server struct {
 	db        *store.DB // for the API
 	led       *store.DB // for the loops: every commit carries the leadership
 	authority *ca.Authority
+	ring      *keyring.Ring
 	rotator   *ca.Rotator
 	cloud     *wiring.Server
 	runner    *part.Runner
@@ -86,6 +88,9 @@ func (s *server) start(ctx context.Context, l *store.Registry) (err error) {
 	if err := c.keys(); err != nil {
 		return err
 	}
+	if s.ring, err = c.ring(time.Now()); err != nil {
+		return err
+	}
 	if s.rotator, err = s.certificate(ctx); err != nil {
 		return err
 	}
@@ -105,6 +110,15 @@ func (s *server) start(ctx context.Context, l *store.Registry) (err error) {
 		return err
 	}
 	return s.begin(ctx, l)
+}
+
+// ring opens the keys of secrets, which lie beside the record store and never in it. A new cloud gets its
+// first key; one that has begun has a ring, and what is sealed opens with no other.
+func (c *config) ring(now time.Time) (*keyring.Ring, error) {
+	if err := os.MkdirAll(c.in("keys"), 0o700); err != nil {
+		return nil, fault.New(fault.Internal, "make the folder of keys: %w", err)
+	}
+	return keyring.Open(c.in("keys/secrets.json"), !c.isNew(), now)
 }
 
 // certificate keeps the server's own certificate; it names every address of this host.
@@ -139,6 +153,7 @@ func (s *server) wire(l *store.Registry) error {
 		North: ovn.NewDatabase(s.central.North()), South: s.south, Images: images,
 		Authority: s.authority, Addresses: func() []string { return s.c.Servers }, Overlay: s.overlay,
 		AuditFor: time.Duration(s.c.AuditDays) * 24 * time.Hour,
+		Ring:     s.ring,
 		Home:     func() resource.ID { return s.c.HostID }, Dial: s.dialAgent, Progress: s.taskProgress, Used: used,
 	})
 	s.runner = part.NewRunner(s.led, s.cloud.Parts...)

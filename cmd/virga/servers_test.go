@@ -28,6 +28,7 @@ import (
 	"github.com/virga-cloud/virga/host"
 	"github.com/virga-cloud/virga/identity"
 	"github.com/virga-cloud/virga/identity/ca"
+	"github.com/virga-cloud/virga/identity/keyring"
 	"github.com/virga-cloud/virga/network"
 	"github.com/virga-cloud/virga/observe"
 	"github.com/virga-cloud/virga/wiring"
@@ -96,7 +97,9 @@ func (p *pair) serve(i int, id resource.ID, st *etcd.Store, authority string) {
 	run, err := os.MkdirTemp("", "vp") // sockets have short names
 	p.must(err)
 	p.Cleanup(func() { os.RemoveAll(run) })
-	s := &server{store: st, c: &config{state: p.TempDir(), run: run, HostID: id, Name: fmt.Sprintf("s%d", i), Address: "127.0.0.1", Servers: []string{l.Addr().String()}}}
+	ring, err := keyring.InMemory(time.Now())
+	p.must(err)
+	s := &server{store: st, ring: ring, c: &config{state: p.TempDir(), run: run, HostID: id, Name: fmt.Sprintf("s%d", i), Address: "127.0.0.1", Servers: []string{l.Addr().String()}}}
 	p.must(os.MkdirAll(s.c.in("ca"), 0o700))
 	s.authority, err = ca.Open(authority, ca.Options{})
 	p.must(err)

@@ -60,6 +60,7 @@ func (a *API) explain(schema *huma.Schema, found []error) []fault.Detail {
 		switch {
 		case d.Message == validation.MsgUnexpectedProperty:
 			text = unknown(fieldsAt(a.lenient, schema, d.Location), d.Location)
+		case isBytes(a.lenient, schema, d.Location): // perhaps of a secret: a refusal is kept, and does not repeat it
 		case d.Value != nil && isScalar(d.Value):
 			text += fmt.Sprintf(", got %s", asJSON(d.Value))
 		}
@@ -132,8 +133,8 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// fieldsAt lists the fields that are known beside the last step of a location like spec.disks[0].mdoel.
-func fieldsAt(registry huma.Registry, s *huma.Schema, location string) []string {
+// parentAt is the schema that holds the last step of a location like spec.disks[0].mdoel; nil: there is none.
+func parentAt(registry huma.Registry, s *huma.Schema, location string) *huma.Schema {
 	steps := strings.Split(location, ".")
 	resolve := func(s *huma.Schema) *huma.Schema {
 		for s != nil && s.Ref != "" {
@@ -156,7 +157,22 @@ func fieldsAt(registry huma.Registry, s *huma.Schema, location string) []string 
 			s = resolve(s.Items)
 		}
 	}
-	if s == nil {
+	return s
+}
+
+// isBytes reports whether a field takes bytes, in base64.
+func isBytes(registry huma.Registry, s *huma.Schema, location string) bool {
+	parent := parentAt(registry, s, location)
+	if parent == nil {
+		return false
+	}
+	f := parent.Properties[location[strings.LastIndex(location, ".")+1:]]
+	return f != nil && f.ContentEncoding == "base64"
+}
+
+// fieldsAt lists the fields that are known beside the last step of a location.
+func fieldsAt(registry huma.Registry, s *huma.Schema, location string) []string {
+	if s = parentAt(registry, s, location); s == nil {
 		return nil
 	}
 	out := make([]string, 0, len(s.Properties))

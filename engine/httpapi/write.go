@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"reflect"
 	"slices"
@@ -57,7 +58,11 @@ func (k *kind[S, T]) create(ctx context.Context, c *Call, in *createIn) (*resour
 	if c.dry = in.DryRun; c.dry {
 		in.Key = "" // a request that makes nothing is not the one that will
 	}
-	once := k.api.idempotency(c, string(k.Kind), in.Key, in.Body)
+	body := in.Body
+	if slices.Contains(slices.Collect(maps.Values(k.Guards)), resource.Nobody) {
+		body = nil // a hash of what nobody may see would let it be guessed
+	}
+	once := k.api.idempotency(c, string(k.Kind), in.Key, body)
 	if id, err := once.seen(ctx); err != nil {
 		return nil, err
 	} else if id != "" {

@@ -82,11 +82,24 @@ func Open(path string, existing bool, now time.Time) (*Ring, error) {
 	return r, nil
 }
 
+// InMemory makes a ring that is on no disk: what it seals is for no longer than the program.
+func InMemory(now time.Time) (*Ring, error) {
+	r := &Ring{}
+	return r, r.Rotate(now)
+}
+
 // Current is the key that new values use.
 func (r *Ring) Current() resource.ID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.keys[len(r.keys)-1].ID
+}
+
+// Since is when the newest key was made.
+func (r *Ring) Since() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.keys[len(r.keys)-1].Made
 }
 
 // Rotate adds a key. It is on disk before anything uses it.
@@ -113,6 +126,10 @@ func (r *Ring) Retire(used func(resource.ID) bool) error {
 }
 
 func (r *Ring) keep(keys []key) error {
+	if r.path == "" {
+		r.keys = keys
+		return nil
+	}
 	data, err := json.Marshal(keys)
 	if err == nil {
 		err = durable.Write(r.path, data, 0o600)

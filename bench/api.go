@@ -6,15 +6,19 @@ import (
 	"time"
 )
 
-const eachClient = 300 // VMs that are created at each number of clients
-
 // api measures the API with many records and many who listen.
 func api(p *Part) {
 	c := newCloud(p, 1)
-	for _, clients := range []int{1, 8, 32} {
-		each, perSecond := c.creates(fmt.Sprintf("c%d", clients), eachClient, clients, stopped(true))
-		p.Add(Figure{What: fmt.Sprintf("creates of stopped VMs, %d clients", clients), Unit: "1/s", Ours: Summarize(perSecond)})
-		p.Add(Figure{What: fmt.Sprintf("a create, %d clients", clients), Unit: "ms", Ours: Summarize(each...)})
+	for _, m := range []struct {
+		clients, vms int
+		target       *Target
+	}{{1, 300, nil}, {8, 300, nil}, {32, 3000, &Target{Least: 800}}} {
+		before := processorTime(c.first.PID())
+		each, perSecond := c.creates(fmt.Sprintf("c%d", m.clients), m.vms, m.clients, stopped(true))
+		used := ms(processorTime(c.first.PID())-before) / float64(m.vms)
+		p.Add(Figure{What: fmt.Sprintf("creates of stopped VMs, %d clients", m.clients), Unit: "1/s", Ours: Summarize(perSecond), Target: m.target, Note: fmt.Sprintf("%d VMs, all with a port in one network", m.vms)})
+		p.Add(Figure{What: fmt.Sprintf("a create, %d clients", m.clients), Unit: "ms", Ours: Summarize(each...)})
+		p.Add(Figure{What: fmt.Sprintf("a create, %d clients: daemon's processor", m.clients), Unit: "ms", Ours: Summarize(used)})
 	}
 	c.fill(records())
 	c.quiesce()

@@ -91,7 +91,7 @@ func secretCommands(s *session, n *noun) []*cobra.Command {
 func secretShow(s *session, n *noun) *cobra.Command {
 	var reveal bool
 	c := n.showCommand(s)
-	c.Example += "\n  virga secret show db-password --reveal > password.txt"
+	c.Example += "\n  virga secret show db-password --reveal"
 	c.Flags().BoolVar(&reveal, "reveal", false, "write the value alone, as it is")
 	record := c.RunE
 	c.RunE = func(cmd *cobra.Command, args []string) error {

@@ -60,7 +60,7 @@ func TestAVMMovesBetweenHostsUnderPings(t *testing.T) {
 	n, s := c.network("a", "10.20.0.0/20")
 	p1, x1, g1 := c.boots(n, s, ms[0], "one")
 	p2, _, g2 := c.boots(n, s, ms[1], "two")
-	if !g2.reaches(p1.Spec.Address) {
+	if !g2.reaches(p1.Status.Address) {
 		t.Fatal("VMs on two hosts do not reach each other")
 	}
 	if !g2.reaches("100.64.0.1") || !g1.reaches("100.64.0.1") {
@@ -89,13 +89,13 @@ func TestAVMMovesBetweenHostsUnderPings(t *testing.T) {
 		return slices.Equal(store.Find(c.db.Snapshot(), network.Ports, p1.ID).Status.HostIDs, []resource.ID{ms[0].id, ms[1].id})
 	})
 	lost := make(chan int)
-	go func() { lost <- g2.pings(200, p1.Spec.Address) }()
+	go func() { lost <- g2.pings(200, p1.Status.Address) }()
 	time.Sleep(500 * time.Millisecond)
 	// The VM itself: the same addresses appear behind the target's tap; the source is still.
 	there := newSpace(t)
-	plugIn(t, ms[1].space, x2.Status.Device, p1.Spec.MAC, there)
+	plugIn(t, ms[1].space, x2.Status.Device, p1.Status.MAC, there)
 	g1.do(func() { check(t, netlink.LinkSetDown(must(netlink.LinkByName("eth0")))) })
-	address(t, there, "eth0", p1.Spec.Address+"/20")
+	address(t, there, "eth0", p1.Status.Address+"/20")
 	c.unplug(x1.ID)
 	c.until("the port is bound to the target alone", func() bool {
 		return slices.Equal(store.Find(c.db.Snapshot(), network.Ports, p1.ID).Status.HostIDs, []resource.ID{ms[1].id})
@@ -105,7 +105,7 @@ func TestAVMMovesBetweenHostsUnderPings(t *testing.T) {
 	} else {
 		t.Logf("%d of 200 pings were lost while the VM moved", n)
 	}
-	if !there.reaches(p2.Spec.Address) {
+	if !there.reaches(p2.Status.Address) {
 		t.Error("the moved VM reaches nobody")
 	}
 }

@@ -52,7 +52,7 @@ func TestVMsOfOneHostHaveAWholeNetwork(t *testing.T) {
 	p1, x1, g1 := c.boots(n, s, ms[0], "one")
 	p2, _, g2 := c.boots(n, s, ms[0], "two")
 	p3, _, stranger := c.boots(other, otherSubnet, ms[0], "one")
-	for what, to := range map[string]string{"its neighbour": p2.Spec.Address, "its gateway": s.Spec.Gateway,
+	for what, to := range map[string]string{"its neighbour": p2.Status.Address, "its gateway": s.Spec.Gateway,
 		"the way out": "100.64.0.1", "the world": "203.0.113.9", "the service": s.Spec.Service} {
 		if !g1.reaches(to) {
 			t.Errorf("a VM does not reach %s at %s", what, to)
@@ -66,17 +66,17 @@ func TestVMsOfOneHostHaveAWholeNetwork(t *testing.T) {
 	t.Run("MetadataAnswers", func(t *testing.T) { askMetadata(t, g1, p1, x1, s) })
 	t.Run("TenantsWithTheSameRangeAreApart", func(t *testing.T) {
 		// Both have the same addresses: the stranger's neighbour of that address does not exist.
-		if p3.Spec.Address != p1.Spec.Address {
-			t.Fatalf("the test wants equal addresses, not %s and %s", p3.Spec.Address, p1.Spec.Address)
+		if p3.Status.Address != p1.Status.Address {
+			t.Fatalf("the test wants equal addresses, not %s and %s", p3.Status.Address, p1.Status.Address)
 		}
-		if lost := stranger.pings(5, p2.Spec.Address); lost != 5 {
+		if lost := stranger.pings(5, p2.Status.Address); lost != 5 {
 			t.Errorf("a VM of another tenant got %d answers of 5", 5-lost)
 		}
 	})
 	t.Run("AForgedSourceIsDropped", func(t *testing.T) {
 		address(t, g1, "eth0", "10.20.0.77/20")
-		route(t, g2, "10.20.0.77/32", p1.Spec.Address) // the way back is there: only the check is in the way
-		out, _ := g1.run("ping", "-n", "-c", "3", "-i", "0.05", "-W", "1", "-I", "10.20.0.77", p2.Spec.Address)
+		route(t, g2, "10.20.0.77/32", p1.Status.Address) // the way back is there: only the check is in the way
+		out, _ := g1.run("ping", "-n", "-c", "3", "-i", "0.05", "-W", "1", "-I", "10.20.0.77", p2.Status.Address)
 		if !strings.Contains(out, " 0 received") {
 			t.Errorf("answers came to a forged address:\n%s", out)
 		}

@@ -23,7 +23,7 @@ func TestWhatDiesComesBackAndIsAdopted(t *testing.T) {
 	n, s := c.network("a", "10.20.0.0/20")
 	_, x1, g1 := c.boots(n, s, ms[0], "one")
 	p2, _, _ := c.boots(n, s, ms[0], "two")
-	if !g1.reaches(p2.Spec.Address) {
+	if !g1.reaches(p2.Status.Address) {
 		t.Fatal("VMs of one network do not reach each other")
 	}
 
@@ -36,7 +36,7 @@ func TestWhatDiesComesBackAndIsAdopted(t *testing.T) {
 		on := onThread{again, h}
 		before := pids(t, c.dir)
 		lost := make(chan int)
-		go func() { lost <- g1.pings(50, p2.Spec.Address) }()
+		go func() { lost <- g1.pings(50, p2.Status.Address) }()
 		check(t, on.Setup(c.ctx))
 		at, err := on.EnsurePort(c.ctx, onhost.Port{PortBindingID: x1.ID, PortID: x1.Spec.PortID, MTU: 1442, UID: 65534})
 		if err != nil || !at.Ready || at.Device != x1.Status.Device {
@@ -60,7 +60,7 @@ func TestWhatDiesComesBackAndIsAdopted(t *testing.T) {
 		}
 		check(t, c.central.Start(c.ctx))
 		check(t, ms[0].on.Setup(c.ctx))
-		if !g1.reaches(p2.Spec.Address) {
+		if !g1.reaches(p2.Status.Address) {
 			t.Error("VMs do not reach each other after all daemons were killed")
 		}
 		// The records were not lost either: a new port comes up.
@@ -70,10 +70,10 @@ func TestWhatDiesComesBackAndIsAdopted(t *testing.T) {
 	t.Run("SwitchWithoutItsRunFolderIsTakenAgain", func(t *testing.T) {
 		empty(t, c.dir)
 		lost := make(chan int)
-		go func() { lost <- g1.pings(600, p2.Spec.Address) }()
+		go func() { lost <- g1.pings(600, p2.Status.Address) }()
 		check(t, c.central.Start(c.ctx))
 		check(t, ms[0].on.Setup(c.ctx))
-		if n := <-lost; n == 600 || !g1.reaches(p2.Spec.Address) {
+		if n := <-lost; n == 600 || !g1.reaches(p2.Status.Address) {
 			t.Errorf("VMs do not reach each other after the run folder was emptied; %d pings of 600 were lost", n)
 		} else {
 			t.Logf("%d pings of 600 were lost, one each 10 ms", n)
@@ -95,7 +95,7 @@ func TestWhatDiesComesBackAndIsAdopted(t *testing.T) {
 		fresh := newSpace(t)
 		plugIn(t, h, at.Device, x1.Spec.MAC, fresh)
 		address(t, fresh, "eth0", x1.Spec.Address+"/20")
-		if !fresh.reaches(p2.Spec.Address) {
+		if !fresh.reaches(p2.Status.Address) {
 			t.Error("a tap that was made anew does not forward")
 		}
 	})

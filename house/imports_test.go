@@ -22,7 +22,7 @@ var neighbours = map[string][]string{
 
 // the layers of the engine, from below; the same number knows nothing of each other
 var layers = map[string]int{
-	"engine/fault": 0, "engine/resource": 0, "engine/durable": 0, "engine/fairshare": 0, "engine/store": 1, "engine/reconcile": 2, "engine/leader": 2, "engine/operation": 3, "engine/httpapi": 4, "engine/task": 4, "engine/part": 5,
+	"engine/fault": 0, "engine/resource": 0, "engine/durable": 0, "engine/fairshare": 0, "engine/proc": 0, "engine/store": 1, "engine/reconcile": 2, "engine/leader": 2, "engine/operation": 3, "engine/httpapi": 4, "engine/task": 4, "engine/part": 5,
 }
 
 // wire clients speak a foreign format and are usable alone
@@ -74,8 +74,8 @@ func domainMay(domain, from, to string) (bool, string) {
 	driver := strings.HasPrefix(from, onhost+"/")
 	switch {
 	case driver:
-		ok := within(to, domain) || slices.Contains([]string{"engine/fault", "engine/resource", "engine/durable"}, to) || slices.Contains(neighbours[domain], to)
-		return ok, "a driver knows faults, resources, durable files, types, and its wire client; let the loop in " + onhost + " read and write records"
+		ok := within(to, domain) || slices.Contains([]string{"engine/fault", "engine/resource", "engine/durable", "engine/proc"}, to) || slices.Contains(neighbours[domain], to)
+		return ok, "a driver knows faults, resources, durable files, processes, types, and its wire client; let the loop in " + onhost + " read and write records"
 	case within(to, "engine"):
 		return true, ""
 	case from == domain && within(to, onhost):

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/proc"
 )
 
 // pidFile names the daemon's process and the time it began, so that a number that was given to
@@ -53,17 +53,13 @@ func (c *config) processIn(file string) int {
 	return n
 }
 
-// startTime is field 22 of /proc/PID/stat; empty if there is no such process, or it is a zombie.
+// startTime is when a process began; empty if there is no such process, or it is a zombie.
 func startTime(pid int) string {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
+	s, err := proc.Look(pid)
+	if err != nil || s.Ended() {
 		return ""
 	}
-	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-	if len(fields) < 20 || fields[0] == "Z" {
-		return ""
-	}
-	return fields[19]
+	return strconv.FormatUint(s.Began, 10)
 }
 
 // startDaemon starts the daemon as a process of its own and waits until it is ready.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/proc"
 )
 
 // find gives every process of the program, whatever became of its pid file.
@@ -69,22 +70,17 @@ func procFile(pid int, name string) string {
 
 // age is how long a process has run; 0 if nobody can tell.
 func age(pid int) time.Duration {
-	stat, err := os.ReadFile(procFile(pid, "stat"))
+	s, err := proc.Look(pid)
 	uptime, failed := os.ReadFile("/proc/uptime")
 	if err != nil || failed != nil {
 		return 0
 	}
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	seconds, _, _ := strings.Cut(string(uptime), " ")
 	up, err := strconv.ParseFloat(seconds, 64)
-	if err != nil || len(fields) < 20 {
-		return 0
-	}
-	ticks, err := strconv.ParseFloat(fields[19], 64) // hundredths of a second since the start of the kernel
 	if err != nil {
 		return 0
 	}
-	return time.Duration((up - ticks/100) * float64(time.Second))
+	return time.Duration((up - float64(s.Began)/100) * float64(time.Second))
 }
 
 // Stop asks the program to end, waits, and then forces it. Absent is success.

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/virga-cloud/virga/engine/proc"
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
@@ -108,19 +109,10 @@ func (p *process) signal(s unix.Signal) error {
 	return errors.Join(err, sendErr)
 }
 
-// startTicks is field 22 of the process's stat: when it began.
+// startTicks is when a process began, also of one that has ended and was not waited for.
 func startTicks(pid int) (uint64, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	// The second field is the program's name in brackets, which may itself hold blanks and brackets.
-	_, rest, ok := strings.Cut(string(data[bytes.LastIndexByte(data, ')')+1:]), " ")
-	fields := strings.Fields(rest)
-	if !ok || len(fields) < 20 {
-		return 0, fmt.Errorf("/proc/%d/stat has an unknown form", pid)
-	}
-	return strconv.ParseUint(fields[19], 10, 64)
+	s, err := proc.Look(pid)
+	return s.Began, err
 }
 
 // named reports whether the process has the guest's name on its command line. A process that has

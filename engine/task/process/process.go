@@ -27,6 +27,7 @@ import (
 
 	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/proc"
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
@@ -177,12 +178,11 @@ func orphaned(pid int) bool {
 	}
 	all, _ := os.ReadDir("/proc")
 	for _, e := range all {
-		text, err := os.ReadFile("/proc/" + e.Name() + "/stat")
+		other, err := strconv.Atoi(e.Name())
 		if err != nil {
 			continue
 		}
-		f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-		if len(f) > 2 && f[2] == strconv.Itoa(pid) && f[0] != "Z" && f[0] != "X" {
+		if s, err := proc.Look(other); err == nil && s.Group == pid && !s.Ended() {
 			return true
 		}
 	}
@@ -191,16 +191,8 @@ func orphaned(pid int) bool {
 
 // beginning is when a process began, in the kernel's ticks; false if there is none, or it has ended.
 func beginning(pid int) (uint64, bool) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, false
-	}
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // from the state on, which is the third
-	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
-		return 0, false
-	}
-	began, err := strconv.ParseUint(fields[19], 10, 64)
-	return began, err == nil
+	s, err := proc.Look(pid)
+	return s.Began, err == nil && !s.Ended()
 }
 
 // tail reads the end of a file.

@@ -36,9 +36,11 @@ type Processors interface {
 	SetCPUWeight(name string, weight int64) error
 	// SetCPULimit bounds processor time a second; 0: no bound.
 	SetCPULimit(name string, perSecond time.Duration) error
-	// CPUTime is the processor time that a group has used, and how long its threads have waited for a
-	// processor, both since they began.
-	CPUTime(name string) (used, waited time.Duration, err error)
+	// CPUTime is the processor time that a group has used since it was made.
+	CPUTime(name string) (time.Duration, error)
+	// CPUWait is how long the threads in a group have waited for a processor since they began. It reads
+	// a file for each of them.
+	CPUWait(name string) time.Duration
 	// Idle is how long this host's processors were idle, and how long they were there, both since it started.
 	Idle() (idle, all time.Duration, err error)
 }
@@ -67,11 +69,13 @@ type Divider struct {
 	figures map[resource.ID]CPUFigures
 }
 
-// sample is what was read of a group at a time.
+// sample is what was read of a group at a time. Waited is unknown while processors are not short.
 type sample struct {
 	at           time.Time
 	used, waited time.Duration
 }
+
+const unknown time.Duration = -1
 
 type idleness struct{ idle, all time.Duration }
 
@@ -107,7 +111,7 @@ func (d *Divider) Divide(ctx context.Context) error {
 		if i == nil {
 			continue
 		}
-		figures[id] = d.measure(id, group, facts.mhz)
+		figures[id] = d.measure(id, group, facts.mhz, short)
 		vm := cpuVM{id: id, cpus: i.Spec.CPUs, CPUPolicy: i.Spec.CPUPolicy, demandMHz: fairshare.Unlimited}
 		if short {
 			vm.demandMHz = figures[id].DemandMHz
@@ -140,11 +144,14 @@ func (d *Divider) short() bool {
 	return before.all > 0 && all > before.all && (idle-before.idle)*100 < (all-before.all)*shortOfCPU
 }
 
-// measure reads what a guest used since the last look. Its demand is what its threads ran and what they
-// waited to run.
-func (d *Divider) measure(id resource.ID, group string, mhz int64) CPUFigures {
-	used, waited, err := d.cpu.CPUTime(group)
-	now := sample{d.db.Now(), used, waited}
+// measure reads what a guest used since the last look. Where processors are short its demand is what its
+// threads ran and what they waited to run, as soon as two looks have seen them wait; else it has all it wants.
+func (d *Divider) measure(id resource.ID, group string, mhz int64, short bool) CPUFigures {
+	used, err := d.cpu.CPUTime(group)
+	now := sample{d.db.Now(), used, unknown}
+	if short {
+		now.waited = d.cpu.CPUWait(group)
+	}
 	before, seen := d.last[id]
 	if err != nil {
 		return CPUFigures{DemandMHz: fairshare.Unlimited}
@@ -155,9 +162,15 @@ func (d *Divider) measure(id resource.ID, group string, mhz int64) CPUFigures {
 		return CPUFigures{DemandMHz: fairshare.Unlimited}
 	}
 	clock := func(t time.Duration) int64 { return int64(max(t, 0)) * mhz / int64(past) }
-	ran := used - before.used
+	ran, waited := used-before.used, time.Duration(0)
+	if short {
+		if before.waited == unknown {
+			return CPUFigures{UsedMHz: clock(ran), DemandMHz: fairshare.Unlimited}
+		}
+		waited = max(now.waited-before.waited, 0)
+	}
 	// A tenth more than was seen: who grows is not held back by what it was.
-	return CPUFigures{UsedMHz: clock(ran), DemandMHz: clock(ran+max(waited-before.waited, 0)) * 11 / 10}
+	return CPUFigures{UsedMHz: clock(ran), DemandMHz: clock(ran+waited) * 11 / 10}
 }
 
 // apply makes the groups as planned, and writes what differs from what they were given before. Version 1
@@ -177,9 +190,13 @@ func (d *Divider) apply(ctx context.Context, plan []cpuGroup, groups map[resourc
 		}
 		given[g.name] = g
 		if !there || before.weight != g.weight {
-			errs = append(errs, d.cpu.SetCPUWeight(g.name, g.weight))
+			if err := d.cpu.SetCPUWeight(g.name, g.weight); err != nil {
+				errs = append(errs, err)
+				delete(given, g.name) // it is tried again
+				continue
+			}
 		}
-		if there && before.limit != g.limit || !there && g.limit > 0 {
+		if !there || before.limit != g.limit { // also none, which one of an earlier daemon may stand against
 			limits = append(limits, g)
 		}
 	}

@@ -24,6 +24,7 @@ type processors struct {
 	used, wait map[string]time.Duration
 	idle, all  time.Duration
 	writes     []string
+	broken     int // so many weights are refused
 }
 
 func (p *processors) Ensure(name string) error {
@@ -50,6 +51,10 @@ func (p *processors) List(string) ([]string, error) {
 }
 
 func (p *processors) SetCPUWeight(name string, weight int64) error {
+	if p.broken > 0 {
+		p.broken--
+		return fault.New(fault.Unavailable, "the kernel does not take the weight of %s", name)
+	}
 	p.weights[name] = weight
 	p.writes = append(p.writes, fmt.Sprint("weight ", name, " ", weight))
 	return nil
@@ -66,12 +71,14 @@ func (p *processors) SetCPULimit(name string, limit time.Duration) error {
 	return nil
 }
 
-func (p *processors) CPUTime(name string) (time.Duration, time.Duration, error) {
+func (p *processors) CPUTime(name string) (time.Duration, error) {
 	if _, there := p.weights[name]; !there {
-		return 0, 0, fault.New(fault.NotFound, "no group %s", name)
+		return 0, fault.New(fault.NotFound, "no group %s", name)
 	}
-	return p.used[name], p.wait[name], nil
+	return p.used[name], nil
 }
+
+func (p *processors) CPUWait(name string) time.Duration { return p.wait[name] }
 
 func (p *processors) Idle() (time.Duration, time.Duration, error) { return p.idle, p.all, nil }
 
@@ -178,6 +185,7 @@ func TestDividerGivesTheTextbookPartsAndThenRests(t *testing.T) {
 func TestDividerLendsWhatIsIdleWhereProcessorsAreShort(t *testing.T) {
 	d := newDividing(t)
 	d.second(50, nil)
+	d.second(0, nil) // the first look at who waits
 	d.second(0, map[string][2]int{"vm-a": {50, 50}, "vm-b": {50, 50}, "vm-c": {0, 0}})
 	d.weighs(" 300, vm-a 5000, vm-b 10000, vm-c 7500")
 	f := d.Figures()
@@ -259,5 +267,28 @@ func TestDividerWaitsUntilTheHostIsKnown(t *testing.T) {
 	}
 	if NewDivider(d.db, struct{ Hypervisor }{}, d.cpu, d.inventory) != nil {
 		t.Error("a hypervisor without groups gets a divider")
+	}
+}
+
+func TestDividerTriesAgainWhatTheKernelRefused(t *testing.T) {
+	d := newDividing(t)
+	d.cpu.broken = 2
+	d.now = d.now.Add(time.Second)
+	if err := d.Divide(t.Context()); err == nil {
+		t.Error("what was refused is not told")
+	}
+	d.second(50, nil)
+	d.weighs(" 300, vm-a 5000, vm-b 5000, vm-c 10000")
+}
+
+func TestDividerTakesALimitAwayThatAnEarlierDaemonSet(t *testing.T) {
+	d := newDividing(t)
+	d.set("c", func(s *compute.InstanceSpec) { s.CPULimitMHz = 1400 })
+	d.second(50, nil)
+	d.set("c", func(s *compute.InstanceSpec) { s.CPULimitMHz = 0 })
+	d.Divider = NewDivider(d.db, d.hv, d.cpu, d.inventory)
+	d.second(50, nil)
+	if d.cpu.limits["vm-c"] != 0 {
+		t.Errorf("the limit stays at %v", d.cpu.limits["vm-c"])
 	}
 }

@@ -55,7 +55,7 @@ func TestWhereNothingCanBeUsedEverythingSucceeds(t *testing.T) {
 	must(t, g.SetCPUWeight("a", 100))
 	must(t, g.SetCPULimit("a", time.Second))
 	must(t, g.SetMemoryLimit("a", 100))
-	if used, _, err := g.CPUTime("a"); used != 0 || err != nil {
+	if used, err := g.CPUTime("a"); used != 0 || err != nil {
 		t.Fatal(used, err)
 	}
 	must(t, g.Remove("a"))
@@ -111,10 +111,10 @@ func TestProcessorTimeIsReadInBothVersions(t *testing.T) {
 	v2, _ := Probe(tree(t, map[string]string{"cgroup.controllers": "cpu", "virga/x/cpu.stat": "usage_usec 1500000\nuser_usec 1\n"}))
 	v1, _ := Probe(tree(t, map[string]string{"cpu/cgroup.procs": "", "cpuacct/cgroup.procs": "", "cpuacct/virga/x/cpuacct.usage": "1500000000\n"}))
 	for _, g := range []*Groups{v1.Slice("virga"), v2.Slice("virga")} {
-		if used, _, err := g.CPUTime("x"); used != 1500*time.Millisecond || err != nil {
+		if used, err := g.CPUTime("x"); used != 1500*time.Millisecond || err != nil {
 			t.Errorf("version %d: %v, %v", g.Version(), used, err)
 		}
-		if _, _, err := g.CPUTime("y"); err == nil {
+		if _, err := g.CPUTime("y"); err == nil {
 			t.Errorf("version %d: a group that is not there has a processor time", g.Version())
 		}
 	}
@@ -141,7 +141,7 @@ func TestARealGroupHoldsAProcessAndGoesWithAllBelowIt(t *testing.T) {
 	if err != nil || !strings.Contains(string(data), "/pool/vm") {
 		t.Fatalf("%s %v", data, err)
 	}
-	for used := time.Duration(0); used < 5*time.Millisecond; used, _, err = g.CPUTime("pool/vm") {
+	for used := time.Duration(0); used < 5*time.Millisecond; used, err = g.CPUTime("pool/vm") {
 		must(t, err)
 	}
 	if idle, all, err := g.Idle(); err != nil || idle <= 0 || all <= idle {

@@ -109,7 +109,7 @@ func parts(t *testing.T, groups *cgroup.Groups, at map[resource.ID]string, windo
 	read := func() map[resource.ID]time.Duration {
 		out := map[resource.ID]time.Duration{}
 		for id, name := range at {
-			used, _, err := groups.CPUTime(name)
+			used, err := groups.CPUTime(name)
 			if err != nil {
 				t.Fatal(err)
 			}

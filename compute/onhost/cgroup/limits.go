@@ -49,31 +49,26 @@ func (g *Groups) SetCPULimit(name string, perSecond time.Duration) error {
 	return nil
 }
 
-// CPUTime is the processor time that the group has used since it was made, and how long the threads that
-// are in it now have waited for a processor since they began, where the kernel counts that.
-func (g *Groups) CPUTime(name string) (used, waited time.Duration, err error) {
-	var n int64
-	switch {
-	case g.version == V1 && g.dirs[cpuacct] == "":
-		return 0, 0, fmt.Errorf("read the processor time of a control group: the cpuacct controller is not mounted")
-	case g.version == V1:
-		n, err = number(filepath.Join(g.path(cpuacct, name), "cpuacct.usage"), "")
-		used = time.Duration(n)
-	case g.version == V2:
-		n, err = number(filepath.Join(g.path(cpu, name), "cpu.stat"), "usage_usec")
-		used = time.Duration(n) * time.Microsecond
-	default:
-		return 0, 0, nil
+// CPUTime is the processor time that the group has used since it was made.
+func (g *Groups) CPUTime(name string) (time.Duration, error) {
+	switch g.version {
+	case V1:
+		if g.dirs[cpuacct] == "" {
+			return 0, fmt.Errorf("read the processor time of a control group: the cpuacct controller is not mounted")
+		}
+		n, err := number(filepath.Join(g.path(cpuacct, name), "cpuacct.usage"), "")
+		return time.Duration(n), err
+	case V2:
+		n, err := number(filepath.Join(g.path(cpu, name), "cpu.stat"), "usage_usec")
+		return time.Duration(n) * time.Microsecond, err
 	}
-	if err != nil {
-		return 0, 0, err
-	}
-	return used, g.waited(name), nil
+	return 0, nil
 }
 
-// waited adds up the second number of /proc/PID/task/TID/schedstat, in nanoseconds. A thread that ends
-// takes its own with it.
-func (g *Groups) waited(name string) (sum time.Duration) {
+// CPUWait is how long the threads that are in the group now have waited for a processor since they began,
+// where the kernel counts that: the second number of /proc/PID/task/TID/schedstat, in nanoseconds. A thread
+// that ends takes its own with it.
+func (g *Groups) CPUWait(name string) (sum time.Duration) {
 	pids, err := os.ReadFile(filepath.Join(g.path(cpu, name), "cgroup.procs"))
 	if err != nil {
 		return 0

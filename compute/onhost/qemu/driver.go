@@ -224,6 +224,10 @@ func (g *guest) hold(p *process) {
 		g.d.cfg.Changed(g.id)
 	})
 	g.d.speaks(g.saved.VMID, g.log, p.done)
+	// Also of one that is adopted: the daemon may have died before it was in the group that is written down.
+	if err := g.enter(); err != nil && g.alive() { // a guest without its fair share is better than none
+		warn(g.id, "QEMU could not be put into its control group", err)
+	}
 }
 
 // adopt is called once, before anybody else knows the guest.

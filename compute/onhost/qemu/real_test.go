@@ -3,6 +3,7 @@ package qemu
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -511,4 +512,33 @@ func TestATargetThatDiesLeavesTheSourceRunning(t *testing.T) {
 	must(t, target.Ensure(t.Context(), twin))
 	to.OperationID = resource.NewID()
 	sent(t, source, m.ID, to)
+}
+
+func TestAGuestIsPutIntoItsControlGroupWhenItIsAdopted(t *testing.T) {
+	groups, why := cgroup.Probe(cgroup.Root)
+	if groups.Version() == cgroup.None {
+		t.Skip(why)
+	}
+	dir := runDir(t)
+	first := house(t, Config{RunDir: dir})
+	m := vm(t, "")
+	must(t, first.Ensure(t.Context(), m))
+	pid := look(t, first, m.ID).PID
+	in := func() string {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+		must(t, err)
+		return string(data)
+	}
+	name := "/virga-test/" + onhost.GroupOf(m.ID)
+	if !strings.Contains(in(), name) {
+		t.Fatalf("QEMU is in %s", in())
+	}
+	first.Close()
+	// As if the daemon had died before it put the process there.
+	must(t, groups.AddPID("", pid))
+	must(t, groups.Slice("virga-test").Remove(onhost.GroupOf(m.ID)))
+	second := house(t, Config{RunDir: dir})
+	if !strings.Contains(in(), name) || second.Grouped()[m.ID] != onhost.GroupOf(m.ID) {
+		t.Errorf("after the adoption QEMU is in %s", in())
+	}
 }

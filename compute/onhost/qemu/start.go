@@ -219,11 +219,11 @@ func (g *guest) spawn(m onhost.VMConfig, taps []*os.File) error {
 	if err != nil {
 		return fault.New(fault.Precondition, "start QEMU of instance %s: %w", g.id, err)
 	}
-	return g.record(pid, m)
+	return g.record(pid)
 }
 
 // record takes hold of the new process and writes its number down. Die before: it is searched.
-func (g *guest) record(pid int, m onhost.VMConfig) error {
+func (g *guest) record(pid int) error {
 	p, err := open(pid)
 	if err != nil {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // it is our child and not waited for: the number is still its own
@@ -238,9 +238,6 @@ func (g *guest) record(pid int, m onhost.VMConfig) error {
 	}
 	if err := g.keep(); err != nil {
 		return errors.Join(err, g.kill())
-	}
-	if err := g.enter(); err != nil && g.alive() { // a guest without its fair share is better than none
-		warn(g.id, "QEMU could not be put into its control group", err)
 	}
 	return nil
 }

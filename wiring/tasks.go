@@ -54,7 +54,7 @@ func registerTasks(a *httpapi.API, specs *store.SpecWriter[task.Spec, task.Statu
 	}, func(ctx context.Context, c *httpapi.Call, in *progressIn) (*progressOut, error) {
 		t := store.Named(c.Snapshot, task.Tasks, c.Project, in.Name)
 		if t == nil {
-			return nil, fault.New(fault.NotFound, "no task %q in project %s", in.Name, c.Project)
+			return nil, fault.New(fault.NotFound, "no task %q in project %s", in.Name, c.Snapshot.NameOf(c.Project))
 		}
 		out := &progressOut{}
 		if progress == nil || t.Status.Phase != task.Running {

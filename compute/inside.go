@@ -10,9 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/coder/websocket"
-
-	"github.com/virga-cloud/virga/compute/stream"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
 	"github.com/virga-cloud/virga/engine/resource"
@@ -125,20 +122,8 @@ func (s *Screens) tunnel(w http.ResponseWriter, r *http.Request) {
 		httpapi.Fail(w, r, err)
 		return
 	}
-	far, err := stream.Open(r.Context(), s.dialer(i.Spec.HostID), "/instances/"+string(i.ID)+"/tcp?port="+strconv.FormatUint(port, 10))
-	if err != nil {
-		httpapi.Fail(w, r, fault.Wrap(err, "reach port %d of VM %s", port, i.Spec.VMName))
-		return
-	}
-	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"binary"}})
-	if err != nil {
-		far.Close()
-		return
-	}
-	ws.SetReadLimit(1 << 20)
-	ctx, stop := httpapi.While(r.Context(), stillThere, func() error { return s.still(i) })
-	defer stop()
-	stream.Splice(websocket.NetConn(ctx, ws, websocket.MessageBinary), far)
+	number := strconv.FormatUint(port, 10)
+	s.carry(w, r, i, "tcp?port="+number, "reach port "+number)
 }
 
 // call is a request to a host's agent.

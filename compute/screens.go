@@ -88,21 +88,26 @@ func (s *Screens) socket(what string) http.HandlerFunc {
 			httpapi.Fail(w, r, err)
 			return
 		}
-		far, err := stream.Open(r.Context(), s.dialer(i.Spec.HostID), "/instances/"+string(i.ID)+"/"+what)
-		if err != nil {
-			httpapi.Fail(w, r, fault.Wrap(err, "open the %s of VM %s", what, i.Spec.VMName))
-			return
-		}
-		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"binary"}})
-		if err != nil {
-			far.Close()
-			return
-		}
-		ws.SetReadLimit(1 << 20)
-		ctx, stop := httpapi.While(r.Context(), stillThere, func() error { return s.still(i) })
-		defer stop()
-		stream.Splice(websocket.NetConn(ctx, ws, websocket.MessageBinary), far)
+		s.carry(w, r, i, what, "open the "+what)
 	}
+}
+
+// carry carries bytes between who asks and what of an instance its host opens.
+func (s *Screens) carry(w http.ResponseWriter, r *http.Request, i *Instance, what, doing string) {
+	far, err := stream.Open(r.Context(), s.dialer(i.Spec.HostID), "/instances/"+string(i.ID)+"/"+what)
+	if err != nil {
+		httpapi.Fail(w, r, fault.Wrap(err, "%s of VM %s", doing, i.Spec.VMName))
+		return
+	}
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"binary"}})
+	if err != nil {
+		far.Close()
+		return
+	}
+	ws.SetReadLimit(1 << 20)
+	ctx, stop := httpapi.While(r.Context(), stillThere, func() error { return s.still(i) })
+	defer stop()
+	stream.Splice(websocket.NetConn(ctx, ws, websocket.MessageBinary), far)
 }
 
 // still says why a console or a screen of an instance ends.

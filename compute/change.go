@@ -73,14 +73,12 @@ func (f *Front) changeDevices(snap *store.Snapshot, b *store.Batch, old *VM, spe
 	after.Spec = *spec
 	d := &fitting{f: f, snap: snap, b: b, vm: &after}
 	d.nameNICs(spec.NICs, old.Spec.NICs)
-	plugged := false
 	for i, disk := range spec.Disks {
 		is, there := byName(old.Spec.Disks, disk.Name, diskName)
 		if !there {
 			if disk.VolumeID == "" && disk.SizeMiB == 0 {
 				return sizeless(i)
 			}
-			plugged = true
 			if err := d.addDisk(disk, nil); err != nil {
 				return err
 			}
@@ -95,7 +93,6 @@ func (f *Front) changeDevices(snap *store.Snapshot, b *store.Batch, old *VM, spe
 	for i := range spec.NICs {
 		is, there := byName(old.Spec.NICs, spec.NICs[i].Name, nicName)
 		if !there {
-			plugged = true
 			if err := d.addNIC(&spec.NICs[i]); err != nil {
 				return err
 			}
@@ -107,7 +104,7 @@ func (f *Front) changeDevices(snap *store.Snapshot, b *store.Batch, old *VM, spe
 		has, _ := byName(old.Status.NICs, is.Name, func(s NICStatus) string { return s.Name })
 		d.nics = append(d.nics, has)
 	}
-	gone := d.detach(old)
+	d.detach(old)
 	if runs := old.Status.InstanceID != ""; runs && len(old.Status.Disks) > 0 && (len(d.disks) == 0 || d.disks[0] != old.Status.Disks[0]) {
 		return fault.New(fault.Precondition, "detach disk %s: a VM that runs keeps the disk that it was booted from; stop it first: virga vm stop %s --wait", old.Status.Disks[0].Name, old.Name)
 	}
@@ -117,7 +114,7 @@ func (f *Front) changeDevices(snap *store.Snapshot, b *store.Batch, old *VM, spe
 		}
 	}
 	d.write()
-	if plugged || gone || !slices.Equal(d.disks, old.Status.Disks) || !slices.Equal(d.nics, old.Status.NICs) {
+	if !slices.Equal(d.disks, old.Status.Disks) || !slices.Equal(d.nics, old.Status.NICs) {
 		f.VMStatuses.Set(b, old, func(s *VMStatus) { s.Disks, s.NICs = d.disks, d.nics })
 	}
 	return nil
@@ -148,13 +145,11 @@ func (f *Front) growDisk(snap *store.Snapshot, b *store.Batch, has DiskStatus, i
 
 // detach lets go of what the VM had and has no more. Nothing of a disk is lost: a volume that was made for
 // the VM is one by itself then. A port that was made for it goes.
-func (d *fitting) detach(old *VM) bool {
-	gone := false
+func (d *fitting) detach(old *VM) {
 	for _, had := range old.Status.Disks {
 		if slices.Contains(d.disks, had) {
 			continue
 		}
-		gone = true
 		if v := store.Find(d.snap, storage.Volumes, had.VolumeID); v != nil && v.OwnedBy(old.ID) {
 			d.f.Volumes.Own(d.b, v, nil)
 		}
@@ -163,7 +158,6 @@ func (d *fitting) detach(old *VM) bool {
 		if slices.Contains(d.nics, had) {
 			continue
 		}
-		gone = true
 		p := store.Find(d.snap, network.Ports, had.PortID)
 		switch {
 		case p == nil:
@@ -173,7 +167,6 @@ func (d *fitting) detach(old *VM) bool {
 			d.f.Ports.Set(d.b, p, func(s *network.PortSpec) { s.Hostname = "" }) // the name was the VM's
 		}
 	}
-	return gone
 }
 
 // coldChange refuses to change, while a VM runs, what can neither come nor go then.

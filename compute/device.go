@@ -54,6 +54,9 @@ type Device struct {
 	State DeviceState `json:"state,omitempty" enum:"waiting,attached,detaching"`
 }
 
+// is reports whether two are the same device, wherever they are.
+func (d Device) is(o Device) bool { return d.Kind == o.Kind && d.ID == o.ID }
+
 // What a VM has of root ports. They are made when it boots, and cannot be added while it runs.
 const (
 	spareRootPorts = 4 // at least, for what is plugged in later
@@ -104,7 +107,7 @@ func addressDevices(kept, wanted []Device, below int64) ([]Device, error) {
 		d.Bus, d.Slot = bus, slot
 	}
 	for i := range out {
-		at := slices.IndexFunc(kept, func(k Device) bool { return k.Kind == out[i].Kind && k.ID == out[i].ID })
+		at := slices.IndexFunc(kept, out[i].is)
 		if at >= 0 && kept[at].Bus == buses[out[i].Model].Bus && !taken[kept[at].Bus][kept[at].Slot] {
 			take(&out[i], kept[at].Bus, kept[at].Slot)
 		}

@@ -38,7 +38,7 @@ type deviceFacts struct {
 }
 
 func hasDevice(all []Device, d Device) bool {
-	return slices.ContainsFunc(all, func(a Device) bool { return a.Kind == d.Kind && a.ID == d.ID })
+	return slices.ContainsFunc(all, d.is)
 }
 
 // seenDevice is how the agent sees a device; empty: the guest does not have it.
@@ -67,11 +67,11 @@ func planDeviceChange(f deviceFacts) deviceChange {
 		}
 	}
 	for _, w := range f.wanted {
-		if at := slices.IndexFunc(taken, func(d Device) bool { return d.Kind == w.Kind && d.ID == w.ID }); at >= 0 && hasDevice(has, w) {
+		if at := slices.IndexFunc(taken, w.is); at >= 0 && hasDevice(has, w) {
 			c.table = append(c.table, state(taken[at], i, true))
 			continue
 		}
-		others := slices.DeleteFunc(slices.Clone(taken), func(d Device) bool { return d.Kind == w.Kind && d.ID == w.ID })
+		others := slices.DeleteFunc(slices.Clone(taken), w.is)
 		placed, err := addressDevices(slices.Concat(taken, f.kept), append(others, w), i.Spec.RootPorts)
 		if err == nil {
 			w = placed[len(placed)-1]

@@ -27,7 +27,7 @@ func BenchmarkPlacement(b *testing.B) {
 func place(b *testing.B, hosts int, plain bool) {
 	f := &Feed{State: cloud(hosts), claims: map[resource.ID]claimed{}, space: map[resource.ID]promised{}, reachedBy: map[int][]resource.ID{}}
 	for i := range f.nodes {
-		f.nodes[i].total, f.nodes[i].claimed = Demand{1 << 20, 1 << 30}, Demand{10, 10240}
+		f.nodes[i].total, f.nodes[i].claimed = Demand{CPUs: 1 << 20, MemoryMiB: 1 << 30}, Demand{CPUs: 10, MemoryMiB: 10240}
 	}
 	r := want(1, 1024)
 	r.Disks = []Disk{{Name: "root", NewMiB: 1024}}

@@ -109,7 +109,7 @@ func TestMoreSpaceDecidesBetweenHostsWithEqualCapacity(t *testing.T) {
 	if c := chosen(t, s, r); c.Host != "h3" {
 		t.Errorf("with a new disk it went to %s", c.Host)
 	}
-	s.Claim("00003", Demand{1, 512}, nil)
+	s.Claim("00003", Demand{CPUs: 1, MemoryMiB: 512}, nil)
 	if c := chosen(t, s, r); c.Host != "h1" {
 		t.Errorf("space counted before capacity: %s", c.Host)
 	}
@@ -123,7 +123,7 @@ func TestWhatIsTriedOnACloneChangesNothing(t *testing.T) {
 	}
 	c := s.Clone()
 	for range 20 {
-		c.Claim(chosen(t, c, want(2, 2048)).HostID, Demand{2, 2048}, nil)
+		c.Claim(chosen(t, c, want(2, 2048)).HostID, Demand{CPUs: 2, MemoryMiB: 2048}, nil)
 	}
 	c.node("new").known = true
 	c.store("new")
@@ -133,7 +133,7 @@ func TestWhatIsTriedOnACloneChangesNothing(t *testing.T) {
 	if !reflect.DeepEqual(before, s) {
 		t.Error("the original changed")
 	}
-	c.Free("00001", Demand{2, 2048}, nil)
+	c.Free("00001", Demand{CPUs: 2, MemoryMiB: 2048}, nil)
 	if got := chosen(t, c, want(2, 2048)); got.Host != "h1" {
 		t.Errorf("capacity that was freed is not found: %v", got)
 	}
@@ -145,7 +145,7 @@ func TestChosenHostPassesAllAndOfFewHostsNoneIsBetter(t *testing.T) {
 		for i := range s.nodes {
 			n := &s.nodes[i]
 			n.life = rapid.SampledFrom([]host.LifeState{host.Alive, host.Alive, host.Lost, host.Unknown}).Draw(t, "life")
-			n.claimed = Demand{rapid.Int64Range(0, 8).Draw(t, "cpus"), rapid.Int64Range(0, 8192).Draw(t, "memory")}
+			n.claimed = Demand{CPUs: rapid.Int64Range(0, 8).Draw(t, "cpus"), MemoryMiB: rapid.Int64Range(0, 8192).Draw(t, "memory")}
 		}
 		r := want(rapid.Int64Range(1, 8).Draw(t, "need"), rapid.Int64Range(64, 8192).Draw(t, "MiB"))
 		c, err := s.Choose(r)
@@ -169,7 +169,7 @@ func TestEarlyStopPacksAndSpreadsWithinThreePercentOfTheBest(t *testing.T) {
 	for seed := range int64(4) {
 		s := cloud(250 + 80*int(seed))
 		for i := range s.nodes {
-			s.nodes[i].total = Demand{256, 65536}
+			s.nodes[i].total = Demand{CPUs: 256, MemoryMiB: 65536}
 		}
 		all := int64(len(s.nodes)) * 65536
 		var used int64
@@ -201,7 +201,7 @@ func TestSearchBeginsWhereTheLastOneEnded(t *testing.T) {
 	seen := map[resource.ID]bool{}
 	for range 1000 {
 		c := chosen(t, s, want(1, 64))
-		s.Claim(c.HostID, Demand{1, 64}, nil)
+		s.Claim(c.HostID, Demand{CPUs: 1, MemoryMiB: 64}, nil)
 		seen[c.HostID] = true
 	}
 	if len(seen) < 970 {

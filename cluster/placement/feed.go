@@ -77,7 +77,7 @@ func (f *Feed) apply(d store.Delta) {
 	case *Claim:
 		f.uncount(r.ID)
 		if !gone {
-			f.count(r.ID, claimed{hostID: r.Spec.HostID, demand: Demand{r.Spec.CPUs, r.Spec.MemoryMiB}, parts: r.Spec.NUMA})
+			f.count(r.ID, claimed{hostID: r.Spec.HostID, demand: Demand{CPUs: r.Spec.CPUs, MemoryMiB: r.Spec.MemoryMiB}, parts: r.Spec.NUMA})
 		}
 	case *storage.Datastore:
 		f.datastore(r, gone)

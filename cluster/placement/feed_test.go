@@ -102,7 +102,7 @@ func TestFeedEqualsARebuildAfterAnyChanges(t *testing.T) {
 			case act == 0 || len(hosts) == 0:
 				w.addHost(name, rapid.SampledFrom([]host.LifeState{host.Alive, host.Lost, ""}).Draw(t, "life"))
 			case act == 1:
-				_ = w.gate.Place(context.Background(), Request{Workload: resource.Ref{Kind: "vm", ID: resource.ID(name)}, Demand: Demand{1, 512}},
+				_ = w.gate.Place(context.Background(), Request{Workload: resource.Ref{Kind: "vm", ID: resource.ID(name)}, Demand: Demand{CPUs: 1, MemoryMiB: 512}},
 					func(*store.Batch, Choice) error { return nil })
 			case act == 2:
 				w.do(func(b *store.Batch) {
@@ -167,7 +167,7 @@ func TestFeedThatHearsOfAChangeTwiceCountsItOnce(t *testing.T) {
 	for range 2 {
 		f.Apply([]store.Delta{{New: store.Every(w.db.Snapshot(), Claims)[0]}})
 	}
-	if got := f.node(id).claimed; got != (Demand{2, 100}) {
+	if got := f.node(id).claimed; got != (Demand{CPUs: 2, MemoryMiB: 100}) {
 		t.Errorf("claimed are %+v", got)
 	}
 }
@@ -176,7 +176,7 @@ func TestClaimWhoseCommitFailsIsGivenBack(t *testing.T) {
 	w := newWorld()
 	id := w.addHost("h1", host.Alive)
 	before := shown(w.gate.State())
-	r := Request{Workload: resource.Ref{Kind: "vm", ID: "a"}, Demand: Demand{2, 4096}}
+	r := Request{Workload: resource.Ref{Kind: "vm", ID: "a"}, Demand: Demand{CPUs: 2, MemoryMiB: 4096}}
 	broken := errors.New("broken")
 	err := w.gate.Place(t.Context(), r, func(_ *store.Batch, on Choice) error {
 		if got := w.gate.State().node(id).claimed; on.HostID != id || got != r.Demand {
@@ -198,7 +198,7 @@ func TestManyAtOnceNeverPromiseMoreThanThereIs(t *testing.T) {
 	var commits sync.Mutex // the memory store of a test has one goroutine
 	for i := range 20 {
 		all.Go(func() {
-			r := Request{Workload: resource.Ref{Kind: "vm", ID: resource.ID(fmt.Sprint(i))}, Demand: Demand{1, 1024}}
+			r := Request{Workload: resource.Ref{Kind: "vm", ID: resource.ID(fmt.Sprint(i))}, Demand: Demand{CPUs: 1, MemoryMiB: 1024}}
 			commits.Lock()
 			err := w.gate.Place(context.Background(), r, func(*store.Batch, Choice) error { return nil })
 			commits.Unlock()
@@ -212,13 +212,13 @@ func TestManyAtOnceNeverPromiseMoreThanThereIs(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if placed != 8 || refused != 12 || w.gate.State().node(id).claimed != (Demand{8, 8192}) {
+	if placed != 8 || refused != 12 || w.gate.State().node(id).claimed != (Demand{CPUs: 8, MemoryMiB: 8192}) {
 		t.Errorf("%d were placed and %d refused; claimed are %+v", placed, refused, w.gate.State().node(id).claimed)
 	}
 	w.do(func(b *store.Batch) {
 		w.gate.Release(b, resource.Ref{ID: store.Every(w.db.Snapshot(), Claims)[0].Spec.Workload.ID}, "")
 	})
-	if got := w.gate.State().node(id).claimed; got != (Demand{7, 7168}) {
+	if got := w.gate.State().node(id).claimed; got != (Demand{CPUs: 7, MemoryMiB: 7168}) {
 		t.Errorf("after one was released %+v is claimed", got)
 	}
 }
@@ -236,25 +236,25 @@ func TestOvercommittedHostOf6GiBAt150PercentTakesThreeVMsOf3GiB(t *testing.T) {
 		w.lives.Create(b, &host.Liveness{Spec: host.LivenessSpec{HostID: h.ID}, Status: host.LivenessStatus{State: host.Alive}})
 	})
 	for i := range 4 {
-		r := Request{Name: "VM", Workload: resource.Ref{Kind: "vm", ID: resource.ID(fmt.Sprint(i))}, Demand: Demand{1, 3072}}
+		r := Request{Name: "VM", Workload: resource.Ref{Kind: "vm", ID: resource.ID(fmt.Sprint(i))}, Demand: Demand{CPUs: 1, MemoryMiB: 3072}}
 		err := w.gate.Place(t.Context(), r, func(*store.Batch, Choice) error { return nil })
 		if i < 3 && err != nil || i == 3 && !fault.Is(err, fault.Exhausted) {
 			t.Errorf("VM %d: %v", i, err)
 		}
 	}
-	if total := w.gate.State().node(h.ID).total; total != (Demand{32, 9216}) {
+	if total := w.gate.State().node(h.ID).total; total != (Demand{CPUs: 32, MemoryMiB: 9216}) {
 		t.Errorf("it can promise %+v; want 32 vCPUs and 9216 MiB", total)
 	}
 	w.do(func(b *store.Batch) {
 		w.clusters.Set(b, store.Find(w.db.Snapshot(), cluster.Clusters, textbook.ID), func(s *cluster.Spec) { s.CPUOvercommitPercent, s.MemoryOvercommitPercent = 200, 200 })
 	})
-	if total := w.gate.State().node(h.ID).total; total != (Demand{64, 12288}) {
+	if total := w.gate.State().node(h.ID).total; total != (Demand{CPUs: 64, MemoryMiB: 12288}) {
 		t.Errorf("after a change of its cluster it can promise %+v", total)
 	}
 	w.do(func(b *store.Batch) {
 		w.hosts.Set(b, host.Find(w.db.Snapshot(), h.ID), func(s *host.Spec) { s.MemoryOvercommitPercent = 100 })
 	})
-	if total := w.gate.State().node(h.ID).total; total != (Demand{64, 6144}) {
+	if total := w.gate.State().node(h.ID).total; total != (Demand{CPUs: 64, MemoryMiB: 6144}) {
 		t.Errorf("its own setting does not come before its cluster's: %+v", total)
 	}
 }

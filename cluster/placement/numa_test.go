@@ -33,8 +33,8 @@ func TestHostWithOneNodeThatFitsComesBeforeAnEmptierOne(t *testing.T) {
 	twoNodes(s.node("00001"))
 	twoNodes(s.node("00002"))
 	// Half of each node of the first is bound; the second has one node full and one free.
-	s.Claim("00001", Demand{2, 4096}, []host.NUMAPart{{Node: 0, CPUs: 1, MemoryMiB: 2048}, {Node: 1, CPUs: 1, MemoryMiB: 2048}})
-	s.Claim("00002", Demand{4, 4096}, []host.NUMAPart{{Node: 0, CPUs: 4, MemoryMiB: 4096}})
+	s.Claim("00001", Demand{CPUs: 2, MemoryMiB: 4096}, []host.NUMAPart{{Node: 0, CPUs: 1, MemoryMiB: 2048}, {Node: 1, CPUs: 1, MemoryMiB: 2048}})
+	s.Claim("00002", Demand{CPUs: 4, MemoryMiB: 4096}, []host.NUMAPart{{Node: 0, CPUs: 4, MemoryMiB: 4096}})
 	got := chosen(t, s, near(2, 3072, numa.Preferred))
 	if want := []host.NUMAPart{{Node: 1, CPUs: 2, MemoryMiB: 3072}}; got.HostID != "00002" || !slices.Equal(got.NUMA, want) {
 		t.Errorf("got %+v", got)
@@ -50,7 +50,7 @@ func TestPreferringRefusesNobodyAndRequiringDoes(t *testing.T) {
 	if got := chosen(t, s, near(4, 6000, numa.Preferred)); len(got.NUMA) != 2 {
 		t.Errorf("what fits on two nodes got %+v", got)
 	}
-	s.Claim("00001", Demand{1, 3000}, []host.NUMAPart{{Node: 0, CPUs: 1, MemoryMiB: 3000}})
+	s.Claim("00001", Demand{CPUs: 1, MemoryMiB: 3000}, []host.NUMAPart{{Node: 0, CPUs: 1, MemoryMiB: 3000}})
 	if got := chosen(t, s, near(4, 5000, numa.Preferred)); got.NUMA != nil {
 		t.Errorf("what cannot be spread evenly got %+v", got)
 	}
@@ -71,7 +71,7 @@ func TestWhoMovesKeepsTheNodesThatItsGuestHasSeen(t *testing.T) {
 	s := cloud(3)
 	twoNodes(s.node("00001"))
 	twoNodes(s.node("00002"))
-	s.Claim("00001", Demand{6, 100}, []host.NUMAPart{{Node: 1, CPUs: 4, MemoryMiB: 100}, {Node: 0, CPUs: 2, MemoryMiB: 100}})
+	s.Claim("00001", Demand{CPUs: 6, MemoryMiB: 100}, []host.NUMAPart{{Node: 1, CPUs: 4, MemoryMiB: 100}, {Node: 0, CPUs: 2, MemoryMiB: 100}})
 	r := near(4, 2048, numa.Preferred)
 	r.Parts = []host.NUMAPart{{Node: 5, CPUs: 2, MemoryMiB: 1024}, {Node: 7, CPUs: 2, MemoryMiB: 1024}}
 	r.NotOn = []resource.ID{"00003"}
@@ -125,7 +125,7 @@ func TestWhatIsBoundFollowsClaimsInAnyOrderWithTheirHost(t *testing.T) {
 func TestPlayingWithACloneBindsNothing(t *testing.T) {
 	s := cloud(1)
 	twoNodes(s.node("00001"))
-	s.Clone().Claim("00001", Demand{1, 1}, []host.NUMAPart{{Node: 0, CPUs: 1, MemoryMiB: 1}})
+	s.Clone().Claim("00001", Demand{CPUs: 1, MemoryMiB: 1}, []host.NUMAPart{{Node: 0, CPUs: 1, MemoryMiB: 1}})
 	if got := s.node("00001").bound; got[0] != (numa.Size{}) {
 		t.Errorf("%v is bound", got)
 	}

@@ -14,8 +14,12 @@ type Demand struct {
 	CPUs, MemoryMiB int64
 }
 
-func (d Demand) plus(o Demand) Demand  { return Demand{d.CPUs + o.CPUs, d.MemoryMiB + o.MemoryMiB} }
-func (d Demand) minus(o Demand) Demand { return Demand{d.CPUs - o.CPUs, d.MemoryMiB - o.MemoryMiB} }
+func (d Demand) plus(o Demand) Demand {
+	return Demand{CPUs: d.CPUs + o.CPUs, MemoryMiB: d.MemoryMiB + o.MemoryMiB}
+}
+func (d Demand) minus(o Demand) Demand {
+	return Demand{CPUs: d.CPUs - o.CPUs, MemoryMiB: d.MemoryMiB - o.MemoryMiB}
+}
 
 // Disk is a volume that the host must reach.
 type Disk struct {

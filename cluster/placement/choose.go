@@ -44,8 +44,10 @@ type Choice struct {
 func enough(hosts int) int { return max(100, hosts/20) }
 
 // Choose picks a host, or says for all of them why not. It looks at all hosts before it says no.
-func (s *State) Choose(r *Request) (Choice, error) {
-	best := -1
+func (s *State) Choose(asked *Request) (Choice, error) {
+	ordered := *asked
+	ordered.Disks = inOrder(asked.Disks)
+	r, best := &ordered, -1
 	if r.OnHost != "" {
 		if at, there := s.nodeAt[r.OnHost]; there && s.refusing(&s.nodes[at], r) == nil && s.nodes[at].known {
 			best = at

@@ -59,7 +59,7 @@ func (g *reason) add(n *node) {
 	if g.filter.Capacity == nil {
 		return
 	}
-	if free, all := g.filter.Capacity(n); free > g.free {
+	if free, all := g.filter.Capacity(n); free > g.free || free == g.free && n.name < g.freest {
 		g.free, g.all, g.freest = free, all, n.name
 	}
 }

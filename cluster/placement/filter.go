@@ -60,8 +60,8 @@ var filters = []Filter{
 		Passes: func(_ *State, n *node, r *Request) bool {
 			return r.NUMA != numa.Required || spread(n, r) == max(1, len(r.Parts))
 		},
-		Capacity: largest,
-		Needs:    func(r *Request) (int64, string) { return r.MemoryMiB, " MiB" }},
+		Capacity: func(*node) (int64, int64) { return 0, 0 }, // one node may lack vCPUs, and another memory
+		Needs:    func(r *Request) (int64, string) { return r.CPUs, fmt.Sprintf(" vCPUs and %d MiB on one", r.MemoryMiB) }},
 	{Name: "reach", Passes: func(s *State, n *node, r *Request) bool { return unreached(s, n, r) == nil },
 		Why: func(s *State, n *node, r *Request) string {
 			d := unreached(s, n, r)

@@ -18,7 +18,10 @@ func (n *node) bind(parts []host.NUMAPart, sign int64) {
 	}
 	for _, p := range parts {
 		r := of[p.Node]
-		of[p.Node] = numa.Size{CPUs: r.CPUs + sign*p.CPUs, MemoryMiB: r.MemoryMiB + sign*p.MemoryMiB}
+		r = numa.Size{CPUs: r.CPUs + sign*p.CPUs, MemoryMiB: r.MemoryMiB + sign*p.MemoryMiB}
+		if of[p.Node] = r; r == (numa.Size{}) {
+			delete(of, p.Node) // a state is the same whatever was there before
+		}
 	}
 	n.parts = of
 	n.layOut(n.cells)
@@ -68,14 +71,4 @@ func bindings(n *node, r *Request) []host.NUMAPart {
 		return nil
 	}
 	return numa.Plan(n.cells, n.bound, numa.Size{CPUs: r.CPUs, MemoryMiB: r.MemoryMiB})
-}
-
-// largest is the most memory that is left on one node of a host, and what that node has.
-func largest(n *node) (free, all int64) {
-	for i, c := range n.cells {
-		if left := c.Total.MemoryMiB - n.bound[i].MemoryMiB; left > free {
-			free, all = left, c.Total.MemoryMiB
-		}
-	}
-	return free, all
 }

@@ -55,7 +55,7 @@ func TestPreferringRefusesNobodyAndRequiringDoes(t *testing.T) {
 		t.Errorf("what cannot be spread evenly got %+v", got)
 	}
 	_, err := s.Choose(near(4, 5000, numa.Required))
-	if !fault.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), "no memory node with capacity for all its vCPUs and memory (needs 5000 MiB; most free 4096 of 4096 MiB on h1)") {
+	if !fault.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), "no memory node with capacity for all its vCPUs and memory (needs 4 vCPUs and 5000 MiB on one)") {
 		t.Errorf("got %v", err)
 	}
 	if got := chosen(t, s, near(4, 4096, numa.Required)); len(got.NUMA) != 1 || got.NUMA[0].Node != 1 {

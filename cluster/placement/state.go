@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -109,14 +110,28 @@ func (s *State) reaches(n *node, id resource.ID) bool {
 	return there && s.stores[at].known && slices.Contains(n.stores, at)
 }
 
-// spaceFor finds the datastore with the most free space that takes the new disks of a request which
-// may lie anywhere, one after the other; -1 where one of them fits nowhere.
+// promise is space on a datastore that a request would take while it is looked at.
+type promise struct {
+	at  int
+	mib int64
+}
+
+// inOrder is the order in which disks are given space: first those that have no choice, then the largest.
+// The answer does not depend on the order in which they were asked for.
+func inOrder(disks []Disk) []Disk {
+	return slices.SortedStableFunc(slices.Values(disks), func(a, b Disk) int {
+		if (a.DatastoreID == "") != (b.DatastoreID == "") {
+			return cmp.Compare(b.DatastoreID, a.DatastoreID)
+		}
+		return cmp.Or(cmp.Compare(b.NewMiB, a.NewMiB), cmp.Compare(a.Name, b.Name))
+	})
+}
+
+// spaceFor finds the datastores with the most free space that take the new disks of a request, which are
+// inOrder, one after the other; -1 where one of them fits nowhere.
 func (s *State) spaceFor(n *node, disks []Disk) (freeMiB int64) {
-	var extra [4]struct {
-		at  int
-		mib int64
-	}
-	used := 0
+	var few [8]promise // so that a request of few disks makes nothing
+	taken := few[:0]
 	for _, d := range disks {
 		if d.NewMiB == 0 {
 			continue
@@ -128,9 +143,9 @@ func (s *State) spaceFor(n *node, disks []Disk) (freeMiB int64) {
 			if d.DatastoreID != "" && st.id != d.DatastoreID {
 				continue
 			}
-			for _, e := range extra[:used] {
-				if e.at == at {
-					st.promisedMiB += e.mib
+			for _, p := range taken {
+				if p.at == at {
+					st.promisedMiB += p.mib
 				}
 			}
 			if st.takes(d.NewMiB) && st.freeMiB > bestFree {
@@ -140,10 +155,7 @@ func (s *State) spaceFor(n *node, disks []Disk) (freeMiB int64) {
 		if best < 0 {
 			return -1
 		}
-		if used < len(extra) {
-			extra[used].at, extra[used].mib = best, d.NewMiB
-			used++
-		}
+		taken = append(taken, promise{best, d.NewMiB})
 		freeMiB = max(freeMiB, bestFree)
 	}
 	return freeMiB

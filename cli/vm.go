@@ -2,6 +2,7 @@ package cli
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -173,12 +174,15 @@ func (s *session) vmResize(n *noun) *cobra.Command {
 	var cpus int64
 	var memory sizeFlag
 	var policy cpuFlags
-	c := &cobra.Command{Use: "resize NAME [--cpus N] [--memory SIZE]", Short: "Change the size of a stopped VM, or its part of the processors", Args: exactly("NAME"),
-		Long: "CPUs and memory change while the VM is stopped. Shares, reservation and limit of the processors change\n" +
-			"while it runs too: where processors are short, reservations are kept first, what is left is divided by\n" +
-			"shares, and nobody gets more than its limit.",
-		Example: "  virga vm resize web --cpus 4 --memory 2GiB\n  virga vm resize web --cpu-shares 4000 --cpu-reservation 500 --cpu-limit 2000", ValidArgsFunction: s.completeNames(n, 1)}
+	var share memoryFlags
+	c := &cobra.Command{Use: "resize NAME [--cpus N] [--memory SIZE]", Short: "Change the size of a stopped VM, or its part of its host", Args: exactly("NAME"),
+		Long: "CPUs and memory change while the VM is stopped. Shares, reservation and limit change while it runs too:\n" +
+			"where processors or memory are short, reservations are kept first, what is left is divided by shares, and\n" +
+			"nobody gets more than its limit.",
+		Example: "  virga vm resize web --cpus 4 --memory 2GiB\n  virga vm resize web --cpu-shares 4000 --cpu-reservation 500 --cpu-limit 2000\n" +
+			"  virga vm resize web --memory-shares 40000 --memory-reservation 256MiB", ValidArgsFunction: s.completeNames(n, 1)}
 	policy.flags(c.Flags())
+	share.flags(c.Flags())
 	c.Flags().Int64Var(&cpus, "cpus", 0, "number of virtual CPUs")
 	c.Flags().Var(&memory, "memory", "memory, for example 512MiB")
 	addDryRun(c)
@@ -190,19 +194,22 @@ func (s *session) vmResize(n *noun) *cobra.Command {
 		if memory.mib > 0 {
 			spec["memoryMiB"] = memory.mib
 		}
-		if err := policy.check(cmd); err != nil {
+		if err := errors.Join(policy.check(cmd), share.check(cmd)); err != nil {
 			return err
 		}
-		for flag, value := range map[string]struct {
+		for flag, is := range map[string]struct {
 			field string
-			mhz   int64
-		}{"cpu-shares": {"cpuShares", policy.shares}, "cpu-reservation": {"cpuReservationMHz", policy.reservation}, "cpu-limit": {"cpuLimitMHz", policy.limit}} {
+			value int64
+		}{
+			"cpu-shares": {"cpuShares", policy.shares}, "cpu-reservation": {"cpuReservationMHz", policy.reservation}, "cpu-limit": {"cpuLimitMHz", policy.limit},
+			"memory-shares": {"memoryShares", share.shares}, "memory-reservation": {"memoryReservationMiB", share.reservation.mib}, "memory-limit": {"memoryLimitMiB", share.limit.mib},
+		} {
 			if cmd.Flags().Changed(flag) {
-				spec[value.field] = value.mhz
+				spec[is.field] = is.value
 			}
 		}
 		if len(spec) == 0 {
-			return refuse("%s: say what to change: --cpus, --memory, --cpu-shares, --cpu-reservation or --cpu-limit", called(cmd))
+			return refuse("%s: say what to change: --cpus, --memory, or the shares, reservation or limit of one of them", called(cmd))
 		}
 		return s.patch(cmd, n, args[0], map[string]any{"spec": spec}, "is resized")
 	}

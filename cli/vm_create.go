@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,10 +32,42 @@ func (c *cpuFlags) check(cmd *cobra.Command) error {
 	return nil
 }
 
+// memoryFlags are the flags of what a VM gets of its host's memory.
+type memoryFlags struct {
+	shares             int64
+	reservation, limit memoryPart
+}
+
+// memoryPart is a size that may be none.
+type memoryPart struct{ sizeFlag }
+
+func (p *memoryPart) Set(text string) error {
+	if text == "0" {
+		p.text, p.mib = text, 0
+		return nil
+	}
+	return p.sizeFlag.Set(text)
+}
+
+func (m *memoryFlags) flags(f *pflag.FlagSet) {
+	f.Int64Var(&m.shares, "memory-shares", 0, "weight against other VMs where memory is short (default 10 for each MiB of its memory)")
+	f.Var(&m.reservation, "memory-reservation", "what it keeps however short memory is, for example 256MiB")
+	f.Var(&m.limit, "memory-limit", "the most of its host's memory that it gets, for example 1GiB; 0: all of its own")
+}
+
+// check refuses what would be taken for "not said".
+func (m *memoryFlags) check(cmd *cobra.Command) error {
+	if cmd.Flags().Changed("memory-shares") && m.shares < 1 {
+		return refuse("--memory-shares: %d is no weight; 1 is the least, and a VM has 10 for each MiB of its memory where nobody says", m.shares)
+	}
+	return nil
+}
+
 // createFlags are the flags of vm create.
 type createFlags struct {
 	image, host, hostname, restart, userData, description, numa string
 	policy                                                      cpuFlags
+	share                                                       memoryFlags
 	cpus, stopTimeout                                           int64
 	memory                                                      sizeFlag
 	disks, networks, addresses, keys                            []string
@@ -60,6 +93,7 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 	f.Int64Var(&w.cpus, "cpus", 0, "number of virtual CPUs (default 1)")
 	w.policy.flags(f)
 	f.Var(&w.memory, "memory", "memory, for example 1GiB (default 512MiB)")
+	w.share.flags(f)
 	f.StringArrayVar(&w.disks, "disk", nil, "a disk, for example 10GiB; may be repeated (default: as large as the image)")
 	f.StringArrayVar(&w.networks, "network", nil, "a network to be in; may be repeated (default: default)")
 	f.StringArrayVar(&w.addresses, "address", nil, "its address in the network; repeated: one for each network in order")
@@ -95,12 +129,12 @@ func (w *createFlags) spec(cmd *cobra.Command) (*client.VMSpec, error) {
 	if w.cpus < 1 && cmd.Flags().Changed("cpus") {
 		return nil, refuse("--cpus: %d is no number of CPUs; 1 is the least", w.cpus)
 	}
-	if err := w.policy.check(cmd); err != nil {
+	if err := errors.Join(w.policy.check(cmd), w.share.check(cmd)); err != nil {
 		return nil, err
 	}
 	spec := &client.VMSpec{
 		ImageID: images().spelled(w.image), CPUs: w.cpus, CPUShares: w.policy.shares, CPUReservationMHz: w.policy.reservation, CPULimitMHz: w.policy.limit,
-		MemoryMiB: w.memory.mib, HostID: w.host, Hostname: w.hostname,
+		MemoryMiB: w.memory.mib, MemoryShares: w.share.shares, MemoryReservationMiB: w.share.reservation.mib, MemoryLimitMiB: w.share.limit.mib, HostID: w.host, Hostname: w.hostname,
 		RestartPolicy: client.VMSpecRestartPolicy(w.restart), StopTimeoutSeconds: w.stopTimeout, Description: w.description,
 		NUMA: client.VMSpecNUMA(w.numa),
 	}

@@ -2760,8 +2760,17 @@ type InstanceSpec struct {
 	// MachineType MachineType and CPUModel are fixed for the life of the instance and its successors in a migration.
 	MachineType string `json:"machineType"`
 
+	// MemoryLimitMiB MemoryLimitMiB is the most of its host's memory that it gets, in MiB; 0: all of its own.
+	MemoryLimitMiB int64 `json:"memoryLimitMiB,omitempty,omitzero"`
+
 	// MemoryMiB CPUs, MemoryMiB are the VM's size.
 	MemoryMiB int64 `json:"memoryMiB"`
+
+	// MemoryReservationMiB MemoryReservationMiB is what it keeps however short memory is, in MiB. A host promises no more than it has.
+	MemoryReservationMiB int64 `json:"memoryReservationMiB,omitempty,omitzero"`
+
+	// MemoryShares MemoryShares are the VM's weight against others, in no unit; 0: 10 for each MiB of its memory.
+	MemoryShares int64 `json:"memoryShares,omitempty,omitzero"`
 
 	// NICs Disks and NICs in order.
 	NICs []InstanceNIC `json:"nics,omitempty,omitzero"`
@@ -4717,8 +4726,17 @@ type VMSpec struct {
 	// KillInstanceID KillInstanceID is the instance that is not waited for when it has to end: its guest gets no time.
 	KillInstanceID string `json:"killInstanceID,omitempty,omitzero"`
 
+	// MemoryLimitMiB MemoryLimitMiB is the most of its host's memory that it gets, in MiB; 0: all of its own.
+	MemoryLimitMiB int64 `json:"memoryLimitMiB,omitempty,omitzero"`
+
 	// MemoryMiB MemoryMiB is the guest's memory, in MiB.
 	MemoryMiB int64 `json:"memoryMiB"`
+
+	// MemoryReservationMiB MemoryReservationMiB is what it keeps however short memory is, in MiB. A host promises no more than it has.
+	MemoryReservationMiB int64 `json:"memoryReservationMiB,omitempty,omitzero"`
+
+	// MemoryShares MemoryShares are the VM's weight against others, in no unit; 0: 10 for each MiB of its memory.
+	MemoryShares int64 `json:"memoryShares,omitempty,omitzero"`
 
 	// NICs NICs are its NICs in order; none in a request: one in the network "default".
 	NICs []NIC `json:"nics"`

@@ -92,6 +92,8 @@ type InstanceSpec struct {
 	MemoryMiB int64 `json:"memoryMiB"`
 	// CPUPolicy is what it gets of its host's processors; it may change while the VM runs.
 	CPUPolicy
+	// MemoryPolicy is what it gets of its host's memory; it may change while the VM runs.
+	MemoryPolicy
 	// NUMA are the memory nodes that the guest sees, and which of the host's each is bound to; empty: it sees
 	// one, which is not bound.
 	NUMA []host.NUMAPart `json:"numa,omitempty"`

@@ -82,6 +82,8 @@ type VMSpec struct {
 	CPUPolicy
 	// MemoryMiB is the guest's memory, in MiB.
 	MemoryMiB int64 `json:"memoryMiB"`
+	// MemoryPolicy is what the VM gets of its host's memory; it may change while it runs.
+	MemoryPolicy
 	// Disks are its disks in order; none in a request: those of its image.
 	Disks []Disk `json:"disks"`
 	// NICs are its NICs in order; none in a request: one in the network "default".

@@ -73,6 +73,7 @@ func CheckVM(s *VMSpec) []fault.Detail {
 		wrong("spec.memoryMiB", "%d MiB is not between %d and %d", s.MemoryMiB, MinMemoryMiB, MaxMemoryMiB)
 	}
 	out = append(out, s.CPUPolicy.Check()...)
+	out = append(out, s.MemoryPolicy.Check(s.MemoryMiB)...)
 	if !slices.Contains([]numa.Policy{numa.Preferred, numa.Required, numa.None}, s.NUMA) {
 		wrong("spec.numa", "%q is none of preferred, required, none", s.NUMA)
 	}

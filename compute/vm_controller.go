@@ -247,7 +247,8 @@ func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p
 		}
 	}
 	c.w.Instances.Set(b, i, func(s *InstanceSpec) {
-		s.Run, s.StopTimeoutSeconds, s.Outgoing, s.CPUPolicy = p.run, vm.Spec.StopTimeoutSeconds, nil, vm.Spec.CPUPolicy
+		s.Run, s.StopTimeoutSeconds, s.Outgoing = p.run, vm.Spec.StopTimeoutSeconds, nil
+		s.CPUPolicy, s.MemoryPolicy = vm.Spec.CPUPolicy, vm.Spec.MemoryPolicy
 		for n := range s.Disks {
 			s.Disks[n].SizeMiB = max(s.Disks[n].SizeMiB, diskSize(snap, s.Disks[n].VolumeID))
 		}

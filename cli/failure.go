@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/spf13/cobra"
+
 	"github.com/virga-cloud/virga/client"
 )
 
@@ -27,6 +29,25 @@ func exitCode(err error) int {
 		return int(status)
 	}
 	return client.ExitCode(err)
+}
+
+// each does the same for every name, also when one of them is refused: none that was named is passed
+// over. Where there are several, a failure is said at once; the exit code is that of the first.
+func each(cmd *cobra.Command, names []string, do func(name string) error) error {
+	var first error
+	for _, name := range names {
+		err := do(name)
+		switch {
+		case err == nil:
+			continue
+		case len(names) == 1 || errors.Is(err, context.Canceled):
+			return err
+		case first == nil:
+			first = exitStatus(exitCode(err))
+		}
+		complain(cmd.ErrOrStderr(), err)
+	}
+	return first
 }
 
 // complain says an error in words.

@@ -66,14 +66,13 @@ func (n *noun) waitCommand(s *session) *cobra.Command {
 	limit := c.Flags().Duration("timeout", 10*time.Minute, "how long to wait at most")
 	fixed(c, "for", n.goalWords()...)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		for _, name := range args {
+		return each(cmd, args, func(name string) error {
 			word, err := s.waitFor(cmd, n, name, what, *limit)
-			if err != nil {
-				return err
+			if err == nil {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", n.one(), name, word)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", n.one(), name, word)
-		}
-		return nil
+			return err
+		})
 	}
 	return c
 }

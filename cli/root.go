@@ -99,6 +99,7 @@ func assemble(s *session, version string) *cobra.Command {
 	root.AddCommand(s.statusCommand(), s.explainCommand(), s.applyCommand(), s.loginCommand(), s.contextCommand())
 	root.SetHelpCommandGroupID(groupHelp)
 	root.SetCompletionCommandGroupID(groupHelp)
+	takeOnce(root)
 	return root
 }
 
@@ -135,8 +136,8 @@ func flagError(cmd *cobra.Command, err error) error {
 		if strings.HasPrefix(m[3], "time: ") {
 			m[3] = "it is no length of time, for example 30s or 5m"
 		}
-		if strings.HasPrefix(m[3], m[1]) {
-			return refuse("%s: %s", m[2], m[3])
+		if strings.HasPrefix(m[3], m[1]) || strings.HasPrefix(m[3], "it is empty;") || strings.HasPrefix(m[3], "it is given twice") {
+			return refuse("%s: %s", m[2], m[3]) // perhaps a secret: it is not repeated
 		}
 		return refuse("%s %s: %s", m[2], m[1], m[3])
 	}

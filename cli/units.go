@@ -26,7 +26,10 @@ func parseSize(text string) (int64, error) {
 			continue
 		}
 		mib := n * u.mib
-		if mib != math.Trunc(mib) || mib > 1<<40 {
+		if mib > 1<<40 {
+			return 0, refuse("%q is more than any disk or memory has", text)
+		}
+		if mib != math.Trunc(mib) {
 			return 0, refuse("%q is no whole number of MiB", text)
 		}
 		return int64(mib), nil

@@ -113,14 +113,19 @@ func (n *noun) labelCommand(s *session) *cobra.Command {
 		labels := map[string]any{}
 		for _, word := range args[1:] {
 			key, value, set := strings.Cut(word, "=")
-			switch {
-			case set && key != "":
-				labels[key] = value
-			case !set && strings.HasSuffix(word, "-") && len(word) > 1:
-				labels[strings.TrimSuffix(word, "-")] = nil
-			default:
+			var wanted any = value
+			if !set && strings.HasSuffix(word, "-") {
+				key, wanted = strings.TrimSuffix(word, "-"), nil
+			} else if !set {
+				key = ""
+			}
+			if key == "" {
 				return refuse("%q is no label; write key=value to set and key- to remove", word)
 			}
+			if before, there := labels[key]; there && before != wanted {
+				return refuse("label %q is there twice; say it once", key)
+			}
+			labels[key] = wanted
 		}
 		if len(labels) == 0 {
 			return refuse("%s: no label is named; write key=value to set and key- to remove", called(cmd))
@@ -166,7 +171,7 @@ func (n *noun) deleteCommand(s *session) *cobra.Command {
 		ask = n.removal(s, c)
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		for _, name := range args {
+		return each(cmd, args, func(name string) error {
 			r, err := s.get(cmd.Context(), n, s.project, name)
 			asked := false
 			if err == nil {
@@ -175,11 +180,8 @@ func (n *noun) deleteCommand(s *session) *cobra.Command {
 			if err == nil {
 				err = s.remove(cmd, n, r, p, asked)
 			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+			return err
+		})
 	}
 	return c
 }
@@ -252,6 +254,9 @@ func (m *making) body(name string, spec any) (map[string]any, error) {
 		k, v, ok := strings.Cut(l, "=")
 		if !ok || k == "" {
 			return nil, refuse("--label %q: write key=value", l)
+		}
+		if before, there := labels[k]; there && before != v {
+			return nil, refuse("--label: %q is there twice; say it once", k)
 		}
 		labels[k] = v
 	}

@@ -100,7 +100,7 @@ func (s *session) powerCommand(n *noun, verb, summary, forced, done string) *cob
 		addWaitFor(c, n, p)
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		for _, arg := range args {
+		return each(cmd, args, func(arg string) error {
 			r := &record{}
 			in := client.PowerRequest{Force: force}
 			if verb == "restart" {
@@ -113,12 +113,11 @@ func (s *session) powerCommand(n *noun, verb, summary, forced, done string) *cob
 					_, word, err = s.more(cmd, n, r, p)
 				}
 			}
-			if err != nil {
-				return err
+			if err == nil {
+				fmt.Fprintf(cmd.OutOrStdout(), "vm %s %s\n", arg, word)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "vm %s %s\n", arg, word)
-		}
-		return nil
+			return err
+		})
 	}
 	return c
 }

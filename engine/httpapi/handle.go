@@ -199,6 +199,7 @@ type exchange struct {
 
 // guard admits the caller and reads the body whole, within a limit of size; the server limits the time.
 func (a *API) guard(op Op) func(huma.Context, func(huma.Context)) {
+	forPrograms := op.Right == AsHost || op.Right == AsServer // our own, which say nothing twice
 	return func(hctx huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(hctx)
 		trail := a.follow(op, w, r)
@@ -207,8 +208,11 @@ func (a *API) guard(op Op) func(huma.Context, func(huma.Context)) {
 		if err == nil {
 			err = negotiate(hctx.Operation(), r)
 		}
+		if err == nil && !forPrograms {
+			err = asked(r.URL.Query(), hctx.Operation().Parameters)
+		}
 		if err == nil {
-			err = readBody(w, r)
+			err = readBody(w, r, forPrograms)
 		}
 		if err != nil {
 			trail.answered(err)
@@ -222,7 +226,7 @@ func (a *API) guard(op Op) func(huma.Context, func(huma.Context)) {
 	}
 }
 
-func readBody(w http.ResponseWriter, r *http.Request) error {
+func readBody(w http.ResponseWriter, r *http.Request, forPrograms bool) error {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
@@ -242,7 +246,10 @@ func readBody(w http.ResponseWriter, r *http.Request) error {
 		return fault.New(fault.Invalid, "read the request: %w", err)
 	}
 	r.Body = io.NopCloser(bytes.NewReader(data))
-	return nil
+	if forPrograms {
+		return nil
+	}
+	return twice(data)
 }
 
 func tooLarge() error {
@@ -291,6 +298,9 @@ func (a *API) Raw(op Op, h http.Handler) {
 		defer trail.end()
 		caller, err := a.enter(r, op.action())
 		trail.by(caller, resource.ID(r.PathValue("project")))
+		if err == nil {
+			err = asked(r.URL.Query(), o.Parameters)
+		}
 		if err != nil {
 			trail.answered(err)
 			writeProblem(w, r, err)
@@ -325,6 +335,9 @@ func (a *API) Read(r *http.Request, into any) error {
 		return fault.New(fault.Invalid, "read the request: %w", err)
 	case len(data) > largestRequest:
 		return fault.New(fault.Invalid, "the request has more than %d bytes", largestRequest)
+	}
+	if err := twice(data); err != nil {
+		return err
 	}
 	return a.decode(data, into)
 }

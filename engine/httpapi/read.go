@@ -106,7 +106,7 @@ func selector(terms []string) (func(map[string]string) bool, error) {
 	for _, t := range terms {
 		key, value, valued := strings.Cut(t, "=")
 		x := term{key: strings.TrimSuffix(key, "!"), value: value, any: !valued, differ: strings.HasSuffix(key, "!")}
-		if x.key == "" {
+		if !labelForm.MatchString(x.key) { // no record has such a label: what was meant is something else
 			return nil, fault.New(fault.Invalid, "label %q is no selector; write k=v, k!=v or k", t)
 		}
 		all = append(all, x)

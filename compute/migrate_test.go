@@ -9,10 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/virga-cloud/virga/cluster"
 	"github.com/virga-cloud/virga/cluster/placement"
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/engine/operation"
 	"github.com/virga-cloud/virga/engine/operation/operationtest"
+	"github.com/virga-cloud/virga/engine/reconcile"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/memory"
@@ -27,6 +29,9 @@ type world struct {
 	t           testing.TB
 	db          *store.DB
 	controller  *compute.Controller
+	catalog     *resource.Catalog
+	registry    *store.Registry
+	reconciler  *reconcile.Loop
 	loop        func(context.Context, resource.ID) error
 	vm          resource.ID
 	instances   *store.StatusWriter[compute.InstanceSpec, compute.InstanceStatus]
@@ -35,6 +40,10 @@ type world struct {
 	hosts       *store.StatusWriter[host.Spec, host.Status]
 	guests      map[resource.ID]string // what really happens on the hosts
 	volumeSpecs *store.SpecWriter[storage.VolumeSpec, storage.VolumeStatus]
+	claims      *store.SpecWriter[placement.ClaimSpec, placement.ClaimStatus]
+	hostSpecs   *store.SpecWriter[host.Spec, host.Status]
+	lives       *store.SpecWriter[host.LivenessSpec, host.LivenessStatus]
+	datastores  *store.SpecWriter[storage.DatastoreSpec, storage.DatastoreStatus]
 	vmStatuses  *store.StatusWriter[compute.VMSpec, compute.VMStatus]
 	vms         *store.SpecWriter[compute.VMSpec, compute.VMStatus]
 	devices     func(*compute.Instance) []compute.InstanceDevice // what guests have; nil: the agents do not look
@@ -46,22 +55,25 @@ func (silent) Record(*store.Batch, resource.Ref, string, string, string, string,
 
 func newWorld(t testing.TB) (*world, *operationtest.World) {
 	catalog := resource.NewCatalog(compute.VMs, compute.Instances, compute.Images, storage.Attachments, storage.Volumes, storage.Datastores,
-		network.PortBindings, network.Ports, network.Networks, network.Subnets, host.Hosts, host.Livenesses, placement.Claims, operation.Operations)
+		network.PortBindings, network.Ports, network.Networks, network.Subnets, host.Hosts, host.Livenesses, placement.Claims, operation.Operations,
+		storage.Allocations, cluster.Clusters)
 	db := store.NewDB(memory.New(), catalog)
 	db.Inline = true
 	l := store.NewRegistry()
 	w := &world{
-		t: t, db: db, guests: map[resource.ID]string{}, instances: store.Statuses(l, compute.Instances, "agent"),
+		t: t, db: db, catalog: catalog, registry: l, guests: map[resource.ID]string{}, instances: store.Statuses(l, compute.Instances, "agent"),
 		volumes: store.Statuses(l, storage.Attachments, "agent"), bindings: store.Statuses(l, network.PortBindings, "agent"),
 	}
 	w.hosts = store.Statuses(l, host.Hosts, "agent")
-	gate := placement.NewGate(db, store.Specs(l, placement.Claims, "placement"))
+	w.claims = store.Specs(l, placement.Claims, "placement")
+	gate := placement.NewGate(db, w.claims)
 	w.vmStatuses = store.Statuses(l, compute.VMs, "compute")
 	w.controller = compute.NewController(db, compute.Writers{
 		VMStatuses: w.vmStatuses, Instances: store.Specs(l, compute.Instances, "compute"),
 		Attachments: store.Specs(l, storage.Attachments, "compute"), PortBindings: store.Specs(l, network.PortBindings, "compute"),
 	}, gate, silent{})
-	step := w.controller.Loop().Step
+	w.reconciler = w.controller.Loop()
+	step := w.reconciler.Step
 	w.loop = func(ctx context.Context, id resource.ID) error {
 		_, err := step(ctx, id)
 		return err
@@ -83,6 +95,7 @@ func newWorld(t testing.TB) (*world, *operationtest.World) {
 // seed makes two hosts with a shared datastore, and a VM with a disk and a port.
 func (w *world) seed(l *store.Registry) {
 	hosts, lives := store.Specs(l, host.Hosts, "api"), store.Specs(l, host.Livenesses, "server")
+	w.hostSpecs, w.lives = hosts, lives
 	b := w.db.Begin()
 	var ids []resource.ID
 	for _, name := range []string{"h1", "h2"} {
@@ -97,8 +110,9 @@ func (w *world) seed(l *store.Registry) {
 		lives.Create(b, life)
 		ids = append(ids, h.ID)
 	}
-	d := &storage.Datastore{Meta: resource.Meta{ID: "d"}, Status: storage.DatastoreStatus{Phase: "ready", HostIDs: ids}}
-	store.Specs(l, storage.Datastores, "api").Create(b, d)
+	d := &storage.Datastore{Meta: resource.Meta{ID: "d"}, Status: storage.DatastoreStatus{Phase: "ready", HostIDs: ids, CapacityMiB: 1000, FreeMiB: 900}}
+	w.datastores = store.Specs(l, storage.Datastores, "api")
+	w.datastores.Create(b, d)
 	v := &storage.Volume{Meta: resource.Meta{ID: "v", Project: "default"}, Status: storage.VolumeStatus{Phase: storage.VolumeReady, DatastoreID: "d"}}
 	w.volumeSpecs = store.Specs(l, storage.Volumes, "api")
 	w.volumeSpecs.Create(b, v)

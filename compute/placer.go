@@ -78,6 +78,12 @@ func (w *waiting) add(id resource.ID) {
 	}
 }
 
+func (w *waiting) forget(id resource.ID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ids = slices.DeleteFunc(w.ids, func(there resource.ID) bool { return there == id })
+}
+
 // wake gives those that may ask again, and forgets them until they are refused again.
 func (w *waiting) wake() []resource.ID {
 	w.mu.Lock()

@@ -33,7 +33,13 @@ func TestCapacityWakesThoseFirstThatHaveWaitedLongest(t *testing.T) {
 	if rest := w.wake(); len(rest) != 9 || rest[0] != "32" || rest[8] != "0" {
 		t.Errorf("then %v", rest)
 	}
-	if w.wake() != nil && len(w.wake()) > 0 {
-		t.Error("who was woken is woken again")
+	if again := w.wake(); len(again) > 0 {
+		t.Errorf("who was woken is woken again: %v", again)
+	}
+	w.add("1")
+	w.add("2")
+	w.forget("1") // it has its place
+	if rest := w.wake(); len(rest) != 1 || rest[0] != "2" {
+		t.Errorf("woken are %v", rest)
 	}
 }

@@ -24,25 +24,25 @@ const steady = 10 * time.Minute
 
 // Loop keeps every VM true.
 func (c *Controller) Loop() *reconcile.Loop {
-	return &reconcile.Loop{
-		Name: "compute/vm", Kind: VMs.Kind, Workers: 4, Step: c.step,
-		Also: map[resource.Kind]func(resource.Object) []resource.ID{
-			host.Livenesses.Kind: func(x resource.Object) []resource.ID {
-				return append(c.waiting.wake(), c.referring(x.(*host.Liveness).Spec.HostID)...)
-			},
-			host.Removals.Kind:      func(x resource.Object) []resource.ID { return c.referring(x.(*host.Removal).Spec.HostID) },
-			host.Hosts.Kind:         func(resource.Object) []resource.ID { return c.waiting.wake() },
-			storage.Datastores.Kind: func(resource.Object) []resource.ID { return c.waiting.wake() },
-			placement.Claims.Kind: func(x resource.Object) []resource.ID {
-				if store.Find(c.db.Snapshot(), placement.Claims, x.Head().ID) != nil {
-					return nil // one that is made gives no room
-				}
-				return c.waiting.wake()
-			},
-			storage.Volumes.Kind:     func(x resource.Object) []resource.ID { return c.referring(x.Head().ID) },
-			storage.Allocations.Kind: func(x resource.Object) []resource.ID { return c.referring(x.(*storage.Allocation).Spec.VolumeID) },
-		},
+	also := map[resource.Kind]func(resource.Object) []resource.ID{
+		host.Livenesses.Kind:     func(x resource.Object) []resource.ID { return c.referring(x.(*host.Liveness).Spec.HostID) },
+		host.Removals.Kind:       func(x resource.Object) []resource.ID { return c.referring(x.(*host.Removal).Spec.HostID) },
+		storage.Volumes.Kind:     func(x resource.Object) []resource.ID { return c.referring(x.Head().ID) },
+		storage.Allocations.Kind: func(x resource.Object) []resource.ID { return c.referring(x.(*storage.Allocation).Spec.VolumeID) },
 	}
+	for _, kind := range placement.Kinds {
+		concerned := also[kind]
+		also[kind] = func(x resource.Object) (ids []resource.ID) {
+			if placement.MayFree(c.db.Snapshot(), x) {
+				ids = c.waiting.wake()
+			}
+			if concerned != nil {
+				ids = append(ids, concerned(x)...)
+			}
+			return ids
+		}
+	}
+	return &reconcile.Loop{Name: "compute/vm", Kind: VMs.Kind, Workers: 4, Step: c.step, Also: also}
 }
 
 // referring lists the VMs of a host whose life has changed, or with a disk that has changed.
@@ -150,6 +150,7 @@ func (c *Controller) place(ctx context.Context, snap *store.Snapshot, vm *VM) (r
 	epoch := c.nextEpoch(vm)
 	request := placing(snap, vm)
 	request.Epoch, request.Why = epoch, fmt.Sprintf("start of boot %d", Boot(vm))
+	c.waiting.add(vm.ID) // before it is refused: what is given back from here on wakes it
 	err = c.placer.Place(ctx, request, func(b *store.Batch, on placement.Choice) error {
 		i, err := c.newInstance(b, snap, vm, on.HostID, epoch, fmt.Sprintf("%s-%d", vm.ID, epoch), devices,
 			func(s *InstanceSpec) { s.Run, s.NUMA = startingRun(vm), on.NUMA })
@@ -164,10 +165,10 @@ func (c *Controller) place(ctx context.Context, snap *store.Snapshot, vm *VM) (r
 	})
 	switch fault.KindOf(err) {
 	case "":
+		c.waiting.forget(vm.ID)
 		return reconcile.Result{}, nil
 	case fault.Exhausted, fault.Precondition, fault.Unavailable, fault.NotFound:
 		// No host now. Capacity that is given back, hosts and datastores wake it; else it looks again.
-		c.waiting.add(vm.ID)
 		after, err := c.keepReason(vm, err)
 		return reconcile.Result{After: after}, c.report(ctx, snap, vm, PhasePending, err)
 	}

@@ -37,11 +37,21 @@ type Feed struct {
 	reachedBy map[int][]resource.ID
 }
 
+// Kinds are those that the answer depends on.
+var Kinds = []resource.Kind{cluster.Clusters.Kind, host.Hosts.Kind, host.Livenesses.Kind, host.Removals.Kind, Claims.Kind, storage.Datastores.Kind, storage.Allocations.Kind}
+
+// MayFree reports whether who was refused has a reason to ask again, now that a record of these kinds has
+// changed: a promise that was made frees nothing.
+func MayFree(snap *store.Snapshot, x resource.Object) bool {
+	kind := x.Head().Kind
+	return kind != Claims.Kind && kind != storage.Allocations.Kind || snap.Lookup(x.Head().ID) == nil
+}
+
 // NewFeed begins with what a snapshot shows.
 func NewFeed(snap *store.Snapshot) *Feed {
 	f := &Feed{State: newState(), claims: map[resource.ID]claimed{}, space: map[resource.ID]promised{}, reachedBy: map[int][]resource.ID{},
 		hosts: map[resource.ID]*host.Host{}, clusters: map[resource.ID]*cluster.Cluster{}}
-	for _, kind := range []resource.Kind{cluster.Clusters.Kind, host.Hosts.Kind, host.Livenesses.Kind, host.Removals.Kind, Claims.Kind, storage.Datastores.Kind, storage.Allocations.Kind} {
+	for _, kind := range Kinds {
 		for x := range snap.OfKind(kind) {
 			f.apply(store.Delta{New: x})
 		}

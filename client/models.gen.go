@@ -3705,7 +3705,7 @@ type PortStatus struct {
 	// MAC SubnetID, MAC and Address are what it has.
 	MAC string `json:"mac,omitempty,omitzero"`
 
-	// Phase Phase is pending or ready: known to the virtual network.
+	// Phase Phase is pending or ready: the virtual network carries it as soon as a host has it.
 	Phase PortStatusPhase `json:"phase,omitempty,omitzero"`
 
 	// Problems Problems are what keeps the record from being as specified; empty when all is well.
@@ -3718,7 +3718,7 @@ type PortStatus struct {
 	SubnetID string `json:"subnetID,omitempty,omitzero"`
 }
 
-// PortStatusPhase Phase is pending or ready: known to the virtual network.
+// PortStatusPhase Phase is pending or ready: the virtual network carries it as soon as a host has it.
 type PortStatusPhase string
 
 // PowerRequest PowerRequest is the request for a change of power.

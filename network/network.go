@@ -111,7 +111,7 @@ type PortSpec struct {
 // PortStatus is what is known of it.
 type PortStatus struct {
 	resource.Observed
-	// Phase is pending or ready: known to the virtual network.
+	// Phase is pending or ready: the virtual network carries it as soon as a host has it.
 	Phase string `json:"phase,omitempty" enum:"pending,ready"`
 	// SubnetID, MAC and Address are what it has.
 	SubnetID resource.ID `json:"subnetID,omitempty"`

@@ -115,8 +115,9 @@ func (k *compiler) network(n *network.Network) {
 	for _, s := range k.subnets[n.ID] {
 		options[s.ID] = k.subnet(n, s, ls, lr)
 	}
+	// A port that no host has needs no row: of the ports of stopped VMs OVN would only make flows that nobody uses.
 	for _, p := range k.ports[n.ID] {
-		if dhcp, known := options[p.Status.SubnetID]; known && (p.Deleting == nil || len(k.bindings[p.ID]) > 0) {
+		if dhcp, known := options[p.Status.SubnetID]; known && len(k.bindings[p.ID]) > 0 {
 			ls.Ports = append(ls.Ports, k.port(p, dhcp))
 		}
 	}

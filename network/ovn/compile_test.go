@@ -112,6 +112,33 @@ func TestGuardListsTheHostsOwnAddressesOnce(t *testing.T) {
 	t.Error("there is no set of the hosts' addresses")
 }
 
+func TestAPortWithoutAHostHasNoRow(t *testing.T) {
+	c := someCloud()
+	of := func(c Cloud, id string) (rows int) {
+		for _, r := range Compile(c) {
+			if r.Key == "lsp/"+id {
+				rows++
+			}
+		}
+		return rows
+	}
+	if of(c, "port-one") != 1 || of(c, "port-two") != 0 {
+		t.Errorf("port-one, which a host has, has %d rows; port-two, which none has, %d", of(c, "port-one"), of(c, "port-two"))
+	}
+	going := c.Ports[0].Created
+	c.Ports[0].Deleting = &going
+	if of(c, "port-one") != 1 {
+		t.Error("a port that is being deleted has lost its row before its host has let go")
+	}
+	stopped := len(Compile(c))
+	for i := range 100 {
+		c.Ports = append(c.Ports, aPort(fmt.Sprintf("port-%d", i), c.Subnets[0], fmt.Sprintf("10.0.0.1%02d", i)))
+	}
+	if n := len(Compile(c)); n != stopped {
+		t.Errorf("a hundred ports of stopped VMs cost OVN %d rows", n-stopped)
+	}
+}
+
 func TestAPortIsBoundToTheHostsOfItsPortBindings(t *testing.T) {
 	p := aPort("p", aSubnet("s", aNetwork("n", "a", network.NAT, ""), "10.0.0.0/24"), "10.0.0.11")
 	source, target := aBinding("x1", p, "source", 1), aBinding("x2", p, "target", 2)
@@ -206,7 +233,7 @@ func TestNoTwoPortsOfASwitchShareAnAddress(t *testing.T) {
 				for k := range rapid.IntRange(0, 5).Draw(t, "ports") {
 					p := aPort(fmt.Sprintf("p%d-%d-%d", i, j, k), s, fmt.Sprintf("10.0.%d.%d", j, k+10))
 					p.Status.MAC = fmt.Sprintf("52:54:00:00:%02x:%02x", j, k)
-					c.Ports = append(c.Ports, p)
+					c.Ports, c.PortBindings = append(c.Ports, p), append(c.PortBindings, aBinding("b-"+string(p.ID), p, "host", 1))
 				}
 			}
 		}

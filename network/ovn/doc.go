@@ -9,7 +9,7 @@
 //
 // How a network looks in OVN:
 //
-//   - a logical switch with a port for each of its ports, a port to its router for each subnet, and
+//   - a logical switch with a port for each of its ports that a host has, a port to its router for each subnet, and
 //     a localport for DNS and metadata that is there on every host;
 //   - a logical router with the gateway address of each subnet; with a way outside it also has a
 //     port on the switch virga-ext, which every host maps to a bridge of its own (br-ex) with the same

@@ -16,7 +16,8 @@ func TestALargeCloudIsComparedQuickly(t *testing.T) {
 		s := aSubnet(fmt.Sprintf("s%03d", i), n, "10.0.0.0/24")
 		c.Networks, c.Subnets = append(c.Networks, n), append(c.Subnets, s)
 		for k := range 50 {
-			c.Ports = append(c.Ports, aPort(fmt.Sprintf("p%03d-%02d", i, k), s, fmt.Sprintf("10.0.0.1%02d", k)))
+			p := aPort(fmt.Sprintf("p%03d-%02d", i, k), s, fmt.Sprintf("10.0.0.1%02d", k))
+			c.Ports, c.PortBindings = append(c.Ports, p), append(c.PortBindings, aBinding("b-"+string(p.ID), p, "host", 1))
 		}
 	}
 	have := apply(existing{}, makePlan(existing{}, Compile(c)))

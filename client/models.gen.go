@@ -72,13 +72,13 @@ func (e AuditedOutcome) Valid() bool {
 
 // Defines values for BackendSpecType.
 const (
-	Folder BackendSpecType = "folder"
+	BackendSpecTypeFolder BackendSpecType = "folder"
 )
 
 // Valid indicates whether the value is a known member of the BackendSpecType enum.
 func (e BackendSpecType) Valid() bool {
 	switch e {
-	case Folder:
+	case BackendSpecTypeFolder:
 		return true
 	default:
 		return false
@@ -145,6 +145,24 @@ func (e ComputeDeviceState) Valid() bool {
 	}
 }
 
+// Defines values for DatastoreStatusAbilities.
+const (
+	DatastoreStatusAbilitiesClone DatastoreStatusAbilities = "clone"
+	DatastoreStatusAbilitiesGrow  DatastoreStatusAbilities = "grow"
+)
+
+// Valid indicates whether the value is a known member of the DatastoreStatusAbilities enum.
+func (e DatastoreStatusAbilities) Valid() bool {
+	switch e {
+	case DatastoreStatusAbilitiesClone:
+		return true
+	case DatastoreStatusAbilitiesGrow:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DatastoreStatusPhase.
 const (
 	DatastoreStatusPhaseReady       DatastoreStatusPhase = "ready"
@@ -160,6 +178,39 @@ func (e DatastoreStatusPhase) Valid() bool {
 	case DatastoreStatusPhaseStarting:
 		return true
 	case DatastoreStatusPhaseUnreachable:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DeviceSpecType.
+const (
+	DeviceSpecTypeFolder DeviceSpecType = "folder"
+)
+
+// Valid indicates whether the value is a known member of the DeviceSpecType enum.
+func (e DeviceSpecType) Valid() bool {
+	switch e {
+	case DeviceSpecTypeFolder:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DeviceStatusAbilities.
+const (
+	DeviceStatusAbilitiesClone DeviceStatusAbilities = "clone"
+	DeviceStatusAbilitiesGrow  DeviceStatusAbilities = "grow"
+)
+
+// Valid indicates whether the value is a known member of the DeviceStatusAbilities enum.
+func (e DeviceStatusAbilities) Valid() bool {
+	switch e {
+	case DeviceStatusAbilitiesClone:
+		return true
+	case DeviceStatusAbilitiesGrow:
 		return true
 	default:
 		return false
@@ -733,6 +784,39 @@ func (e ServerStatusReady) Valid() bool {
 	}
 }
 
+// Defines values for SourceFormat.
+const (
+	Qcow2 SourceFormat = "qcow2"
+	Raw   SourceFormat = "raw"
+)
+
+// Valid indicates whether the value is a known member of the SourceFormat enum.
+func (e SourceFormat) Valid() bool {
+	switch e {
+	case Qcow2:
+		return true
+	case Raw:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SourceType.
+const (
+	File SourceType = "file"
+)
+
+// Valid indicates whether the value is a known member of the SourceType enum.
+func (e SourceType) Valid() bool {
+	switch e {
+	case File:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SubnetStatusPhase.
 const (
 	SubnetStatusPhasePending SubnetStatusPhase = "pending"
@@ -1203,14 +1287,8 @@ type AttachmentSpec struct {
 
 // AttachmentStatus AttachmentStatus is what the agent did.
 type AttachmentStatus struct {
-	// Format Format is its format: qcow2.
-	Format string `json:"format,omitempty,omitzero"`
-
 	// HighestEpoch HighestEpoch is a higher epoch than its own with which the volume was opened; 0: none was.
 	HighestEpoch int64 `json:"highestEpoch,omitempty,omitzero"`
-
-	// Path Path is the file to open, on that host.
-	Path string `json:"path,omitempty,omitzero"`
 
 	// Phase Phase is waiting, ready or closed.
 	Phase AttachmentStatusPhase `json:"phase,omitempty,omitzero"`
@@ -1220,6 +1298,9 @@ type AttachmentStatus struct {
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+
+	// Source Source is what a QEMU process opens for a disk, and says itself what it is.
+	Source Source `json:"source,omitempty,omitzero"`
 }
 
 // AttachmentStatusPhase Phase is waiting, ready or closed.
@@ -1842,6 +1923,9 @@ type DatastoreSpec struct {
 
 // DatastoreStatus DatastoreStatus is what is known of it.
 type DatastoreStatus struct {
+	// Abilities Abilities are what its volumes can do, on each of the hosts that reach it.
+	Abilities []DatastoreStatusAbilities `json:"abilities,omitempty,omitzero"`
+
 	// CapacityMiB CapacityMiB and FreeMiB are its size and what is free, in MiB.
 	CapacityMiB int64 `json:"capacityMiB"`
 
@@ -1866,6 +1950,9 @@ type DatastoreStatus struct {
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
+
+// DatastoreStatusAbilities defines model for DatastoreStatus.Abilities.
+type DatastoreStatusAbilities string
 
 // DatastoreStatusPhase Phase is starting, unreachable or ready.
 type DatastoreStatusPhase string
@@ -1947,7 +2034,7 @@ type DeviceList struct {
 
 // DeviceSpec DeviceSpec is what a scan found.
 type DeviceSpec struct {
-	// BackendID BackendID is where it was found.
+	// BackendID BackendID is where it was found, Type the type of that.
 	BackendID string `json:"backendID"`
 
 	// HostID HostID is who found it.
@@ -1958,10 +2045,19 @@ type DeviceSpec struct {
 
 	// Path Path is where it is on that host.
 	Path string `json:"path"`
+
+	// Type BackendID is where it was found, Type the type of that.
+	Type DeviceSpecType `json:"type"`
 }
+
+// DeviceSpecType BackendID is where it was found, Type the type of that.
+type DeviceSpecType string
 
 // DeviceStatus DeviceStatus is its size.
 type DeviceStatus struct {
+	// Abilities Abilities are what volumes on it can do, by the driver of that host.
+	Abilities []DeviceStatusAbilities `json:"abilities,omitempty,omitzero"`
+
 	// CapacityMiB CapacityMiB and FreeMiB are its size and what is free, in MiB, when it was last looked at.
 	CapacityMiB int64 `json:"capacityMiB"`
 
@@ -1974,6 +2070,9 @@ type DeviceStatus struct {
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
+
+// DeviceStatusAbilities defines model for DeviceStatus.Abilities.
+type DeviceStatusAbilities string
 
 // Disk Disk is a disk of a VM: a volume that is there, or one that is made for the VM; the first is booted from.
 type Disk struct {
@@ -4228,6 +4327,24 @@ type ServerStatus struct {
 
 // ServerStatusReady Whether the server can do its work.
 type ServerStatusReady string
+
+// Source Source is what a QEMU process opens for a disk, and says itself what it is.
+type Source struct {
+	// Format Format is how the disk lies in there: qcow2.
+	Format SourceFormat `json:"format"`
+
+	// Path Path is the file, on that host.
+	Path string `json:"path,omitempty,omitzero"`
+
+	// Type Type is the way to it: file.
+	Type SourceType `json:"type"`
+}
+
+// SourceFormat Format is how the disk lies in there: qcow2.
+type SourceFormat string
+
+// SourceType Type is the way to it: file.
+type SourceType string
 
 // Subnet Subnet is a range of addresses in a network.
 type Subnet struct {

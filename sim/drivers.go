@@ -11,6 +11,7 @@ import (
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 	networkon "github.com/virga-cloud/virga/network/onhost"
+	"github.com/virga-cloud/virga/storage"
 	storageon "github.com/virga-cloud/virga/storage/onhost"
 )
 
@@ -206,9 +207,18 @@ func (d *diskDriver) Leave(ctx context.Context, at storageon.Place) error {
 // EnsureVolume implements storageon.Driver.
 func (d *diskDriver) EnsureVolume(ctx context.Context, at storageon.Place, v storageon.Volume) (u storageon.Usage, err error) {
 	err = d.h.does("EnsureVolume", func() (err error) {
-		before := d.h.c.disks.SizeMiB(v.ID)
 		u, err = d.h.disks.EnsureVolume(ctx, at, v)
-		if after := d.h.c.disks.SizeMiB(v.ID); before != 0 && after != before {
+		return err
+	})
+	return u, err
+}
+
+// Grow implements storageon.Grower.
+func (d *diskDriver) Grow(ctx context.Context, at storageon.Place, v storageon.Volume) (u storageon.Usage, err error) {
+	err = d.h.does("Grow", func() (err error) {
+		before := d.h.c.disks.SizeMiB(v.ID)
+		u, err = d.h.disks.Grow(ctx, at, v)
+		if d.h.c.disks.SizeMiB(v.ID) != before {
 			d.h.c.judgeGrown(v.ID)
 		}
 		return err
@@ -217,7 +227,7 @@ func (d *diskDriver) EnsureVolume(ctx context.Context, at storageon.Place, v sto
 }
 
 // Open implements storageon.Driver.
-func (d *diskDriver) Open(ctx context.Context, at storageon.Place, o storageon.Owner) (opened storageon.Opened, err error) {
+func (d *diskDriver) Open(ctx context.Context, at storageon.Place, o storageon.Owner) (opened storage.Source, err error) {
 	err = d.h.does("Open", func() (err error) {
 		opened, err = d.h.disks.Open(ctx, at, o)
 		return err

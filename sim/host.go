@@ -16,6 +16,7 @@ import (
 	"github.com/virga-cloud/virga/engine/store/remote"
 	"github.com/virga-cloud/virga/host"
 	hoston "github.com/virga-cloud/virga/host/onhost"
+	"github.com/virga-cloud/virga/storage"
 	storageon "github.com/virga-cloud/virga/storage/onhost"
 	disks "github.com/virga-cloud/virga/storage/onhost/fake"
 	"github.com/virga-cloud/virga/wiring"
@@ -119,7 +120,7 @@ func (a *agent) start() {
 	l := store.NewRegistry()
 	parts := wiring.NewHost(wiring.HostDeps{
 		DB: a.db, Registry: l, Hardware: h, Self: hoston.Self{HostID: h.ID, Address: h.address(), Version: "sim"},
-		Hypervisor: &guestDriver{h: h}, Switch: &switchDriver{h: h}, Storage: storageon.Options{Driver: &diskDriver{h: h}, Fetch: a.fetch},
+		Hypervisor: &guestDriver{h: h}, Switch: &switchDriver{h: h}, Storage: storageon.Options{Drivers: storageon.Drivers{storage.Folder: &diskDriver{h: h}}, Fetch: a.fetch},
 		Current: a.current,
 	})
 	if err := l.Err(); err != nil {

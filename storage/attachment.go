@@ -27,15 +27,32 @@ const (
 	AttachmentClosed  = "closed"
 )
 
+// SourceType is a way in which QEMU reaches a disk.
+type SourceType string
+
+// FileSource is a file on the host.
+const FileSource SourceType = "file"
+
+// Source is what a QEMU process opens for a disk, and says itself what it is.
+type Source struct {
+	// Type is the way to it: file.
+	Type SourceType `json:"type" enum:"file"`
+	// Path is the file, on that host.
+	Path string `json:"path,omitempty"`
+	// Format is how the disk lies in there: qcow2.
+	Format string `json:"format" enum:"qcow2,raw"`
+}
+
+// InFile is the source of a disk that lies in a file.
+func InFile(path, format string) Source { return Source{Type: FileSource, Path: path, Format: format} }
+
 // AttachmentStatus is what the agent did.
 type AttachmentStatus struct {
 	resource.Observed
 	// Phase is waiting, ready or closed.
 	Phase string `json:"phase,omitempty" enum:"waiting,ready,closed"`
-	// Path is the file to open, on that host.
-	Path string `json:"path,omitempty"`
-	// Format is its format: qcow2.
-	Format string `json:"format,omitempty"`
+	// Source is what QEMU opens on that host.
+	Source Source `json:"source,omitzero"`
 	// HighestEpoch is a higher epoch than its own with which the volume was opened; 0: none was.
 	HighestEpoch int64 `json:"highestEpoch,omitempty"`
 }
@@ -46,7 +63,7 @@ type Attachment = resource.Record[AttachmentSpec, AttachmentStatus]
 // Attachments is the kind.
 var Attachments = resource.Define("attachment", "attachments", resource.Options[AttachmentSpec, AttachmentStatus]{
 	Doc: "The use of a volume by one instance on one host.", Scope: resource.InProject, Reach: resource.NamedHost,
-	Guards: map[string]resource.Sight{"spec.hostID": resource.Operator, "spec.uid": resource.Operator, "status.path": resource.Operator},
+	Guards: map[string]resource.Sight{"spec.hostID": resource.Operator, "spec.uid": resource.Operator, "status.source": resource.Operator},
 	Refs: func(a *Attachment) []resource.Ref {
 		return []resource.Ref{
 			a.Spec.Workload, {Kind: "instance", Project: a.Project, ID: a.Spec.InstanceID}, host.Ref(a.Spec.HostID),

@@ -46,10 +46,20 @@ var Backends = resource.Define("storagebackend", "storagebackends", resource.Opt
 	},
 })
 
+// Ability is what the volumes on some storage can do.
+type Ability string
+
+// The abilities.
+const (
+	CanClone Ability = "clone" // start from an image, or from another volume, and share what is in it
+	CanGrow  Ability = "grow"  // become larger
+)
+
 // DeviceSpec is what a scan found.
 type DeviceSpec struct {
-	// BackendID is where it was found.
+	// BackendID is where it was found, Type the type of that.
 	BackendID resource.ID `json:"backendID"`
+	Type      BackendType `json:"type" enum:"folder"`
 	// HostID is who found it.
 	HostID resource.ID `json:"hostID"`
 	// Identity is the same wherever the same device is seen.
@@ -64,6 +74,8 @@ type DeviceStatus struct {
 	// CapacityMiB and FreeMiB are its size and what is free, in MiB, when it was last looked at.
 	CapacityMiB int64 `json:"capacityMiB"`
 	FreeMiB     int64 `json:"freeMiB"`
+	// Abilities are what volumes on it can do, by the driver of that host.
+	Abilities []Ability `json:"abilities,omitempty" enum:"clone,grow"`
 }
 
 // Device is storage that a host's scan found.
@@ -103,6 +115,8 @@ type DatastoreStatus struct {
 	// CapacityMiB and FreeMiB are its size and what is free, in MiB.
 	CapacityMiB int64 `json:"capacityMiB"`
 	FreeMiB     int64 `json:"freeMiB"`
+	// Abilities are what its volumes can do, on each of the hosts that reach it.
+	Abilities []Ability `json:"abilities,omitempty" enum:"clone,grow"`
 	// PromisedMiB is the sum of the sizes of its volumes.
 	PromisedMiB int64 `json:"promisedMiB"`
 }

@@ -56,7 +56,9 @@ type Question struct {
 	// DatastoreID is the datastore that it must lie on; empty: any.
 	DatastoreID resource.ID
 	// HostIDs are the hosts from which it must be reached; none: any.
-	HostIDs    []resource.ID
+	HostIDs []resource.ID
+	// Needs are what the volume must be able to do there.
+	Needs      []Ability
 	Datastores []*Datastore
 	// PromisedMiB is what a datastore has promised; asked of those only that are within reach.
 	PromisedMiB func(resource.ID) int64
@@ -113,7 +115,23 @@ func (q Question) fits(d *Datastore) error {
 			return fault.New(fault.Unavailable, "datastore %s is not reached by host %s", d.Name, id)
 		}
 	}
+	for _, a := range q.Needs {
+		if err := Able(d, a); err != nil {
+			return err
+		}
+	}
 	return q.Policy.Admit(d, q.PromisedMiB(d.ID), q.SizeMiB)
+}
+
+// inWords says what an ability is needed for.
+var inWords = map[Ability]string{CanClone: "start from an image", CanGrow: "grow"}
+
+// Able says why the volumes of a datastore cannot do something; nil: they can.
+func Able(d *Datastore, a Ability) error {
+	if slices.Contains(d.Status.Abilities, a) {
+		return nil
+	}
+	return fault.New(fault.Precondition, "volumes on datastore %s cannot %s; use another datastore", d.Name, inWords[a])
 }
 
 // OwnerHost picks the host that looks after something on a datastore. The present one stays while

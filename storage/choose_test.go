@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 )
 
 func store1(id, phase string, capacity, free int64, hosts ...resource.ID) *Datastore {
-	d := &Datastore{Status: DatastoreStatus{Phase: phase, CapacityMiB: capacity, FreeMiB: free, HostIDs: hosts}}
+	d := &Datastore{Status: DatastoreStatus{Phase: phase, CapacityMiB: capacity, FreeMiB: free, HostIDs: hosts, Abilities: []Ability{CanClone}}}
 	d.ID, d.Name = resource.ID(id), id
 	return d
 }
@@ -44,6 +45,8 @@ func TestChooseTakesTheFittingDatastoreWithMostFreeSpace(t *testing.T) {
 		"thin, to twice":                 {Question{SizeMiB: 2000, DatastoreID: "c"}, "c", "", ""},
 		"promised too much":              {Question{SizeMiB: 2000, DatastoreID: "c", PromisedMiB: func(resource.ID) int64 { return 1 }}, "", fault.Exhausted, "has promised 1 MiB of 2000"},
 		"nearly nothing is free":         {Question{SizeMiB: 1, DatastoreID: "e"}, "", fault.Exhausted, "49 MiB free of 1000"},
+		"it can what is needed":          {Question{SizeMiB: 10, DatastoreID: "c", Needs: []Ability{CanClone}}, "c", "", ""},
+		"it cannot what is needed":       {Question{SizeMiB: 10, DatastoreID: "c", Needs: []Ability{CanClone, CanGrow}}, "", fault.Unavailable, "volumes on datastore c cannot grow"},
 		"too large for all":              {Question{SizeMiB: 3000}, "", fault.Exhausted, "cannot promise 3000 more"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -123,6 +126,38 @@ func TestADatastoreKeepsTheIdentityThatItWasGivenFirst(t *testing.T) {
 	}
 	if b = Bind("one", []*Device{device("0", "h2", "two", 50)}, alive); b.Identity != "one" || b.Ready {
 		t.Errorf("bound %+v", b)
+	}
+}
+
+func TestADatastoreCanWhatEachOfItsHostsCan(t *testing.T) {
+	device := func(id, hostID resource.ID, can ...Ability) *Device {
+		d := &Device{Spec: DeviceSpec{HostID: hostID, Identity: "x"}, Status: DeviceStatus{CapacityMiB: 10, Abilities: can}}
+		d.ID = id
+		return d
+	}
+	life := func(id resource.ID) host.LifeState {
+		if id == "lost" {
+			return host.Lost
+		}
+		return host.Alive
+	}
+	for name, test := range map[string]struct {
+		devices []*Device
+		want    []Ability
+	}{
+		"one host":            {[]*Device{device("1", "h1", CanClone, CanGrow)}, []Ability{CanClone, CanGrow}},
+		"an older host":       {[]*Device{device("1", "h1", CanClone, CanGrow), device("2", "h2", CanGrow)}, []Ability{CanGrow}},
+		"the older one first": {[]*Device{device("1", "h1", CanGrow), device("2", "h2", CanGrow, CanClone)}, []Ability{CanGrow}},
+		"nothing in common":   {[]*Device{device("1", "h1", CanClone), device("2", "h2", CanGrow)}, []Ability{}},
+		"a lost host":         {[]*Device{device("1", "lost", CanGrow), device("2", "h2", CanClone)}, []Ability{CanClone}},
+	} {
+		before := slices.Clone(test.devices[0].Status.Abilities)
+		if got := Bind("", test.devices, life).Abilities; !slices.Equal(got, test.want) {
+			t.Errorf("%s: can %v, want %v", name, got, test.want)
+		}
+		if !slices.Equal(before, test.devices[0].Status.Abilities) {
+			t.Errorf("%s: the record was changed", name)
+		}
 	}
 }
 

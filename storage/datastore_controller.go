@@ -94,7 +94,7 @@ func (c *Controller) datastore(ctx context.Context, id resource.ID) (reconcile.R
 		s.Observed = c.observed(s.Observed, d.Generation, string(bound.kind), bound.why)
 		s.Identity, s.HostIDs, s.Phase = bound.Identity, bound.HostIDs, bound.phase
 		if bound.Ready {
-			s.CapacityMiB, s.FreeMiB = bound.CapacityMiB, bound.FreeMiB
+			s.CapacityMiB, s.FreeMiB, s.Abilities = bound.CapacityMiB, bound.FreeMiB, bound.Abilities
 		}
 		s.PromisedMiB = promise(allocations)[id]
 	})
@@ -107,6 +107,7 @@ type Binding struct {
 	HostIDs              []resource.ID
 	Ready                bool
 	CapacityMiB, FreeMiB int64
+	Abilities            []Ability
 	phase                string
 	kind                 fault.Kind
 	why                  string
@@ -136,6 +137,11 @@ func Bind(identity string, devices []*Device, life func(resource.ID) host.LifeSt
 		if life(d.Spec.HostID) == host.Lost {
 			continue
 		}
+		if !out.Ready {
+			out.Abilities = slices.Clone(d.Status.Abilities)
+		}
+		// A volume may be looked after by any of its hosts, so that what one of them cannot do is not promised.
+		out.Abilities = slices.DeleteFunc(out.Abilities, func(a Ability) bool { return !slices.Contains(d.Status.Abilities, a) })
 		if !out.Ready || d.Status.FreeMiB < out.FreeMiB {
 			out.CapacityMiB, out.FreeMiB = d.Status.CapacityMiB, d.Status.FreeMiB
 		}

@@ -149,6 +149,9 @@ func Growable(snap *store.Snapshot, old *Volume, spec *VolumeSpec) error {
 	}
 	// The volume loop asks again: others may grow at the same moment.
 	if d := store.Find(snap, Datastores, old.Status.DatastoreID); d != nil && spec.SizeMiB > old.Spec.SizeMiB {
+		if err := Able(d, CanGrow); err != nil {
+			return fault.Wrap(err, "grow volume %s", old.Name)
+		}
 		promised := promise(store.Referring(snap, Allocations, d.ID))[d.ID]
 		return fault.Wrap(Policy{}.orDefault().Admit(d, promised, spec.SizeMiB-old.Spec.SizeMiB), "grow volume %s", old.Name)
 	}

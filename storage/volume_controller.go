@@ -94,7 +94,7 @@ func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume
 		})
 		return false
 	}
-	d, err := Choose(Question{SizeMiB: v.Spec.SizeMiB, DatastoreID: v.Spec.DatastoreID, HostIDs: using,
+	d, err := Choose(Question{SizeMiB: v.Spec.SizeMiB, DatastoreID: v.Spec.DatastoreID, HostIDs: using, Needs: needs(&v.Spec),
 		Datastores: store.Every(snap, Datastores), PromisedMiB: promisedOn(snap), Policy: c.policy})
 	if err != nil {
 		c.w.Volumes.Set(b, v, func(s *VolumeStatus) {
@@ -116,6 +116,14 @@ func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume
 		s.Phase, s.DatastoreID, s.AllocationID = VolumeCreating, d.ID, a.ID
 	})
 	return false
+}
+
+// needs are what a volume must be able to do from its first day. That it can grow shows when it shall.
+func needs(s *VolumeSpec) []Ability {
+	if s.Base != nil {
+		return []Ability{CanClone}
+	}
+	return nil
 }
 
 // promisedOn adds up what a datastore has promised, from the allocations on it alone.

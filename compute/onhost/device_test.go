@@ -18,7 +18,7 @@ import (
 func (w *world) disk(id, volumeID resource.ID, slot int64, open bool) compute.InstanceDisk {
 	a := &storage.Attachment{Meta: resource.Meta{ID: resource.NewID(), Project: "p"}, Spec: storage.AttachmentSpec{InstanceID: id, VolumeID: volumeID, HostID: w.hostA}}
 	if open {
-		a.Status = storage.AttachmentStatus{Phase: storage.AttachmentReady, Path: "/ds/" + string(volumeID), Format: "qcow2"}
+		a.Status = storage.AttachmentStatus{Phase: storage.AttachmentReady, Source: storage.InFile("/ds/"+string(volumeID), "qcow2")}
 	}
 	w.commit(func(b *store.Batch) { w.attachments.Create(b, a) })
 	return compute.InstanceDisk{AttachmentID: a.ID, VolumeID: volumeID, Bus: compute.PCIe, Slot: slot}
@@ -142,7 +142,7 @@ func TestADeviceWaitsForWhatIsBehindIt(t *testing.T) {
 	w.quiescent()
 	w.commit(func(b *store.Batch) {
 		w.opened.Set(b, store.Find(w.db.Snapshot(), storage.Attachments, data.AttachmentID), func(s *storage.AttachmentStatus) {
-			s.Phase, s.Path, s.Format = storage.AttachmentReady, "/ds/data", "qcow2"
+			s.Phase, s.Source = storage.AttachmentReady, storage.InFile("/ds/data", "qcow2")
 		})
 	})
 	w.expectDevices(id, "data attached", "data")

@@ -153,7 +153,7 @@ func TestAnInstanceWaitsForItsDisksAndPortsAndThenRuns(t *testing.T) {
 	}
 	w.commit(func(b *store.Batch) {
 		w.opened.Set(b, store.Find(w.db.Snapshot(), storage.Attachments, a.ID), func(s *storage.AttachmentStatus) {
-			s.Phase, s.Path, s.Format = storage.AttachmentReady, "/ds/disk", "qcow2"
+			s.Phase, s.Source = storage.AttachmentReady, storage.InFile("/ds/disk", "qcow2")
 		})
 		w.bound.Set(b, store.Find(w.db.Snapshot(), network.PortBindings, p.ID), func(s *network.PortBindingStatus) { s.Phase, s.Device = network.PortBindingReady, "tap1" })
 	})
@@ -162,7 +162,7 @@ func TestAnInstanceWaitsForItsDisksAndPortsAndThenRuns(t *testing.T) {
 		t.Fatalf("%+v", i.Status)
 	}
 	m, _ := w.hvA.VM(id)
-	if m.Disks[0].Path != "/ds/disk" || !m.Disks[0].Boot || m.NICs[0].Device != "tap1" || m.NICs[0].VNetHdr || m.MachineType != "pc-q35-7.2" || m.Seed["meta-data"] == "" {
+	if m.Disks[0].Source.Path != "/ds/disk" || !m.Disks[0].Boot || m.NICs[0].Device != "tap1" || m.NICs[0].VNetHdr || m.MachineType != "pc-q35-7.2" || m.Seed["meta-data"] == "" {
 		t.Fatalf("%+v", m)
 	}
 	w.quiescent()
@@ -174,7 +174,7 @@ func TestADiskIsGrownUnderItsGuest(t *testing.T) {
 	w := newWorld(t)
 	id := w.instance(w.hostA, compute.RunRunning)
 	a := &storage.Attachment{Meta: resource.Meta{ID: resource.NewID(), Project: "p"}, Spec: storage.AttachmentSpec{InstanceID: id, VolumeID: "v", HostID: w.hostA}}
-	a.Status = storage.AttachmentStatus{Phase: storage.AttachmentReady, Path: "/ds/disk", Format: "qcow2"}
+	a.Status = storage.AttachmentStatus{Phase: storage.AttachmentReady, Source: storage.InFile("/ds/disk", "qcow2")}
 	w.commit(func(b *store.Batch) { w.attachments.Create(b, a) })
 	size, failing := int64(100), error(nil)
 	w.hvA.SizeOf = func(onhost.Disk) int64 { return size }

@@ -62,8 +62,7 @@ type NUMANode struct {
 // Disk is an open volume.
 type Disk struct {
 	ID     resource.ID // the volume; the guest sees it in the disk's serial number
-	Path   string
-	Format string // qcow2, raw
+	Source storage.Source
 	Boot   bool   // the first to boot from
 	Model  string // what the guest sees; empty: virtio-blk
 	Address
@@ -154,10 +153,10 @@ func compileDisk(d compute.InstanceDisk, there []*storage.Attachment) (out Disk,
 	switch {
 	case a == nil:
 		return Disk{}, "its attachment is not there yet"
-	case a.Deleting != nil || a.Status.Phase != storage.AttachmentReady || a.Status.Path == "":
+	case a.Deleting != nil || a.Status.Phase != storage.AttachmentReady || a.Status.Source.Type == "":
 		return Disk{}, fmt.Sprintf("volume %s is not open on this host yet%s", d.VolumeID, because(a.Status.Observed))
 	}
-	return Disk{ID: d.VolumeID, Path: a.Status.Path, Format: a.Status.Format, Model: d.Model, Address: Address{d.Bus, d.Slot}}, ""
+	return Disk{ID: d.VolumeID, Source: a.Status.Source, Model: d.Model, Address: Address{d.Bus, d.Slot}}, ""
 }
 
 func compileNICs(wanted []compute.InstanceNIC, there []*network.PortBinding, datapath host.Datapath) (out []NIC, waits []string) {

@@ -11,9 +11,27 @@ import (
 	"github.com/virga-cloud/virga/storage"
 )
 
-// Driver keeps volumes and images in one kind of place. It may be called from several hosts at
-// once for the same place. Making what is there and removing what is absent succeed.
+// Driver keeps volumes in one kind of place. It may be called from several hosts at once for the same
+// place. Making what is there and removing what is absent succeed. What not every kind of place can do
+// is an interface of its own, below; AbilitiesOf tells which a driver has.
 type Driver interface {
+	Devices
+	Pool
+}
+
+// Drivers are found by the type of storage backend that they are for.
+type Drivers map[storage.BackendType]Driver
+
+// Of gives the driver for a storage backend. One of a type that this host does not know is of a newer version.
+func (d Drivers) Of(t storage.BackendType) (Driver, error) {
+	if driver := d[t]; driver != nil {
+		return driver, nil
+	}
+	return nil, fault.New(fault.Precondition, "this host has no driver for storage backends of type %q; upgrade virga there", t)
+}
+
+// Devices is a driver's way to what lies behind a storage backend.
+type Devices interface {
 	// Scan looks at a place. An identity is made where there is none, but only if fresh is true.
 	// Where there is none and fresh is false it fails with fault.Unavailable; where there is no such
 	// place, which somebody has to make, with fault.Precondition.
@@ -21,22 +39,37 @@ type Driver interface {
 	// Leave takes the identity from a place, and what else the driver made there, if no volume or image
 	// is left. What others put there stays. A place that is another one, or not there, is left alone.
 	Leave(ctx context.Context, at Place) error
+}
+
+// Pool is a driver's way to the volumes of a place.
+type Pool interface {
 	// List tells all volumes and images that lie there, or fails.
 	List(ctx context.Context, at Place) ([]Item, error)
+	// EnsureVolume makes a volume, and tells its size and use. One that is there is left as it is. fault.Unavailable:
+	// its base is not there yet. fault.Precondition: it was made, and is not there.
+	EnsureVolume(ctx context.Context, at Place, v Volume) (Usage, error)
+	// Open gives a volume to an owner. fault.Precondition: an owner with a higher epoch has had it, or
+	// another one with the same.
+	Open(ctx context.Context, at Place, o Owner) (storage.Source, error)
+	// RemoveVolume removes a volume. Only its id and epoch are read.
+	RemoveVolume(ctx context.Context, at Place, v Volume) error
+}
+
+// Cloner is a driver whose volumes can start from content, sharing it until they are written to.
+type Cloner interface {
 	// EnsureImage keeps content under its digest. It reads content only where it is not there yet,
 	// and refuses content that has another digest. What content opens fails when its context ends.
 	// It returns the size of what is there, in MiB.
 	EnsureImage(ctx context.Context, at Place, i Image, content func(context.Context) (io.ReadCloser, error)) (int64, error)
 	// RemoveImage removes content. fault.Precondition: a volume is backed by it, and it stays.
 	RemoveImage(ctx context.Context, at Place, i Image) error
-	// EnsureVolume makes a volume, or grows it, unless it is in use. fault.Unavailable: its base is not
-	// there yet, or somebody has just opened it. fault.Precondition: it was made, and is not there.
-	EnsureVolume(ctx context.Context, at Place, v Volume) (Usage, error)
-	// Open gives the file of a volume to an owner. fault.Precondition: an owner with a higher epoch has
-	// had it, or another one with the same.
-	Open(ctx context.Context, at Place, o Owner) (Opened, error)
-	// RemoveVolume removes a volume. Only its id and epoch are read.
-	RemoveVolume(ctx context.Context, at Place, v Volume) error
+}
+
+// Grower is a driver that can make a volume larger.
+type Grower interface {
+	// Grow makes a volume at least so large that nobody has open: a QEMU process grows what it has open
+	// by itself. fault.Unavailable: somebody has just opened it.
+	Grow(ctx context.Context, at Place, v Volume) (Usage, error)
 }
 
 // Tidier is a driver that makes things half in a place of their own.
@@ -44,6 +77,18 @@ type Tidier interface {
 	// Tidy removes what was half made by those who died, and tells how many things that were. What
 	// somebody is making, on whichever host, stays.
 	Tidy(ctx context.Context, at Place) (int, error)
+}
+
+// AbilitiesOf tells what the volumes of a driver can do, for the host to report.
+func AbilitiesOf(d Driver) []storage.Ability {
+	var out []storage.Ability
+	if _, can := d.(Cloner); can {
+		out = append(out, storage.CanClone)
+	}
+	if _, can := d.(Grower); can {
+		out = append(out, storage.CanGrow)
+	}
+	return out
 }
 
 // PastEpoch refuses whoever comes with an epoch lower than one that was here. Of images and volumes
@@ -115,8 +160,6 @@ type Volume struct {
 	Epoch int64
 	// Made: it was made before. A file that is missing is then an error, never a new one.
 	Made bool
-	// InUse: a QEMU process may have it open, and grows it by itself; nobody else may touch it.
-	InUse bool
 }
 
 // Usage is what became of it. Sizes in MiB.
@@ -130,6 +173,3 @@ type Owner struct {
 	Epoch      int64
 	UID        int64
 }
-
-// Opened is what QEMU is told.
-type Opened struct{ Path, Format string }

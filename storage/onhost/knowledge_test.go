@@ -1,6 +1,8 @@
 package onhost_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -113,5 +115,23 @@ func TestEpochOfTheStorageRaisesThatOfARestoredRecord(t *testing.T) {
 	}
 	if v := c.volume(id); v.Status.Phase != storage.VolumeReady || len(v.Status.Problems) > 0 {
 		t.Errorf("the volume is %+v", v.Status)
+	}
+}
+
+func TestAHostWithoutADriverForABackendSaysSo(t *testing.T) {
+	c := newCloud(t, 1)
+	mine := onhost.Drivers{storage.Folder: c.drivers[c.hosts[0]]}
+	if d, err := mine.Of(storage.Folder); err != nil || d == nil {
+		t.Errorf("a folder: %v, %v", d, err)
+	}
+	if _, err := mine.Of("tape"); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), `no driver for storage backends of type "tape"`) {
+		t.Errorf("a tape: %v", err)
+	}
+}
+
+func TestADatastoreReportsWhatItsVolumesCan(t *testing.T) {
+	c := newCloud(t, 2)
+	if d := c.share(); !slices.Equal(d.Status.Abilities, []storage.Ability{storage.CanClone, storage.CanGrow}) {
+		t.Errorf("it can %v", d.Status.Abilities)
 	}
 }

@@ -79,7 +79,7 @@ func newCloud(t *testing.T, hosts int) *cloud {
 }
 
 func (c *cloud) restartAgent(w onhost.Writers, id resource.ID) {
-	c.loops = append(c.loops, onhost.NewLoops(c.db, w, onhost.Options{HostID: id, Driver: c.drivers[id], Current: func() error {
+	c.loops = append(c.loops, onhost.NewLoops(c.db, w, onhost.Options{HostID: id, Drivers: onhost.Drivers{storage.Folder: c.drivers[id]}, Current: func() error {
 		if !c.hearing {
 			return errors.New("the servers are silent")
 		}
@@ -188,7 +188,7 @@ func TestAVolumeLivesFromItsFirstUseToItsEnd(t *testing.T) {
 	}
 	one := c.attach(id, c.hosts[1], 1)
 	v, a := c.volume(id), c.attachment(one)
-	if v.Status.Phase != storage.VolumeReady || v.Status.DatastoreID != d.ID || a.Status.Phase != storage.AttachmentReady || a.Status.Path == "" || c.fetches != 1 {
+	if v.Status.Phase != storage.VolumeReady || v.Status.DatastoreID != d.ID || a.Status.Phase != storage.AttachmentReady || a.Status.Source.Path == "" || c.fetches != 1 {
 		t.Fatalf("in use: %+v, %+v, %d fetches", v.Status, a.Status, c.fetches)
 	}
 	al := store.Find(c.db.Snapshot(), storage.Allocations, v.Status.AllocationID)
@@ -246,7 +246,7 @@ func TestAnAttachmentOfThePastIsRefusedAfterTheAgentRestarted(t *testing.T) {
 	c.restartAgent(onhost.Rights(store.NewRegistry(), "agent"), c.hosts[0])
 	c.loops = c.loops[len(c.loops)-5:]
 	c.settle()
-	if a := c.attachment(source); a.Status.Phase != storage.AttachmentWaiting || a.Status.Path != "" || !strings.Contains(a.Status.Problems[0].Message, "epoch 1 is over") {
+	if a := c.attachment(source); a.Status.Phase != storage.AttachmentWaiting || a.Status.Source.Type != "" || !strings.Contains(a.Status.Problems[0].Message, "epoch 1 is over") {
 		t.Fatalf("the owner of the past has %+v", a.Status)
 	}
 }

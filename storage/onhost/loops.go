@@ -20,8 +20,8 @@ import (
 type Options struct {
 	// HostID is this host.
 	HostID resource.ID
-	// Driver works in folders.
-	Driver Driver
+	// Drivers are those that this host has.
+	Drivers Drivers
 	// Fetch gives an image's content from the server, and its length in bytes. Reading it fails when
 	// the context ends.
 	Fetch func(ctx context.Context, digest string) (io.ReadCloser, int64, error)
@@ -33,13 +33,13 @@ type Options struct {
 
 // Agent is the storage half of a host's agent.
 type Agent struct {
-	db     *store.DB
-	w      Writers
-	host   resource.ID
-	driver Driver
-	fetch  func(ctx context.Context, digest string) (io.ReadCloser, int64, error)
-	opened *openings
-	below  string
+	db      *store.DB
+	w       Writers
+	host    resource.ID
+	drivers Drivers
+	fetch   func(ctx context.Context, digest string) (io.ReadCloser, int64, error)
+	opened  *openings
+	below   string
 
 	known reconcile.Knowledge
 
@@ -48,7 +48,7 @@ type Agent struct {
 
 // NewLoops makes the loops of one host.
 func NewLoops(db *store.DB, w Writers, o Options) []*reconcile.Loop {
-	a := &Agent{db: db, w: w, host: o.HostID, driver: o.Driver, fetch: o.Fetch, opened: newOpenings(), below: o.Below, known: reconcile.Knowledge{DB: db, Current: o.Current}}
+	a := &Agent{db: db, w: w, host: o.HostID, drivers: o.Drivers, fetch: o.Fetch, opened: newOpenings(), below: o.Below, known: reconcile.Knowledge{DB: db, Current: o.Current}}
 	return []*reconcile.Loop{
 		{Name: "storage/onhost/scan", Kind: storage.Backends.Kind, Step: a.scan, Resync: scanEvery, Gather: gathered,
 			Also: map[resource.Kind]func(resource.Object) []resource.ID{
@@ -82,20 +82,27 @@ func gathered(d store.Delta) time.Duration {
 	return 0
 }
 
-// place says where a datastore lies on this host.
-func (a *Agent) place(snap *store.Snapshot, datastoreID, backendID resource.ID) (Place, error) {
+// within is a driver with the place that it is to work in.
+type within struct {
+	Driver
+	Place
+}
+
+// place says where a datastore lies on this host, and which driver works there.
+func (a *Agent) place(snap *store.Snapshot, datastoreID, backendID resource.ID) (within, error) {
 	d, err := store.Need(snap, storage.Datastores, datastoreID)
 	if err != nil {
-		return Place{}, fault.New(fault.Unavailable, "find the datastore: %w", err)
+		return within{}, fault.New(fault.Unavailable, "find the datastore: %w", err)
 	}
 	r, err := store.Need(snap, storage.Backends, backendID)
 	if err != nil {
-		return Place{}, fault.New(fault.Unavailable, "find the storage of datastore %s: %w", d.Name, err)
+		return within{}, fault.New(fault.Unavailable, "find the storage of datastore %s: %w", d.Name, err)
 	}
 	if d.Status.Identity == "" {
-		return Place{}, fault.New(fault.Unavailable, "datastore %s has not been found on any host yet", d.Name)
+		return within{}, fault.New(fault.Unavailable, "datastore %s has not been found on any host yet", d.Name)
 	}
-	return Place{Path: a.pathOf(r), Identity: d.Status.Identity}, nil
+	driver, err := a.drivers.Of(r.Spec.Type)
+	return within{driver, Place{Path: a.pathOf(r), Identity: d.Status.Identity}}, err
 }
 
 // pathOf is where a folder is on this host.

@@ -25,7 +25,7 @@ func (a *Agent) scan(ctx context.Context, id resource.ID) (reconcile.Result, err
 	if device == nil {
 		// the record first: it is where a failed scan is told
 		b := a.db.Begin()
-		device = &storage.Device{Spec: storage.DeviceSpec{BackendID: id, HostID: a.host, Path: a.pathOf(r)}}
+		device = &storage.Device{Spec: storage.DeviceSpec{BackendID: id, Type: r.Spec.Type, HostID: a.host, Path: a.pathOf(r)}}
 		device.Name = fmt.Sprintf("%s-%s", r.ID, a.host)
 		a.w.Devices.Create(b, device)
 		if err := a.db.Commit(ctx, b); err != nil {
@@ -38,7 +38,11 @@ func (a *Agent) scan(ctx context.Context, id resource.ID) (reconcile.Result, err
 	}
 	a.looking.Lock() // what is found here must not be left by another before it is written down
 	defer a.looking.Unlock()
-	found, met := a.driver.Scan(ctx, a.pathOf(r), device.Spec.Identity == "" && !known(snap, id))
+	var found Found
+	driver, met := a.drivers.Of(r.Spec.Type)
+	if met == nil {
+		found, met = driver.Scan(ctx, a.pathOf(r), device.Spec.Identity == "" && !known(snap, id))
+	}
 	if met == nil && device.Spec.Identity != "" && found.Identity != device.Spec.Identity {
 		met = fault.New(fault.Precondition, "storage %s is another one than before (%s, not %s); is another share mounted? delete the storage backend to use it",
 			r.Name, found.Identity, device.Spec.Identity)
@@ -52,7 +56,8 @@ func (a *Agent) scan(ctx context.Context, id resource.ID) (reconcile.Result, err
 	})
 	left := met
 	if met == nil {
-		left = errors.Join(a.orphans(ctx, snap, r, found.Identity), a.tidy(ctx, Place{a.pathOf(r), found.Identity}))
+		at := within{driver, Place{a.pathOf(r), found.Identity}}
+		left = errors.Join(a.orphans(ctx, snap, r, at), a.tidy(ctx, at))
 	}
 	generation := device.Generation
 	if met == nil && (device.Spec.Identity != found.Identity || device.Spec.Path != a.pathOf(r)) {
@@ -62,6 +67,7 @@ func (a *Agent) scan(ctx context.Context, id resource.ID) (reconcile.Result, err
 		s.Observed = a.observed(s.Observed, generation, left)
 		if met == nil {
 			s.CapacityMiB, s.FreeMiB = found.CapacityMiB, coarse(found.FreeMiB, found.CapacityMiB)
+			s.Abilities = AbilitiesOf(driver)
 		}
 	})
 	return reconcile.Result{}, a.commit(ctx, b, met)
@@ -130,16 +136,20 @@ func (a *Agent) leave(ctx context.Context, d *storage.Device) error {
 		}) {
 		return nil
 	}
-	return a.destroy(func() error { return a.driver.Leave(ctx, Place{d.Spec.Path, id}) })
+	driver, err := a.drivers.Of(d.Spec.Type)
+	if err != nil {
+		return err
+	}
+	return a.destroy(func() error { return driver.Leave(ctx, Place{d.Spec.Path, id}) })
 }
 
 // tidy removes what was half made by those who died.
-func (a *Agent) tidy(ctx context.Context, at Place) error {
-	t, can := a.driver.(Tidier)
+func (a *Agent) tidy(ctx context.Context, at within) error {
+	t, can := at.Driver.(Tidier)
 	if !can || a.known.Doubt() != nil {
 		return nil
 	}
-	n, err := t.Tidy(ctx, at)
+	n, err := t.Tidy(ctx, at.Place)
 	if n > 0 {
 		slog.Info("removed what was half made by those who died", "folder", at.Path, "files", n)
 	}
@@ -148,17 +158,17 @@ func (a *Agent) tidy(ctx context.Context, at Place) error {
 
 // orphans tells of what lies in a place without a record. Only a host that alone reaches a
 // datastore sees all records of it; and it tells, it does not remove.
-func (a *Agent) orphans(ctx context.Context, snap *store.Snapshot, r *storage.Backend, identity string) error {
+func (a *Agent) orphans(ctx context.Context, snap *store.Snapshot, r *storage.Backend, at within) error {
 	var on *storage.Datastore
 	for _, d := range store.Referring(snap, storage.Datastores, r.ID) {
-		if d.Status.Identity == identity && slices.Equal(d.Status.HostIDs, []resource.ID{a.host}) {
+		if d.Status.Identity == at.Identity && slices.Equal(d.Status.HostIDs, []resource.ID{a.host}) {
 			on = d
 		}
 	}
 	if on == nil {
 		return nil
 	}
-	items, err := a.driver.List(ctx, Place{a.pathOf(r), identity})
+	items, err := at.List(ctx, at.Place)
 	if err != nil {
 		return err
 	}

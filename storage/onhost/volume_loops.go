@@ -25,8 +25,9 @@ func (a *Agent) imageCopy(ctx context.Context, id resource.ID) (reconcile.Result
 		return reconcile.Result{}, a.removeCopy(ctx, c, at, met)
 	}
 	var size int64
+	cloner, met := cloning(at, met)
 	if met == nil {
-		size, met = a.driver.EnsureImage(ctx, at, Image{c.Spec.Digest, c.Spec.Epoch}, func(ctx context.Context) (io.ReadCloser, error) {
+		size, met = cloner.EnsureImage(ctx, at.Place, Image{c.Spec.Digest, c.Spec.Epoch}, func(ctx context.Context) (io.ReadCloser, error) {
 			in, _, err := a.fetch(ctx, c.Spec.Digest)
 			return &told{ReadCloser: in, once: a.longFetch(ctx, c)}, err
 		})
@@ -43,6 +44,15 @@ func (a *Agent) imageCopy(ctx context.Context, id resource.ID) (reconcile.Result
 		}
 	})
 	return reconcile.Result{}, a.commit(ctx, b, met)
+}
+
+// cloning gives the driver that keeps content.
+func cloning(at within, met error) (Cloner, error) {
+	c, can := at.Driver.(Cloner)
+	if met == nil && !can {
+		met = fault.New(fault.Precondition, "volumes on this datastore cannot start from an image")
+	}
+	return c, met
 }
 
 // longFetch tells once of a fetch that takes long. A further try after a failure is not told.
@@ -73,9 +83,10 @@ func (t *told) Read(p []byte) (int, error) {
 	return t.ReadCloser.Read(p)
 }
 
-func (a *Agent) removeCopy(ctx context.Context, c *storage.ImageCopy, at Place, met error) error {
+func (a *Agent) removeCopy(ctx context.Context, c *storage.ImageCopy, at within, met error) error {
+	cloner, met := cloning(at, met)
 	if met == nil {
-		met = a.destroy(func() error { return a.driver.RemoveImage(ctx, at, Image{c.Spec.Digest, c.Spec.Epoch}) })
+		met = a.destroy(func() error { return cloner.RemoveImage(ctx, at.Place, Image{c.Spec.Digest, c.Spec.Epoch}) })
 	}
 	b := a.db.Begin()
 	if met != nil {
@@ -114,10 +125,7 @@ func (a *Agent) allocation(ctx context.Context, id resource.ID) (reconcile.Resul
 	}
 	var u Usage
 	if met == nil {
-		u, met = a.driver.EnsureVolume(ctx, at, Volume{
-			ID: al.Spec.VolumeID, SizeMiB: al.Spec.SizeMiB, Base: al.Spec.Base, InUse: len(al.Spec.HostIDs) > 0,
-			Epoch: al.Spec.Epoch, Made: al.Status.Phase == storage.Ready,
-		})
+		u, met = a.ensure(ctx, al, at)
 	}
 	result := reconcile.Result{}
 	if met == nil && u.SizeMiB < al.Spec.SizeMiB {
@@ -150,9 +158,23 @@ func (a *Agent) allocation(ctx context.Context, id resource.ID) (reconcile.Resul
 	return result, err
 }
 
+// ensure makes a volume, and makes it larger where nobody may have it open.
+func (a *Agent) ensure(ctx context.Context, al *storage.Allocation, at within) (Usage, error) {
+	v := Volume{ID: al.Spec.VolumeID, SizeMiB: al.Spec.SizeMiB, Base: al.Spec.Base, Epoch: al.Spec.Epoch, Made: al.Status.Phase == storage.Ready}
+	u, err := at.EnsureVolume(ctx, at.Place, v)
+	if err != nil || u.SizeMiB >= v.SizeMiB || len(al.Spec.HostIDs) > 0 {
+		return u, err
+	}
+	g, can := at.Driver.(Grower)
+	if !can {
+		return u, fault.New(fault.Precondition, "volume %s has %d MiB, and volumes on this datastore cannot grow", v.ID, u.SizeMiB)
+	}
+	return g.Grow(ctx, at.Place, v)
+}
+
 // openWaiting opens a volume that was just made for those who wait for it on this host, in the same
 // commit: their guest waits for both. What cannot be opened is left to its own loop, which says why.
-func (a *Agent) openWaiting(ctx context.Context, b *store.Batch, al *storage.Allocation, place Place) map[resource.ID]int64 {
+func (a *Agent) openWaiting(ctx context.Context, b *store.Batch, al *storage.Allocation, place within) map[resource.ID]int64 {
 	opened := map[resource.ID]int64{}
 	if al.Status.Phase == storage.Ready {
 		return opened
@@ -161,7 +183,7 @@ func (a *Agent) openWaiting(ctx context.Context, b *store.Batch, al *storage.All
 		if at.Spec.HostID != a.host || at.Deleting != nil || at.Status.Phase == storage.AttachmentReady {
 			continue
 		}
-		if o, err := a.driver.Open(ctx, place, ownerOf(at)); err == nil {
+		if o, err := place.Open(ctx, place.Place, ownerOf(at)); err == nil {
 			a.report(b, at, o, nil)
 			opened[at.ID] = at.Generation
 		}
@@ -174,10 +196,10 @@ func ownerOf(at *storage.Attachment) Owner {
 }
 
 // report writes how the opening of a volume went.
-func (a *Agent) report(b *store.Batch, at *storage.Attachment, opened Opened, met error) {
+func (a *Agent) report(b *store.Batch, at *storage.Attachment, opened storage.Source, met error) {
 	a.w.Attachments.Set(b, at, func(s *storage.AttachmentStatus) {
 		s.Observed = a.observed(s.Observed, at.Generation, met)
-		s.Phase, s.Path, s.Format, s.HighestEpoch = storage.AttachmentReady, opened.Path, opened.Format, max(s.HighestEpoch, Highest(met))
+		s.Phase, s.Source, s.HighestEpoch = storage.AttachmentReady, opened, max(s.HighestEpoch, Highest(met))
 		if met != nil {
 			s.Phase = storage.AttachmentWaiting
 		}
@@ -193,13 +215,13 @@ func coarseUse(used int64) int64 {
 	return (used + step - 1) / step * step
 }
 
-func (a *Agent) removeAllocation(ctx context.Context, snap *store.Snapshot, al *storage.Allocation, at Place, met error) error {
+func (a *Agent) removeAllocation(ctx context.Context, snap *store.Snapshot, al *storage.Allocation, at within, met error) error {
 	if used := store.Referring(snap, storage.Attachments, al.Spec.VolumeID); met == nil && len(used) > 0 {
 		met = fault.New(fault.Unavailable, "remove volume %s: it is still attached on this host", al.Spec.VolumeID)
 	}
 	if met == nil {
 		met = a.destroy(func() error {
-			return a.driver.RemoveVolume(ctx, at, Volume{ID: al.Spec.VolumeID, Epoch: al.Spec.Epoch})
+			return at.RemoveVolume(ctx, at.Place, Volume{ID: al.Spec.VolumeID, Epoch: al.Spec.Epoch})
 		})
 	}
 	b := a.db.Begin()
@@ -227,7 +249,7 @@ func (a *Agent) attachment(ctx context.Context, id resource.ID) (reconcile.Resul
 	if at.Deleting != nil {
 		a.opened.forget(id)
 		a.w.Attachments.Set(b, at, func(s *storage.AttachmentStatus) {
-			s.Observed, s.Phase, s.Path = a.observed(s.Observed, at.Generation, nil), storage.AttachmentClosed, ""
+			s.Observed, s.Phase, s.Source = a.observed(s.Observed, at.Generation, nil), storage.AttachmentClosed, storage.Source{}
 		})
 		store.Release(b, at, storage.AgentHolder)
 		return reconcile.Result{}, a.db.Commit(ctx, b)
@@ -247,18 +269,18 @@ func (a *Agent) attachment(ctx context.Context, id resource.ID) (reconcile.Resul
 	return reconcile.Result{}, err
 }
 
-func (a *Agent) open(ctx context.Context, snap *store.Snapshot, at *storage.Attachment) (Opened, error) {
+func (a *Agent) open(ctx context.Context, snap *store.Snapshot, at *storage.Attachment) (storage.Source, error) {
 	for _, al := range store.Referring(snap, storage.Allocations, at.Spec.VolumeID) {
 		if al.Deleting != nil || al.Status.Phase != storage.Ready {
-			return Opened{}, fault.New(fault.Unavailable, "volume %s is not made yet%s", at.Spec.VolumeID, because(al.Status.Observed))
+			return storage.Source{}, fault.New(fault.Unavailable, "volume %s is not made yet%s", at.Spec.VolumeID, because(al.Status.Observed))
 		}
 		place, err := a.place(snap, al.Spec.DatastoreID, al.Spec.BackendID)
 		if err != nil {
-			return Opened{}, err
+			return storage.Source{}, err
 		}
-		return a.driver.Open(ctx, place, ownerOf(at))
+		return place.Open(ctx, place.Place, ownerOf(at))
 	}
-	return Opened{}, fault.New(fault.Unavailable, "volume %s has no place yet", at.Spec.VolumeID)
+	return storage.Source{}, fault.New(fault.Unavailable, "volume %s has no place yet", at.Spec.VolumeID)
 }
 
 func because(o resource.Observed) string {

@@ -7,6 +7,7 @@ import (
 	"github.com/virga-cloud/virga/compute/onhost"
 	"github.com/virga-cloud/virga/compute/onhost/hypervisortest"
 	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/storage"
 )
 
 func TestTheFakeIsAHypervisor(t *testing.T) {
@@ -15,13 +16,13 @@ func TestTheFakeIsAHypervisor(t *testing.T) {
 		return hypervisortest.House{
 			HV: h,
 			VM: func(*testing.T) onhost.VMConfig {
-				return onhost.VMConfig{ID: resource.NewID(), Epoch: 1, RootPorts: 8, Disks: []onhost.Disk{{ID: "v", Path: "/disk"}}}
+				return onhost.VMConfig{ID: resource.NewID(), Epoch: 1, RootPorts: 8, Disks: []onhost.Disk{{ID: "v", Source: storage.InFile("/disk", "qcow2")}}}
 			},
 			DiskMiB:  func(_ *testing.T, m onhost.VMConfig) int64 { return h.DiskMiB(m.ID, m.Disks[0].ID) },
 			PowerOff: func(_ *testing.T, id resource.ID) { h.PowerOff(id) },
 			Crash:    func(_ *testing.T, id resource.ID) { h.Crash(id) },
 			Disk: func(*testing.T) onhost.Disk {
-				return onhost.Disk{ID: resource.NewID(), Path: "/more", Address: onhost.Address{Slot: 3}}
+				return onhost.Disk{ID: resource.NewID(), Source: storage.InFile("/more", "qcow2"), Address: onhost.Address{Slot: 3}}
 			},
 			Up:         func(*testing.T, resource.ID) {},
 			HalfAttach: func(_ *testing.T, id resource.ID, d onhost.Disk) { h.HalfAttach(id, d) },

@@ -19,6 +19,7 @@ import (
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/host"
+	"github.com/virga-cloud/virga/storage"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -28,8 +29,8 @@ func goldenVM() onhost.VMConfig {
 		ID: "0199c0de-0000-7000-8000-000000000001", VMID: "0199c0de-0000-7000-8000-000000000002", Boot: 3, Epoch: 4,
 		CPUs: 2, MemoryMiB: 512, RootPorts: 8, MachineType: "pc-q35-7.2", Accelerator: host.TCG, UID: 70001,
 		Disks: []onhost.Disk{
-			{Path: "/ds/a,b.qcow2", Format: "qcow2", ID: "0199c0de-0000-7000-8000-000000000003", Boot: true, Address: onhost.Address{Bus: compute.PCIe, Slot: 0}},
-			{Path: "/ds/c.raw", Format: "raw", ID: "0199c0de-0000-7000-8000-000000000004", Address: onhost.Address{Bus: compute.PCIe, Slot: 5}},
+			{Source: storage.InFile("/ds/a,b.qcow2", "qcow2"), ID: "0199c0de-0000-7000-8000-000000000003", Boot: true, Address: onhost.Address{Bus: compute.PCIe, Slot: 0}},
+			{Source: storage.InFile("/ds/c.raw", "raw"), ID: "0199c0de-0000-7000-8000-000000000004", Address: onhost.Address{Bus: compute.PCIe, Slot: 5}},
 		},
 		NICs: []onhost.NIC{
 			{ID: "0199c0de-0000-7000-8000-000000000005", Device: "vtap1", MAC: "52:54:00:00:00:01", MTU: 1442, Address: onhost.Address{Bus: compute.PCIe, Slot: 2}},
@@ -54,7 +55,7 @@ func TestTheCommandLineIsAsInTheGoldenFiles(t *testing.T) {
 	for i, model := range []string{compute.SATA, compute.SATA, compute.VirtioSCSI, compute.VirtioSCSI, compute.NVMe, compute.VirtioBlk} {
 		bus := map[string]compute.Bus{compute.SATA: compute.AHCI, compute.VirtioSCSI: compute.SCSI, compute.NVMe: compute.PCIe, compute.VirtioBlk: compute.PCIe}[model]
 		models.Disks = append(models.Disks, onhost.Disk{
-			ID: resource.ID(fmt.Sprintf("0199c0de-0000-7000-8000-00000000001%d", i)), Path: fmt.Sprintf("/ds/%d.qcow2", i), Format: "qcow2", Boot: i == 0, Model: model,
+			ID: resource.ID(fmt.Sprintf("0199c0de-0000-7000-8000-00000000001%d", i)), Source: storage.InFile(fmt.Sprintf("/ds/%d.qcow2", i), "qcow2"), Boot: i == 0, Model: model,
 			Address: onhost.Address{Bus: bus, Slot: map[compute.Bus]int64{compute.PCIe: int64(i - 4), compute.SCSI: int64(i - 2), compute.AHCI: int64(i)}[bus]},
 		})
 	}

@@ -122,7 +122,7 @@ func backendsIn(text string) []string {
 func (d *Driver) AttachDisk(ctx context.Context, id resource.ID, disk onhost.Disk) error {
 	name := deviceName(compute.DiskDevice, disk.ID)
 	return d.attach(ctx, id, name, diskDevice(disk), func(g *guest) error {
-		return g.do(ctx, "blockdev-add", diskBackend(disk, direct(disk.Path), d.aio), nil)
+		return g.do(ctx, "blockdev-add", diskBackend(disk, direct(disk.Source.Path), d.aio), nil)
 	})
 }
 

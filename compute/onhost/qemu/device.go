@@ -18,9 +18,9 @@ import (
 // diskBackend is what is behind a disk. Direct opens it past the host's page cache.
 func diskBackend(d onhost.Disk, direct bool, aio string) map[string]any {
 	return map[string]any{
-		"driver": d.Format, "node-name": deviceName(compute.DiskDevice, d.ID), "discard": "unmap", "detect-zeroes": "unmap",
+		"driver": d.Source.Format, "node-name": deviceName(compute.DiskDevice, d.ID), "discard": "unmap", "detect-zeroes": "unmap",
 		"file": map[string]any{
-			"driver": "file", "filename": d.Path, "discard": "unmap", "aio": aio, "cache": map[string]any{"direct": direct},
+			"driver": "file", "filename": d.Source.Path, "discard": "unmap", "aio": aio, "cache": map[string]any{"direct": direct},
 		},
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/compute/onhost"
 	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/storage"
 )
 
 // taps makes taps in a network namespace that is this test's own. What runs outside of this goroutine
@@ -95,7 +96,7 @@ func TestNICsStayWhereTheyAreWhenAnotherOneGoes(t *testing.T) {
 		m := vm(t, "")
 		m.NICs, m.RootPorts = c.nics, c.ports
 		if c.ports > 8 {
-			m.Disks = []onhost.Disk{{ID: resource.NewID(), Path: newDisk(t), Format: "qcow2", Address: onhost.Address{Bus: compute.PCIe, Slot: 7}}}
+			m.Disks = []onhost.Disk{{ID: resource.NewID(), Source: storage.InFile(newDisk(t), "qcow2"), Address: onhost.Address{Bus: compute.PCIe, Slot: 7}}}
 		}
 		must(t, d.Ensure(t.Context(), m))
 		must(t, d.Resume(t.Context(), m.ID))
@@ -181,7 +182,7 @@ func TestAGuestHasDisksAndNICsOfEveryModel(t *testing.T) {
 	m := vm(t, "")
 	disk := func(model string, bus compute.Bus, slot int64) onhost.Disk {
 		path := newDisk(t)
-		return onhost.Disk{ID: resource.NewID(), Path: path, Format: "qcow2", Model: model, Address: onhost.Address{Bus: bus, Slot: slot}}
+		return onhost.Disk{ID: resource.NewID(), Source: storage.InFile(path, "qcow2"), Model: model, Address: onhost.Address{Bus: bus, Slot: slot}}
 	}
 	old := disk(compute.SATA, compute.AHCI, 2)
 	m.Disks = []onhost.Disk{disk(compute.VirtioSCSI, compute.SCSI, 5), disk(compute.NVMe, compute.PCIe, 0), old}

@@ -16,6 +16,7 @@ import (
 	"github.com/virga-cloud/virga/compute/onhost"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/storage"
 )
 
 var whole = compute.LogOptions{Tail: -1}
@@ -214,7 +215,7 @@ func TestAQEMUProcessIsSandboxed(t *testing.T) {
 	}
 	d := house(t, Config{})
 	m := vm(t, "")
-	m.Disks = []onhost.Disk{{Path: newDisk(t), Format: "qcow2", ID: resource.NewID(), Boot: true}}
+	m.Disks = []onhost.Disk{{Source: storage.InFile(newDisk(t), "qcow2"), ID: resource.NewID(), Boot: true}}
 	must(t, d.Ensure(t.Context(), m))
 	must(t, d.Resume(t.Context(), m.ID))
 	console(t, d, m.ID).until("UP ")
@@ -242,7 +243,7 @@ func TestAQEMUProcessIsSandboxed(t *testing.T) {
 			t.Errorf("thread %d of QEMU has seccomp %q", id, got)
 		}
 	}
-	writable := map[string]bool{m.Disks[0].Path: true, d.serialLog(m.VMID).path + latestLog: true, filepath.Join(d.cfg.RunDir, string(m.ID), stderrFile): true}
+	writable := map[string]bool{m.Disks[0].Source.Path: true, d.serialLog(m.VMID).path + latestLog: true, filepath.Join(d.cfg.RunDir, string(m.ID), stderrFile): true}
 	open, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
 	must(t, err)
 	for _, fd := range open {

@@ -192,7 +192,7 @@ func (g *guest) spawn(m onhost.VMConfig, taps []*os.File) error {
 		place.SeedPath = filepath.Join(g.dir, seedFile)
 	}
 	for _, disk := range m.Disks {
-		place.Direct = append(place.Direct, direct(disk.Path))
+		place.Direct = append(place.Direct, direct(disk.Source.Path))
 	}
 	attr := &syscall.ProcAttr{
 		Dir: "/", Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C"},

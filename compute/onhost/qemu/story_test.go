@@ -100,7 +100,7 @@ func TestRecordsAloneStartMoveStopAndRemoveAGuest(t *testing.T) {
 		s.commit(func(b *store.Batch) { s.specs.Create(b, i, compute.AgentHolder); attach.Create(b, a) })
 		s.commit(func(b *store.Batch) {
 			opened.Set(b, store.Find(s.db.Snapshot(), storage.Attachments, a.ID), func(st *storage.AttachmentStatus) {
-				st.Phase, st.Path, st.Format = storage.AttachmentReady, m.Disks[0].Path, "qcow2"
+				st.Phase, st.Source = storage.AttachmentReady, storage.InFile(m.Disks[0].Source.Path, "qcow2")
 			})
 		})
 	}

@@ -36,7 +36,7 @@ func Run(t *testing.T, fresh func(*testing.T) Subject) {
 		"TwoHostsFindTheSameIdentity":           sameIdentity,
 		"NothingIsMadeInAPlaceThatIsAnotherOne": anotherPlace,
 		"AVolumeIsMadeGrownAndRemovedTwice":     volumeLife,
-		"AVolumeInUseIsMadeButNotGrown":         inUse,
+		"AVolumeThatIsThereIsMadeNoLarger":      madeOnce,
 		"AVolumeWaitsForItsBase":                base,
 		"ContentThatIsNotWhatItIsCalled":        wrongContent,
 		"ContentThatBreaksOffLeavesNothing":     brokenContent,
@@ -82,10 +82,11 @@ func anotherPlace(t *testing.T, s Subject, at onhost.Place) {
 	for _, wrong := range []onhost.Place{{Path: s.Bare, Identity: at.Identity}, {Path: s.Path, Identity: "other"}} {
 		id := resource.NewID()
 		_, made := s.One.EnsureVolume(t.Context(), wrong, onhost.Volume{ID: id, SizeMiB: 16})
+		_, grown := grower(t, s.One).Grow(t.Context(), wrong, onhost.Volume{ID: id, SizeMiB: 32})
 		_, listed := s.One.List(t.Context(), wrong)
 		_, opened := s.One.Open(t.Context(), wrong, onhost.Owner{VolumeID: id})
-		_, kept := s.One.EnsureImage(t.Context(), wrong, onhost.Image{Digest: digest(s.Image)}, content(s.Image))
-		for _, err := range []error{made, listed, opened, kept, s.One.RemoveVolume(t.Context(), wrong, onhost.Volume{ID: id}), s.One.RemoveImage(t.Context(), wrong, onhost.Image{Digest: digest(s.Image)})} {
+		_, kept := cloner(t, s.One).EnsureImage(t.Context(), wrong, onhost.Image{Digest: digest(s.Image)}, content(s.Image))
+		for _, err := range []error{made, grown, listed, opened, kept, s.One.RemoveVolume(t.Context(), wrong, onhost.Volume{ID: id}), cloner(t, s.One).RemoveImage(t.Context(), wrong, onhost.Image{Digest: digest(s.Image)})} {
 			if !fault.Is(err, fault.Unavailable) {
 				t.Errorf("%v: %v", wrong, err)
 			}
@@ -94,23 +95,45 @@ func anotherPlace(t *testing.T, s Subject, at onhost.Place) {
 }
 
 func volumeLife(t *testing.T, s Subject, at onhost.Place) {
-	id := resource.NewID()
-	for i, size := range []int64{16, 16, 32, 16} {
-		driver := []onhost.Driver{s.One, s.Two}[i%2]
-		u, err := driver.EnsureVolume(t.Context(), at, onhost.Volume{ID: id, SizeMiB: size})
+	v := onhost.Volume{ID: resource.NewID(), SizeMiB: 16}
+	for _, d := range []onhost.Driver{s.One, s.Two} {
+		u, err := d.EnsureVolume(t.Context(), at, v)
 		must(t, err)
-		if want := []int64{16, 16, 32, 32}[i]; u.SizeMiB != want || u.UsedMiB > u.SizeMiB {
-			t.Errorf("step %d: %+v, want a size of %d", i, u, want)
+		if u.SizeMiB != 16 || u.UsedMiB > u.SizeMiB {
+			t.Errorf("made %+v", u)
+		}
+	}
+	for i, size := range []int64{16, 32, 32, 16} {
+		v.SizeMiB = size
+		u, err := grower(t, []onhost.Driver{s.One, s.Two}[i%2]).Grow(t.Context(), at, v)
+		must(t, err)
+		if want := []int64{16, 32, 32, 32}[i]; u.SizeMiB != want || u.UsedMiB > u.SizeMiB {
+			t.Errorf("grown to %d MiB: %+v, want a size of %d", size, u, want)
 		}
 	}
 	items, err := s.Two.List(t.Context(), at)
 	must(t, err)
-	if len(items) != 1 || items[0].Kind != onhost.AVolume || items[0].Name != string(id) {
+	if len(items) != 1 || items[0].Kind != onhost.AVolume || items[0].Name != string(v.ID) {
 		t.Errorf("listed %+v", items)
 	}
-	must(t, s.One.RemoveVolume(t.Context(), at, onhost.Volume{ID: id}))
-	must(t, s.Two.RemoveVolume(t.Context(), at, onhost.Volume{ID: id}))
+	must(t, s.One.RemoveVolume(t.Context(), at, v))
+	must(t, s.Two.RemoveVolume(t.Context(), at, v))
+	if _, err := grower(t, s.One).Grow(t.Context(), at, v); err == nil {
+		t.Error("a volume that is not there was grown")
+	}
 	isEmpty(t, s, at)
+}
+
+// madeOnce: who has a volume open grows it; to make it again must not.
+func madeOnce(t *testing.T, s Subject, at onhost.Place) {
+	id := resource.NewID()
+	for _, size := range []int64{16, 32} {
+		u, err := s.One.EnsureVolume(t.Context(), at, onhost.Volume{ID: id, SizeMiB: size})
+		must(t, err)
+		if u.SizeMiB != 16 {
+			t.Errorf("with a desired size of %d MiB it has %d", size, u.SizeMiB)
+		}
+	}
 }
 
 func left(t *testing.T, s Subject, at onhost.Place) {
@@ -134,27 +157,15 @@ func left(t *testing.T, s Subject, at onhost.Place) {
 	}
 }
 
-// inUse: the QEMU process that has it open grows it.
-func inUse(t *testing.T, s Subject, at onhost.Place) {
-	id := resource.NewID()
-	for _, size := range []int64{16, 32} {
-		u, err := s.One.EnsureVolume(t.Context(), at, onhost.Volume{ID: id, SizeMiB: size, InUse: true})
-		must(t, err)
-		if u.SizeMiB != 16 {
-			t.Errorf("with a desired size of %d MiB it has %d", size, u.SizeMiB)
-		}
-	}
-}
-
 func base(t *testing.T, s Subject, at onhost.Place) {
 	v := onhost.Volume{ID: resource.NewID(), SizeMiB: 64, Base: &storage.Base{Digest: digest(s.Image), VirtualMiB: 16}}
 	if _, err := s.One.EnsureVolume(t.Context(), at, v); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("a volume without its base: %v", err)
 	}
 	isEmpty(t, s, at)
-	size, err := s.One.EnsureImage(t.Context(), at, onhost.Image{Digest: digest(s.Image)}, content(s.Image))
+	size, err := cloner(t, s.One).EnsureImage(t.Context(), at, onhost.Image{Digest: digest(s.Image)}, content(s.Image))
 	must(t, err)
-	again, err := s.Two.EnsureImage(t.Context(), at, onhost.Image{Digest: digest(s.Image)}, func(context.Context) (io.ReadCloser, error) {
+	again, err := cloner(t, s.Two).EnsureImage(t.Context(), at, onhost.Image{Digest: digest(s.Image)}, func(context.Context) (io.ReadCloser, error) {
 		return nil, errors.New("read again")
 	})
 	must(t, err)
@@ -167,17 +178,17 @@ func base(t *testing.T, s Subject, at onhost.Place) {
 		t.Errorf("made %+v", u)
 	}
 	must(t, s.One.RemoveVolume(t.Context(), at, onhost.Volume{ID: v.ID}))
-	must(t, s.One.RemoveImage(t.Context(), at, onhost.Image{Digest: digest(s.Image)}))
-	must(t, s.One.RemoveImage(t.Context(), at, onhost.Image{Digest: digest(s.Image)}))
+	must(t, cloner(t, s.One).RemoveImage(t.Context(), at, onhost.Image{Digest: digest(s.Image)}))
+	must(t, cloner(t, s.One).RemoveImage(t.Context(), at, onhost.Image{Digest: digest(s.Image)}))
 	isEmpty(t, s, at)
 }
 
 func wrongContent(t *testing.T, s Subject, at onhost.Place) {
-	if _, err := s.One.EnsureImage(t.Context(), at, onhost.Image{Digest: digest(s.Image)}, content([]byte("other"))); !fault.Is(err, fault.Unavailable) {
+	if _, err := cloner(t, s.One).EnsureImage(t.Context(), at, onhost.Image{Digest: digest(s.Image)}, content([]byte("other"))); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("other content: %v", err)
 	}
 	for _, name := range []string{"", "sha256:../../etc", "md5:" + digest(s.Image)[7:]} {
-		if _, err := s.One.EnsureImage(t.Context(), at, onhost.Image{Digest: name}, content(s.Image)); !fault.Is(err, fault.Invalid) {
+		if _, err := cloner(t, s.One).EnsureImage(t.Context(), at, onhost.Image{Digest: name}, content(s.Image)); !fault.Is(err, fault.Invalid) {
 			t.Errorf("digest %q: %v", name, err)
 		}
 	}
@@ -188,7 +199,7 @@ func brokenContent(t *testing.T, s Subject, at onhost.Place) {
 	broken := func(context.Context) (io.ReadCloser, error) {
 		return io.NopCloser(io.MultiReader(bytes.NewReader(s.Image[:len(s.Image)/2]), failing{})), nil
 	}
-	if _, err := s.One.EnsureImage(t.Context(), at, onhost.Image{Digest: digest(s.Image)}, broken); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, err := cloner(t, s.One).EnsureImage(t.Context(), at, onhost.Image{Digest: digest(s.Image)}, broken); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("broken content: %v", err)
 	}
 	isEmpty(t, s, at)
@@ -251,18 +262,18 @@ func missing(t *testing.T, s Subject, at onhost.Place) {
 
 func backing(t *testing.T, s Subject, at onhost.Place) {
 	image := onhost.Image{Digest: digest(s.Image), Epoch: 1}
-	_, err := s.One.EnsureImage(t.Context(), at, image, content(s.Image))
+	_, err := cloner(t, s.One).EnsureImage(t.Context(), at, image, content(s.Image))
 	must(t, err)
 	v := onhost.Volume{ID: resource.NewID(), SizeMiB: 64, Base: &storage.Base{Digest: image.Digest, VirtualMiB: 16}}
 	_, err = s.One.EnsureVolume(t.Context(), at, v)
 	must(t, err)
 	for _, d := range []onhost.Driver{s.One, s.Two} {
-		if err := d.RemoveImage(t.Context(), at, image); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), string(v.ID)) {
+		if err := cloner(t, d).RemoveImage(t.Context(), at, image); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), string(v.ID)) {
 			t.Errorf("content that a volume is backed by: %v", err)
 		}
 	}
 	must(t, s.Two.RemoveVolume(t.Context(), at, v))
-	must(t, s.Two.RemoveImage(t.Context(), at, image))
+	must(t, cloner(t, s.Two).RemoveImage(t.Context(), at, image))
 	isEmpty(t, s, at)
 }
 
@@ -275,18 +286,19 @@ func ownerEpochs(t *testing.T, s Subject, at onhost.Place) {
 		v.Epoch = epoch
 		_, err := s.One.EnsureVolume(t.Context(), at, v)
 		must(t, err)
-		_, err = s.One.EnsureImage(t.Context(), at, onhost.Image{Digest: past.Digest, Epoch: epoch}, content(s.Image))
+		_, err = cloner(t, s.One).EnsureImage(t.Context(), at, onhost.Image{Digest: past.Digest, Epoch: epoch}, content(s.Image))
 		must(t, err)
 	}
-	must(t, s.One.RemoveImage(t.Context(), at, now))
-	_, err := s.One.EnsureImage(t.Context(), at, now, content(s.Image))
+	must(t, cloner(t, s.One).RemoveImage(t.Context(), at, now))
+	_, err := cloner(t, s.One).EnsureImage(t.Context(), at, now, content(s.Image))
 	must(t, err)
 	before, err := s.One.List(t.Context(), at)
 	must(t, err)
 	v.Epoch, v.SizeMiB = 3, 32
-	_, grown := s.Two.EnsureVolume(t.Context(), at, v)
-	_, kept := s.Two.EnsureImage(t.Context(), at, past, content(s.Image))
-	for _, err := range []error{grown, kept, s.Two.RemoveVolume(t.Context(), at, v), s.Two.RemoveImage(t.Context(), at, past)} {
+	_, ensured := s.Two.EnsureVolume(t.Context(), at, v)
+	_, grown := grower(t, s.Two).Grow(t.Context(), at, v)
+	_, kept := cloner(t, s.Two).EnsureImage(t.Context(), at, past, content(s.Image))
+	for _, err := range []error{ensured, grown, kept, s.Two.RemoveVolume(t.Context(), at, v), cloner(t, s.Two).RemoveImage(t.Context(), at, past)} {
 		if !fault.Is(err, fault.Precondition) || onhost.Highest(err) != 7 {
 			t.Errorf("an owner of the past: %v", err)
 		}
@@ -303,6 +315,25 @@ func absent(t *testing.T, s Subject, at onhost.Place) {
 		t.Errorf("open: %v", err)
 	}
 	isEmpty(t, s, at)
+}
+
+// cloner and grower are what a driver can do besides; one that cannot passes without.
+func cloner(t *testing.T, d onhost.Driver) onhost.Cloner {
+	t.Helper()
+	c, can := d.(onhost.Cloner)
+	if !can {
+		t.Skip("volumes of this driver cannot start from an image")
+	}
+	return c
+}
+
+func grower(t *testing.T, d onhost.Driver) onhost.Grower {
+	t.Helper()
+	g, can := d.(onhost.Grower)
+	if !can {
+		t.Skip("volumes of this driver cannot grow")
+	}
+	return g
 }
 
 func isEmpty(t *testing.T, s Subject, at onhost.Place) {

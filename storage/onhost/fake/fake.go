@@ -58,7 +58,11 @@ type Driver struct {
 	fail   map[string]error
 }
 
-var _ onhost.Driver = (*Driver)(nil)
+var (
+	_ onhost.Driver = (*Driver)(nil)
+	_ onhost.Cloner = (*Driver)(nil)
+	_ onhost.Grower = (*Driver)(nil)
+)
 
 // Host makes the driver of a host. It sees nothing before Mount.
 func (w *World) Host() *Driver {
@@ -126,7 +130,7 @@ func (d *Driver) look(method string, at onhost.Place) (*folder, error) {
 	return f, nil
 }
 
-// Scan implements onhost.Driver.
+// Scan implements onhost.Devices.
 func (d *Driver) Scan(_ context.Context, path string, fresh bool) (onhost.Found, error) {
 	d.world.mu.Lock()
 	defer d.world.mu.Unlock()
@@ -147,7 +151,7 @@ func (d *Driver) Scan(_ context.Context, path string, fresh bool) (onhost.Found,
 	return onhost.Found{Identity: f.identity, CapacityMiB: f.capacity, FreeMiB: f.capacity - f.used()}, nil
 }
 
-// Leave implements onhost.Driver.
+// Leave implements onhost.Devices.
 func (d *Driver) Leave(_ context.Context, at onhost.Place) error {
 	f, leave, err := d.enter("Leave", at)
 	if err != nil {
@@ -160,7 +164,7 @@ func (d *Driver) Leave(_ context.Context, at onhost.Place) error {
 	return nil
 }
 
-// List implements onhost.Driver.
+// List implements onhost.Pool.
 func (d *Driver) List(_ context.Context, at onhost.Place) ([]onhost.Item, error) {
 	f, leave, err := d.enter("List", at)
 	if err != nil {
@@ -178,7 +182,7 @@ func (d *Driver) List(_ context.Context, at onhost.Place) ([]onhost.Item, error)
 	return out, nil
 }
 
-// EnsureImage implements onhost.Driver.
+// EnsureImage implements onhost.Cloner.
 func (d *Driver) EnsureImage(ctx context.Context, at onhost.Place, i onhost.Image, content func(context.Context) (io.ReadCloser, error)) (int64, error) {
 	digest := i.Digest
 	if err := storage.CheckDigest(digest); err != nil {
@@ -223,7 +227,7 @@ func (d *Driver) EnsureImage(ctx context.Context, at onhost.Place, i onhost.Imag
 	return size, nil
 }
 
-// RemoveImage implements onhost.Driver.
+// RemoveImage implements onhost.Cloner.
 func (d *Driver) RemoveImage(_ context.Context, at onhost.Place, i onhost.Image) error {
 	if err := storage.CheckDigest(i.Digest); err != nil {
 		return err
@@ -245,7 +249,7 @@ func (d *Driver) RemoveImage(_ context.Context, at onhost.Place, i onhost.Image)
 	return nil
 }
 
-// EnsureVolume implements onhost.Driver.
+// EnsureVolume implements onhost.Pool.
 func (d *Driver) EnsureVolume(_ context.Context, at onhost.Place, v onhost.Volume) (onhost.Usage, error) {
 	f, leave, err := d.enter("EnsureVolume", at)
 	if err != nil {
@@ -259,51 +263,68 @@ func (d *Driver) EnsureVolume(_ context.Context, at onhost.Place, v onhost.Volum
 	if there == nil && v.Made {
 		return onhost.Usage{}, fault.Wrap(onhost.Missing(at.Path+"/volumes/"+string(v.ID)), "look after volume %s", v.ID)
 	}
-	if there != nil && v.InUse {
-		return onhost.Usage{SizeMiB: there.size, UsedMiB: there.size / 10}, nil
-	}
 	if there == nil {
-		there = &volume{}
+		there = &volume{size: v.SizeMiB}
 		if v.Base != nil {
 			there.base = v.Base.Digest
 			if _, ok := f.images[v.Base.Digest]; !ok {
 				return onhost.Usage{}, fault.New(fault.Unavailable, "image %s is not there yet", v.Base.Digest)
 			}
 		}
+		if f.used()+there.size/10 > f.capacity {
+			return onhost.Usage{}, fault.New(fault.Exhausted, "make volume %s: no space is left", v.ID)
+		}
+		f.volumes[v.ID] = there
 	}
-	if grown := max(there.size, v.SizeMiB); f.used()+(grown-there.size)/10 > f.capacity {
-		return onhost.Usage{}, fault.New(fault.Exhausted, "make volume %s: no space is left", v.ID)
-	}
-	there.size = max(there.size, v.SizeMiB)
-	f.volumes[v.ID] = there
 	return onhost.Usage{SizeMiB: there.size, UsedMiB: there.size / 10}, nil
 }
 
-// Open implements onhost.Driver.
-func (d *Driver) Open(_ context.Context, at onhost.Place, o onhost.Owner) (onhost.Opened, error) {
+// Grow implements onhost.Grower.
+func (d *Driver) Grow(_ context.Context, at onhost.Place, v onhost.Volume) (onhost.Usage, error) {
+	f, leave, err := d.enter("Grow", at)
+	if err != nil {
+		return onhost.Usage{}, err
+	}
+	defer leave()
+	if err := f.fence(string(v.ID), v.Epoch); err != nil {
+		return onhost.Usage{}, err
+	}
+	there := f.volumes[v.ID]
+	if there == nil {
+		return onhost.Usage{}, fault.Wrap(onhost.Missing(at.Path+"/volumes/"+string(v.ID)), "grow volume %s", v.ID)
+	}
+	if grown := max(there.size, v.SizeMiB); f.used()+(grown-there.size)/10 > f.capacity {
+		return onhost.Usage{}, fault.New(fault.Exhausted, "grow volume %s: no space is left", v.ID)
+	}
+	there.size = max(there.size, v.SizeMiB)
+	return onhost.Usage{SizeMiB: there.size, UsedMiB: there.size / 10}, nil
+}
+
+// Open implements onhost.Pool.
+func (d *Driver) Open(_ context.Context, at onhost.Place, o onhost.Owner) (storage.Source, error) {
 	f, leave, err := d.enter("Open", at)
 	if err != nil {
-		return onhost.Opened{}, err
+		return storage.Source{}, err
 	}
 	defer leave()
 	v := f.volumes[o.VolumeID]
 	if v == nil {
-		return onhost.Opened{}, fault.New(fault.Unavailable, "open volume %s: it is not there", o.VolumeID)
+		return storage.Source{}, fault.New(fault.Unavailable, "open volume %s: it is not there", o.VolumeID)
 	}
 	if err := onhost.Judge(o.Epoch, v.epoch); err != nil {
-		return onhost.Opened{}, fault.Wrap(err, "open volume %s", o.VolumeID)
+		return storage.Source{}, fault.Wrap(err, "open volume %s", o.VolumeID)
 	}
 	if o.Epoch == v.epoch && v.who != "" && o.InstanceID != "" && v.who != o.InstanceID {
-		return onhost.Opened{}, fault.New(fault.Precondition, "open volume %s: instance %s has it open in epoch %d", o.VolumeID, v.who, o.Epoch)
+		return storage.Source{}, fault.New(fault.Precondition, "open volume %s: instance %s has it open in epoch %d", o.VolumeID, v.who, o.Epoch)
 	}
 	if o.Epoch > v.epoch || o.InstanceID != "" {
 		v.who = o.InstanceID
 	}
 	v.epoch = o.Epoch
-	return onhost.Opened{Path: at.Path + "/volumes/" + string(o.VolumeID) + "/disk.qcow2", Format: "qcow2"}, nil
+	return storage.InFile(at.Path+"/volumes/"+string(o.VolumeID)+"/disk.qcow2", "qcow2"), nil
 }
 
-// RemoveVolume implements onhost.Driver.
+// RemoveVolume implements onhost.Pool.
 func (d *Driver) RemoveVolume(_ context.Context, at onhost.Place, v onhost.Volume) error {
 	f, leave, err := d.enter("RemoveVolume", at)
 	if err != nil {

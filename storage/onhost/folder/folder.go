@@ -44,6 +44,8 @@ type Driver struct{ tool qcow2.Tool }
 
 var (
 	_ onhost.Driver = (*Driver)(nil)
+	_ onhost.Cloner = (*Driver)(nil)
+	_ onhost.Grower = (*Driver)(nil)
 	_ onhost.Tidier = (*Driver)(nil)
 )
 
@@ -54,7 +56,7 @@ type identity struct {
 	ID string `json:"id"`
 }
 
-// Scan implements onhost.Driver.
+// Scan implements onhost.Devices.
 func (d *Driver) Scan(_ context.Context, path string, fresh bool) (onhost.Found, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -144,7 +146,7 @@ func enter(at onhost.Place) error {
 	return nil
 }
 
-// Leave implements onhost.Driver. The identity goes last: whoever dies before has left a place that can
+// Leave implements onhost.Devices. The identity goes last: whoever dies before has left a place that can
 // be used, and left again.
 func (d *Driver) Leave(_ context.Context, at onhost.Place) error {
 	if id, err := readMarker(at.Path); err != nil || id != at.Identity {
@@ -168,7 +170,7 @@ func (d *Driver) Leave(_ context.Context, at onhost.Place) error {
 	return explain(durable.SyncFolder(at.Path), "leave folder %s", at.Path)
 }
 
-// List implements onhost.Driver.
+// List implements onhost.Pool.
 func (d *Driver) List(_ context.Context, at onhost.Place) ([]onhost.Item, error) {
 	if err := enter(at); err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ import (
 
 const imagePrefix = "image-" // of content in the making
 
-// EnsureImage implements onhost.Driver. The fence is not held while content is fetched, which may take
+// EnsureImage implements onhost.Cloner. The fence is not held while content is fetched, which may take
 // long: it is asked before and when the file gets its name.
 func (d *Driver) EnsureImage(ctx context.Context, at onhost.Place, i onhost.Image, content func(context.Context) (io.ReadCloser, error)) (int64, error) {
 	if err := enter(at); err != nil {
@@ -85,7 +85,7 @@ func receive(temp *os.File, in io.Reader, digest string) error {
 	return temp.Sync()
 }
 
-// RemoveImage implements onhost.Driver. The highest epoch stays: the same content may be brought again.
+// RemoveImage implements onhost.Cloner. The highest epoch stays: the same content may be brought again.
 func (d *Driver) RemoveImage(ctx context.Context, at onhost.Place, i onhost.Image) error {
 	if err := enter(at); err != nil {
 		return err

@@ -70,7 +70,7 @@ func TestAToolRunsAsTheUserOfTheVolumesGuest(t *testing.T) {
 	v, path := volume(t, d, at, 54321)
 	said()
 	v.SizeMiB = 32
-	if u, err := d.EnsureVolume(t.Context(), at, v); err != nil || u.SizeMiB != 32 {
+	if u, err := d.Grow(t.Context(), at, v); err != nil || u.SizeMiB != 32 {
 		t.Fatalf("%+v, %v", u, err)
 	}
 	log := said()
@@ -124,7 +124,7 @@ func TestAHeadThatLeadsElsewhereIsRefusedBeforeAnyToolRuns(t *testing.T) {
 		_ = f.Close()
 		said()
 		v.SizeMiB = 32
-		if _, err := d.EnsureVolume(t.Context(), at, v); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), "restore it from a backup") {
+		if _, err := d.Grow(t.Context(), at, v); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), "restore it from a backup") {
 			t.Errorf("%s: grown: %v", name, err)
 		}
 		if _, err := d.Open(t.Context(), at, onhost.Owner{VolumeID: v.ID, Epoch: 2, UID: uid}); !fault.Is(err, fault.Precondition) {
@@ -149,7 +149,7 @@ func TestAVolumesFileThatIsALinkIsNotFollowed(t *testing.T) {
 	}
 	said()
 	v.SizeMiB = 32
-	if _, err := d.EnsureVolume(t.Context(), at, v); err == nil || said() != "" {
+	if _, err := d.Grow(t.Context(), at, v); err == nil || said() != "" {
 		t.Fatalf("a link was followed: %v", err)
 	}
 	if _, err := d.Open(t.Context(), at, onhost.Owner{VolumeID: v.ID, Epoch: 2, UID: int64(os.Geteuid())}); err == nil {

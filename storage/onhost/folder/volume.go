@@ -10,6 +10,7 @@ import (
 
 	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/storage"
 	"github.com/virga-cloud/virga/storage/onhost"
 	"github.com/virga-cloud/virga/storage/onhost/qcow2"
 )
@@ -19,42 +20,50 @@ const (
 	volumePrefix = "volume-" // of one in the making
 )
 
-// EnsureVolume implements onhost.Driver.
-func (d *Driver) EnsureVolume(ctx context.Context, at onhost.Place, v onhost.Volume) (u onhost.Usage, err error) {
-	if err := errors.Join(enter(at), checkID(v.ID)); err != nil {
-		return onhost.Usage{}, explain(err, "make volume %s", v.ID)
-	}
-	err = fenced(ctx, at, string(v.ID), v.Epoch, func() error {
-		u, err = d.ensure(ctx, at, v)
-		return err
+// EnsureVolume implements onhost.Pool.
+func (d *Driver) EnsureVolume(ctx context.Context, at onhost.Place, v onhost.Volume) (onhost.Usage, error) {
+	return tended(ctx, at, v, func(file string) error {
+		_, err := os.Lstat(file)
+		switch {
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		case v.Made:
+			return onhost.Missing(file)
+		}
+		return explain(d.create(ctx, at, v, file), "make it")
 	})
-	return u, explain(err, "look after volume %s", v.ID)
 }
 
-func (d *Driver) ensure(ctx context.Context, at onhost.Place, v onhost.Volume) (onhost.Usage, error) {
+// Grow implements onhost.Grower.
+func (d *Driver) Grow(ctx context.Context, at onhost.Place, v onhost.Volume) (onhost.Usage, error) {
+	return tended(ctx, at, v, func(file string) error {
+		size, err := virtualSize(file)
+		if err != nil || size >= v.SizeMiB*mib {
+			return explain(err, "read it")
+		}
+		err = d.grow(ctx, at, file, v.SizeMiB*mib)
+		if tool, ok := errors.AsType[*qcow2.Error](err); ok && tool.InUse {
+			return fault.New(fault.Unavailable, "a VM has just opened it, and grows it now")
+		}
+		return explain(err, "grow it")
+	})
+}
+
+// tended does something to a volume's file as the host that looks after it, and measures it.
+func tended(ctx context.Context, at onhost.Place, v onhost.Volume, do func(file string) error) (u onhost.Usage, err error) {
+	if err := errors.Join(enter(at), checkID(v.ID)); err != nil {
+		return onhost.Usage{}, explain(err, "look after volume %s", v.ID)
+	}
 	file := filepath.Join(at.Path, "volumes", string(v.ID), disk)
-	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
-		if v.Made {
-			return onhost.Usage{}, onhost.Missing(file)
+	err = fenced(ctx, at, string(v.ID), v.Epoch, func() error {
+		if err := do(file); err != nil {
+			return err
 		}
-		if err := d.create(ctx, at, v, file); err != nil {
-			return onhost.Usage{}, explain(err, "make it")
-		}
-	}
-	size, err := virtualSize(file)
-	if err != nil {
-		return onhost.Usage{}, explain(err, "read it")
-	}
-	if size < v.SizeMiB*mib && !v.InUse {
-		if err := d.grow(ctx, at, file, v.SizeMiB*mib); err != nil {
-			if tool, ok := errors.AsType[*qcow2.Error](err); ok && tool.InUse {
-				return onhost.Usage{}, fault.New(fault.Unavailable, "a VM has just opened it, and grows it now")
-			}
-			return onhost.Usage{}, explain(err, "grow it")
-		}
-		size = v.SizeMiB * mib
-	}
-	return onhost.Usage{SizeMiB: size / mib, UsedMiB: used(file)}, nil
+		size, err := virtualSize(file)
+		u = onhost.Usage{SizeMiB: size / mib, UsedMiB: used(file)}
+		return explain(err, "read it")
+	})
+	return u, explain(err, "look after volume %s", v.ID)
 }
 
 // create makes the file beside its place and renames it: who finds it finds it whole.
@@ -131,19 +140,19 @@ func virtualSize(file string) (int64, error) {
 	return qcow2.HeadSize(f)
 }
 
-// Open implements onhost.Driver.
-func (d *Driver) Open(ctx context.Context, at onhost.Place, o onhost.Owner) (onhost.Opened, error) {
+// Open implements onhost.Pool.
+func (d *Driver) Open(ctx context.Context, at onhost.Place, o onhost.Owner) (storage.Source, error) {
 	if err := errors.Join(enter(at), checkID(o.VolumeID)); err != nil {
-		return onhost.Opened{}, explain(err, "open volume %s", o.VolumeID)
+		return storage.Source{}, explain(err, "open volume %s", o.VolumeID)
 	}
 	folder := filepath.Join(at.Path, "volumes", string(o.VolumeID))
 	file := filepath.Join(folder, disk)
 	if _, err := os.Lstat(file); err != nil {
-		return onhost.Opened{}, fault.New(fault.Unavailable, "open volume %s: its file %s is not there", o.VolumeID, file)
+		return storage.Source{}, fault.New(fault.Unavailable, "open volume %s: its file %s is not there", o.VolumeID, file)
 	}
 	// QEMU follows what the head says, too: one that a guest has taken over must not have its way again.
 	if _, err := judged(file, imagesOf(at)); err != nil {
-		return onhost.Opened{}, explain(err, "open volume %s", o.VolumeID)
+		return storage.Source{}, explain(err, "open volume %s", o.VolumeID)
 	}
 	lock, err := hold(ctx, folder, syscall.LOCK_EX)
 	if err == nil {
@@ -151,18 +160,18 @@ func (d *Driver) Open(ctx context.Context, at onhost.Place, o onhost.Owner) (onh
 		lock.Close()
 	}
 	if err != nil {
-		return onhost.Opened{}, explain(err, "open volume %s", o.VolumeID)
+		return storage.Source{}, explain(err, "open volume %s", o.VolumeID)
 	}
 	if closed := closedTo(file, o.UID); closed != "" {
-		return onhost.Opened{}, fault.New(fault.Precondition, "open volume %s: folder %s is closed to user %d; run: chmod o+x %s", o.VolumeID, closed, o.UID, closed)
+		return storage.Source{}, fault.New(fault.Precondition, "open volume %s: folder %s is closed to user %d; run: chmod o+x %s", o.VolumeID, closed, o.UID, closed)
 	}
 	if info, err := os.Stat(file); err == nil && int64(info.Sys().(*syscall.Stat_t).Uid) == o.UID {
-		return onhost.Opened{Path: file, Format: qcow2.QCOW2}, nil
+		return storage.InFile(file, qcow2.QCOW2), nil
 	}
 	if err := os.Lchown(file, int(o.UID), -1); err != nil {
-		return onhost.Opened{}, explain(err, "give volume %s to user %d", o.VolumeID, o.UID)
+		return storage.Source{}, explain(err, "give volume %s to user %d", o.VolumeID, o.UID)
 	}
-	return onhost.Opened{Path: file, Format: qcow2.QCOW2}, nil
+	return storage.InFile(file, qcow2.QCOW2), nil
 }
 
 // closedTo finds a folder on the way to a file that a user may not walk through; empty: none.
@@ -179,7 +188,7 @@ func closedTo(file string, uid int64) string {
 	return ""
 }
 
-// RemoveVolume implements onhost.Driver.
+// RemoveVolume implements onhost.Pool.
 func (d *Driver) RemoveVolume(ctx context.Context, at onhost.Place, v onhost.Volume) error {
 	if err := errors.Join(enter(at), checkID(v.ID)); err != nil {
 		return explain(err, "remove volume %s", v.ID)

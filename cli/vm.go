@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -83,7 +84,7 @@ func vmCommands(s *session, n *noun) []*cobra.Command {
 		s.powerCommand(n, "pause", "Pause VMs: they stay in memory", "", "is paused"),
 		s.powerCommand(n, "resume", "Resume paused VMs", "", "is resumed"),
 		s.vmMigrate(n), s.vmResize(n), s.vmConsole(n), s.vmScreenshot(n), s.vmLog(n),
-	}, append(s.attachCommands(n), s.insideCommands(n)...)...)
+	}, slices.Concat(s.attachCommands(n), s.deviceCommands(n), s.insideCommands(n))...)
 }
 
 // powerCommand is a verb that changes the desired power of a VM.

@@ -77,7 +77,7 @@ type createFlags struct {
 const vmCreateLong = `Create a VM with its disks and NICs, and start it.
 
 A disk is a size, with more words after commas: 10GiB or 10GiB,datastore=fast; or a volume that is
-there: volume=data. The first disk starts from the image. A network is a name, with more words
+there: volume=data. The first disk starts from the image. Limits are words too: 10GiB,iops=500. A network is a name, with more words
 after commas: default,address=10.20.0.5 or default,mac=52:54:00:00:00:01; or a port that is there:
 port=web.`
 
@@ -193,11 +193,15 @@ func words(flag, text string, keys ...string) (first string, more map[string]str
 
 // parseDisk reads a disk as --disk writes it.
 func parseDisk(text string) (d client.Disk, err error) {
-	first, more, err := words("disk", text, "datastore", "volume", "name", "model")
+	first, more, err := words("disk", text, append([]string{"datastore", "volume", "name", "model"}, limitWords...)...)
 	if err != nil {
 		return d, err
 	}
-	d = client.Disk{DatastoreID: more["datastore"], VolumeID: more["volume"], Name: more["name"], Model: client.DiskModel(more["model"])}
+	limits, err := limitsAmong(more)
+	if err != nil {
+		return d, err
+	}
+	d = client.Disk{Limits: limits, DatastoreID: more["datastore"], VolumeID: more["volume"], Name: more["name"], Model: client.DiskModel(more["model"])}
 	if first == "" {
 		return d, nil
 	}

@@ -61,16 +61,21 @@ func (s *session) changeVM(cmd *cobra.Command, n *noun, name, done string, p *pa
 func (s *session) attachVolume(n *noun) *cobra.Command {
 	c := &cobra.Command{Use: "volume NAME VOLUME|SIZE", Short: "Attach a volume, or a new one of a size", Args: exactly("NAME", "VOLUME"), ValidArgsFunction: s.completeNames(n, 1),
 		Long: "Attach a volume that is there by its name, or a new one by its size, for example 10GiB. More may be said after\n" +
-			"commas: name=NAME calls the disk so within the VM, datastore=NAME says where a new one lives, model=MODEL what the\nguest sees (virtio-blk, virtio-scsi, nvme, sata). A new one goes with the VM when that is deleted.",
+			"commas: name=NAME calls the disk so within the VM, datastore=NAME says where a new one lives, model=MODEL what the\n" +
+			"guest sees (virtio-blk, virtio-scsi, nvme, sata), iops= and bandwidth= the most that it does in one second (and the\nother words of vm disk set). A new one goes with the VM when that is deleted.",
 		Example: "  virga vm attach volume web data --wait\n  virga vm attach volume web 10GiB,name=scratch"}
 	addDryRun(c)
 	p := addPatience(c, "the guest has it")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		first, more, err := words("", args[1], "name", "datastore", "model")
+		first, more, err := words("", args[1], append([]string{"name", "datastore", "model"}, limitWords...)...)
 		if err != nil {
 			return err
 		}
-		disk := client.Disk{Name: more["name"], DatastoreID: more["datastore"], Model: client.DiskModel(more["model"])}
+		limits, err := limitsAmong(more)
+		if err != nil {
+			return err
+		}
+		disk := client.Disk{Name: more["name"], DatastoreID: more["datastore"], Model: client.DiskModel(more["model"]), Limits: limits}
 		if mib, err := parseSize(first); err == nil {
 			disk.SizeMiB = mib
 		} else {
@@ -112,12 +117,11 @@ func (s *session) detachVolume(n *noun) *cobra.Command {
 	p := addPatience(c, "the guest has given it up")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		return s.changeVM(cmd, n, args[0], "is without "+args[1], p, func(vm *client.VM) error {
-			id := s.idOf(cmd, volumes(), args[1])
-			at := slices.IndexFunc(vm.Status.Disks, func(d client.DiskStatus) bool { return d.Name == args[1] || d.VolumeID == id })
-			if at < 0 {
-				return fail("not-found", "vm %s has no disk %q; `virga vm show %s` lists its disks", vm.Name, args[1], vm.Name)
+			name, err := s.diskNamed(cmd, vm, args[1])
+			if err != nil {
+				return err
 			}
-			vm.Spec.Disks = slices.DeleteFunc(vm.Spec.Disks, func(d client.Disk) bool { return d.Name == vm.Status.Disks[at].Name })
+			vm.Spec.Disks = slices.DeleteFunc(vm.Spec.Disks, func(d client.Disk) bool { return d.Name == name })
 			return nil
 		})
 	}

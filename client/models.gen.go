@@ -2079,6 +2079,9 @@ type Disk struct {
 	// DatastoreID DatastoreID is where a volume that is made must live; a request may name it. Empty: where the VM is.
 	DatastoreID string `json:"datastoreID,omitempty,omitzero"`
 
+	// Limits DiskLimits are the most that a disk does. They may change while the VM runs.
+	Limits DiskLimits `json:"limits,omitempty,omitzero"`
+
 	// Model Model is what the guest sees: virtio-blk (the default), virtio-scsi, nvme, sata.
 	Model DiskModel `json:"model"`
 
@@ -2094,6 +2097,36 @@ type Disk struct {
 
 // DiskModel Model is what the guest sees: virtio-blk (the default), virtio-scsi, nvme, sata.
 type DiskModel string
+
+// DiskLimits DiskLimits are the most that a disk does. They may change while the VM runs.
+type DiskLimits struct {
+	// BurstSeconds BurstSeconds is how long a burst may last, in seconds; what was saved up while the disk was idle ends it earlier. Empty: 1.
+	BurstSeconds int64 `json:"burstSeconds,omitempty,omitzero"`
+
+	// Read DiskRate is the most that a disk does in one second, in one direction or in both. 0: no limit.
+	Read DiskRate `json:"read,omitempty,omitzero"`
+
+	// Total DiskRate is the most that a disk does in one second, in one direction or in both. 0: no limit.
+	Total DiskRate `json:"total,omitempty,omitzero"`
+
+	// Write DiskRate is the most that a disk does in one second, in one direction or in both. 0: no limit.
+	Write DiskRate `json:"write,omitempty,omitzero"`
+}
+
+// DiskRate DiskRate is the most that a disk does in one second, in one direction or in both. 0: no limit.
+type DiskRate struct {
+	// BurstBytesPerSecond BurstBytesPerSecond is the bandwidth of a burst; it needs bytesPerSecond, and is not below it.
+	BurstBytesPerSecond int64 `json:"burstBytesPerSecond,omitempty,omitzero"`
+
+	// BurstIOPS BurstIOPS is the number of requests in one second of a burst; it needs iops, and is not below it.
+	BurstIOPS int64 `json:"burstIOPS,omitempty,omitzero"`
+
+	// BytesPerSecond BytesPerSecond is the bandwidth, in bytes per second.
+	BytesPerSecond int64 `json:"bytesPerSecond,omitempty,omitzero"`
+
+	// Iops IOPS is the number of requests in one second.
+	Iops int64 `json:"iops,omitempty,omitzero"`
+}
 
 // DiskStatus DiskStatus is the volume that a disk of a VM has.
 type DiskStatus struct {
@@ -2765,6 +2798,9 @@ type InstanceDisk struct {
 
 	// Bus Model is what the guest sees, Bus and Slot where.
 	Bus string `json:"bus"`
+
+	// Limits DiskLimits are the most that a disk does. They may change while the VM runs.
+	Limits DiskLimits `json:"limits,omitempty,omitzero"`
 
 	// Model Model is what the guest sees, Bus and Slot where.
 	Model string `json:"model"`

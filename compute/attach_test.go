@@ -124,6 +124,35 @@ func TestVolumeIsReleasedOnlyWhenTheGuestHasLetGo(t *testing.T) {
 	w.expectPicture("v@0 attached, data@2 attached, p@1 attached | attachments v data")
 }
 
+// Limits of a disk reach the guest that runs, and the next one.
+func TestLimitsOfADiskReachItsInstance(t *testing.T) {
+	w, _ := newWorld(t)
+	o := obedient{map[resource.ID]bool{}}
+	w.devices = o.devices
+	w.expectPicture("v@0 attached, p@1 attached | attachments v")
+	limit := func(iops int64) {
+		t.Helper()
+		b := w.db.Begin()
+		w.vms.Set(b, w.record(), func(s *compute.VMSpec) {
+			s.Disks = []compute.Disk{{Name: "v", VolumeID: "v", Model: compute.VirtioBlk, Limits: compute.DiskLimits{Total: compute.DiskRate{IOPS: iops}}}}
+		})
+		w.vmStatuses.Set(b, w.record(), func(s *compute.VMStatus) {
+			s.Disks = []compute.DiskStatus{{Name: "v", VolumeID: "v", Model: compute.VirtioBlk}}
+		})
+		if err := w.db.Commit(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		w.picture(4)
+		i := store.Find(w.db.Snapshot(), compute.Instances, w.record().Status.InstanceID)
+		if i.Spec.Disks[0].Limits.Total.IOPS != iops {
+			t.Fatalf("the instance has %+v, and should have %d", i.Spec.Disks[0], iops)
+		}
+	}
+	for _, iops := range []int64{500, 30, 0} {
+		limit(iops)
+	}
+}
+
 // volume makes one that is on the shared datastore.
 func (w *world) volume(id resource.ID) {
 	w.t.Helper()

@@ -120,12 +120,12 @@ func (f *Front) changeDevices(snap *store.Snapshot, b *store.Batch, old *VM, spe
 	return nil
 }
 
-// growDisk lets the volume of a disk grow whose size was raised; nothing else of a disk can be changed.
+// growDisk lets the volume of a disk grow whose size was raised. Limits change too; nothing else of a disk does.
 func (f *Front) growDisk(snap *store.Snapshot, b *store.Batch, has DiskStatus, is, wanted Disk) error {
 	same := wanted
-	same.SizeMiB = is.SizeMiB
+	same.SizeMiB, same.Limits = is.SizeMiB, is.Limits
 	if same != is {
-		return fault.New(fault.Invalid, "disk %s cannot be changed, only grown; detach it, and attach another under another name", is.Name)
+		return fault.New(fault.Invalid, "disk %s cannot be changed but in its size and limits; detach it, and attach another under another name", is.Name)
 	}
 	if wanted.SizeMiB < is.SizeMiB {
 		return fault.New(fault.Invalid, "disk %s has %d MiB and cannot become smaller", is.Name, is.SizeMiB)

@@ -92,8 +92,9 @@ func (c *Controller) addDevice(b *store.Batch, snap *store.Snapshot, vm *VM, i *
 			a.ID, a.Name, a.Project = resource.NewID(), name, vm.Project
 			c.w.Attachments.Create(b, a, AgentHolder)
 		}
+		limits, _ := limitsOf(vm, d.ID)
 		i.Spec.Disks = append(i.Spec.Disks, InstanceDisk{
-			AttachmentID: a.ID, VolumeID: d.ID, Model: d.Model, Bus: d.Bus, Slot: d.Slot, SizeMiB: diskSize(snap, d.ID),
+			AttachmentID: a.ID, VolumeID: d.ID, Model: d.Model, Bus: d.Bus, Slot: d.Slot, SizeMiB: diskSize(snap, d.ID), Limits: limits,
 		})
 		return nil
 	}

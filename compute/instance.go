@@ -33,6 +33,8 @@ type InstanceDisk struct {
 	Slot  int64  `json:"slot"`
 	// SizeMiB is how large the guest shall see it; its agent grows it while the guest lives.
 	SizeMiB int64 `json:"sizeMiB,omitempty"`
+	// Limits are the most that it does; its agent changes them while the guest lives.
+	Limits DiskLimits `json:"limits,omitzero"`
 }
 
 // InstanceNIC is a NIC of an instance.

@@ -214,6 +214,15 @@ func TestDisksAndNICsAreAttachedAndDetachedByTheSpec(t *testing.T) {
 	if v := store.Named(o.db.Snapshot(), storage.Volumes, "p", "web-disk0"); v.Spec.SizeMiB != 128 {
 		t.Errorf("the volume has %d MiB", v.Spec.SizeMiB)
 	}
+	grown[1].Limits.Total.IOPS = 500
+	if change(200, grown, attached.Spec.NICs); after.Spec.Disks[1].Limits.Total.IOPS != 500 {
+		t.Errorf("the limits are %+v", after.Spec.Disks[1])
+	}
+	grown[1].Limits.Read.IOPS = 1
+	if text := change(422, grown, attached.Spec.NICs); !strings.Contains(text, "in total, or reads and writes apart, not both") {
+		t.Errorf("%s", text)
+	}
+	grown[1].Limits = compute.DiskLimits{}
 	// Detached, a volume stays, also one that was made for the VM; a port that was made for it goes.
 	change(200, grown[:1], attached.Spec.NICs[:1])
 	if got := strings.Join(names(), " "); got != "disk0=web-disk0 nic0=web-nic0" {

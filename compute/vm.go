@@ -54,6 +54,8 @@ type Disk struct {
 	DatastoreID resource.ID `json:"datastoreID,omitempty" ref:"datastore"`
 	// Model is what the guest sees: virtio-blk (the default), virtio-scsi, nvme, sata.
 	Model string `json:"model" enum:"virtio-blk,virtio-scsi,nvme,sata"`
+	// Limits are the most that it does, in requests and bytes per second; they may change while the VM runs.
+	Limits DiskLimits `json:"limits,omitzero"`
 }
 
 // NIC is a network interface of a VM: a port that is there, or one that is made for the VM.

@@ -109,6 +109,7 @@ func checkDisks(disks []Disk, wrong func(field, format string, args ...any)) {
 		case d.SizeMiB < 0 || d.SizeMiB > MaxDiskMiB:
 			wrong(field+".sizeMiB", "%d MiB is not between 1 and %d", d.SizeMiB, MaxDiskMiB)
 		}
+		d.Limits.check(field+".limits", wrong)
 	}
 }
 

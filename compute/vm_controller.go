@@ -252,6 +252,9 @@ func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p
 		s.CPUPolicy, s.MemoryPolicy = vm.Spec.CPUPolicy, vm.Spec.MemoryPolicy
 		for n := range s.Disks {
 			s.Disks[n].SizeMiB = max(s.Disks[n].SizeMiB, diskSize(snap, s.Disks[n].VolumeID))
+			if limits, has := limitsOf(vm, s.Disks[n].VolumeID); has { // one that leaves keeps its own to the end
+				s.Disks[n].Limits = limits
+			}
 		}
 	})
 	c.endOthers(b, snap, vm)

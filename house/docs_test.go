@@ -57,11 +57,12 @@ func TestEveryPageIsReachedFromTheReadmeAndEveryLinkLeadsSomewhere(t *testing.T)
 
 var (
 	fence   = regexp.MustCompile("(?s)```[a-z]*\n(.*?)```")
-	command = regexp.MustCompile(`(?m)(?:^|[$|(] ?)(?:sudo )?(?:\./bin/|bin/)?virga ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)?)([^|#\n]*)`)
+	command = regexp.MustCompile(`(?m)(?:^|[$|(] ?)(?:sudo )?(?:\./bin/|bin/)?virga ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*){0,2})([^|#\n]*)`)
 	flag    = regexp.MustCompile(`--[a-z][a-z-]*`)
 )
 
-// documented gives the commands, "noun verb" or "verb", in the examples of a page, with their flags.
+// documented gives the commands, "noun verb", "noun part verb" or "verb", in the examples of a page, with their
+// flags. The last word may be an argument.
 func documented(page string) map[string][]string {
 	out := map[string][]string{}
 	for _, block := range fence.FindAllStringSubmatch(page, -1) {
@@ -111,11 +112,14 @@ func helpOf(binary, words string) string {
 		return ""
 	}
 	text := string(out)
-	noun, _, _ := strings.Cut(words, " ")
-	usage := regexp.MustCompile(`(?m)^\s+virga ` + regexp.QuoteMeta(noun) + ` ([A-Z]+|[<\[])`).FindStringSubmatch(text)
-	takesArgument := usage != nil && usage[1] != "VERB" && usage[1] != "COMMAND"
-	if strings.Contains(text, "virga "+words) || takesArgument {
+	if strings.Contains(text, "virga "+words) {
 		return text
+	}
+	for at := strings.LastIndex(words, " "); at > 0; at = strings.LastIndex(words[:at], " ") {
+		usage := regexp.MustCompile(`(?m)^\s+virga ` + regexp.QuoteMeta(words[:at]) + ` ([A-Z]+|[<\[])`).FindStringSubmatch(text)
+		if usage != nil && usage[1] != "VERB" && usage[1] != "COMMAND" {
+			return text
+		}
 	}
 	return ""
 }
@@ -147,7 +151,7 @@ func TestCommandsAreFoundInTheExamplesOfAPage(t *testing.T) {
 	page := "text `virga ignored here`\n```sh\nvirga vm create web \\\n  --wait # --not\n$ ./bin/virga up\nsudo virga down --all\ncurl x | virga image import a\n```\n"
 	got := documented(page)
 	names := slices.Sorted(maps.Keys(got))
-	if !slices.Equal(names, []string{"down", "image import", "up", "vm create"}) || !slices.Equal(got["vm create"], []string{"--wait"}) {
+	if !slices.Equal(names, []string{"down", "image import a", "up", "vm create web"}) || !slices.Equal(got["vm create web"], []string{"--wait"}) {
 		t.Errorf("got %q", got)
 	}
 }

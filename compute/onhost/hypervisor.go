@@ -119,6 +119,13 @@ type Grower interface {
 	Grow(ctx context.Context, id, volumeID resource.ID, sizeMiB int64) error
 }
 
+// Limiter is a hypervisor that holds the disks of its guests to limits: from their start, and changed while
+// they live.
+type Limiter interface {
+	// Limit holds the disk of a volume to limits. One that is held to them already is left alone.
+	Limit(ctx context.Context, id, volumeID resource.ID, l compute.DiskLimits) error
+}
+
 // PluggedState is how far a device is plugged in.
 type PluggedState string
 

@@ -41,7 +41,8 @@ type Supervisor struct {
 	mu     sync.Mutex
 	listed bool                      // a complete list was seen since the agent began
 	asked  map[resource.ID]time.Time // when the guest's agent was last asked
-	sized  map[resource.ID]int64     // the generation for which all disks of a guest were large enough
+	// tuned is the generation for which all disks of a guest had their size and limits.
+	tuned map[resource.ID]int64
 	// devicesFit is the generation for which a guest had all its devices, and no others.
 	devicesFit map[resource.ID]int64
 }
@@ -51,7 +52,7 @@ func NewSupervisor(db *store.DB, hostID resource.ID, statuses *store.StatusWrite
 	if o.Profile == nil {
 		o.Profile = func() host.Profile { return host.Profile{} }
 	}
-	return &Supervisor{db: db, hostID: hostID, statuses: statuses, hv: hv, o: o, asked: map[resource.ID]time.Time{}, sized: map[resource.ID]int64{}, devicesFit: map[resource.ID]int64{}}
+	return &Supervisor{db: db, hostID: hostID, statuses: statuses, hv: hv, o: o, asked: map[resource.ID]time.Time{}, tuned: map[resource.ID]int64{}, devicesFit: map[resource.ID]int64{}}
 }
 
 // NewInstanceLoop is NewSupervisor and its Loop in one.
@@ -126,7 +127,7 @@ func (k *Supervisor) carryOut(ctx context.Context, i *compute.Instance, g Guest,
 		if seen.busy {
 			d.after = steady
 		}
-		seen.trouble = together(seen.trouble, k.grow(ctx, i, g))
+		seen.trouble = together(seen.trouble, k.tune(ctx, i, g))
 		return false, k.reportLooked(ctx, i, g, *d, seen)
 	case lost:
 		return false, k.reportLost(ctx, i)
@@ -274,6 +275,6 @@ func (k *Supervisor) forget(id resource.ID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.asked, id)
-	delete(k.sized, id)
+	delete(k.tuned, id)
 	delete(k.devicesFit, id)
 }

@@ -223,6 +223,39 @@ func TestADiskIsGrownUnderItsGuest(t *testing.T) {
 	}
 }
 
+func TestDisksAreHeldToTheLimitsOfTheirRecord(t *testing.T) {
+	w := newWorld(t)
+	id := w.instance(w.hostA, compute.RunRunning)
+	a := &storage.Attachment{Meta: resource.Meta{ID: resource.NewID(), Project: "p"}, Spec: storage.AttachmentSpec{InstanceID: id, VolumeID: "v", HostID: w.hostA}}
+	a.Status = storage.AttachmentStatus{Phase: storage.AttachmentReady, Source: storage.InFile("/ds/disk", "qcow2")}
+	w.commit(func(b *store.Batch) { w.attachments.Create(b, a) })
+	specify := func(iops int64) {
+		w.specify(id, func(s *compute.InstanceSpec) {
+			s.Disks = []compute.InstanceDisk{{AttachmentID: a.ID, VolumeID: "v", Limits: compute.DiskLimits{Total: compute.DiskRate{IOPS: iops}}}}
+		})
+	}
+	held := func(iops int64) {
+		t.Helper()
+		if m, _ := w.hvA.VM(id); m.Disks[0].Limits.Total.IOPS != iops {
+			t.Fatalf("the disk is held to %+v, and should be to %d", m.Disks[0].Limits, iops)
+		}
+		w.quiescent()
+	}
+	for _, iops := range []int64{500, 20, 0, 70} { // the first at its start
+		specify(iops)
+		w.expect(id, compute.InstanceRunning)
+		held(iops)
+	}
+	w.specify(id, func(s *compute.InstanceSpec) {
+		s.Disks[0].Limits.Total.IOPS = 9
+		s.Outgoing = &compute.Outgoing{OperationID: "op", InstanceID: "other", HostID: w.hostB}
+	})
+	w.must(w.step(id))
+	if m, _ := w.hvA.VM(id); m.Disks[0].Limits.Total.IOPS != 70 {
+		t.Fatalf("limits were changed while the guest moved: %+v", m.Disks[0].Limits)
+	}
+}
+
 func TestAnInstanceIsPausedAndGoesOn(t *testing.T) {
 	w := newWorld(t)
 	id := w.instance(w.hostA, compute.RunPaused)

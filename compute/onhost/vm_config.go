@@ -65,6 +65,7 @@ type Disk struct {
 	Source storage.Source
 	Boot   bool   // the first to boot from
 	Model  string // what the guest sees; empty: virtio-blk
+	Limits compute.DiskLimits
 	Address
 }
 
@@ -156,7 +157,7 @@ func compileDisk(d compute.InstanceDisk, there []*storage.Attachment) (out Disk,
 	case a.Deleting != nil || a.Status.Phase != storage.AttachmentReady || a.Status.Source.Type == "":
 		return Disk{}, fmt.Sprintf("volume %s is not open on this host yet%s", d.VolumeID, because(a.Status.Observed))
 	}
-	return Disk{ID: d.VolumeID, Source: a.Status.Source, Model: d.Model, Address: Address{d.Bus, d.Slot}}, ""
+	return Disk{ID: d.VolumeID, Source: a.Status.Source, Model: d.Model, Limits: d.Limits, Address: Address{d.Bus, d.Slot}}, ""
 }
 
 func compileNICs(wanted []compute.InstanceNIC, there []*network.PortBinding, datapath host.Datapath) (out []NIC, waits []string) {

@@ -121,9 +121,13 @@ func backendsIn(text string) []string {
 // AttachDisk implements onhost.Plugger.
 func (d *Driver) AttachDisk(ctx context.Context, id resource.ID, disk onhost.Disk) error {
 	name := deviceName(compute.DiskDevice, disk.ID)
-	return d.attach(ctx, id, name, diskDevice(disk), func(g *guest) error {
+	err := d.attach(ctx, id, name, diskDevice(disk), func(g *guest) error {
 		return g.do(ctx, "blockdev-add", diskBackend(disk, direct(disk.Source.Path), d.aio), nil)
 	})
+	if err != nil {
+		return err
+	}
+	return d.Limit(ctx, id, disk.ID, disk.Limits)
 }
 
 // AttachNIC implements onhost.Plugger.

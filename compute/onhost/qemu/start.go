@@ -50,7 +50,7 @@ func (d *Driver) Ensure(ctx context.Context, m onhost.VMConfig) error {
 		}
 	}
 	if !g.saved.Ready { // the daemon died in the middle of a start
-		return g.prepare(ctx)
+		return g.prepare(ctx, m.Disks)
 	}
 	return nil
 }
@@ -79,7 +79,7 @@ func (g *guest) start(ctx context.Context, m onhost.VMConfig) error {
 	if err := g.spawn(m, taps); err != nil {
 		return errors.Join(err, g.ends(compute.ExitFailed, err.Error()))
 	}
-	if err := g.prepare(ctx); err != nil {
+	if err := g.prepare(ctx, m.Disks); err != nil {
 		if ctx.Err() != nil {
 			return err // the daemon is ending; the next one goes on from here
 		}
@@ -289,9 +289,9 @@ func (d *Driver) Group(_ context.Context, id resource.ID, name string) error {
 	return nil
 }
 
-// prepare waits until QEMU answers, checks that it stands still, and readies it for
-// memory. It may be repeated.
-func (g *guest) prepare(ctx context.Context) error {
+// prepare waits until QEMU answers, checks that it stands still, holds those disks to their limits, and readies
+// it for memory. It may be repeated.
+func (g *guest) prepare(ctx context.Context, disks []onhost.Disk) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	if err := g.firstAnswer(ctx); err != nil {
@@ -307,6 +307,9 @@ func (g *guest) prepare(ctx context.Context) error {
 		if err := g.awaitMemory(ctx); err != nil {
 			return err
 		}
+	}
+	if err := g.limitAll(ctx, disks); err != nil {
+		return err
 	}
 	if err := g.pin(ctx); err != nil {
 		return err

@@ -85,7 +85,7 @@ func (g *guest) look(ctx context.Context) (onhost.Guest, error) {
 // status asks QEMU for its state in its own word, and how its transfer goes.
 func (g *guest) status(ctx context.Context) (string, error) {
 	if !g.saved.Ready { // the daemon died in the middle of a start
-		err := g.prepare(ctx)
+		err := g.prepare(ctx, nil)
 		if err != nil && ctx.Err() == nil && g.d.cfg.Now().Sub(g.saved.StartedAt) > 2*startLimit {
 			err = g.failed(err)
 		}

@@ -1,0 +1,53 @@
+package onhost
+
+import (
+	"context"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+)
+
+// tune makes the disks of a guest as large as specified, and holds them to their limits, once for each change
+// of the desired state. A guest that moves is left alone meanwhile: its target opens the same files, and is
+// asked after the switch. If we die after QEMU has done it, the next one finds it done.
+func (k *Supervisor) tune(ctx context.Context, i *compute.Instance, g Guest) error {
+	open := g.State == Running || g.State == Paused
+	if !open || i.Spec.Outgoing != nil || g.Transfer.State == TransferActive || k.isTuned(i) {
+		return nil
+	}
+	var met []error
+	fits := true
+	for _, d := range i.Spec.Disks {
+		err := k.tuneDisk(ctx, i.ID, d)
+		if fault.Is(err, fault.NotFound) { // it is not attached yet
+			fits, err = false, nil
+		}
+		met = append(met, err)
+	}
+	err := together(met...)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if fits && err == nil {
+		k.tuned[i.ID] = i.Generation
+	}
+	return err
+}
+
+func (k *Supervisor) tuneDisk(ctx context.Context, id resource.ID, d compute.InstanceDisk) error {
+	if hv, can := k.hv.(Grower); can && d.SizeMiB > 0 {
+		if err := hv.Grow(ctx, id, d.VolumeID, d.SizeMiB); err != nil {
+			return fault.Wrap(err, "grow disk %s to %d MiB", d.VolumeID, d.SizeMiB)
+		}
+	}
+	if hv, can := k.hv.(Limiter); can {
+		return fault.Wrap(hv.Limit(ctx, id, d.VolumeID, d.Limits), "limit disk %s", d.VolumeID)
+	}
+	return nil
+}
+
+func (k *Supervisor) isTuned(i *compute.Instance) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.tuned[i.ID] == i.Generation
+}

@@ -784,6 +784,27 @@ func (e ServerStatusReady) Valid() bool {
 	}
 }
 
+// Defines values for ServerStatusServiceManager.
+const (
+	ServerStatusServiceManagerNone       ServerStatusServiceManager = "none"
+	ServerStatusServiceManagerSupervisor ServerStatusServiceManager = "supervisor"
+	ServerStatusServiceManagerSystemd    ServerStatusServiceManager = "systemd"
+)
+
+// Valid indicates whether the value is a known member of the ServerStatusServiceManager enum.
+func (e ServerStatusServiceManager) Valid() bool {
+	switch e {
+	case ServerStatusServiceManagerNone:
+		return true
+	case ServerStatusServiceManagerSupervisor:
+		return true
+	case ServerStatusServiceManagerSystemd:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SourceFormat.
 const (
 	Qcow2 SourceFormat = "qcow2"
@@ -4354,6 +4375,9 @@ type ServerStatus struct {
 	// Revision The revision of the store that the server shows.
 	Revision int64 `json:"revision"`
 
+	// ServiceManager What starts the server: systemd, at boot and when it has ended; supervisor, when it has died, but not at boot; none.
+	ServiceManager ServerStatusServiceManager `json:"serviceManager,omitempty,omitzero"`
+
 	// Version The version of the program.
 	Version string `json:"version"`
 
@@ -4363,6 +4387,9 @@ type ServerStatus struct {
 
 // ServerStatusReady Whether the server can do its work.
 type ServerStatusReady string
+
+// ServerStatusServiceManager What starts the server: systemd, at boot and when it has ended; supervisor, when it has died, but not at boot; none.
+type ServerStatusServiceManager string
 
 // Source Source is what a QEMU process opens for a disk, and says itself what it is.
 type Source struct {

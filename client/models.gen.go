@@ -475,6 +475,24 @@ func (e InstanceSpecRun) Valid() bool {
 	}
 }
 
+// Defines values for InstanceStatusBalloonDriver.
+const (
+	InstanceStatusBalloonDriverNo  InstanceStatusBalloonDriver = "no"
+	InstanceStatusBalloonDriverYes InstanceStatusBalloonDriver = "yes"
+)
+
+// Valid indicates whether the value is a known member of the InstanceStatusBalloonDriver enum.
+func (e InstanceStatusBalloonDriver) Valid() bool {
+	switch e {
+	case InstanceStatusBalloonDriverNo:
+		return true
+	case InstanceStatusBalloonDriverYes:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for InstanceStatusPhase.
 const (
 	InstanceStatusPhaseIncoming InstanceStatusPhase = "incoming"
@@ -2967,6 +2985,9 @@ type InstanceSpecRun string
 
 // InstanceStatus InstanceStatus is what the agent sees.
 type InstanceStatus struct {
+	// BalloonDriver BalloonDriver is "yes" when the balloon driver in the guest answers, "no" when it should have by now.
+	BalloonDriver InstanceStatusBalloonDriver `json:"balloonDriver,omitempty,omitzero"`
+
 	// Devices Devices are the disks and NICs that the guest has, and those that it is about to be given.
 	Devices []InstanceDevice `json:"devices,omitempty,omitzero"`
 
@@ -3015,6 +3036,9 @@ type InstanceStatus struct {
 	// TransferMillis DowntimeMillis and TransferMillis are QEMU's own figures of the last migration out, in ms.
 	TransferMillis int64 `json:"transferMillis,omitempty,omitzero"`
 }
+
+// InstanceStatusBalloonDriver BalloonDriver is "yes" when the balloon driver in the guest answers, "no" when it should have by now.
+type InstanceStatusBalloonDriver string
 
 // InstanceStatusPhase Phase is its state in one word.
 type InstanceStatusPhase string

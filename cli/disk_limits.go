@@ -69,12 +69,15 @@ func limitsAmong(more map[string]string) (l client.DiskLimits, err error) {
 	return l, err
 }
 
-// deviceCommands are vm disk.
+// deviceCommands are vm disk and vm nic.
 func (s *session) deviceCommands(n *noun) []*cobra.Command {
-	c := &cobra.Command{Use: "disk", Short: "Change a disk of a VM", Long: "Change a disk of a VM, also while it runs."}
-	requireVerb(c)
-	c.AddCommand(s.setDisk(n))
-	return []*cobra.Command{c}
+	group := func(use, short string, set *cobra.Command) *cobra.Command {
+		c := &cobra.Command{Use: use, Short: short, Long: short + ", which may run meanwhile."}
+		requireVerb(c)
+		c.AddCommand(set)
+		return c
+	}
+	return []*cobra.Command{group("disk", "Change a disk of a VM", s.setDisk(n)), group("nic", "Change a NIC of a VM", s.setNIC(n))}
 }
 
 func (s *session) setDisk(n *noun) *cobra.Command {

@@ -116,7 +116,15 @@ func ports() *noun {
 	return &noun{api: client.As[record](client.Ports), group: groupNetwork, sample: "web-nic0", short: "MAC and IP addresses in networks",
 		long: "A port has a MAC and an IP address. The ports of a VM's NICs are made and go with it;\none that was made by itself keeps its addresses for the next VM.", verbs: everyVerb, commands: portCommands,
 		columns: []column{state("State"), name("Network", "network", at(&portOf.Spec.NetworkID)), field("Address", at(&portOf.Status.Address)), field("MAC", at(&portOf.Status.MAC)),
-			computed("VM", func(s *lookup, r *record) string { return userText(s, r, "nics", "portID") }), name("Hosts", "host", at(&portOf.Status.HostIDs)).wide(), name("Subnet", "subnet", at(&portOf.Status.SubnetID)).wide(), field("Hostname", at(&portOf.Spec.Hostname)).wide(), trouble()}}
+			computed("VM", func(s *lookup, r *record) string { return userText(s, r, "nics", "portID") }), name("Hosts", "host", at(&portOf.Status.HostIDs)).wide(), name("Subnet", "subnet", at(&portOf.Status.SubnetID)).wide(), field("Hostname", at(&portOf.Spec.Hostname)).wide(), computed("Limits", portLimits).only(), trouble()}}
+}
+
+func portLimits(_ *lookup, r *record) string {
+	send, receive := r.number(at(&portOf.Spec.SendKbps)), r.number(at(&portOf.Spec.ReceiveKbps))
+	if send == 0 && receive == 0 {
+		return ""
+	}
+	return "sends " + rateText(send) + ", receives " + rateText(receive)
 }
 
 func portCommands(s *session, n *noun) []*cobra.Command {
@@ -131,10 +139,15 @@ func portCommands(s *session, n *noun) []*cobra.Command {
 	f.StringVar(&hostname, "hostname", "", "the name that DNS gives it")
 	s.completeFlag(c, "network", "network")
 	s.completeFlag(c, "subnet", "subnet")
+	var rates rateFlags
+	rates.flags(c)
 	m := addMaking(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		spec := texts(map[string]string{"networkID": network, "subnetID": subnet, "address": address, "mac": mac, "hostname": hostname})
+		if err := rates.put(cmd, spec); err != nil {
+			return err
+		}
 		return s.create(cmd, n, args[0], spec, m)
 	}
-	return []*cobra.Command{c}
+	return []*cobra.Command{c, s.portSet(n)}
 }

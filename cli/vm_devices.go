@@ -136,16 +136,28 @@ func (s *session) detachNIC(n *noun) *cobra.Command {
 	p := addPatience(c, "the guest has given it up")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		return s.changeVM(cmd, n, args[0], "is without "+args[1], p, func(vm *client.VM) error {
-			id := s.idOf(cmd, ports(), args[1])
-			at := slices.IndexFunc(vm.Status.NICs, func(x client.NICStatus) bool { return x.Name == args[1] || x.PortID == id })
-			if at < 0 {
-				return fail("not-found", "vm %s has no NIC %q; `virga vm show %s` lists its NICs", vm.Name, args[1], vm.Name)
+			nic, err := s.nicNamed(cmd, vm, args[1])
+			if err != nil {
+				return err
 			}
-			vm.Spec.NICs = slices.DeleteFunc(vm.Spec.NICs, func(x client.NIC) bool { return x.Name == vm.Status.NICs[at].Name })
+			vm.Spec.NICs = slices.DeleteFunc(vm.Spec.NICs, func(x client.NIC) bool { return x.Name == nic.Name })
 			return nil
 		})
 	}
 	return c
+}
+
+// nicNamed is a NIC of a VM, by its name there or by its port.
+func (s *session) nicNamed(cmd *cobra.Command, vm *client.VM, name string) (client.NICStatus, error) {
+	at := slices.IndexFunc(vm.Status.NICs, func(x client.NICStatus) bool { return x.Name == name })
+	if at < 0 {
+		id := s.idOf(cmd, ports(), name)
+		at = slices.IndexFunc(vm.Status.NICs, func(x client.NICStatus) bool { return x.PortID == id })
+	}
+	if at < 0 {
+		return client.NICStatus{}, fail("not-found", "vm %s has no NIC %q; `virga vm show %s` lists its NICs", vm.Name, name, vm.Name)
+	}
+	return vm.Status.NICs[at], nil
 }
 
 // idOf is the id of a record of a name; none: there is none.

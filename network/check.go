@@ -13,6 +13,12 @@ import (
 // DefaultMTU leaves space for the overlay's 58 bytes in a packet of 1500.
 const DefaultMTU = 1442
 
+// The limits of a port's limits, in kbit/s. Below the least a guest does not get through its own start.
+const (
+	MinKbps = 64
+	MaxKbps = 1_000_000_000
+)
+
 // MetadataAddress is where every VM asks for what it is.
 const MetadataAddress = "169.254.169.254"
 
@@ -157,6 +163,11 @@ func (s *PortSpec) Check() []fault.Detail {
 	}
 	if s.Hostname != "" && !label.MatchString(s.Hostname) {
 		out = append(out, fault.Detail{Field: "spec.hostname", Message: fmt.Sprintf("%q is no host name: lower case letters, digits and dashes", s.Hostname)})
+	}
+	for field, kbps := range map[string]int64{"spec.sendKbps": s.SendKbps, "spec.receiveKbps": s.ReceiveKbps} {
+		if kbps != 0 && (kbps < MinKbps || kbps > MaxKbps) {
+			out = append(out, fault.Detail{Field: field, Message: fmt.Sprintf("%d kbit/s is not between %d and %d; 0 is no limit", kbps, MinKbps, MaxKbps)})
+		}
 	}
 	return out
 }

@@ -106,6 +106,10 @@ type PortSpec struct {
 	Address string `json:"address,omitempty"`
 	// Hostname is the name that DNS gives it.
 	Hostname string `json:"hostname,omitempty"`
+	// SendKbps is the most that its VM sends, ReceiveKbps the most that reaches it, in kbit/s; 0: no limit.
+	// They may change at any time.
+	SendKbps    int64 `json:"sendKbps,omitempty"`
+	ReceiveKbps int64 `json:"receiveKbps,omitempty"`
 }
 
 // PortStatus is what is known of it.

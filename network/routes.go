@@ -85,7 +85,7 @@ func createPort(_ context.Context, c *httpapi.Call, p *Port) error {
 
 func changePort(_ context.Context, _ *httpapi.Call, old *Port, spec *PortSpec) error {
 	fixed := old.Spec
-	fixed.Hostname = spec.Hostname
+	fixed.Hostname, fixed.SendKbps, fixed.ReceiveKbps = spec.Hostname, spec.SendKbps, spec.ReceiveKbps
 	// What it was given may be written down as what it must have.
 	for _, x := range []struct {
 		is            string
@@ -99,7 +99,7 @@ func changePort(_ context.Context, _ *httpapi.Call, old *Port, spec *PortSpec) e
 		}
 	}
 	if fixed != *spec {
-		return fault.New(fault.Invalid, "change port %s: only its host name can be changed; make another port", old.Name)
+		return fault.New(fault.Invalid, "change port %s: only its host name and its limits can be changed; make another port", old.Name)
 	}
 	return nil
 }

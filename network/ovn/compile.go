@@ -119,6 +119,7 @@ func (k *compiler) network(n *network.Network) {
 	for _, p := range k.ports[n.ID] {
 		if dhcp, known := options[p.Status.SubnetID]; known && len(k.bindings[p.ID]) > 0 {
 			ls.Ports = append(ls.Ports, k.port(p, dhcp))
+			k.limits(p, ls)
 		}
 	}
 	if len(options) > 0 {
@@ -185,6 +186,26 @@ func (k *compiler) port(p *network.Port, dhcp string) string {
 		row.Options["requested-chassis"] = join(hosts)
 	}
 	return k.add(key, row)
+}
+
+// limits holds a port to its rates, in both directions. Its switch drops what is above them, so that a burst of
+// most of a second is let through: TCP would not come near the rate otherwise.
+func (k *compiler) limits(p *network.Port, ls *nbdb.LogicalSwitch) {
+	for _, x := range []struct {
+		word, direction, match string
+		kbps                   int64
+	}{
+		{"send", nbdb.QoSDirectionFromLport, "inport", p.Spec.SendKbps}, {"receive", nbdb.QoSDirectionToLport, "outport", p.Spec.ReceiveKbps},
+	} {
+		if x.kbps == 0 {
+			continue
+		}
+		key := "qos/" + x.word + "-" + string(p.ID)
+		ls.QOSRules = append(ls.QOSRules, k.add(key, &nbdb.QoS{
+			Direction: x.direction, Match: fmt.Sprintf("%s == %q", x.match, string(p.ID)), Priority: 1000, ExternalIDs: marked(key),
+			Bandwidth: map[string]int{nbdb.QoSBandwidthRate: int(x.kbps), nbdb.QoSBandwidthBurst: int(x.kbps * 8 / 10)},
+		}))
+	}
 }
 
 // Binding says which hosts a port is bound to, the main one first: the hosts of its port bindings that

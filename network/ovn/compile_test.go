@@ -49,6 +49,7 @@ func someCloud() Cloud {
 	bs, rs := aSubnet("sub-blue", blue, "10.0.0.0/24"), aSubnet("sub-red", red, "10.0.0.0/24")
 	rs2 := aSubnet("sub-red2", red, "10.0.1.0/24")
 	p1, p2, p3 := aPort("port-one", bs, "10.0.0.11"), aPort("port-two", bs, "10.0.0.12"), aPort("port-red", rs, "10.0.0.11")
+	p1.Spec.SendKbps, p1.Spec.ReceiveKbps, p2.Spec.SendKbps, p3.Spec.ReceiveKbps = 20_000, 50_000, 9, 1_000_000_000
 	return Cloud{
 		Networks: []*network.Network{blue, red}, Subnets: []*network.Subnet{bs, rs, rs2}, Ports: []*network.Port{p1, p2, p3},
 		PortBindings: []*network.PortBinding{aBinding("binding-new", p1, "host-2", 2), aBinding("binding-old", p1, "host-1", 1), aBinding("binding-red", p3, "host-2", 1)},
@@ -69,9 +70,8 @@ func render(rows []Row) string {
 				continue
 			}
 			if v.Kind() == reflect.Map {
-				m := v.Interface().(map[string]string)
-				for _, k := range slices.Sorted(maps.Keys(m)) {
-					fmt.Fprintf(&out, "    %s:%s = %s\n", name, k, m[k])
+				for _, k := range slices.SortedFunc(slices.Values(v.MapKeys()), func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) }) {
+					fmt.Fprintf(&out, "    %s:%s = %v\n", name, k, v.MapIndex(k))
 				}
 				continue
 			}

@@ -20,8 +20,9 @@ type table struct {
 }
 
 var tables = []table{
-	{name: nbdb.LogicalSwitchTable, columns: []string{"name", "ports", "external_ids"}, refs: []string{"ports"}, root: true},
+	{name: nbdb.LogicalSwitchTable, columns: []string{"name", "ports", "qos_rules", "external_ids"}, refs: []string{"ports", "qos_rules"}, root: true},
 	{name: nbdb.LogicalSwitchPortTable, columns: []string{"name", "type", "addresses", "port_security", "dhcpv4_options", "options", "external_ids"}, refs: []string{"dhcpv4_options"}},
+	{name: nbdb.QoSTable, columns: []string{"direction", "match", "bandwidth", "priority", "external_ids"}},
 	{name: nbdb.LogicalRouterTable, columns: []string{"name", "ports", "nat", "static_routes", "policies", "options", "external_ids"}, refs: []string{"ports", "nat", "static_routes", "policies"}, root: true},
 	{name: nbdb.LogicalRouterPortTable, columns: []string{"name", "mac", "networks", "gateway_chassis", "external_ids"}, refs: []string{"gateway_chassis"}},
 	{name: nbdb.LogicalRouterStaticRouteTable, columns: []string{"ip_prefix", "nexthop", "output_port", "external_ids"}},
@@ -183,6 +184,7 @@ var fields = func() map[reflect.Type]map[string]int {
 var tableNames = map[reflect.Type]string{
 	reflect.TypeFor[*nbdb.LogicalSwitch]():            nbdb.LogicalSwitchTable,
 	reflect.TypeFor[*nbdb.LogicalSwitchPort]():        nbdb.LogicalSwitchPortTable,
+	reflect.TypeFor[*nbdb.QoS]():                      nbdb.QoSTable,
 	reflect.TypeFor[*nbdb.LogicalRouter]():            nbdb.LogicalRouterTable,
 	reflect.TypeFor[*nbdb.LogicalRouterPort]():        nbdb.LogicalRouterPortTable,
 	reflect.TypeFor[*nbdb.LogicalRouterStaticRoute](): nbdb.LogicalRouterStaticRouteTable,

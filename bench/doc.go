@@ -8,6 +8,7 @@
 //	api       creates a second, lists of 10,000 VMs, a change told to 1,000 watchers
 //	idle      memory and processor time of a daemon that has nothing to do; what a stopped VM adds
 //	guests    what a running VM adds; the daemon is killed: until it has taken all of them over
+//	disks     the I/O profiles of disks, by reads inside a guest
 //	engine    records that a loop brings to their desired state, a second
 //	migrate   a live migration, and the same by QMP alone
 //

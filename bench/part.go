@@ -22,7 +22,7 @@ var parts = []struct {
 	name    string
 	measure func(*Part)
 }{
-	{"engine", engine}, {"placement", placements}, {"up", up}, {"api", api}, {"idle", idle}, {"create", create}, {"guests", manyGuests}, {"migrate", migrate},
+	{"engine", engine}, {"placement", placements}, {"up", up}, {"api", api}, {"idle", idle}, {"create", create}, {"guests", manyGuests}, {"disks", disks}, {"migrate", migrate},
 }
 
 // Measure measures a part and reports how it went, whatever happens in it.

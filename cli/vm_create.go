@@ -193,7 +193,7 @@ func words(flag, text string, keys ...string) (first string, more map[string]str
 
 // parseDisk reads a disk as --disk writes it.
 func parseDisk(text string) (d client.Disk, err error) {
-	first, more, err := words("disk", text, append([]string{"datastore", "volume", "name", "model"}, limitWords...)...)
+	first, more, err := words("disk", text, append([]string{"datastore", "volume", "name", "model", "io-profile"}, limitWords...)...)
 	if err != nil {
 		return d, err
 	}
@@ -201,7 +201,7 @@ func parseDisk(text string) (d client.Disk, err error) {
 	if err != nil {
 		return d, err
 	}
-	d = client.Disk{Limits: limits, DatastoreID: more["datastore"], VolumeID: more["volume"], Name: more["name"], Model: client.DiskModel(more["model"])}
+	d = client.Disk{Limits: limits, IoProfile: client.DiskIoProfile(more["io-profile"]), DatastoreID: more["datastore"], VolumeID: more["volume"], Name: more["name"], Model: client.DiskModel(more["model"])}
 	if first == "" {
 		return d, nil
 	}
@@ -216,8 +216,8 @@ func parseDisk(text string) (d client.Disk, err error) {
 
 // parseNIC reads a NIC as --network writes it.
 func parseNIC(text string) (client.NIC, error) {
-	first, more, err := words("network", text, "address", "mac", "port", "name", "model")
-	return client.NIC{NetworkID: first, Address: more["address"], MAC: more["mac"], PortID: more["port"], Name: more["name"], Model: client.NICModel(more["model"])}, err
+	first, more, err := words("network", text, "address", "mac", "port", "name", "model", "io-profile")
+	return client.NIC{NetworkID: first, Address: more["address"], MAC: more["mac"], PortID: more["port"], Name: more["name"], Model: client.NICModel(more["model"]), IoProfile: client.NICIoProfile(more["io-profile"])}, err
 }
 
 func (w *createFlags) nics() ([]client.NIC, error) {

@@ -67,7 +67,7 @@ func (s *session) attachVolume(n *noun) *cobra.Command {
 	addDryRun(c)
 	p := addPatience(c, "the guest has it")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		first, more, err := words("", args[1], append([]string{"name", "datastore", "model"}, limitWords...)...)
+		first, more, err := words("", args[1], append([]string{"name", "datastore", "model", "io-profile"}, limitWords...)...)
 		if err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func (s *session) attachVolume(n *noun) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		disk := client.Disk{Name: more["name"], DatastoreID: more["datastore"], Model: client.DiskModel(more["model"]), Limits: limits}
+		disk := client.Disk{Name: more["name"], DatastoreID: more["datastore"], Model: client.DiskModel(more["model"]), IoProfile: client.DiskIoProfile(more["io-profile"]), Limits: limits}
 		if mib, err := parseSize(first); err == nil {
 			disk.SizeMiB = mib
 		} else {
@@ -92,7 +92,7 @@ func (s *session) attachVolume(n *noun) *cobra.Command {
 func (s *session) attachNIC(n *noun) *cobra.Command {
 	c := &cobra.Command{Use: "nic NAME NETWORK|port=PORT", Short: "Attach a NIC in a network, or a port", Args: exactly("NAME", "NETWORK"), ValidArgsFunction: s.completeNames(n, 1),
 		Long: "Attach a NIC: in a network by its name, with more words after commas, as --network of vm create has them\n" +
-			"(address=, mac=, name=, model=), or with a port that is there.",
+			"(address=, mac=, name=, model=, io-profile=), or with a port that is there.",
 		Example: "  virga vm attach nic web lan\n  virga vm attach nic web lan,address=10.1.0.5\n  virga vm attach nic web port=web"}
 	addDryRun(c)
 	p := addPatience(c, "the guest has it")

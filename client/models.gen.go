@@ -217,6 +217,24 @@ func (e DeviceStatusAbilities) Valid() bool {
 	}
 }
 
+// Defines values for DiskIoProfile.
+const (
+	DiskIoProfileDefault    DiskIoProfile = "default"
+	DiskIoProfileThroughput DiskIoProfile = "throughput"
+)
+
+// Valid indicates whether the value is a known member of the DiskIoProfile enum.
+func (e DiskIoProfile) Valid() bool {
+	switch e {
+	case DiskIoProfileDefault:
+		return true
+	case DiskIoProfileThroughput:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DiskModel.
 const (
 	DiskModelNvme       DiskModel = "nvme"
@@ -535,6 +553,24 @@ func (e LineSeverity) Valid() bool {
 	case LineSeverityInfo:
 		return true
 	case LineSeverityWarning:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NICIoProfile.
+const (
+	NICIoProfileDefault    NICIoProfile = "default"
+	NICIoProfileThroughput NICIoProfile = "throughput"
+)
+
+// Valid indicates whether the value is a known member of the NICIoProfile enum.
+func (e NICIoProfile) Valid() bool {
+	switch e {
+	case NICIoProfileDefault:
+		return true
+	case NICIoProfileThroughput:
 		return true
 	default:
 		return false
@@ -1704,6 +1740,9 @@ type ComputeDevice struct {
 	// Model Model is what the guest sees.
 	Model string `json:"model"`
 
+	// Queues Queues is how many it has from its VM's last start on; 0: those of the default I/O profile.
+	Queues int64 `json:"queues,omitempty,omitzero"`
+
 	// Slot Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata.
 	Slot int64 `json:"slot"`
 
@@ -2079,6 +2118,9 @@ type Disk struct {
 	// DatastoreID DatastoreID is where a volume that is made must live; a request may name it. Empty: where the VM is.
 	DatastoreID string `json:"datastoreID,omitempty,omitzero"`
 
+	// IoProfile IOProfile is what its way through QEMU is made for: default, or throughput (many or large requests under way; virtio-blk only). It holds from the next start on.
+	IoProfile DiskIoProfile `json:"ioProfile"`
+
 	// Limits DiskLimits are the most that a disk does. They may change while the VM runs.
 	Limits DiskLimits `json:"limits,omitempty,omitzero"`
 
@@ -2094,6 +2136,9 @@ type Disk struct {
 	// VolumeID VolumeID is a volume that is there; a request may name it. Empty: one is made for the VM, and goes with it.
 	VolumeID string `json:"volumeID,omitempty,omitzero"`
 }
+
+// DiskIoProfile IOProfile is what its way through QEMU is made for: default, or throughput (many or large requests under way; virtio-blk only). It holds from the next start on.
+type DiskIoProfile string
 
 // DiskModel Model is what the guest sees: virtio-blk (the default), virtio-scsi, nvme, sata.
 type DiskModel string
@@ -2805,6 +2850,9 @@ type InstanceDisk struct {
 	// Model Model is what the guest sees, Bus and Slot where.
 	Model string `json:"model"`
 
+	// Queues Queues is how many it has; 0: those of the default I/O profile.
+	Queues int64 `json:"queues,omitempty,omitzero"`
+
 	// SizeMiB SizeMiB is how large the guest shall see it; its agent grows it while the guest lives.
 	SizeMiB int64 `json:"sizeMiB,omitempty,omitzero"`
 
@@ -2849,6 +2897,9 @@ type InstanceNIC struct {
 
 	// PortID PortBindingID and PortID are the port.
 	PortID string `json:"portID"`
+
+	// Queues Queues is how many it has; 0: those of the default I/O profile.
+	Queues int64 `json:"queues,omitempty,omitzero"`
 
 	// Slot Model is what the guest sees, Bus and Slot where.
 	Slot int64 `json:"slot"`
@@ -3285,6 +3336,9 @@ type NIC struct {
 	// Address Address is the IPv4 address that a port which is made must have; empty: one is chosen.
 	Address string `json:"address,omitempty,omitzero"`
 
+	// IoProfile IOProfile is what its way through QEMU is made for: default, or throughput (virtio-net only). It holds from the next start on.
+	IoProfile NICIoProfile `json:"ioProfile"`
+
 	// MAC MAC is the hardware address that a port which is made must have; empty: one is chosen.
 	MAC string `json:"mac,omitempty,omitzero"`
 
@@ -3300,6 +3354,9 @@ type NIC struct {
 	// PortID PortID is a port that is there; a request may name it. Empty: one is made for the VM, and goes with it.
 	PortID string `json:"portID,omitempty,omitzero"`
 }
+
+// NICIoProfile IOProfile is what its way through QEMU is made for: default, or throughput (virtio-net only). It holds from the next start on.
+type NICIoProfile string
 
 // NICModel Model is what the guest sees: virtio-net (the default), e1000, e1000e, rtl8139.
 type NICModel string
@@ -3743,6 +3800,9 @@ type PortBindingSpec struct {
 
 	// PrefixLength MAC, Address, PrefixLength, Gateway, Service, MTU are the port's, so that the host needs no other record.
 	PrefixLength int64 `json:"prefixLength"`
+
+	// Queues Queues is how many the tap must have; 0: one.
+	Queues int64 `json:"queues,omitempty,omitzero"`
 
 	// Service MAC, Address, PrefixLength, Gateway, Service, MTU are the port's, so that the host needs no other record.
 	Service string `json:"service"`

@@ -98,8 +98,8 @@ func (f *Front) changeDevices(snap *store.Snapshot, b *store.Batch, old *VM, spe
 			}
 			continue
 		}
-		if is != spec.NICs[i] {
-			return fault.New(fault.Invalid, "NIC %s cannot be changed; detach it, and attach another under another name", is.Name)
+		if is.IOProfile = spec.NICs[i].IOProfile; is != spec.NICs[i] {
+			return fault.New(fault.Invalid, "NIC %s cannot be changed but in its I/O profile; detach it, and attach another under another name", is.Name)
 		}
 		has, _ := byName(old.Status.NICs, is.Name, func(s NICStatus) string { return s.Name })
 		d.nics = append(d.nics, has)
@@ -120,12 +120,12 @@ func (f *Front) changeDevices(snap *store.Snapshot, b *store.Batch, old *VM, spe
 	return nil
 }
 
-// growDisk lets the volume of a disk grow whose size was raised. Limits change too; nothing else of a disk does.
+// growDisk lets the volume of a disk grow whose size was raised. Limits and profile change too; nothing else of a disk does.
 func (f *Front) growDisk(snap *store.Snapshot, b *store.Batch, has DiskStatus, is, wanted Disk) error {
 	same := wanted
-	same.SizeMiB, same.Limits = is.SizeMiB, is.Limits
+	same.SizeMiB, same.Limits, same.IOProfile = is.SizeMiB, is.Limits, is.IOProfile
 	if same != is {
-		return fault.New(fault.Invalid, "disk %s cannot be changed but in its size and limits; detach it, and attach another under another name", is.Name)
+		return fault.New(fault.Invalid, "disk %s cannot be changed but in its size, limits and I/O profile; detach it, and attach another under another name", is.Name)
 	}
 	if wanted.SizeMiB < is.SizeMiB {
 		return fault.New(fault.Invalid, "disk %s has %d MiB and cannot become smaller", is.Name, is.SizeMiB)

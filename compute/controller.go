@@ -94,21 +94,21 @@ func (c *Controller) addDevice(b *store.Batch, snap *store.Snapshot, vm *VM, i *
 		}
 		limits, _ := limitsOf(vm, d.ID)
 		i.Spec.Disks = append(i.Spec.Disks, InstanceDisk{
-			AttachmentID: a.ID, VolumeID: d.ID, Model: d.Model, Bus: d.Bus, Slot: d.Slot, SizeMiB: diskSize(snap, d.ID), Limits: limits,
+			AttachmentID: a.ID, VolumeID: d.ID, Model: d.Model, Bus: d.Bus, Slot: d.Slot, Queues: d.Queues, SizeMiB: diskSize(snap, d.ID), Limits: limits,
 		})
 		return nil
 	}
 	p := boundTo(store.Referring(snap, network.PortBindings, i.ID), func(p *network.PortBinding) bool { return p.Spec.PortID == d.ID })
 	if p == nil {
 		var err error
-		if p, err = newPortBinding(snap, vm, d.ID, i); err != nil {
+		if p, err = newPortBinding(snap, vm, d, i); err != nil {
 			return err
 		}
 		p.Name = name
 		c.w.PortBindings.Create(b, p, AgentHolder)
 	}
 	i.Spec.NICs = append(i.Spec.NICs, InstanceNIC{
-		PortBindingID: p.ID, PortID: d.ID, MAC: p.Spec.MAC, MTU: p.Spec.MTU, Model: d.Model, Bus: d.Bus, Slot: d.Slot,
+		PortBindingID: p.ID, PortID: d.ID, MAC: p.Spec.MAC, MTU: p.Spec.MTU, Model: d.Model, Bus: d.Bus, Slot: d.Slot, Queues: d.Queues,
 	})
 	return nil
 }
@@ -139,8 +139,8 @@ func cpuModel(a host.Accelerator) string {
 	return "max"
 }
 
-func newPortBinding(snap *store.Snapshot, vm *VM, portID resource.ID, i *Instance) (*network.PortBinding, error) {
-	port, err := store.Need(snap, network.Ports, portID)
+func newPortBinding(snap *store.Snapshot, vm *VM, d Device, i *Instance) (*network.PortBinding, error) {
+	port, err := store.Need(snap, network.Ports, d.ID)
 	if err != nil {
 		return nil, fault.Wrap(err, "bind a NIC of VM %s", vm.Name)
 	}
@@ -155,7 +155,7 @@ func newPortBinding(snap *store.Snapshot, vm *VM, portID resource.ID, i *Instanc
 	p := &network.PortBinding{Spec: network.PortBindingSpec{
 		PortID: port.ID, NetworkID: net.ID, Workload: vm.Ref(), InstanceID: i.ID, HostID: i.Spec.HostID, Epoch: i.Spec.Epoch, UID: vm.Status.UID,
 		MAC: port.Status.MAC, Address: port.Status.Address, PrefixLength: prefixLength(subnet.Spec.CIDR),
-		Gateway: subnet.Spec.Gateway, Service: subnet.Spec.Service, MTU: net.Spec.MTU,
+		Gateway: subnet.Spec.Gateway, Service: subnet.Spec.Service, MTU: net.Spec.MTU, Queues: d.Queues,
 	}}
 	p.ID, p.Project = resource.NewID(), vm.Project
 	return p, nil

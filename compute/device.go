@@ -50,6 +50,8 @@ type Device struct {
 	// Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata.
 	Bus  Bus   `json:"bus" enum:"pcie,scsi,sata"`
 	Slot int64 `json:"slot"`
+	// Queues is how many it has from its VM's last start on; 0: those of the default I/O profile.
+	Queues int64 `json:"queues,omitempty"`
 	// State is how far it is attached to the guest that runs: waiting, attached, detaching; empty: none runs.
 	State DeviceState `json:"state,omitempty" enum:"waiting,attached,detaching"`
 }
@@ -85,10 +87,12 @@ var buses = map[string]struct {
 func wantedDevices(vm *VM) []Device {
 	var out []Device
 	for _, d := range vm.Status.Disks {
-		out = append(out, Device{Kind: DiskDevice, ID: d.VolumeID, Model: d.Model})
+		spec, _ := byName(vm.Spec.Disks, d.Name, diskName)
+		out = append(out, Device{Kind: DiskDevice, ID: d.VolumeID, Model: d.Model, Queues: spec.IOProfile.queues(vm.Spec.CPUs)})
 	}
 	for _, n := range vm.Status.NICs {
-		out = append(out, Device{Kind: NICDevice, ID: n.PortID, Model: n.Model})
+		spec, _ := byName(vm.Spec.NICs, n.Name, nicName)
+		out = append(out, Device{Kind: NICDevice, ID: n.PortID, Model: n.Model, Queues: spec.IOProfile.queues(vm.Spec.CPUs)})
 	}
 	return out
 }
@@ -151,10 +155,10 @@ func rootPorts(devices []Device) int64 {
 func devicesOf(i *Instance) []Device {
 	var out []Device
 	for _, d := range i.Spec.Disks {
-		out = append(out, Device{Kind: DiskDevice, ID: d.VolumeID, Model: d.Model, Bus: d.Bus, Slot: d.Slot})
+		out = append(out, Device{Kind: DiskDevice, ID: d.VolumeID, Model: d.Model, Bus: d.Bus, Slot: d.Slot, Queues: d.Queues})
 	}
 	for _, n := range i.Spec.NICs {
-		out = append(out, Device{Kind: NICDevice, ID: n.PortID, Model: n.Model, Bus: n.Bus, Slot: n.Slot})
+		out = append(out, Device{Kind: NICDevice, ID: n.PortID, Model: n.Model, Bus: n.Bus, Slot: n.Slot, Queues: n.Queues})
 	}
 	return out
 }

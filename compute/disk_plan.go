@@ -21,7 +21,7 @@ func planDisks(asked []Disk, image *Image) ([]plannedDisk, error) {
 	rest := slices.Clone(asked)
 	var out []plannedDisk
 	for i, base := range imageBases(image) {
-		p := plannedDisk{Disk: Disk{Model: VirtioBlk}, base: base}
+		p := plannedDisk{Disk: Disk{Model: VirtioBlk, IOProfile: DefaultIO}, base: base}
 		if at := slices.IndexFunc(rest, func(d Disk) bool { return d.VolumeID == "" }); at >= 0 {
 			p.Disk = rest[at]
 			rest = slices.Delete(rest, at, at+1)

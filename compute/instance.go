@@ -31,6 +31,8 @@ type InstanceDisk struct {
 	Model string `json:"model"`
 	Bus   Bus    `json:"bus"`
 	Slot  int64  `json:"slot"`
+	// Queues is how many it has; 0: those of the default I/O profile.
+	Queues int64 `json:"queues,omitempty"`
 	// SizeMiB is how large the guest shall see it; its agent grows it while the guest lives.
 	SizeMiB int64 `json:"sizeMiB,omitempty"`
 	// Limits are the most that it does; its agent changes them while the guest lives.
@@ -50,6 +52,8 @@ type InstanceNIC struct {
 	Model string `json:"model"`
 	Bus   Bus    `json:"bus"`
 	Slot  int64  `json:"slot"`
+	// Queues is how many it has; 0: those of the default I/O profile.
+	Queues int64 `json:"queues,omitempty"`
 }
 
 // Outgoing tells a source where its memory goes.

@@ -108,10 +108,10 @@ func TestAVMIsReadAsItWasCreatedAndCanBeSentAgain(t *testing.T) {
 	o.ask(201, "POST", "vms", aVM, &vm)
 	data, door := store.Named(o.db.Snapshot(), storage.Volumes, "p", "data"), store.Named(o.db.Snapshot(), network.Ports, "p", "door")
 	fast, lan := store.Named(o.db.Snapshot(), storage.Datastores, "", "fast"), store.Named(o.db.Snapshot(), network.Networks, "p", "default")
-	disks := []compute.Disk{{Name: "disk0", SizeMiB: 64, Model: "virtio-blk"}, {Name: "disk1", VolumeID: data.ID, Model: "virtio-blk"},
-		{Name: "scratch", SizeMiB: 8, DatastoreID: fast.ID, Model: "virtio-blk"}}
-	nics := []compute.NIC{{Name: "nic0", NetworkID: lan.ID, Model: "virtio-net"}, {Name: "nic1", PortID: door.ID, Model: "virtio-net"},
-		{Name: "nic2", NetworkID: lan.ID, Address: "10.1.0.77", Model: "virtio-net"}}
+	disks := []compute.Disk{{Name: "disk0", SizeMiB: 64, Model: "virtio-blk", IOProfile: "default"}, {Name: "disk1", VolumeID: data.ID, Model: "virtio-blk", IOProfile: "default"},
+		{Name: "scratch", SizeMiB: 8, DatastoreID: fast.ID, Model: "virtio-blk", IOProfile: "default"}}
+	nics := []compute.NIC{{Name: "nic0", NetworkID: lan.ID, Model: "virtio-net", IOProfile: "default"}, {Name: "nic1", PortID: door.ID, Model: "virtio-net", IOProfile: "default"},
+		{Name: "nic2", NetworkID: lan.ID, Address: "10.1.0.77", Model: "virtio-net", IOProfile: "default"}}
 	if spec(vm.Spec.Disks) != spec(disks) || spec(vm.Spec.NICs) != spec(nics) {
 		t.Errorf("read %s\n%s", spec(vm.Spec.Disks), spec(vm.Spec.NICs))
 	}

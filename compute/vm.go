@@ -56,6 +56,9 @@ type Disk struct {
 	Model string `json:"model" enum:"virtio-blk,virtio-scsi,nvme,sata"`
 	// Limits are the most that it does, in requests and bytes per second; they may change while the VM runs.
 	Limits DiskLimits `json:"limits,omitzero"`
+	// IOProfile is what its way through QEMU is made for: default, or throughput (many or large requests under
+	// way; virtio-blk only). It holds from the next start on.
+	IOProfile IOProfile `json:"ioProfile" enum:"default,throughput"`
 }
 
 // NIC is a network interface of a VM: a port that is there, or one that is made for the VM.
@@ -72,6 +75,9 @@ type NIC struct {
 	MAC string `json:"mac,omitempty"`
 	// Model is what the guest sees: virtio-net (the default), e1000, e1000e, rtl8139.
 	Model string `json:"model" enum:"virtio-net,e1000,e1000e,rtl8139"`
+	// IOProfile is what its way through QEMU is made for: default, or throughput (virtio-net only). It holds from
+	// the next start on.
+	IOProfile IOProfile `json:"ioProfile" enum:"default,throughput"`
 }
 
 // VMSpec is what the user wants.

@@ -39,9 +39,11 @@ func DefaultVM(s *VMSpec) {
 	}
 	for i := range s.Disks {
 		s.Disks[i].Model = cmp.Or(s.Disks[i].Model, VirtioBlk)
+		s.Disks[i].IOProfile = cmp.Or(s.Disks[i].IOProfile, DefaultIO)
 	}
 	for i := range s.NICs {
 		s.NICs[i].Model = cmp.Or(s.NICs[i].Model, VirtioNet)
+		s.NICs[i].IOProfile = cmp.Or(s.NICs[i].IOProfile, DefaultIO)
 		if mac, why := network.ReadMAC(s.NICs[i].MAC); why == "" {
 			s.NICs[i].MAC = mac
 		}
@@ -110,6 +112,7 @@ func checkDisks(disks []Disk, wrong func(field, format string, args ...any)) {
 			wrong(field+".sizeMiB", "%d MiB is not between 1 and %d", d.SizeMiB, MaxDiskMiB)
 		}
 		d.Limits.check(field+".limits", wrong)
+		d.IOProfile.check(field+".ioProfile", d.Model, VirtioBlk, wrong)
 	}
 }
 
@@ -120,6 +123,7 @@ func checkNICs(nics []NIC, wrong func(field, format string, args ...any)) {
 	for i, n := range nics {
 		field := fmt.Sprintf("spec.nics[%d]", i)
 		checkDeviceName(field, n.Name, slices.IndexFunc(nics, func(x NIC) bool { return x.Name == n.Name }) < i, wrong)
+		n.IOProfile.check(field+".ioProfile", n.Model, VirtioNet, wrong)
 		if n.PortID != "" && (n.NetworkID != "" || n.Address != "" || n.MAC != "") {
 			wrong(field, "a port that is there has its network and addresses already; leave them out")
 		}

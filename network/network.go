@@ -167,6 +167,8 @@ type PortBindingSpec struct {
 	Gateway      string `json:"gateway"`
 	Service      string `json:"service"`
 	MTU          int64  `json:"mtu"`
+	// Queues is how many the tap must have; 0: one.
+	Queues int64 `json:"queues,omitempty"`
 }
 
 // The phases of a port binding.

@@ -66,6 +66,7 @@ type Disk struct {
 	Boot   bool   // the first to boot from
 	Model  string // what the guest sees; empty: virtio-blk
 	Limits compute.DiskLimits
+	Queues int64 // more than 0: of the throughput profile
 	Address
 }
 
@@ -79,6 +80,7 @@ type NIC struct {
 	// cannot finish them.
 	VNetHdr bool
 	Model   string // what the guest sees; empty: virtio-net
+	Queues  int64  // more than 0: of the throughput profile
 	Address
 }
 
@@ -157,7 +159,7 @@ func compileDisk(d compute.InstanceDisk, there []*storage.Attachment) (out Disk,
 	case a.Deleting != nil || a.Status.Phase != storage.AttachmentReady || a.Status.Source.Type == "":
 		return Disk{}, fmt.Sprintf("volume %s is not open on this host yet%s", d.VolumeID, because(a.Status.Observed))
 	}
-	return Disk{ID: d.VolumeID, Source: a.Status.Source, Model: d.Model, Limits: d.Limits, Address: Address{d.Bus, d.Slot}}, ""
+	return Disk{ID: d.VolumeID, Source: a.Status.Source, Model: d.Model, Limits: d.Limits, Queues: d.Queues, Address: Address{d.Bus, d.Slot}}, ""
 }
 
 func compileNICs(wanted []compute.InstanceNIC, there []*network.PortBinding, datapath host.Datapath) (out []NIC, waits []string) {
@@ -182,7 +184,7 @@ func compileNIC(c compute.InstanceNIC, there []*network.PortBinding, datapath ho
 		return NIC{}, fmt.Sprintf("port %s is not bound on this host yet%s", c.PortID, because(p.Status.Observed))
 	}
 	return NIC{
-		ID: c.PortID, Device: p.Status.Device, MAC: c.MAC, MTU: c.MTU, VNetHdr: datapath == host.SystemDatapath, Model: c.Model, Address: Address{c.Bus, c.Slot},
+		ID: c.PortID, Device: p.Status.Device, MAC: c.MAC, MTU: c.MTU, VNetHdr: datapath == host.SystemDatapath, Model: c.Model, Queues: c.Queues, Address: Address{c.Bus, c.Slot},
 	}, ""
 }
 

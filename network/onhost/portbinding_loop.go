@@ -98,7 +98,7 @@ func (l *bindingLoop) step(ctx context.Context, id resource.ID) (reconcile.Resul
 }
 
 func (l *bindingLoop) attach(ctx context.Context, p *network.PortBinding) (reconcile.Result, error) {
-	at, err := l.sw.EnsurePort(ctx, Port{PortBindingID: p.ID, PortID: p.Spec.PortID, NetworkID: p.Spec.NetworkID, UID: p.Spec.UID, MTU: p.Spec.MTU})
+	at, err := l.sw.EnsurePort(ctx, Port{PortBindingID: p.ID, PortID: p.Spec.PortID, NetworkID: p.Spec.NetworkID, UID: p.Spec.UID, MTU: p.Spec.MTU, Queues: p.Spec.Queues})
 	if err != nil {
 		b := l.db.Begin()
 		l.statuses.Set(b, p, func(st *network.PortBindingStatus) {

@@ -16,6 +16,8 @@ type Port struct {
 	UID int64
 	// MTU in bytes.
 	MTU int64
+	// Queues is how many a guest opens; the tap of one that opens several can be opened by several programs.
+	Queues int64
 }
 
 // Attached is a port that is there.

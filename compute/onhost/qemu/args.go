@@ -24,8 +24,8 @@ type Place struct {
 	// LogFD is the number that QEMU inherits its serial log under, open for appending:
 	// QEMU's user can open no file where logs are kept.
 	LogFD int
-	// TapFDs are the numbers that QEMU inherits the taps under, in the order of the NICs.
-	TapFDs []int
+	// TapFDs are the numbers that QEMU inherits the queues of the taps under, in the order of the NICs.
+	TapFDs [][]int
 	// Direct tells which disks can be opened past the host's page cache, in the order of the disks.
 	Direct []bool
 	// AIO is how disks are read and written: io_uring or threads.
@@ -152,6 +152,9 @@ func generation(m onhost.VMConfig) string {
 // plugged are the disks, the seed and the NICs, each where its address says.
 func (a *arguments) plugged(m onhost.VMConfig) {
 	for i, d := range m.Disks {
+		if d.Queues > 0 {
+			a.json("-object", diskThread(d))
+		}
 		a.json("-blockdev", diskBackend(d, i < len(a.place.Direct) && a.place.Direct[i], a.place.AIO))
 		a.json("-device", diskDevice(d))
 	}
@@ -161,7 +164,8 @@ func (a *arguments) plugged(m onhost.VMConfig) {
 		a.add("-device", "virtio-blk-pci,id=seed0,bus=rpseed,drive=seed,serial=virga-seed")
 	}
 	for i, n := range m.NICs {
-		a.add("-netdev", fmt.Sprintf("tap,id=%s,fd=%d", deviceName(compute.NICDevice, n.ID), a.place.TapFDs[i]))
+		fds := strings.ReplaceAll(strings.Trim(fmt.Sprint(a.place.TapFDs[i]), "[]"), " ", ":")
+		a.add("-netdev", fmt.Sprintf("tap,id=%s,%s=%s", deviceName(compute.NICDevice, n.ID), fdWord(n), fds))
 		a.json("-device", nicDevice(n))
 	}
 }

@@ -41,7 +41,9 @@ func goldenVM() onhost.VMConfig {
 }
 
 func TestTheCommandLineIsAsInTheGoldenFiles(t *testing.T) {
-	place := Place{Folder: "/run/virga/i,j", SeedPath: "/run/virga/i,j/seed.iso", LogFD: 3, MonitorFD: 4, SerialFD: 5, AgentFD: 6, TapFDs: []int{7, 8, 9, 10}, Direct: []bool{true, false}, AIO: "io_uring"}
+	place := Place{Folder: "/run/virga/i,j", SeedPath: "/run/virga/i,j/seed.iso", LogFD: 3, MonitorFD: 4, SerialFD: 5, AgentFD: 6, TapFDs: [][]int{{7}, {8}, {9}, {10}}, Direct: []bool{true, false}, AIO: "io_uring"}
+	throughput := goldenVM()
+	throughput.Disks[0].Queues, throughput.NICs[0].Queues, throughput.NICs[1].Queues = 2, 2, 1
 	incoming := goldenVM()
 	incoming.Incoming = true
 	kvm := goldenVM()
@@ -69,9 +71,13 @@ func TestTheCommandLineIsAsInTheGoldenFiles(t *testing.T) {
 	one.CPUs, one.NUMA = 2, []onhost.NUMANode{{HostNode: 3, CPUs: 2, MemoryMiB: 128}}
 	two.CPUs, two.NUMA = 5, []onhost.NUMANode{{HostNode: 0, CPUs: 3, MemoryMiB: 64}, {HostNode: 2, CPUs: 2, MemoryMiB: 64}}
 	moved.CPUs, moved.NUMA, moved.Incoming = 5, []onhost.NUMANode{{HostNode: host.Unbound, CPUs: 3, MemoryMiB: 64}, {HostNode: host.Unbound, CPUs: 2, MemoryMiB: 64}}, true
-	for name, m := range map[string]onhost.VMConfig{"full": goldenVM(), "incoming": incoming, "kvm": kvm, "bare": bare, "models": models, "numa-one": one, "numa-two": two, "numa-moved": moved} {
+	for name, m := range map[string]onhost.VMConfig{"full": goldenVM(), "throughput": throughput, "incoming": incoming, "kvm": kvm, "bare": bare, "models": models, "numa-one": one, "numa-two": two, "numa-moved": moved} {
 		var b strings.Builder
-		for _, word := range Arguments(m, place) {
+		here := place
+		if name == "throughput" {
+			here.TapFDs = [][]int{{7, 8}, {9}}
+		}
+		for _, word := range Arguments(m, here) {
 			if strings.HasPrefix(word, "-") && b.Len() > 0 {
 				b.WriteString("\n")
 			} else if b.Len() > 0 {
@@ -94,7 +100,7 @@ func TestBothEndsOfAMigrationHaveTheSameTopology(t *testing.T) {
 	source, target := goldenVM(), goldenVM()
 	target.ID, target.Incoming, target.Epoch = "0199c0de-0000-7000-8000-000000000009", true, 5
 	devices := func(m onhost.VMConfig, sockets string) (out []string) {
-		all := Arguments(m, Place{Folder: sockets, SeedPath: sockets + "/s", TapFDs: []int{3, 4}})
+		all := Arguments(m, Place{Folder: sockets, SeedPath: sockets + "/s", TapFDs: [][]int{{3}, {4}}})
 		for i, word := range all {
 			if word == "-device" || word == "-machine" || word == "-smp" || word == "-m" || word == "-object" {
 				out = append(out, all[i+1])

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -122,6 +123,11 @@ func backendsIn(text string) []string {
 func (d *Driver) AttachDisk(ctx context.Context, id resource.ID, disk onhost.Disk) error {
 	name := deviceName(compute.DiskDevice, disk.ID)
 	err := d.attach(ctx, id, name, diskDevice(disk), func(g *guest) error {
+		if disk.Queues > 0 {
+			if err := g.openThread(ctx, disk); err != nil {
+				return err
+			}
+		}
 		return g.do(ctx, "blockdev-add", diskBackend(disk, direct(disk.Source.Path), d.aio), nil)
 	})
 	if err != nil {
@@ -134,20 +140,48 @@ func (d *Driver) AttachDisk(ctx context.Context, id resource.ID, disk onhost.Dis
 func (d *Driver) AttachNIC(ctx context.Context, id resource.ID, n onhost.NIC) error {
 	name := deviceName(compute.NICDevice, n.ID)
 	return d.attach(ctx, id, name, nicDevice(n), func(g *guest) error {
-		tap, err := openTap(n)
+		queues, err := openTap(n)
 		if err != nil {
 			return err
 		}
-		defer func() { _ = tap.Close() }()
+		defer closeAll(queues)
 		c, err := g.monitor(ctx)
 		if err != nil {
 			return err
 		}
-		if err := g.explain(c.SendFile(ctx, name, tap)); err != nil {
-			return err
+		var names []string
+		for i, queue := range queues {
+			names = append(names, fmt.Sprintf("%s-%d", name, i))
+			if err := g.explain(c.SendFile(ctx, names[i], queue)); err != nil {
+				return err
+			}
 		}
-		return g.do(ctx, "netdev_add", map[string]any{"type": "tap", "id": name, "fd": name}, nil)
+		return g.do(ctx, "netdev_add", map[string]any{"type": "tap", "id": name, fdWord(n): strings.Join(names, ":")}, nil)
 	})
+}
+
+// openThread makes the thread of a disk, unless a try before has.
+func (g *guest) openThread(ctx context.Context, disk onhost.Disk) error {
+	if err := g.closeThread(ctx, deviceName(compute.DiskDevice, disk.ID)); err != nil {
+		return err
+	}
+	return g.do(ctx, "object-add", diskThread(disk), nil)
+}
+
+// closeThread ends the thread of a disk that has one.
+func (g *guest) closeThread(ctx context.Context, disk string) error {
+	var all []struct {
+		ID string `json:"id"`
+	}
+	if err := g.do(ctx, "query-iothreads", nil, &all); err != nil {
+		return err
+	}
+	for _, t := range all {
+		if t.ID == "thread-"+disk {
+			return fault.Wrap(g.do(ctx, "object-del", map[string]any{"id": t.ID}, nil), "end the thread of %s", disk)
+		}
+	}
+	return nil
 }
 
 // attach makes what is behind a device, and then the device. Die in between: the first is found, and either
@@ -238,5 +272,8 @@ func (g *guest) closeBackend(ctx context.Context, name string) error {
 	if said, _ := errors.AsType[*qmp.Error](err); said != nil && strings.HasSuffix(said.Desc, "is in use") {
 		return nil // what the guest saw of it is not quite gone yet: it is half there until somebody asks again
 	}
-	return fault.Wrap(err, "close what was behind %s", name)
+	if err != nil {
+		return fault.Wrap(err, "close what was behind %s", name)
+	}
+	return g.closeThread(ctx, name)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -62,7 +63,7 @@ func (g *guest) start(ctx context.Context, m onhost.VMConfig) error {
 		return err
 	}
 	taps, err := openTaps(m.NICs)
-	defer func() { closeAll(taps) }()
+	defer func() { closeAll(slices.Concat(taps...)) }()
 	if err != nil {
 		return err
 	}
@@ -112,7 +113,7 @@ func (d *Driver) probe(ctx context.Context) (err error) {
 	return err
 }
 
-func openTaps(nics []onhost.NIC) (taps []*os.File, err error) {
+func openTaps(nics []onhost.NIC) (taps [][]*os.File, err error) {
 	for _, n := range nics {
 		tap, err := openTap(n)
 		if err != nil {
@@ -159,7 +160,7 @@ func closeAll(files []*os.File) {
 	}
 }
 
-func (g *guest) spawn(m onhost.VMConfig, taps []*os.File) error {
+func (g *guest) spawn(m onhost.VMConfig, taps [][]*os.File) error {
 	path, err := exec.LookPath(g.d.cfg.Binary)
 	if err != nil {
 		return fault.New(fault.Precondition, "find QEMU: %w", err)
@@ -204,9 +205,13 @@ func (g *guest) spawn(m onhost.VMConfig, taps []*os.File) error {
 	for _, s := range sockets {
 		attr.Files = append(attr.Files, s.Fd())
 	}
-	for _, tap := range taps {
-		place.TapFDs = append(place.TapFDs, len(attr.Files))
-		attr.Files = append(attr.Files, tap.Fd())
+	for _, queues := range taps {
+		var fds []int
+		for _, queue := range queues {
+			fds = append(fds, len(attr.Files))
+			attr.Files = append(attr.Files, queue.Fd())
+		}
+		place.TapFDs = append(place.TapFDs, fds)
 	}
 	if dropping(m.UID) {
 		attr.Sys.Credential = &syscall.Credential{Uid: uint32(m.UID), Gid: uint32(m.UID)}

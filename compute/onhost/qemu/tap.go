@@ -11,9 +11,21 @@ import (
 	"github.com/virga-cloud/virga/engine/fault"
 )
 
-// openTap opens a tap that is there. QEMU gets it as an open file: its own user may not
+// openTap opens all queues of a tap that is there. QEMU gets them as open files: its own user may not
 // open the tun device everywhere, and it need not.
-func openTap(n onhost.NIC) (*os.File, error) {
+func openTap(n onhost.NIC) (queues []*os.File, err error) {
+	for range max(n.Queues, 1) {
+		queue, err := openQueue(n)
+		if err != nil {
+			closeAll(queues)
+			return nil, err
+		}
+		queues = append(queues, queue)
+	}
+	return queues, nil
+}
+
+func openQueue(n onhost.NIC) (*os.File, error) {
 	// The kernel would make a tap that is not there, and nobody would ever attach it anywhere.
 	if _, err := net.InterfaceByName(n.Device); err != nil {
 		return nil, fault.New(fault.Unavailable, "open tap %s: %w", n.Device, err)
@@ -27,6 +39,9 @@ func openTap(n onhost.NIC) (*os.File, error) {
 		flags := uint16(unix.IFF_TAP | unix.IFF_NO_PI)
 		if n.VNetHdr {
 			flags |= unix.IFF_VNET_HDR
+		}
+		if n.Queues > 1 {
+			flags |= unix.IFF_MULTI_QUEUE
 		}
 		request.SetUint16(flags)
 		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request)

@@ -39,7 +39,7 @@ func deleteLink(name string) error {
 }
 
 // createTap makes a tap that stays when nobody holds it and that uid may open.
-func createTap(name string, uid int64) error {
+func createTap(name string, uid int64, queues bool) error {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fault.New(fault.Unavailable, "create the tap %s: %w", name, err)
@@ -49,7 +49,11 @@ func createTap(name string, uid int64) error {
 	if err != nil {
 		return fault.New(fault.Internal, "create the tap %s: %w", name, err)
 	}
-	request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
+	flags := uint16(unix.IFF_TAP | unix.IFF_NO_PI)
+	if queues {
+		flags |= unix.IFF_MULTI_QUEUE
+	}
+	request.SetUint16(flags)
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
 		return fault.New(fault.Unavailable, "create the tap %s: %w", name, err)
 	}

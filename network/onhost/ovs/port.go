@@ -45,7 +45,7 @@ func (s *Switch) EnsurePort(ctx context.Context, p onhost.Port) (onhost.Attached
 		if err := s.db.removePort(ctx, integration, name); err != nil {
 			return at, err
 		}
-		if err := createTap(name, p.UID); err != nil {
+		if err := createTap(name, p.UID, p.Queues > 1); err != nil {
 			return at, err
 		}
 		if link, err = findLink(name); err != nil || link == nil {

@@ -53,9 +53,12 @@ func (s *session) applyCommand() *cobra.Command {
 			return s.applyDry(cmd, all)
 		}
 		var made []*record
-		for _, w := range all {
+		for i, w := range all {
 			r, word, err := s.apply(cmd, w, nil)
 			if err != nil {
+				if left := len(all) - i - 1; left > 0 {
+					err = fmt.Errorf("%w (%d more in the file after it: not applied)", err, left)
+				}
 				return fmt.Errorf("apply %s %s: %w", w.noun.one(), w.name, err)
 			}
 			made = append(made, r)
@@ -167,6 +170,11 @@ func (s *session) documents(data []byte) ([]wanted, error) {
 			if err != nil {
 				return nil, fmt.Errorf("document %d: %w", i+1, err)
 			}
+			if slices.ContainsFunc(out, func(x wanted) bool {
+				return x.noun.api.Name == w.noun.api.Name && x.name == w.name && x.project == w.project
+			}) {
+				return nil, refuse("document %d: %s %s is there already; describe it once", i+1, w.noun.one(), w.name)
+			}
 			out = append(out, w)
 		}
 	}
@@ -176,17 +184,24 @@ func (s *session) documents(data []byte) ([]wanted, error) {
 	return out, nil
 }
 
+// splitDocuments cuts YAML where a document begins (---) or ends (...). Both stand at the beginning of a
+// line, also within quotes and texts, and something may follow in the line.
 func splitDocuments(data []byte) [][]byte {
 	var out [][]byte
 	var part []byte
 	for line := range bytes.Lines(data) {
-		if bytes.HasPrefix(line, []byte("---")) && len(bytes.TrimRight(line, "\r\n \t")) == 3 {
+		mark := min(len(line), 3)
+		alone := len(line) == mark || strings.ContainsRune(" \t\r\n", rune(line[mark]))
+		if word := string(line[:mark]); alone && (word == "---" || word == "...") {
 			out, part = append(out, part), nil
-			continue
+			line = line[mark:]
 		}
 		part = append(part, line...)
 	}
-	return slices.DeleteFunc(append(out, part), func(p []byte) bool { return len(bytes.TrimSpace(p)) == 0 })
+	return slices.DeleteFunc(append(out, part), func(p []byte) bool {
+		p = bytes.TrimSpace(p)
+		return len(p) == 0 || p[0] == '%' // what says of which YAML it is
+	})
 }
 
 // said are the members of a record that the cloud itself writes; a file that has them was read from it.

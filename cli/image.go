@@ -22,7 +22,7 @@ func images() *noun {
 		verbs: everyVerb, commands: imageCommands, spell: spellImage, states: []string{"failed"},
 		columns: []column{
 			state("State"), sized("Size", at(&imageOf.Status.SizeMiB)), sized("Disk", at(&imageOf.Status.VirtualMiB)), computed("Source", sourceText),
-			field("Project", "project").wide(), field("Visibility", at(&imageOf.Spec.Visibility)).wide(), name("Shared with", "project", at(&imageOf.Spec.SharedWith)).only(), field("Format", at(&imageOf.Status.SourceFormat)).wide(), computed("Data disks", dataDisksText).only(), sized("Min memory", at(&imageOf.Spec.MinMemoryMiB)).only(),
+			field("Project", "project").wide(), field("Visibility", at(&imageOf.Spec.Visibility)).wide(), name("Shared with", "project", at(&imageOf.Spec.SharedWith)).only(), field("Format", at(&imageOf.Status.SourceFormat)).wide(), computed("Data disks", dataDisksText).only(), field("Left out", at(&imageOf.Status.LeftOut)).only(), sized("Min memory", at(&imageOf.Spec.MinMemoryMiB)).only(),
 			field("Digest", at(&imageOf.Status.Digest)).only(), name("Operation", "operation", at(&imageOf.Status.OperationID)).only(), field("Description", at(&imageOf.Spec.Description)).only(), trouble(),
 		}}
 }

@@ -62,6 +62,9 @@ func nouns() []*noun {
 
 // nounOf finds a noun by its kind, its plural or an alias.
 func nounOf(word string) *noun {
+	if word == "" { // a noun that is typed as its kind is called has no other word
+		return nil
+	}
 	for _, n := range nouns() {
 		if n.api.Name == word || n.typed == word || n.api.Plural == word || slices.Contains(n.aliases, word) {
 			return n

@@ -2736,6 +2736,9 @@ type ImageStatus struct {
 	// Digest Digest names the stored content, a qcow2 without a backing file.
 	Digest string `json:"digest,omitempty,omitzero"`
 
+	// LeftOut LeftOut are files of an OVA that its description names and that are no disk (a CD, settings of a firmware): they were left out.
+	LeftOut []string `json:"leftOut,omitempty,omitzero"`
+
 	// OperationID OperationID is the import that works on it.
 	OperationID string `json:"operationID,omitempty,omitzero"`
 

@@ -93,6 +93,8 @@ type ImageStatus struct {
 	ServerID resource.ID `json:"serverID,omitempty"`
 	// DataDisks are further disks that came with it, in their order after the one that boots; a VM made of the image has them all.
 	DataDisks []ImageDisk `json:"dataDisks,omitempty"`
+	// LeftOut are files of an OVA that its description names and that are no disk (a CD, settings of a firmware): they were left out.
+	LeftOut []string `json:"leftOut,omitempty"`
 	// OperationID is the import that works on it.
 	OperationID resource.ID `json:"operationID,omitempty"`
 }

@@ -68,6 +68,8 @@ func (s *ImageSpec) Check() []fault.Detail {
 	case URL:
 		if u, err := url.Parse(source.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			wrong("source.url", "must be an http or https URL")
+		} else if u.User != nil { // refused before it is kept
+			wrong("source.url", "no user and no password in it: everybody who sees the image would see them")
 		}
 	case Build:
 		known := false

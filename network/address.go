@@ -54,7 +54,13 @@ func Allocate(s *store.Snapshot, p *Port, beside ...*Port) error {
 	if p.Spec.SubnetID != "" {
 		err = fault.New(fault.NotFound, "network %s has no subnet %q", n.Name, p.Spec.SubnetID)
 	}
-	for _, subnet := range store.Referring(s, Subnets, n.ID) {
+	subnets := store.Referring(s, Subnets, n.ID)
+	if p.Spec.SubnetID == "" && p.Spec.Address != "" && len(subnets) > 0 {
+		if subnets = slices.DeleteFunc(slices.Clone(subnets), func(x *Subnet) bool { return !x.Spec.has(p.Spec.Address) }); len(subnets) == 0 {
+			return fault.New(fault.Invalid, "take address %s: no subnet of network %s has it; see virga subnet list", p.Spec.Address, n.Name)
+		}
+	}
+	for _, subnet := range subnets {
 		if p.Spec.SubnetID != "" && p.Spec.SubnetID != subnet.ID {
 			continue
 		}
@@ -65,6 +71,13 @@ func Allocate(s *store.Snapshot, p *Port, beside ...*Port) error {
 		}
 	}
 	return err
+}
+
+// has says whether an address lies in the range.
+func (s *SubnetSpec) has(address string) bool {
+	p, err := netip.ParsePrefix(s.CIDR)
+	a, wrong := netip.ParseAddr(address)
+	return err == nil && wrong == nil && p.Contains(a)
 }
 
 // choose chooses the addresses of a port: what is requested if it is free, or else an address and a MAC

@@ -25,6 +25,8 @@ const MetadataAddress = "169.254.169.254"
 var (
 	label  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	domain = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+	// Guests answer these by themselves, or ask for addresses below them (RFC 6761, RFC 7686).
+	reserved = regexp.MustCompile(`^(|.*\.)(localhost|invalid|onion|in-addr\.arpa|ip6\.arpa)$`)
 )
 
 // Default fills in what was left out of a network.
@@ -51,12 +53,14 @@ func (s *Spec) Check() []fault.Detail {
 	}
 	if len(s.Domain) > 200 || !domain.MatchString(s.Domain) {
 		out = append(out, fault.Detail{Field: "spec.domain", Message: fmt.Sprintf("%q is no DNS domain in lower case", s.Domain)})
+	} else if reserved.MatchString(s.Domain) {
+		out = append(out, fault.Detail{Field: "spec.domain", Message: fmt.Sprintf("%s has a meaning of its own in DNS; take another, for example internal", s.Domain)})
 	}
 	return out
 }
 
 // Default fills in what was left out of a subnet: the first address for the gateway, the second
-// for the service.
+// for the service, or the first where the gateway has the second.
 func (s *SubnetSpec) Default() {
 	p, err := netip.ParsePrefix(s.CIDR)
 	if err != nil || !p.Addr().Is4() {
@@ -68,7 +72,11 @@ func (s *SubnetSpec) Default() {
 		s.Gateway = p.Addr().Next().String()
 	}
 	if s.Service == "" {
-		s.Service = p.Addr().Next().Next().String()
+		first := p.Addr().Next()
+		s.Service = first.Next().String()
+		if s.Service == s.Gateway {
+			s.Service = first.String()
+		}
 	}
 }
 

@@ -279,6 +279,18 @@ func TestARequestedAddressIsRefusedWithTheReason(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
+	more := &network.Subnet{Meta: resource.Meta{ID: resource.NewID(), Name: "more", Project: "a"}, Spec: network.SubnetSpec{NetworkID: n.ID, CIDR: "10.21.0.0/24"}}
+	more.Spec.Default()
+	w.commit(func(b *store.Batch) { w.seed.Subnets.Create(b, more, network.Holder) })
+	for address, word := range map[string]string{p.Status.Address: "port web has it", "10.21.0.1": "gateway", "10.22.0.1": "no subnet of network default has it"} {
+		if err := network.Allocate(w.db.Snapshot(), unallocated(n, network.PortSpec{Address: address})); err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("%s in any subnet: %v", address, err)
+		}
+	}
+	second := unallocated(n, network.PortSpec{Address: "10.21.0.9"})
+	if err := network.Allocate(w.db.Snapshot(), second); err != nil || second.Status.SubnetID != more.ID {
+		t.Errorf("an address finds its subnet: %s, %v", second.Status.SubnetID, err)
+	}
 	if err := network.Allocate(w.db.Snapshot(), unallocated(n, network.PortSpec{MAC: p.Status.MAC})); !fault.Is(err, fault.Exists) {
 		t.Errorf("a MAC that is taken: %v", err)
 	}
@@ -305,6 +317,7 @@ func TestSpecsAreCheckedWordByWord(t *testing.T) {
 		"the way out's":     {func(s *network.SubnetSpec) { s.CIDR = "100.64.3.0/24" }, "spec.cidr"},
 		"gateway elsewhere": {func(s *network.SubnetSpec) { s.Gateway = "10.2.0.1" }, "spec.gateway"},
 		"service is both":   {func(s *network.SubnetSpec) { s.Service = "10.1.0.1" }, "spec.service"},
+		"gateway is second": {func(s *network.SubnetSpec) { s.Gateway = "10.1.0.2" }, ""},
 		"no resolver":       {func(s *network.SubnetSpec) { s.DNS = []string{"one.one"} }, "spec.dns[0]"},
 	} {
 		s := good()
@@ -316,6 +329,17 @@ func TestSpecsAreCheckedWordByWord(t *testing.T) {
 		}
 		if got != c.field {
 			t.Errorf("%s: the first wrong field is %q, not %q", name, got, c.field)
+		}
+	}
+}
+
+func TestADomainThatMeansSomethingElseIsRefused(t *testing.T) {
+	for domain, good := range map[string]bool{"internal": true, "corp.example": true, "home.arpa": true, "corp.local": true, "mylocalhost": true,
+		"localhost": false, "a.localhost": false, "invalid": false, "onion": false, "10.in-addr.arpa": false, "ip6.arpa": false, "Corp": false, "a..b": false, "a.": false} {
+		s := network.Spec{Domain: domain}
+		s.Default()
+		if wrong := s.Check(); (len(wrong) == 0) != good {
+			t.Errorf("%s: %+v", domain, wrong)
 		}
 	}
 }

@@ -50,6 +50,8 @@ type Examined struct {
 	Format string `json:"format"`
 	// Disks are those in it, the one that boots first.
 	Disks []ExaminedDisk `json:"disks"`
+	// LeftOut are the files of an OVA that are no disk: a CD, settings of a firmware.
+	LeftOut []string `json:"leftOut,omitempty"`
 }
 
 // ExaminedDisk is one disk, judged.
@@ -133,11 +135,11 @@ func (im *Importer) Examine(ctx context.Context, file string, o Options) (Examin
 		d, err := im.judged(ctx, ExaminedDisk{File: file, Format: format, VirtualBytes: size})
 		return Examined{Format: format, Disks: []ExaminedDisk{d}}, err
 	}
-	disks, err := im.unpackOVA(ctx, file, file+".disk")
+	disks, leftOut, err := im.unpackOVA(ctx, file, file+".disk")
 	if err != nil {
 		return Examined{}, err
 	}
-	e := Examined{Format: ova}
+	e := Examined{Format: ova, LeftOut: leftOut}
 	for i, disk := range disks {
 		d := ExaminedDisk{Name: disk.Name, File: fmt.Sprintf("%s.disk.%d", file, i)}
 		if d.Format, d.VirtualBytes, err = look(d.File); err == nil && d.Format == ova {
@@ -170,6 +172,9 @@ func (im *Importer) judged(ctx context.Context, d ExaminedDisk) (ExaminedDisk, e
 		return d, err
 	}
 	d.VirtualBytes = info.VirtualSize
+	if d.VirtualBytes == 0 {
+		return d, fault.New(fault.Invalid, "what came says it is a disk of no size")
+	}
 	return d, im.limit(d.VirtualBytes)
 }
 

@@ -204,7 +204,7 @@ func (s *Service) publish(_ context.Context, r *operation.Run) error {
 		for _, d := range k.Disks[1:] {
 			t.DataDisks = append(t.DataDisks, compute.ImageDisk{Name: short(d.Name), Content: d.Digest, SizeMiB: inMiB(d.Bytes), VirtualMiB: inMiB(d.VirtualBytes)})
 		}
-		t.ServerID = s.Home()
+		t.LeftOut, t.ServerID = e.LeftOut, s.Home()
 	})
 	return nil
 }

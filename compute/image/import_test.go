@@ -162,9 +162,24 @@ func TestWhatIsHostileOrDamagedIsRefusedInWords(t *testing.T) {
 			qemuImg(t, "create", "-q", "-f", "qcow2", f, "2G")
 			return f
 		}, "a disk of 2048 MiB"},
-		"unknown feature":  {func(dir string) string { return patched(t, sample(t, dir, "qcow2"), 72, be64(1<<40)) }, "not known here"},
-		"corrupt mark":     {func(dir string) string { return patched(t, sample(t, dir, "qcow2"), 72, be64(2)) }, "marked as corrupt"},
-		"cut off qcow2":    {func(dir string) string { return cut(t, sample(t, dir, "qcow2"), 300_000) }, "damaged, or cut off"},
+		"unknown feature": {func(dir string) string { return patched(t, sample(t, dir, "qcow2"), 72, be64(1<<40)) }, "not known here"},
+		"corrupt mark":    {func(dir string) string { return patched(t, sample(t, dir, "qcow2"), 72, be64(2)) }, "marked as corrupt"},
+		"cut off qcow2":   {func(dir string) string { return cut(t, sample(t, dir, "qcow2"), 300_000) }, "damaged, or cut off"},
+		"no size": {func(dir string) string {
+			f := filepath.Join(dir, "s")
+			qemuImg(t, "create", "-q", "-f", "qcow2", f, "0")
+			return f
+		}, "a disk of no size"},
+		"qcow 1":    {func(dir string) string { return sample(t, dir, "qcow") }, "qcow disk of version 1"},
+		"Parallels": {func(dir string) string { return sample(t, dir, "parallels") }, "a Parallels disk"},
+		"VDI":       {func(dir string) string { return sample(t, dir, "vdi") }, "VirtualBox"},
+		"LUKS":      {func(dir string) string { return written(t, dir, "LUKS\xba\xbe"+strings.Repeat("\x00", 1018)) }, "encrypted"},
+		"DMG": {func(dir string) string {
+			return written(t, dir, strings.Repeat("x", 1024)+"koly"+strings.Repeat("\x00", 508))
+		}, "Apple"},
+		"Proxmox backup":   {func(dir string) string { return written(t, dir, "VMA\x00"+strings.Repeat("\x00", 1020)) }, "vma extract"},
+		"WIM":              {func(dir string) string { return written(t, dir, "MSWIM\x00\x00\x00"+strings.Repeat("\x00", 1016)) }, "install it on one"},
+		"program":          {func(dir string) string { return written(t, dir, "\x7fELF"+strings.Repeat("\x00", 1020)) }, "a program"},
 		"very short":       {func(dir string) string { return written(t, dir, "QFI\xfb") }, "4 bytes long"},
 		"web page":         {func(dir string) string { return written(t, dir, "<!DOCTYPE html>"+strings.Repeat(" ", 600)) }, "web page"},
 		"gzip":             {func(dir string) string { return written(t, dir, "\x1f\x8b"+strings.Repeat("\x00", 1000)) }, "compressed by gzip and damaged"},

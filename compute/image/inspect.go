@@ -20,12 +20,21 @@ var others = []struct{ begins, is string }{
 	{"\x5d\x00\x00", "compressed by lzma of before xz; compress it by xz"},
 	{"PK\x03\x04", "a zip archive; unpack it first"},
 	{"7z\xbc\xaf", "a 7-zip archive; unpack it first"},
+	{"Rar!", "a RAR archive; unpack it first"},
+	{"\x89LZO", "compressed by lzop; unpack it, or compress it by zstd"}, {"LRZI", "compressed by lrzip; unpack it, or compress it by zstd"},
+	{"VMA\x00", "a Proxmox backup (VMA); extract its disks first: vma extract FILE FOLDER"},
+	{"QFI\xfb\x00\x00\x00\x01", "a qcow disk of version 1; convert it to qcow2 first"},
+	{"WithoutFreeSpace", "a Parallels disk; convert it to qcow2 first"}, {"WithouFreSpacExt", "a Parallels disk; convert it to qcow2 first"},
+	{"Bochs Virtual HD Image", "a Bochs disk; convert it to qcow2 first"},
+	{"MSWIM\x00\x00\x00", "a Windows image (WIM), which holds files and is no disk; install it on one first"},
+	{"EVF\x09\x0d\x0a\xff\x00", "an EnCase disk; convert it to raw first"},
 	{"<<< ", "a VirtualBox disk (VDI); convert it to qcow2 first"},
 	{"QED\x00", "a disk of the abandoned format QED; convert it to qcow2 first"},
 	{"LUKS\xba\xbe", "encrypted; decrypt it first"},
 	{"COWD", "an old VMware disk (COWD); export it as streamOptimized"},
 	{"# Disk DescriptorFile", "only the description of a VMware disk, whose content lies in other files; export it as streamOptimized or OVA"},
 	{"{", "a text, not a disk"}, {"json:", "a text, not a disk"},
+	{"#!", "a program, not a disk"}, {"\x7fELF", "a program, not a disk"}, {"%PDF", "a text, not a disk"}, {"!<arch>", "a package, not a disk"}, {"\xed\xab\xee\xdb", "a package, not a disk"},
 	{"<", "a text (perhaps a web page that says why there is no image), not a disk"},
 }
 
@@ -40,7 +49,7 @@ func detect(r io.ReaderAt, size int64) (format string, err error) {
 	}
 	starts := func(s string) bool { return bytes.HasPrefix(head, []byte(s)) }
 	switch {
-	case starts("QFI\xfb"):
+	case starts("QFI\xfb") && !starts("QFI\xfb\x00\x00\x00\x01"):
 		return qcow2.QCOW2, nil
 	case starts("KDMV"):
 		return qcow2.VMDK, nil
@@ -59,6 +68,9 @@ func detect(r io.ReaderAt, size int64) (format string, err error) {
 	foot := make([]byte, 512)
 	if _, err := r.ReadAt(foot, size-512); err == nil && bytes.HasPrefix(foot, []byte("conectix")) {
 		return qcow2.VPC, nil
+	}
+	if bytes.HasPrefix(foot, []byte("koly")) {
+		return "", fault.New(fault.Invalid, "what came is an Apple disk image (DMG); convert it to raw first")
 	}
 	if size%512 != 0 {
 		return "", fault.New(fault.Invalid, "what came is in no format that is known, and as a raw disk it would end within a sector (%d bytes)", size)

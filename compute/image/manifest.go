@@ -48,8 +48,13 @@ func (a *archive) readManifest() error {
 		if d.new == nil || len(d.hex) != 2*d.new().Size() {
 			return fault.New(fault.Invalid, "what came is an OVA whose manifest has a digest of a wrong length: %q", short(line))
 		}
+		there := false
 		for _, name := range spellings(path.Dir(a.ovfName), m[2]) {
 			a.manifest[name] = d
+			there = there || a.has(name)
+		}
+		if !there {
+			return fault.New(fault.Invalid, "what came is an OVA whose manifest names %q, which is not in it: it is not whole", short(m[2]))
 		}
 	}
 	c := a.checked(a.ovfName, strings.NewReader(string(a.ovf)))
@@ -57,6 +62,13 @@ func (a *archive) readManifest() error {
 		return err
 	}
 	return c.verdict()
+}
+
+// has says whether a file is in the archive, whole or in chunks.
+func (a *archive) has(name string) bool {
+	_, whole := a.entries[name]
+	_, chunk := a.entries[name+".000000000"]
+	return whole || chunk
 }
 
 // checked digests what is read, where the manifest lists it.

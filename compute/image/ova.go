@@ -52,30 +52,30 @@ func isTar(head []byte) bool {
 	return want == unsigned || want == signed
 }
 
-// unpackOVA writes each disk of an OVA to a file of its own, to.0, to.1 and so on in their order.
-func (im *Importer) unpackOVA(ctx context.Context, file, to string) ([]ovfDisk, error) {
+// unpackOVA writes each disk of an OVA to a file of its own, to.0, to.1 and so on in their order. It
+// tells what else the description names.
+func (im *Importer) unpackOVA(ctx context.Context, file, to string) (disks []ovfDisk, leftOut []string, err error) {
 	a, err := readArchive(ctx, file)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	disks, err := readOVF(a.ovf)
-	if err != nil {
-		return nil, err
+	if disks, leftOut, err = readOVF(a.ovf); err != nil {
+		return nil, nil, err
 	}
 	if err := a.readManifest(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, fault.New(fault.Internal, "open what came: %w", err)
+		return nil, nil, fault.New(fault.Internal, "open what came: %w", err)
 	}
 	defer f.Close()
 	for i, d := range disks {
 		if err := im.extract(ctx, a, f, d, fmt.Sprintf("%s.%d", to, i)); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return disks, nil
+	return disks, leftOut, nil
 }
 
 // readArchive reads an archive's list and its texts.

@@ -7,11 +7,13 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/virga-cloud/virga/engine/fault"
 )
@@ -159,19 +161,20 @@ func TestOVAManifestIsReadInEveryKindOfWords(t *testing.T) {
 	disk, ovf := vmdkOf(t, "WORD"), ovfOf("a;d.vmdk;0")
 	right256 := func(text string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(text))) }
 	for line, want := range map[string]string{
-		"SHA256(d.vmdk)= " + right256(disk):                                "WORD",
-		"SHA2-256(d.vmdk)= " + right256(disk):                              "WORD",
-		"sha256 (d.vmdk) = " + strings.ToUpper(right256(disk)) + "\r":      "WORD",
-		fmt.Sprintf("SHA1(d.vmdk)= %x", sha1.Sum([]byte(disk))):            "WORD",
-		fmt.Sprintf("SHA512(d.vmdk)= %x", sha512.Sum512([]byte(disk))):     "WORD",
-		fmt.Sprintf("SHA2-512(d.vmdk)= %x", sha512.Sum512([]byte(disk))):   "WORD",
-		fmt.Sprintf("SHA384(d.vmdk)= %x\n\n", sha512.Sum384([]byte(disk))): "WORD",
-		"SHA256(m.ovf)= " + right256(ovf):                                  "WORD",
-		"SHA2-256(d.vmdk)= " + strings.Repeat("0", 64):                     "not what its manifest says",
-		"SHA2-256(m.ovf)= " + strings.Repeat("0", 64):                      "not what its manifest says",
-		"SHA1(d.vmdk)= " + strings.Repeat("0", 40):                         "not what its manifest says",
-		"SHA256(d.vmdk)= 00":                                               "wrong length",
-		"SHA3-256(d.vmdk)= " + strings.Repeat("0", 64):                     "not understood",
+		"SHA256(d.vmdk)= " + right256(disk):                                         "WORD",
+		"SHA2-256(d.vmdk)= " + right256(disk):                                       "WORD",
+		"sha256 (d.vmdk) = " + strings.ToUpper(right256(disk)) + "\r":               "WORD",
+		fmt.Sprintf("SHA1(d.vmdk)= %x", sha1.Sum([]byte(disk))):                     "WORD",
+		fmt.Sprintf("SHA512(d.vmdk)= %x", sha512.Sum512([]byte(disk))):              "WORD",
+		fmt.Sprintf("SHA2-512(d.vmdk)= %x", sha512.Sum512([]byte(disk))):            "WORD",
+		fmt.Sprintf("SHA384(d.vmdk)= %x\n\n", sha512.Sum384([]byte(disk))):          "WORD",
+		"SHA256(m.ovf)= " + right256(ovf):                                           "WORD",
+		"SHA2-256(d.vmdk)= " + strings.Repeat("0", 64):                              "not what its manifest says",
+		"SHA2-256(m.ovf)= " + strings.Repeat("0", 64):                               "not what its manifest says",
+		"SHA1(d.vmdk)= " + strings.Repeat("0", 40):                                  "not what its manifest says",
+		"SHA256(d.vmdk)= 00":                                                        "wrong length",
+		"SHA256(d.vmdk)= " + right256(disk) + "\nSHA256(e.vmdk)= " + right256(disk): `names "e.vmdk", which is not in it`,
+		"SHA3-256(d.vmdk)= " + strings.Repeat("0", 64):                              "not understood",
 		"d.vmdk is fine": "not understood",
 		"SHA512(d.vmdk)= " + strings.Repeat("0", 64):                          "wrong length",
 		"SHA256(d.vmdk)= " + right256(disk) + "\nSHA1(d.vmdk)= " + "tampered": "not understood",
@@ -180,6 +183,42 @@ func TestOVAManifestIsReadInEveryKindOfWords(t *testing.T) {
 		if got := wordsOf(t, newImporter(t), file); got != want && !strings.Contains(got, want) {
 			t.Errorf("%q: %q, want %q", line, got, want)
 		}
+	}
+}
+
+func TestOVFIsReadInTheEncodingsThatProductsWrite(t *testing.T) {
+	text := strings.Replace(ovfOf("a;dísk.vmdk;0"), `version="1.0"`, `version="1.0" encoding="ENCODING"`, 1)
+	as := func(encoding string) string { return strings.Replace(text, "ENCODING", encoding, 1) }
+	wide := func(order binary.AppendByteOrder, mark bool) string {
+		var out []byte
+		if mark {
+			out = order.AppendUint16(out, 0xfeff)
+		}
+		for _, u := range utf16.Encode([]rune(as("utf-16"))) {
+			out = order.AppendUint16(out, u)
+		}
+		return string(out)
+	}
+	for name, ovf := range map[string]string{
+		"UTF-8": as("UTF-8"), "with a mark": "\ufeff" + as("utf-8"), "Latin-1": strings.ReplaceAll(as("ISO-8859-1"), "í", "\xed"),
+		"little": wide(binary.LittleEndian, true), "big": wide(binary.BigEndian, true), "without a mark": wide(binary.LittleEndian, false),
+	} {
+		disks, _, err := readOVF([]byte(ovf))
+		if err != nil || len(disks) != 1 || disks[0].Href != "dísk.vmdk" {
+			t.Errorf("%s: %+v, %v", name, disks, err)
+		}
+	}
+	if _, _, err := readOVF([]byte(as("KOI8-R"))); err == nil || !strings.Contains(err.Error(), "write it in UTF-8") {
+		t.Error(err)
+	}
+}
+
+func TestWhatAnOVAHasBesideItsDisksIsToldAsLeftOut(t *testing.T) {
+	ovf := strings.Replace(ovfOf("a;d.vmdk;0"), "</References>", `<File ovf:id="cd" ovf:href="tools.iso"/><File ovf:id="nv" ovf:href="m.nvram"/></References>`, 1)
+	file := packed(t, tar.FormatUSTAR, "m.ovf", ovf, "d.vmdk", vmdkOf(t, "WORD"), "tools.iso", "cd", "m.nvram", "nv")
+	e, err := newImporter(t).Examine(t.Context(), file, Options{})
+	if err != nil || len(e.Disks) != 1 || strings.Join(e.LeftOut, " ") != "tools.iso m.nvram" {
+		t.Errorf("%+v, %v", e, err)
 	}
 }
 

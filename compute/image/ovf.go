@@ -1,8 +1,6 @@
 package image
 
 import (
-	"bytes"
-	"encoding/xml"
 	"math/bits"
 	"net/url"
 	"path"
@@ -61,30 +59,36 @@ type ovfDisk struct {
 	Capacity    int64 // bytes of an empty disk
 }
 
-// readOVF lists the disks in the order in which a VM has them: the one that boots is first.
-func readOVF(text []byte) ([]ovfDisk, error) {
+// readOVF lists the disks in the order in which a VM has them: the one that boots is first. Beside them
+// it lists the files that are named and are no disk.
+func readOVF(text []byte) (disks []ovfDisk, leftOut []string, err error) {
 	var e envelope
-	if err := xml.NewDecoder(bytes.NewReader(text)).Decode(&e); err != nil {
-		return nil, fault.New(fault.Invalid, "what came is an OVA with a damaged description: %w", err)
+	if err := decodeXML(text, &e); err != nil {
+		return nil, nil, fault.New(fault.Invalid, "what came is an OVA with a damaged description: %w", err)
 	}
 	if len(e.Systems) > 1 || len(e.Collection) > 0 {
-		return nil, fault.New(fault.Invalid, "what came is an OVA with several VMs in it; export each by itself")
+		return nil, nil, fault.New(fault.Invalid, "what came is an OVA with several VMs in it; export each by itself")
 	}
-	var out []ovfDisk
+	used := map[string]bool{}
 	for _, at := range e.order() {
 		d, err := e.disk(at)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		out = append(out, d)
+		disks, used[e.Disks[at].FileRef] = append(disks, d), true
 	}
-	if !slices.ContainsFunc(out, func(d ovfDisk) bool { return d.Href != "" }) {
-		return nil, fault.New(fault.Invalid, "what came is an OVA whose description names no disk with content")
+	if !slices.ContainsFunc(disks, func(d ovfDisk) bool { return d.Href != "" }) {
+		return nil, nil, fault.New(fault.Invalid, "what came is an OVA whose description names no disk with content")
 	}
-	if len(out) > MaxDisks {
-		return nil, fault.New(fault.Invalid, "what came is an OVA with %d disks; a VM takes at most %d", len(out), MaxDisks)
+	if len(disks) > MaxDisks {
+		return nil, nil, fault.New(fault.Invalid, "what came is an OVA with %d disks; a VM takes at most %d", len(disks), MaxDisks)
 	}
-	return out, nil
+	for _, f := range e.Files {
+		if !used[f.ID] && len(leftOut) < MaxDisks {
+			leftOut = append(leftOut, short(f.Href))
+		}
+	}
+	return disks, leftOut, nil
 }
 
 // MaxDisks is how many disks an image can have.

@@ -30,6 +30,10 @@ func (n *names) answer(q *dns.Msg, chosen bool) *dns.Msg {
 		return r.localhost()
 	case dns.IsSubDomain("invalid.", name), dns.IsSubDomain("onion.", name): // RFC 6761, RFC 7686
 		return r.absent(name[strings.LastIndexByte(name[:len(name)-1], '.')+1:])
+	case dns.IsSubDomain("ip6.arpa.", name) && !chosen:
+		if zone := local6(name); zone != "" {
+			return r.absent(zone)
+		}
 	case dns.IsSubDomain("in-addr.arpa.", name):
 		return r.reverse(name, chosen)
 	case dns.CountLabel(name) == 1 && isAddress(question.Qtype):

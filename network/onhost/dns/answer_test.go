@@ -84,6 +84,9 @@ func TestAnswerIsDecidedHereOrAskedOfTheWorld(t *testing.T) {
 		{"192.in-addr.arpa.", dns.TypeNS, "ask", ""},
 		{"in-addr.arpa.", dns.TypeNS, "ask", ""},
 		{"300.0.0.10.in-addr.arpa.", dns.TypePTR, "NXDOMAIN", "0.0.10.in-addr.arpa."},
+		{"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa.", dns.TypePTR, "NXDOMAIN", "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa."},
+		{"2.1.d.f.ip6.arpa.", dns.TypePTR, "NXDOMAIN", "d.f.ip6.arpa."},
+		{"8.8.0.0.2.ip6.arpa.", dns.TypePTR, "ask", ""},
 		{"localhost.", dns.TypeA, "127.0.0.1", ""},
 		{"x.localhost.", dns.TypeAAAA, "::1", ""},
 		{"localhost.", dns.TypeMX, "nodata", "localhost."},
@@ -108,6 +111,7 @@ func TestPrivateReverseNamesAreAskedOfResolversThatSomebodyChose(t *testing.T) {
 	n := newNames(aZone())
 	for name, want := range map[string]string{
 		"9.1.168.192.in-addr.arpa.": "ask",
+		"2.1.d.f.ip6.arpa.":         "ask",
 		"99.0.0.10.in-addr.arpa.":   "NXDOMAIN", // our own range: nobody else knows it
 	} {
 		if got := said(n.answer(new(dns.Msg).SetQuestion(name, dns.TypePTR), true)); got != want {

@@ -16,6 +16,20 @@ var private = []netip.Prefix{
 	netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("255.255.255.255/32"),
 }
 
+// private6 are the same of IPv6: nobody, loopback, link-local, unique local, examples.
+var private6 = []string{strings.Repeat("0.", 32) + "ip6.arpa.", "1." + strings.Repeat("0.", 31) + "ip6.arpa.",
+	"8.e.f.ip6.arpa.", "9.e.f.ip6.arpa.", "a.e.f.ip6.arpa.", "b.e.f.ip6.arpa.", "c.f.ip6.arpa.", "d.f.ip6.arpa.", "8.b.d.0.1.0.0.2.ip6.arpa."}
+
+// local6 is the private reverse DNS zone that a name lies in; empty: none.
+func local6(name string) string {
+	for _, zone := range private6 {
+		if dns.IsSubDomain(zone, name) {
+			return zone
+		}
+	}
+	return ""
+}
+
 // reverse answers for the network's own addresses, and for private ones where nobody was named who
 // could know them.
 func (r *reply) reverse(name string, chosen bool) *dns.Msg {

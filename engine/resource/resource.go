@@ -7,7 +7,7 @@
 package resource
 
 import (
-	"encoding/json"
+	"reflect"
 	"slices"
 	"time"
 
@@ -139,15 +139,25 @@ func SetProblem(old []Problem, kind, message string, now time.Time) []Problem {
 
 // Copy returns a deep copy of a record, made by way of its JSON.
 func Copy[S, T any](r *Record[S, T]) *Record[S, T] {
-	data, err := json.Marshal(r)
+	data, err := r.encode()
 	if err != nil {
 		panic("resource: a record that is no JSON: " + err.Error())
 	}
 	out := new(Record[S, T])
-	if err := json.Unmarshal(data, out); err != nil {
+	if err := out.UnmarshalJSON(data); err != nil {
 		panic("resource: a record that does not come back from JSON: " + err.Error())
 	}
 	return out
+}
+
+// CopyOf is Copy of a record of any kind.
+func CopyOf(x Object) (Object, error) {
+	data, err := Encode(x)
+	if err != nil {
+		return nil, err
+	}
+	mine := reflect.New(reflect.TypeOf(x).Elem()).Interface().(Object)
+	return mine, read(data, mine)
 }
 
 // young is how long it is no news that a record waits for others.

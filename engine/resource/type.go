@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -227,7 +226,7 @@ const hostKind Kind = "host"
 // Decode makes a record of its stored form. The revision is the store's.
 func (d Descriptor) Decode(value []byte, revision int64) (Object, error) {
 	x := d.New()
-	if err := json.Unmarshal(value, x); err != nil {
+	if err := read(value, x); err != nil {
 		return nil, fmt.Errorf("decode %s: %w", d.Kind, err)
 	}
 	x.Head().Revision = revision

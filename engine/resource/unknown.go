@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
 // plain is a Record without the methods below.
@@ -13,21 +17,44 @@ type plain[S, T any] Record[S, T]
 // beside the record, so that a server passes on also what it does not understand.
 const HostsField = "hosts"
 
+// form is how records are written: as encoding/json writes them, in one pass and without its copies.
+var form = jsonv1.DefaultOptionsV1()
+
+// text is an object that is read and written without the ways round of the encoding of any value.
+type text interface {
+	encode() ([]byte, error)
+	UnmarshalJSON([]byte) error
+}
+
+// Encode writes a record as it is stored.
+func Encode(x Object) ([]byte, error) {
+	if t, is := x.(text); is {
+		return t.encode()
+	}
+	return jsonv2.Marshal(x, form)
+}
+
+// read is Encode's way back.
+func read(data []byte, x Object) error {
+	if t, is := x.(text); is {
+		return t.UnmarshalJSON(data)
+	}
+	return jsonv2.Unmarshal(data, x, form)
+}
+
 // UnmarshalJSON reads a record of any version. One that has fields which this program does not know is
 // kept as it was read, so that MarshalJSON can give them back.
 func (r *Record[S, T]) UnmarshalJSON(data []byte) error {
 	before := *r
-	strict := json.NewDecoder(bytes.NewReader(data))
-	strict.DisallowUnknownFields()
 	stored := struct {
 		*plain[S, T]
-		Hosts json.RawMessage `json:"hosts"`
+		Hosts jsontext.Value `json:"hosts"`
 	}{plain: (*plain[S, T])(r)}
-	if strict.Decode(&stored) == nil {
+	if jsonv2.Unmarshal(data, &stored, form, jsonv2.RejectUnknownMembers(true)) == nil {
 		return nil
 	}
 	*r = before
-	if err := json.Unmarshal(data, (*plain[S, T])(r)); err != nil {
+	if err := jsonv2.Unmarshal(data, (*plain[S, T])(r), form); err != nil {
 		return err
 	}
 	r.stored = bytes.Clone(data)
@@ -35,16 +62,18 @@ func (r *Record[S, T]) UnmarshalJSON(data []byte) error {
 }
 
 // MarshalJSON writes the record, with the fields that this program does not know as they were read.
-func (r Record[S, T]) MarshalJSON() ([]byte, error) {
-	mine, err := json.Marshal(plain[S, T](r))
+func (r Record[S, T]) MarshalJSON() ([]byte, error) { return r.encode() }
+
+func (r *Record[S, T]) encode() ([]byte, error) {
+	mine, err := jsonv2.Marshal((*plain[S, T])(r), form)
 	if err != nil || r.stored == nil {
 		return mine, err
 	}
 	var known plain[S, T]
-	if err := json.Unmarshal(r.stored, &known); err != nil {
+	if err := jsonv2.Unmarshal(r.stored, &known, form); err != nil {
 		return nil, err
 	}
-	read, err := json.Marshal(known)
+	read, err := jsonv2.Marshal(&known, form)
 	if err != nil {
 		return nil, err
 	}

@@ -122,7 +122,7 @@ func (b *Batch) changes() ([]Change, error) {
 		}
 		if w.value == nil {
 			var err error
-			if w.value, err = json.Marshal(w.object); err != nil {
+			if w.value, err = resource.Encode(w.object); err != nil {
 				return nil, fault.New(fault.Internal, "encode %s: %w", ref, err)
 			}
 		}
@@ -207,19 +207,19 @@ func edit[S, T any](b *Batch, r *resource.Record[S, T], change func(*resource.Re
 		w.value = nil
 		return
 	}
-	before, err := json.Marshal(r)
+	before, err := resource.Encode(r)
 	if err != nil {
 		b.err = fault.New(fault.Internal, "encode %s: %w", r.Ref(), err)
 		return
 	}
 	mine := new(resource.Record[S, T])
-	if err := json.Unmarshal(before, mine); err != nil {
+	if err := mine.UnmarshalJSON(before); err != nil {
 		b.err = fault.New(fault.Internal, "copy %s: %w", r.Ref(), err)
 		return
 	}
 	change(mine)
 	mine.ProjectName = ""
-	after, err := json.Marshal(mine)
+	after, err := resource.Encode(mine)
 	if err != nil {
 		b.err = fault.New(fault.Internal, "encode %s: %w", r.Ref(), err)
 		return

@@ -89,7 +89,7 @@ func (d *DB) changes(b *Batch) ([]Change, error) {
 	if changes, err = merge(changes); err != nil || len(changes) == 0 {
 		return nil, err
 	}
-	return append(Stamp(d.catalog, changes), fence...), nil
+	return append(b.stamp(d.catalog, changes), fence...), nil
 }
 
 func (d *DB) commit(ctx context.Context, changes []Change) (int64, error) {

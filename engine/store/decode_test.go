@@ -55,3 +55,48 @@ func TestAListIsDecodedOnceAndOnlyWhatIsNewInIt(t *testing.T) {
 		t.Errorf("it is %s after the second list", got.Spec.Colour)
 	}
 }
+
+// lent is counted, of cats that hosts see.
+type lent struct{ counted }
+
+func (l lent) Describe() resource.Descriptor {
+	d := l.counted.Describe()
+	d.Reach = resource.NamedHost
+	d.Refs = func(x resource.Object) []resource.Ref {
+		return []resource.Ref{{Kind: "host", ID: resource.ID(x.(*cat).Spec.Colour)}}
+	}
+	return d
+}
+
+// What is written is read once, by the view: neither for the hosts that stand beside it, nor for those who
+// are told of it.
+func TestWhatIsCommittedIsDecodedOnce(t *testing.T) {
+	w := newWorld(t)
+	var made atomic.Int64
+	w.db = store.NewDB(w.memory, resource.NewCatalog(lent{counted{&made}}, boxes))
+	w.db.Inline = true
+	c := w.create("tom")
+	if got := made.Load(); got != 1 {
+		t.Errorf("for a new record %d are decoded", got)
+	}
+	w.do(func(b *store.Batch) { w.specs.Set(b, c, func(s *catSpec) { s.Colour = "red" }) })
+	if got := made.Load(); got != 2 {
+		t.Errorf("for a change %d are decoded", got-1)
+	}
+	if hosts := store.StampedHosts(w.stored(c.ID)); len(hosts) != 1 || hosts[0] != "red" {
+		t.Errorf("beside it stands %v", hosts)
+	}
+	w.do(func(b *store.Batch) { w.specs.Delete(b, w.find(c.ID)) })
+	if got := made.Load(); got != 2 {
+		t.Errorf("for a removal %d are decoded", got-2)
+	}
+}
+
+func (w *world) stored(id resource.ID) []byte {
+	w.Helper()
+	e, err := w.memory.Get(w.Context(), resource.Ref{Kind: cats.Kind, Project: "p", ID: id})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return e.Value
+}

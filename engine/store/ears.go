@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -246,7 +245,7 @@ func (s shared) ListHost(ctx context.Context, host resource.ID, kinds ...resourc
 			if _, newer := strange[ref]; newer || !wanted(ref.Kind) {
 				continue
 			}
-			value, err := json.Marshal(x)
+			value, err := resource.Encode(x)
 			if err != nil {
 				return nil, 0, fault.New(fault.Internal, "encode %s: %w", ref, err)
 			}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 
@@ -10,19 +11,53 @@ import (
 // Stamp writes beside each record which hosts' agents may see it. A server of another version, which does
 // not understand the record, passes it on to them.
 func Stamp(catalog *resource.Catalog, changes []Change) []Change {
+	return stampAll(catalog, changes, func(kind resource.Descriptor, c Change) resource.Object {
+		x, _ := kind.Decode(c.Value, 0)
+		return x
+	})
+}
+
+// stamp is Stamp, of changes of which the batch has most as records.
+func (b *Batch) stamp(catalog *resource.Catalog, changes []Change) []Change {
+	return stampAll(catalog, changes, func(_ resource.Descriptor, c Change) resource.Object {
+		if w := b.work[c.Key]; w != nil {
+			return w.object
+		}
+		return nil // of what the batch could not read its hosts are written already
+	})
+}
+
+func stampAll(catalog *resource.Catalog, changes []Change, read func(resource.Descriptor, Change) resource.Object) []Change {
 	for i, c := range changes {
 		kind, known := catalog.Lookup(c.Key.Kind)
 		if !known || c.Op != Put || kind.Reach == resource.NoHost {
 			continue
 		}
-		if x, err := kind.Decode(c.Value, 0); err == nil {
+		if x := read(kind, c); x != nil {
 			changes[i].Value = stamp(c.Value, kind.Hosts(x))
 		}
 	}
 	return changes
 }
 
+var hostsField = []byte(`"` + resource.HostsField + `":`)
+
 func stamp(value []byte, hosts []resource.ID) []byte {
+	end := len(value) - 1
+	if bytes.Contains(value, hostsField) || end < 2 || value[end] != '}' {
+		return stampAnew(value, hosts)
+	}
+	if len(hosts) == 0 {
+		return value
+	}
+	list, _ := json.Marshal(hosts)
+	out := make([]byte, 0, len(value)+len(hostsField)+len(list)+1)
+	out = append(append(out, value[:end]...), ',')
+	return append(append(append(out, hostsField...), list...), '}')
+}
+
+// stampAnew is stamp, where hosts stand beside the record already, or something in it is called so.
+func stampAnew(value []byte, hosts []resource.ID) []byte {
 	var record map[string]json.RawMessage
 	if json.Unmarshal(value, &record) != nil {
 		return value
@@ -72,12 +107,12 @@ func HostsOf(catalog *resource.Catalog, e Entry) []resource.ID {
 	return kind.Hosts(x)
 }
 
-// narrow gives each host what it sees of a revision. What moves out of its sight is told as removed.
-func narrow(catalog *resource.Catalog, c Changes) map[resource.ID]Changes {
+// narrow gives each host what it sees of a revision. What moves out of its sight is told as removed. Of what
+// the view has just read it needs no reading again.
+func narrow(catalog *resource.Catalog, c Changes, read map[resource.Ref]Delta) map[resource.ID]Changes {
 	out := map[resource.ID]Changes{}
 	for _, e := range c.Events {
-		saw := HostsOf(catalog, Entry{Key: e.Key, Value: e.Old})
-		sees := HostsOf(catalog, Entry{Key: e.Key, Value: e.Value})
+		saw, sees := sight(catalog, e, read)
 		tell := func(hosts []resource.ID, event Event) {
 			for _, id := range hosts {
 				mine := out[id]
@@ -105,5 +140,23 @@ func narrow(catalog *resource.Catalog, c Changes) map[resource.ID]Changes {
 	return out
 }
 
+// sight lists the hosts that saw what was there before an event, and those that see what is there now.
+func sight(catalog *resource.Catalog, e Event, read map[resource.Ref]Delta) (saw, sees []resource.ID) {
+	d, known := read[e.Key]
+	if !known || (d.Old == nil) != (e.Old == nil) || (d.New == nil) != (e.Value == nil) {
+		return HostsOf(catalog, Entry{Key: e.Key, Value: e.Old}), HostsOf(catalog, Entry{Key: e.Key, Value: e.Value})
+	}
+	kind, _ := catalog.Lookup(e.Key.Kind)
+	if d.Old != nil {
+		saw = kind.Hosts(d.Old)
+	}
+	if d.New != nil {
+		sees = kind.Hosts(d.New)
+	}
+	return saw, sees
+}
+
 // concerned is narrow for the view's own kinds.
-func (v *View) concerned(c Changes) map[resource.ID]Changes { return narrow(v.catalog, c) }
+func (v *View) concerned(c Changes, read map[resource.Ref]Delta) map[resource.ID]Changes {
+	return narrow(v.catalog, c, read)
+}

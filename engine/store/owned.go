@@ -1,9 +1,6 @@
 package store
 
 import (
-	"encoding/json"
-	"reflect"
-
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 )
@@ -32,11 +29,7 @@ func (b *Batch) markDeleting(x resource.Object) {
 		}
 		return
 	}
-	mine := reflect.New(reflect.TypeOf(x).Elem()).Interface().(resource.Object)
-	data, err := json.Marshal(x)
-	if err == nil {
-		err = json.Unmarshal(data, mine)
-	}
+	mine, err := resource.CopyOf(x)
 	if err != nil {
 		b.err = fault.New(fault.Internal, "copy %s: %w", x.Head().Ref(), err)
 		return

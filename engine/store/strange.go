@@ -24,12 +24,14 @@ func (v *View) remember(e Event, revision int64, why string) {
 	v.strange[e.Key.ID] = Strange{Entry{Key: e.Key, Value: e.Value, Revision: revision}, why}
 }
 
-func (v *View) forget(key resource.Ref) {
+// forget reports whether the record was strange: what the view showed of it was older than what was there.
+func (v *View) forget(key resource.Ref) (was bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.strange[key.ID].Key == key {
+	if was = v.strange[key.ID].Key == key; was {
 		delete(v.strange, key.ID)
 	}
+	return was
 }
 
 // NotUnderstood lists the records that this program cannot read, and why. They are left alone.

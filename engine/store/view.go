@@ -182,10 +182,10 @@ func (v *View) follow(ctx context.Context) error {
 // Apply brings one revision's changes into the view. Run calls it; the simulator, which has no
 // goroutines, calls it itself.
 func (v *View) Apply(c Changes) {
-	v.apply(c.Revision, c.Events, v.decode, func(there int64, _ resource.Ref) (int64, bool) {
+	read := v.apply(c.Revision, c.Events, v.decode, func(there int64, _ resource.Ref) (int64, bool) {
 		return c.Revision, there < c.Revision
 	})
-	v.fanOut.add(c, v.concerned(c))
+	v.fanOut.add(c, v.concerned(c, read))
 }
 
 // news tells the revision that an event brings for a key of which the view shows another one,
@@ -195,8 +195,10 @@ type news func(there int64, key resource.Ref) (revision int64, isNew bool)
 // decoder makes a record of its stored form.
 type decoder func(e Event, revision int64) (resource.Object, error)
 
-func (v *View) apply(revision int64, events []Event, decode decoder, isNews news) {
+// apply gives what it read of the events, as far as it showed before what was there before.
+func (v *View) apply(revision int64, events []Event, decode decoder, isNews news) map[resource.Ref]Delta {
 	var deltas []Delta
+	read := make(map[resource.Ref]Delta, len(events))
 	// Removals first: a name that passes from one record to another within one revision must
 	// not be dropped from the index after its new owner has entered it.
 	for _, removals := range []bool{true, false} {
@@ -204,8 +206,12 @@ func (v *View) apply(revision int64, events []Event, decode decoder, isNews news
 			if (e.Value == nil) != removals {
 				continue
 			}
-			if d, ok := v.applyOne(e, decode, isNews); ok {
+			d, changed, sure := v.applyOne(e, decode, isNews)
+			if changed {
 				deltas = append(deltas, d)
+			}
+			if changed && sure {
+				read[e.Key] = d
 			}
 		}
 	}
@@ -216,44 +222,44 @@ func (v *View) apply(revision int64, events []Event, decode decoder, isNews news
 	v.waiting.wake(v.revision, deltas)
 	tell := slices.Clone(v.tell)
 	v.mu.Unlock()
-	if len(deltas) == 0 {
-		return
+	if len(deltas) > 0 {
+		for _, fn := range tell {
+			fn(deltas)
+		}
 	}
-	for _, fn := range tell {
-		fn(deltas)
-	}
+	return read
 }
 
-func (v *View) applyOne(e Event, decode decoder, isNews news) (Delta, bool) {
+// applyOne reports whether it changed the view, and whether what the view showed before was what was there.
+func (v *View) applyOne(e Event, decode decoder, isNews news) (d Delta, changed, sure bool) {
 	if e.Key.Kind == NameKind || e.Key.Kind == JournalKind {
-		return Delta{}, false
+		return d, false, false
 	}
-	var d Delta
 	var there int64
 	if old, _ := v.next.ids.Get(&resource.Meta{ID: e.Key.ID}); old != nil {
 		d.Old, there = old, old.Head().Revision
 	}
 	if e.Value == nil {
-		v.forget(e.Key)
+		sure = !v.forget(e.Key)
 		if d.Old == nil || d.Old.Head().Ref() != e.Key {
-			return d, false
+			return d, false, false
 		}
 		v.replace(d)
-		return d, true
+		return d, true, sure
 	}
 	revision, isNew := isNews(there, e.Key)
 	if !isNew {
-		return d, false
+		return d, false, false
 	}
 	x, err := decode(e, revision)
 	if err != nil {
 		v.remember(e, revision, err.Error())
-		return d, false
+		return d, false, false
 	}
-	v.forget(e.Key)
+	sure = !v.forget(e.Key)
 	d.New = x
 	v.replace(d)
-	return d, true
+	return d, true, sure
 }
 
 func (v *View) replace(d Delta) {

@@ -95,7 +95,7 @@ type Store interface {
 	Get(ctx context.Context, key resource.Ref) (Entry, error)
 	// List reads all entries of the kinds (of all kinds when none is named) at one revision.
 	List(ctx context.Context, kinds ...resource.Kind) ([]Entry, int64, error)
-	// Commit makes all changes at one revision, or none: fault.Conflict if an expectation fails
+	// Commit makes all changes at one revision, which other commits may share, or none: fault.Conflict if an expectation fails
 	// (fault.Exists if Absent was expected of a Put). A commit of nothing returns the present revision.
 	Commit(ctx context.Context, changes ...Change) (int64, error)
 	// Watch tells all that happens after revision, in order, one Changes for each revision;

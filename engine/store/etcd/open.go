@@ -74,11 +74,12 @@ func (c Config) withDefaults() Config {
 
 // Store is the store. Close it before the process ends.
 type Store struct {
-	config  Config
-	server  *embed.Etcd
-	client  *clientv3.Client
-	sockets string // a folder to remove at the end; empty if it is the run folder
-	guard   diskGuard
+	config   Config
+	server   *embed.Etcd
+	client   *clientv3.Client
+	sockets  string // a folder to remove at the end; empty if it is the run folder
+	guard    diskGuard
+	together together
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc

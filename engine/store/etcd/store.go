@@ -96,19 +96,8 @@ func entry(kv *mvccpb.KeyValue) (store.Entry, error) {
 	return store.Entry{Key: ref, Value: store.Open(kv.Value), Revision: kv.ModRevision}, err
 }
 
-// Commit implements store.Store: one transaction.
-func (s *Store) Commit(ctx context.Context, changes ...store.Change) (int64, error) {
-	if err := store.Distinct(changes); err != nil {
-		return 0, err
-	}
-	if err := ctx.Err(); err != nil {
-		return 0, fault.New(fault.Unavailable, "commit: %w", err)
-	}
-	ctx, leave, err := s.call(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer leave()
+// alone makes one transaction of a commit.
+func (s *Store) alone(ctx context.Context, changes []store.Change) (int64, error) {
 	if err := s.guard.admit(changes, s.server.Server.Backend().Size()); err != nil {
 		return 0, err
 	}

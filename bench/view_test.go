@@ -76,7 +76,7 @@ func manyVMs(b *testing.B, count int) store.Store {
 		port := &network.Port{Meta: meta("-nic"), Spec: network.PortSpec{NetworkID: "0199cccc-0000-7000-8000-000000000001", Hostname: name}, Status: network.PortStatus{SubnetID: "0199dddd-0000-7000-8000-000000000001", MAC: "52:54:00:12:34:56", Address: "10.0.0.5"}}
 		ports.Create(batch, port, "network")
 		bindings.Create(batch, &network.PortBinding{Meta: meta("-nic"), Spec: network.PortBindingSpec{PortID: port.ID, NetworkID: port.Spec.NetworkID, Workload: user, InstanceID: inst.ID, HostID: hostID}}, "agent")
-		claims.Create(batch, &placement.Claim{Meta: meta(""), Spec: placement.ClaimSpec{Workload: user, HostID: hostID, CPUs: 2, MemoryMiB: 2048, Why: "first start: most free memory of 1000 hosts"}})
+		claims.Create(batch, &placement.Claim{Meta: meta(""), Spec: placement.ClaimSpec{Workload: user, HostID: hostID, Demand: placement.Demand{CPUs: 2, MemoryMiB: 2048}, Why: "first start: most free memory of 1000 hosts"}})
 		changes, err := batch.Changes()
 		if err == nil {
 			_, err = truth.Commit(context.Background(), changes...)

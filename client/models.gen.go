@@ -1590,7 +1590,10 @@ type ClaimList struct {
 
 // ClaimSpec ClaimSpec is capacity that is promised to a workload on a host.
 type ClaimSpec struct {
-	// CPUs CPUs and MemoryMiB are what is promised.
+	// CPUReservationMHz CPUReservationMHz is what it gets of the host's processors however busy they are, in MHz.
+	CPUReservationMHz int64 `json:"cpuReservationMHz,omitempty,omitzero"`
+
+	// CPUs CPUs and MemoryMiB are its size.
 	CPUs int64 `json:"cpus"`
 
 	// Epoch Epoch is the workload's epoch that the claim is made for.
@@ -1599,8 +1602,11 @@ type ClaimSpec struct {
 	// HostID HostID is the host.
 	HostID string `json:"hostID"`
 
-	// MemoryMiB CPUs and MemoryMiB are what is promised.
+	// MemoryMiB CPUs and MemoryMiB are its size.
 	MemoryMiB int64 `json:"memoryMiB"`
+
+	// MemoryReservationMiB MemoryReservationMiB is what it has of the host's own memory however short that is, in MiB.
+	MemoryReservationMiB int64 `json:"memoryReservationMiB,omitempty,omitzero"`
 
 	// NUMA NUMA are the parts that are bound to memory nodes of the host; empty: none is.
 	NUMA []NUMAPart `json:"numa,omitempty,omitzero"`

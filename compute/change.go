@@ -25,6 +25,11 @@ func (f *Front) Change(snap *store.Snapshot, b *store.Batch, old *VM, spec *VMSp
 	if (spec.CPUs != old.Spec.CPUs || spec.MemoryMiB != old.Spec.MemoryMiB) && old.Status.InstanceID != "" {
 		return fault.New(fault.Precondition, "change the size of VM %s: it runs; stop it first", old.Name)
 	}
+	if claim := claimOn(snap, old, old.Status.HostID); claim != nil && old.Status.InstanceID != "" {
+		if err := f.Placer.CheckResize(claim, "VM "+old.Name, demandOf(spec)); err != nil {
+			return err
+		}
+	}
 	after := *old
 	after.Spec = *spec
 	f.tell(snap, b, old, Hostname(&after))

@@ -40,12 +40,12 @@ type world struct {
 	hosts       *store.StatusWriter[host.Spec, host.Status]
 	guests      map[resource.ID]string // what really happens on the hosts
 	volumeSpecs *store.SpecWriter[storage.VolumeSpec, storage.VolumeStatus]
-	claims      *store.SpecWriter[placement.ClaimSpec, placement.ClaimStatus]
 	hostSpecs   *store.SpecWriter[host.Spec, host.Status]
 	lives       *store.SpecWriter[host.LivenessSpec, host.LivenessStatus]
 	datastores  *store.SpecWriter[storage.DatastoreSpec, storage.DatastoreStatus]
 	vmStatuses  *store.StatusWriter[compute.VMSpec, compute.VMStatus]
 	vms         *store.SpecWriter[compute.VMSpec, compute.VMStatus]
+	claims      *store.SpecWriter[placement.ClaimSpec, placement.ClaimStatus]
 	devices     func(*compute.Instance) []compute.InstanceDevice // what guests have; nil: the agents do not look
 }
 
@@ -100,7 +100,7 @@ func (w *world) seed(l *store.Registry) {
 	var ids []resource.ID
 	for _, name := range []string{"h1", "h2"} {
 		h := host.New(resource.ID(name), name)
-		h.Status.Inventory = host.Inventory{Threads: 8, MemoryMiB: 8192, NUMA: []host.NUMANode{
+		h.Status.Inventory = host.Inventory{Threads: 8, MHz: 2500, MemoryMiB: 8192, NUMA: []host.NUMANode{
 			{Node: 0, MemoryMiB: 4096, CPUs: []int{0, 1, 2, 3}}, {Node: 1, MemoryMiB: 4096, CPUs: []int{4, 5, 6, 7}},
 		}}
 		h.Status.Profile = host.Profile{MachineType: "pc-q35-7.2", Accelerator: host.TCG}

@@ -19,6 +19,10 @@ type Placer interface {
 	Check(placement.Request) error
 	// Place chooses a host and commits the claim together with what fill adds, or nothing.
 	Place(ctx context.Context, r placement.Request, fill func(b *store.Batch, on placement.Choice) error) error
+	// Resize gives a claim another demand, in one commit with what fill adds, or does nothing.
+	Resize(ctx context.Context, c *placement.Claim, name string, to placement.Demand, fill func(*store.Batch) error) error
+	// CheckResize says whether there is as much on the claim's host now.
+	CheckResize(c *placement.Claim, name string, to placement.Demand) error
 	// Release gives back what the workload has claimed on hosts other than keep.
 	Release(b *store.Batch, workload resource.Ref, keep resource.ID)
 }
@@ -30,7 +34,7 @@ var _ Placer = (*placement.Gate)(nil)
 func placing(snap *store.Snapshot, vm *VM, beside ...*storage.Volume) placement.Request {
 	r := placement.Request{
 		Workload: vm.Ref(), Name: "VM " + vm.Name,
-		Demand:      placement.Demand{CPUs: vm.Spec.CPUs, MemoryMiB: vm.Spec.MemoryMiB},
+		Demand:      demandOf(&vm.Spec),
 		Constraints: placement.Constraints{OnHost: vm.Spec.HostID, NUMA: vm.Spec.NUMA},
 	}
 	for _, d := range vm.Status.Disks {
@@ -48,6 +52,23 @@ func placing(snap *store.Snapshot, vm *VM, beside ...*storage.Volume) placement.
 		r.Disks = append(r.Disks, disk)
 	}
 	return r
+}
+
+// demandOf is what a VM takes of its host.
+func demandOf(s *VMSpec) placement.Demand {
+	return placement.Demand{
+		CPUs: s.CPUs, MemoryMiB: s.MemoryMiB, CPUReservationMHz: s.CPUReservationMHz, MemoryReservationMiB: s.MemoryReservationMiB,
+	}
+}
+
+// claimOn finds what a VM has claimed on a host; nil: nothing.
+func claimOn(snap *store.Snapshot, vm *VM, hostID resource.ID) *placement.Claim {
+	for _, c := range store.Referring(snap, placement.Claims, vm.ID) {
+		if c.Spec.HostID == hostID {
+			return c
+		}
+	}
+	return nil
 }
 
 // The pauses before a VM that no host could take asks again by itself. They grow with the time that it

@@ -55,9 +55,14 @@ func TestCapacityThatComesWakesWhoWaitsForIt(t *testing.T) {
 		helps  func(*woken, *store.Batch)
 	}{
 		"a claim is given back": {4000, func(w *woken, b *store.Batch) {
-			w.claims.Create(b, &placement.Claim{Meta: resource.Meta{ID: "c", Project: "default"}, Spec: placement.ClaimSpec{Workload: w.record().Ref(), HostID: "h2", MemoryMiB: 6000}})
+			w.claims.Create(b, &placement.Claim{Meta: resource.Meta{ID: "c", Project: "default"}, Spec: placement.ClaimSpec{Workload: w.record().Ref(), HostID: "h2", Demand: placement.Demand{MemoryMiB: 6000}}})
 		}, func(w *woken, b *store.Batch) {
 			w.claims.Delete(b, store.Find(w.db.Snapshot(), placement.Claims, "c"))
+		}},
+		"a claim shrinks": {4000, func(w *woken, b *store.Batch) {
+			w.claims.Create(b, &placement.Claim{Meta: resource.Meta{ID: "c", Project: "default"}, Spec: placement.ClaimSpec{Workload: w.record().Ref(), HostID: "h2", Demand: placement.Demand{MemoryMiB: 6000}}})
+		}, func(w *woken, b *store.Batch) {
+			w.claims.Set(b, store.Find(w.db.Snapshot(), placement.Claims, "c"), func(s *placement.ClaimSpec) { s.Demand.MemoryMiB = 4000 })
 		}},
 		"a host comes": {10_000, nil, func(w *woken, b *store.Batch) {
 			h := resource.Copy(store.Find(w.db.Snapshot(), host.Hosts, "h2"))

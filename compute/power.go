@@ -16,7 +16,9 @@ func (f *Front) Power(snap *store.Snapshot, vm *VM, spec *VMSpec) error {
 		return nil
 	}
 	if vm.Status.InstanceID == "" {
-		if err := f.capacityFor(snap, vm); err != nil {
+		asked := *vm
+		asked.Spec = *spec
+		if err := f.capacityFor(snap, &asked); err != nil {
 			return err
 		}
 	}

@@ -19,7 +19,11 @@ func (g gate) Check(placement.Request) error { return g.err }
 func (gate) Place(context.Context, placement.Request, func(*store.Batch, placement.Choice) error) error {
 	return nil
 }
-func (gate) Release(*store.Batch, resource.Ref, resource.ID) {}
+func (gate) Resize(context.Context, *placement.Claim, string, placement.Demand, func(*store.Batch) error) error {
+	return nil
+}
+func (g gate) CheckResize(*placement.Claim, string, placement.Demand) error { return g.err }
+func (gate) Release(*store.Batch, resource.Ref, resource.ID)                {}
 
 func TestPowerAsksForTheNextBootOnlyWhereOneIsNeeded(t *testing.T) {
 	db := store.NewDB(memory.New(), resource.NewCatalog(VMs, storage.Volumes))

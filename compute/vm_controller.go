@@ -236,20 +236,52 @@ func diskTrouble(snap *store.Snapshot, vm *VM) error {
 	return nil
 }
 
-// steer tells the instance what is wanted of it and passes on what it reports.
+// steer gives the instance what is wanted for it. What it is to have reserved its host must have first: as long
+// as it has not, the instance keeps the reservation that it has.
 func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p plan) (reconcile.Result, error) {
-	vm, i := f.vm, f.instance
+	vm, claim, result := f.vm, claimOn(snap, f.vm, f.instance.Spec.HostID), reconcile.Result{}
+	tell := func(b *store.Batch, refused error) (err error) {
+		result.After, err = c.tell(b, snap, f, p, refused)
+		return err
+	}
+	if claim != nil && claim.Spec.Demand != demandOf(&vm.Spec) {
+		err := c.placer.Resize(ctx, claim, "VM "+vm.Name, demandOf(&vm.Spec), func(b *store.Batch) error { return tell(b, nil) })
+		if !fault.Is(err, fault.Exhausted) && !fault.Is(err, fault.Precondition) {
+			return result, err
+		}
+		c.waiting.add(vm.ID)
+		after, refused := c.keepReason(vm, err)
+		b := c.db.Begin()
+		if err := tell(b, refused); err != nil {
+			return result, err
+		}
+		result.After = after
+		return result, c.db.Commit(ctx, b)
+	}
 	b := c.db.Begin()
+	if err := tell(b, nil); err != nil {
+		return result, err
+	}
+	return result, c.db.Commit(ctx, b)
+}
+
+// tell says to the instance what is wanted of it, and passes on what it reports. Refused is why it cannot have
+// what its VM is to have reserved.
+func (c *Controller) tell(b *store.Batch, snap *store.Snapshot, f facts, p plan, refused error) (time.Duration, error) {
+	vm, i := f.vm, f.instance
+	cpu, memory := vm.Spec.CPUPolicy, vm.Spec.MemoryPolicy
+	if refused != nil {
+		cpu.CPUReservationMHz, memory.MemoryReservationMiB = i.Spec.CPUReservationMHz, i.Spec.MemoryReservationMiB
+	}
 	change, epoch := deviceChange{table: vm.Status.Devices}, vm.Status.Epoch
 	if p.run == RunRunning || p.run == RunPaused {
 		var err error
 		if change, epoch, err = c.changeDevices(b, snap, vm, i); err != nil {
-			return reconcile.Result{}, err
+			return 0, err
 		}
 	}
 	c.w.Instances.Set(b, i, func(s *InstanceSpec) {
-		s.Run, s.StopTimeoutSeconds, s.Outgoing = p.run, vm.Spec.StopTimeoutSeconds, nil
-		s.CPUPolicy, s.MemoryPolicy = vm.Spec.CPUPolicy, vm.Spec.MemoryPolicy
+		s.Run, s.StopTimeoutSeconds, s.Outgoing, s.CPUPolicy, s.MemoryPolicy = p.run, vm.Spec.StopTimeoutSeconds, nil, cpu, memory
 		for n := range s.Disks {
 			s.Disks[n].SizeMiB = max(s.Disks[n].SizeMiB, diskSize(snap, s.Disks[n].VolumeID))
 			if limits, has := limitsOf(vm, s.Disks[n].VolumeID); has { // one that leaves keeps its own to the end
@@ -265,6 +297,9 @@ func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p
 	if problem == nil {
 		problem = change.problem
 	}
+	if problem == nil {
+		problem = refused
+	}
 	if vm.Status.Phase != PhaseRunning && p.phase == PhaseRunning {
 		c.events.Record(b, vm.Ref(), vm.Name, "info", "running", "the VM runs on host "+host.NameOf(snap, i.Spec.HostID), "compute")
 	}
@@ -275,14 +310,13 @@ func (c *Controller) steer(ctx context.Context, snap *store.Snapshot, f facts, p
 			s.Crashes, s.RetryAt, s.CrashMessage = 0, time.Time{}, ""
 		}
 	})
-	after := time.Duration(0)
 	switch {
 	case change.problem != nil:
-		after = deviceRetry
+		return deviceRetry, nil
 	case vm.Status.Crashes > 0 && !calm:
-		after = steady
+		return steady, nil
 	}
-	return reconcile.Result{After: after}, c.db.Commit(ctx, b)
+	return 0, nil
 }
 
 // renew gives up an instance that has never run and whose disks refuse it: their files know a higher

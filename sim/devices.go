@@ -12,12 +12,19 @@ import (
 
 // changeDisk gives a VM a volume, or takes it away, as the API does.
 func (c *Cluster) changeDisk(name, volume string, attach bool) error {
-	return c.withVM(name, func(s *store.Snapshot, b *store.Batch, vm *compute.VM) error {
-		spec := vm.Spec
+	return c.change(name, func(spec *compute.VMSpec) {
 		spec.Disks = slices.DeleteFunc(slices.Clone(spec.Disks), func(d compute.Disk) bool { return d.Name == volume })
 		if attach {
 			spec.Disks = append(spec.Disks, compute.Disk{Name: volume, VolumeID: idOf(c, storage.Volumes, project, volume)})
 		}
+	})
+}
+
+// change changes the spec of a VM, as the API does.
+func (c *Cluster) change(name string, how func(*compute.VMSpec)) error {
+	return c.withVM(name, func(s *store.Snapshot, b *store.Batch, vm *compute.VM) error {
+		spec := vm.Spec
+		how(&spec)
 		compute.DefaultVM(&spec)
 		says := func(path ...string) bool { return slices.Equal(path, []string{"spec", "disks"}) }
 		if err := c.server.Front.Change(s, b, vm, &spec, says); err != nil {

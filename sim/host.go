@@ -22,6 +22,9 @@ import (
 	"github.com/virga-cloud/virga/wiring"
 )
 
+// clockMHz is the clock of all processors.
+const clockMHz = 2500
+
 // Host is the hardware: what runs on it outlives its agent, but not the host's own death.
 type Host struct {
 	ID   resource.ID
@@ -97,7 +100,7 @@ func (h *Host) reach(to compute.Outgoing) *hypervisor.Hypervisor {
 
 // Inventory implements hoston.Hardware.
 func (h *Host) Inventory() (host.Inventory, error) {
-	return host.Inventory{Threads: h.threads, MemoryMiB: h.mib + 512, ReservedMemoryMiB: 512}, nil
+	return host.Inventory{Threads: h.threads, MHz: clockMHz, MemoryMiB: h.mib + 512, ReservedMemoryMiB: 512}, nil
 }
 
 // Profile implements hoston.Hardware.

@@ -229,15 +229,15 @@ func (c *Cluster) judgeAddresses(snap *store.Snapshot) {
 
 func (c *Cluster) judgeClaims(snap *store.Snapshot) {
 	for _, h := range c.hosts {
-		var cpus, mib int64
+		var cpus, mib, reserved int64
 		for _, claim := range store.Referring(snap, placement.Claims, h.ID) {
-			cpus, mib = cpus+claim.Spec.CPUs, mib+claim.Spec.MemoryMiB
+			cpus, mib, reserved = cpus+claim.Spec.CPUs, mib+claim.Spec.MemoryMiB, reserved+claim.Spec.CPUReservationMHz
 			if store.Find(snap, compute.VMs, claim.Spec.Workload.ID) == nil {
 				c.fail("claim %s on %s is of no VM", claim.Name, h.Name)
 			}
 		}
-		if cpus > h.threads*cluster.DefaultCPUOvercommitPercent/100 || mib > h.mib {
-			c.fail("%s has promised %d vCPUs and %d MiB, and has %d threads and %d MiB", h.Name, cpus, mib, h.threads, h.mib)
+		if cpus > h.threads*cluster.DefaultCPUOvercommitPercent/100 || mib > h.mib || reserved > h.threads*clockMHz {
+			c.fail("%s has promised %d vCPUs, %d MiB and %d MHz, and has %d threads of %d MHz and %d MiB", h.Name, cpus, mib, reserved, h.threads, clockMHz, h.mib)
 		}
 	}
 }

@@ -107,6 +107,8 @@ func vmVerb(t *teller, a args) error {
 		return t.c.withVM(name, t.c.deleteVM)
 	case "attach", "detach": // vm attach web data
 		return t.c.changeDisk(name, a.word(2), a.word(0) == "attach")
+	case "reserve": // vm reserve web mhz=3000
+		return t.c.change(name, func(s *compute.VMSpec) { s.CPUReservationMHz = a.number("mhz", "0") })
 	}
 	return fmt.Errorf("a VM cannot %q", a.word(0))
 }
@@ -117,6 +119,7 @@ func (t *teller) createVM(name string, a args) error {
 		RestartPolicy: compute.RestartPolicy(a.value("policy", "")), StopTimeoutSeconds: a.number("timeout", "0"),
 		HostID: idOf(t.c, host.Hosts, "", a.value("host", "")), Power: compute.Power(a.value("power", "")),
 	}
+	in.CPUReservationMHz = a.number("reserve", "0")
 	disk := compute.Disk{DatastoreID: idOf(t.c, storage.Datastores, "", a.value("datastore", "")), SizeMiB: a.number("disk", "0")}
 	if disk.SizeMiB == 0 && in.ImageID == "" {
 		disk.SizeMiB = 1024

@@ -91,9 +91,9 @@ func (w *walk) create() {
 		return
 	}
 	w.names++
-	w.line("vm create m%d cpus=%s memory=%s %s %s %s timeout=20", w.names, w.pick("1", "2", "4"), w.pick("1GiB", "2GiB", "4GiB"),
+	w.line("vm create m%d cpus=%s memory=%s %s %s %s %s timeout=20", w.names, w.pick("1", "2", "4"), w.pick("1GiB", "2GiB", "4GiB"),
 		w.pick("image=tiny", "image=tiny", "image=tiny", "", "image=lost"), w.pick("datastore=shared", "datastore=shared", "", "datastore=own"),
-		w.pick("", "policy=always", "policy=never"))
+		w.pick("", "policy=always", "policy=never"), w.pick("", "", "reserve=2500", "reserve=9000"))
 }
 
 func (w *walk) accident(h string) {

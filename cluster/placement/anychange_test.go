@@ -50,7 +50,7 @@ func anyRecord(t *rapid.T) resource.Object {
 		r.ID = "removal-" + of
 		return r
 	case 4:
-		c := &Claim{Spec: ClaimSpec{HostID: pick("h"), CPUs: 2, MemoryMiB: rapid.Int64Range(1, 3).Draw(t, "GiB") * 1000}}
+		c := &Claim{Spec: ClaimSpec{HostID: pick("h"), Demand: Demand{CPUs: 2, MemoryMiB: rapid.Int64Range(1, 3).Draw(t, "GiB") * 1000}}}
 		c.ID = pick("claim")
 		if rapid.Bool().Draw(t, "bound") {
 			c.Spec.NUMA = []host.NUMAPart{{Node: rapid.IntRange(0, 1).Draw(t, "node"), CPUs: c.Spec.CPUs, MemoryMiB: c.Spec.MemoryMiB}}

@@ -52,7 +52,7 @@ func place(b *testing.B, hosts int, plain bool) {
 		}
 		id := resource.NewID()
 		f.Reserve(id, on, r.Demand, nil)
-		claim := &Claim{Spec: ClaimSpec{HostID: on, CPUs: r.CPUs, MemoryMiB: r.MemoryMiB}}
+		claim := &Claim{Spec: ClaimSpec{HostID: on, Demand: Demand{CPUs: r.CPUs, MemoryMiB: r.MemoryMiB}}}
 		claim.ID = id
 		f.Apply([]store.Delta{{New: claim}})
 		took = append(took, time.Since(begun))

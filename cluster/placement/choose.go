@@ -2,7 +2,10 @@ package placement
 
 import (
 	"cmp"
+	"fmt"
+	"slices"
 
+	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/host"
 )
@@ -62,6 +65,24 @@ func (s *State) Choose(asked *Request) (Choice, error) {
 	return Choice{HostID: n.id, Host: n.name, Free: n.free(), Total: n.total, NUMA: bindings(n, r)}, nil
 }
 
+// Grow says whether a workload that is on a host may take more of it: nil, or what is missing. To take less,
+// or as much as before, is never refused.
+func (s *State) Grow(hostID resource.ID, name string, from, to Demand) error {
+	n, whole, more := s.node(hostID), &Request{Demand: to}, &Request{Demand: to.minus(from).most(Demand{})}
+	if f := s.refusing(n, whole, "cpu speed"); f != nil && more.CPUReservationMHz > 0 {
+		return fault.New(fault.Precondition, "give %s more of its host: %s; reserve less", name, f.Why(s, n, whole))
+	}
+	if f := s.refusing(n, more, "cpu", "memory", "cpu reservation", "memory reservation"); f != nil {
+		free, all := f.Capacity(n)
+		need, unit := f.Needs(more)
+		err := fault.New(fault.Exhausted, "give %s more of host %s: %s (needs %d%s more; %d of %d%s are free); ask for less, or migrate it or another VM away",
+			name, n.name, f.Why(s, n, more), need, unit, max(0, free), all, unit)
+		err.Outside = fmt.Sprintf("give %s more of its host: %s (needs %d%s more); ask for less, or stop it and start it again on another host", name, f.Why(s, n, more), need, unit)
+		return err
+	}
+	return nil
+}
+
 func (s *State) search(r *Request) int {
 	best, found, all := -1, 0, len(s.nodes)
 	for step := range all {
@@ -93,9 +114,13 @@ func (s *State) better(a, b *node, r *Request) bool {
 	return a.id < b.id // so that the answer can be repeated
 }
 
-// refusing gives the first filter that a host does not pass; nil: it passes all.
-func (s *State) refusing(n *node, r *Request) *Filter {
+// refusing gives the first filter that a host does not pass, of those that are named, or of all; nil: it
+// passes them.
+func (s *State) refusing(n *node, r *Request, names ...string) *Filter {
 	for i := range filters {
+		if len(names) > 0 && !slices.Contains(names, filters[i].Name) {
+			continue
+		}
 		if !filters[i].Passes(s, n, r) {
 			return &filters[i]
 		}

@@ -29,6 +29,14 @@ func TestEveryFilterRefusesWithItsReason(t *testing.T) {
 		{"machine type", "up to pc-q35-7.2, needed is pc-q35-10.0", fault.Precondition, func(_ *State, _ *node, r *Request) { r.MachineType = "pc-q35-10.0" }},
 		{"cpu", "h1: not enough vCPUs (needs 2; most free 1 of 8 on h1)", fault.Exhausted, func(_ *State, n *node, _ *Request) { n.claimed.CPUs = 7 }},
 		{"memory", "h1: not enough memory (needs 1024 MiB; most free 192 of 8192 MiB on h1)", fault.Exhausted, func(_ *State, n *node, _ *Request) { n.claimed.MemoryMiB = 8000 }},
+		{"cpu speed", "h1: a vCPU uses at most 2500 MHz there, 2 of them can never use the 5001 MHz that are to be reserved", fault.Precondition,
+			func(_ *State, _ *node, r *Request) { r.CPUReservationMHz = 5001 }},
+		{"cpu reservation", "h1: not enough CPU that nobody has reserved (needs 5000 MHz; most free 2000 of 20000 MHz on h1)", fault.Exhausted,
+			func(_ *State, n *node, r *Request) { n.claimed.CPUReservationMHz, r.CPUReservationMHz = 18_000, 5000 }},
+		{"memory reservation", "h1: not enough memory that nobody has reserved (needs 900 MiB; most free 192 of 8192 MiB on h1)", fault.Exhausted,
+			func(_ *State, n *node, r *Request) {
+				n.claimed.MemoryReservationMiB, r.MemoryReservationMiB = 8000, 900
+			}},
 		{"reach", "the datastore of disk data is gone", fault.Precondition, func(_ *State, _ *node, r *Request) { r.Disks = []Disk{{Name: "data", DatastoreID: "none"}} }},
 		{"reach", "datastore fast, with disk data, is out of reach", fault.Precondition, func(s *State, _ *node, r *Request) {
 			d, _ := s.store("far")
@@ -53,6 +61,19 @@ func TestEveryFilterRefusesWithItsReason(t *testing.T) {
 		if !fault.Is(err, c.kind) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: got %v; want %s with %q", c.filter, err, c.kind, c.says)
 		}
+	}
+}
+
+func TestWhoReservesNothingPassesWhereTooMuchIsReserved(t *testing.T) {
+	s, r := cloud(1), want(2, 1024)
+	n := &s.nodes[0]
+	n.claimed.CPUReservationMHz, n.claimed.MemoryReservationMiB, n.mhz = 30_000, 9000, 0
+	if f := s.refusing(n, r); f != nil {
+		t.Errorf("refused by %s", f.Name)
+	}
+	r.MemoryReservationMiB = 1
+	if f := s.refusing(n, r); f == nil || f.Name != "memory reservation" {
+		t.Errorf("refused by %v", f)
 	}
 }
 

@@ -11,9 +11,8 @@ type ClaimSpec struct {
 	Workload resource.Ref `json:"workload"`
 	// HostID is the host.
 	HostID resource.ID `json:"hostID"`
-	// CPUs and MemoryMiB are what is promised.
-	CPUs      int64 `json:"cpus"`
-	MemoryMiB int64 `json:"memoryMiB"`
+	// Demand is what is promised.
+	Demand
 	// NUMA are the parts that are bound to memory nodes of the host; empty: none is.
 	NUMA []host.NUMAPart `json:"numa,omitempty"`
 	// Epoch is the workload's epoch that the claim is made for.

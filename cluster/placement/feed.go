@@ -17,6 +17,8 @@ type claimed struct {
 	demand   Demand
 	parts    []host.NUMAPart
 	reserved bool
+	// before is what the claim was until it was resized; nil: there was none.
+	before *claimed
 }
 
 type promised struct {
@@ -41,10 +43,15 @@ type Feed struct {
 var Kinds = []resource.Kind{cluster.Clusters.Kind, host.Hosts.Kind, host.Livenesses.Kind, host.Removals.Kind, Claims.Kind, storage.Datastores.Kind, storage.Allocations.Kind}
 
 // MayFree reports whether who was refused has a reason to ask again, now that a record of these kinds has
-// changed: a promise that was made frees nothing.
+// changed: a promise that was made frees nothing, but a claim that was resized may.
 func MayFree(snap *store.Snapshot, x resource.Object) bool {
-	kind := x.Head().Kind
-	return kind != Claims.Kind && kind != storage.Allocations.Kind || snap.Lookup(x.Head().ID) == nil
+	switch head := x.Head(); head.Kind {
+	case Claims.Kind:
+		return head.Generation > 1 || snap.Lookup(head.ID) == nil
+	case storage.Allocations.Kind:
+		return snap.Lookup(head.ID) == nil
+	}
+	return true
 }
 
 // NewFeed begins with what a snapshot shows.
@@ -87,7 +94,7 @@ func (f *Feed) apply(d store.Delta) {
 	case *Claim:
 		f.uncount(r.ID)
 		if !gone {
-			f.count(r.ID, claimed{hostID: r.Spec.HostID, demand: Demand{CPUs: r.Spec.CPUs, MemoryMiB: r.Spec.MemoryMiB}, parts: r.Spec.NUMA})
+			f.count(r.ID, claimed{hostID: r.Spec.HostID, demand: r.Spec.Demand, parts: r.Spec.NUMA})
 		}
 	case *storage.Datastore:
 		f.datastore(r, gone)
@@ -118,7 +125,12 @@ func (f *Feed) size(n *node, h *host.Host) {
 	}
 	cpu, memory := cluster.Ratios(&h.Spec, of)
 	inv := h.Status.Inventory
-	n.total = Demand{CPUs: inv.Threads * cpu / 100, MemoryMiB: (inv.MemoryMiB - inv.ReservedMemoryMiB) * memory / 100}
+	own := inv.MemoryMiB - inv.ReservedMemoryMiB
+	n.mhz = inv.MHz
+	n.total = Demand{
+		CPUs: inv.Threads * cpu / 100, MemoryMiB: own * memory / 100,
+		CPUReservationMHz: inv.Threads * inv.MHz, MemoryReservationMiB: own,
+	}
 	n.layOut(numa.Cells(&inv, cpu))
 }
 
@@ -152,10 +164,23 @@ func (f *Feed) Reserve(id, hostID resource.ID, d Demand, parts []host.NUMAPart) 
 	f.count(id, claimed{hostID: hostID, demand: d, parts: parts, reserved: true})
 }
 
-// Cancel takes a reservation back.
+// Resize counts a claim as large as it was and as it is about to be, until its commit is seen. Cancel takes
+// that back.
+func (f *Feed) Resize(id resource.ID, to Demand) {
+	before := f.claims[id]
+	f.uncount(id)
+	f.count(id, claimed{hostID: before.hostID, demand: before.demand.most(to), parts: before.parts, reserved: true, before: &before})
+}
+
+// Cancel takes back what was counted before its commit.
 func (f *Feed) Cancel(id resource.ID) {
-	if f.claims[id].reserved {
-		f.uncount(id)
+	c := f.claims[id]
+	if !c.reserved {
+		return
+	}
+	f.uncount(id)
+	if c.before != nil {
+		f.count(id, *c.before)
 	}
 }
 

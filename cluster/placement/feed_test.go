@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -53,7 +54,7 @@ func (w *world) do(fill func(*store.Batch)) {
 
 func (w *world) addHost(name string, life host.LifeState) resource.ID {
 	h := host.New(resource.ID(name), name)
-	h.Status.Inventory, h.Status.Profile.MachineType = host.Inventory{Threads: 4, MemoryMiB: 8192}, "pc-q35-7.2"
+	h.Status.Inventory, h.Status.Profile.MachineType = host.Inventory{Threads: 4, MHz: 2500, MemoryMiB: 8192}, "pc-q35-7.2"
 	w.do(func(b *store.Batch) {
 		w.hosts.Create(b, h, "holder")
 		w.lives.Create(b, &host.Liveness{Meta: resource.Meta{Name: "l-" + name}, Spec: host.LivenessSpec{HostID: h.ID}, Status: host.LivenessStatus{State: life}})
@@ -97,7 +98,7 @@ func TestFeedEqualsARebuildAfterAnyChanges(t *testing.T) {
 			clusters := store.Every(snap, cluster.Clusters)
 			stores, allocations := store.Every(snap, storage.Datastores), store.Every(snap, storage.Allocations)
 			pick := func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "which") }
-			act := rapid.IntRange(0, 12).Draw(t, "act")
+			act := rapid.IntRange(0, 13).Draw(t, "act")
 			switch {
 			case act == 0 || len(hosts) == 0:
 				w.addHost(name, rapid.SampledFrom([]host.LifeState{host.Alive, host.Lost, ""}).Draw(t, "life"))
@@ -106,7 +107,7 @@ func TestFeedEqualsARebuildAfterAnyChanges(t *testing.T) {
 					func(*store.Batch, Choice) error { return nil })
 			case act == 2:
 				w.do(func(b *store.Batch) {
-					w.claims.Create(b, &Claim{Spec: ClaimSpec{HostID: hosts[pick(len(hosts))].ID, CPUs: 2, MemoryMiB: 100}})
+					w.claims.Create(b, &Claim{Spec: ClaimSpec{HostID: hosts[pick(len(hosts))].ID, Demand: Demand{CPUs: 2, MemoryMiB: 100}}})
 				})
 			case act == 3 && len(claims) > 0:
 				w.do(func(b *store.Batch) { w.claims.Delete(b, claims[pick(len(claims))]) })
@@ -148,6 +149,13 @@ func TestFeedEqualsARebuildAfterAnyChanges(t *testing.T) {
 					w.clusters.Delete(b, c)
 				}
 				_ = w.db.Commit(context.Background(), b) // a deletion is refused while a host is in it
+			case act == 13 && len(claims) > 0:
+				to := Demand{CPUs: rapid.Int64Range(0, 3).Draw(t, "cpus"), CPUReservationMHz: rapid.Int64Range(0, 9000).Draw(t, "MHz")}
+				var broken error
+				if rapid.Bool().Draw(t, "breaks") {
+					broken = errors.New("broken")
+				}
+				_ = w.gate.Resize(context.Background(), claims[pick(len(claims))], "VM", to, func(*store.Batch) error { return broken })
 			case act == 9 && len(allocations) > 0:
 				a := allocations[pick(len(allocations))]
 				w.do(func(b *store.Batch) { w.allocations.Set(b, a, func(s *storage.AllocationSpec) { s.SizeMiB += 30 }) })
@@ -162,7 +170,9 @@ func TestFeedEqualsARebuildAfterAnyChanges(t *testing.T) {
 func TestFeedThatHearsOfAChangeTwiceCountsItOnce(t *testing.T) {
 	w := newWorld()
 	id := w.addHost("h1", host.Alive)
-	w.do(func(b *store.Batch) { w.claims.Create(b, &Claim{Spec: ClaimSpec{HostID: id, CPUs: 2, MemoryMiB: 100}}) })
+	w.do(func(b *store.Batch) {
+		w.claims.Create(b, &Claim{Spec: ClaimSpec{HostID: id, Demand: Demand{CPUs: 2, MemoryMiB: 100}}})
+	})
 	f := NewFeed(w.db.Snapshot())
 	for range 2 {
 		f.Apply([]store.Delta{{New: store.Every(w.db.Snapshot(), Claims)[0]}})
@@ -186,6 +196,55 @@ func TestClaimWhoseCommitFailsIsGivenBack(t *testing.T) {
 	})
 	if !errors.Is(err, broken) || !reflect.DeepEqual(before, shown(w.gate.State())) {
 		t.Errorf("after %v the state is %v", err, shown(w.gate.State()))
+	}
+}
+
+func TestResizedClaimIsCountedAsItWasAndAsItWillBe(t *testing.T) {
+	w := newWorld()
+	id := w.addHost("h1", host.Alive) // 4 threads of 2500 MHz, 16 vCPUs
+	claim := func(cpus, mhz int64) *Claim {
+		c := &Claim{Spec: ClaimSpec{HostID: id, Demand: Demand{CPUs: cpus, CPUReservationMHz: mhz}}}
+		w.do(func(b *store.Batch) { w.claims.Create(b, c) })
+		return store.Find(w.db.Snapshot(), Claims, c.ID)
+	}
+	now := func() Demand { return w.gate.State().node(id).claimed }
+	one, _ := claim(4, 4000), claim(4, 4000)
+	to, broken := Demand{CPUs: 3, CPUReservationMHz: 6000}, errors.New("broken")
+	err := w.gate.Resize(t.Context(), one, "VM one", to, func(*store.Batch) error {
+		if now() != (Demand{CPUs: 8, CPUReservationMHz: 10_000}) {
+			t.Errorf("while it is being committed %+v is claimed", now())
+		}
+		return broken
+	})
+	if !errors.Is(err, broken) || now() != (Demand{CPUs: 8, CPUReservationMHz: 8000}) {
+		t.Errorf("after %v %+v is claimed", err, now())
+	}
+	nothing := func(*store.Batch) error { return nil }
+	if err := w.gate.CheckResize(one, "VM one", to); err != nil {
+		t.Error(err)
+	}
+	if err := w.gate.Resize(t.Context(), one, "VM one", to, nothing); err != nil || now() != (Demand{CPUs: 7, CPUReservationMHz: 10_000}) {
+		t.Errorf("after %v %+v is claimed", err, now())
+	}
+	one = store.Find(w.db.Snapshot(), Claims, one.ID)
+	for _, c := range []struct {
+		to    Demand
+		kind  fault.Kind
+		words string
+	}{
+		{Demand{CPUs: 4, CPUReservationMHz: 6001}, fault.Exhausted, "give VM one more of host h1: not enough CPU that nobody has reserved (needs 1 MHz more; 0 of 10000 MHz are free)"},
+		{Demand{CPUs: 2, CPUReservationMHz: 6001}, fault.Precondition, "2 of them can never use the 6001 MHz"},
+		{Demand{CPUs: 13, CPUReservationMHz: 6000}, fault.Exhausted, "not enough vCPUs (needs 10 more; 9 of 16 are free)"},
+		{Demand{CPUs: 12, CPUReservationMHz: 5000}, "", ""},
+	} {
+		err := w.gate.CheckResize(one, "VM one", c.to)
+		if fault.KindOf(err) != c.kind || err != nil && (!strings.Contains(err.Error(), c.words) || strings.Contains(fault.OutsideOf(err), "h1")) {
+			t.Errorf("to %+v: %v (%s)", c.to, err, fault.OutsideOf(err))
+		}
+	}
+	w.do(func(b *store.Batch) { w.claims.Delete(b, one) })
+	if err := w.gate.CheckResize(one, "VM one", to); !fault.Is(err, fault.Conflict) {
+		t.Errorf("a claim that is gone: %v", err)
 	}
 }
 
@@ -242,19 +301,19 @@ func TestOvercommittedHostOf6GiBAt150PercentTakesThreeVMsOf3GiB(t *testing.T) {
 			t.Errorf("VM %d: %v", i, err)
 		}
 	}
-	if total := w.gate.State().node(h.ID).total; total != (Demand{CPUs: 32, MemoryMiB: 9216}) {
+	if total := w.gate.State().node(h.ID).total; total != (Demand{CPUs: 32, MemoryMiB: 9216, CPUReservationMHz: 96_000, MemoryReservationMiB: 6144}) {
 		t.Errorf("it can promise %+v; want 32 vCPUs and 9216 MiB", total)
 	}
 	w.do(func(b *store.Batch) {
 		w.clusters.Set(b, store.Find(w.db.Snapshot(), cluster.Clusters, textbook.ID), func(s *cluster.Spec) { s.CPUOvercommitPercent, s.MemoryOvercommitPercent = 200, 200 })
 	})
-	if total := w.gate.State().node(h.ID).total; total != (Demand{CPUs: 64, MemoryMiB: 12288}) {
+	if total := w.gate.State().node(h.ID).total; total != (Demand{CPUs: 64, MemoryMiB: 12288, CPUReservationMHz: 96_000, MemoryReservationMiB: 6144}) {
 		t.Errorf("after a change of its cluster it can promise %+v", total)
 	}
 	w.do(func(b *store.Batch) {
 		w.hosts.Set(b, host.Find(w.db.Snapshot(), h.ID), func(s *host.Spec) { s.MemoryOvercommitPercent = 100 })
 	})
-	if total := w.gate.State().node(h.ID).total; total != (Demand{CPUs: 64, MemoryMiB: 6144}) {
+	if total := w.gate.State().node(h.ID).total; total != (Demand{CPUs: 64, MemoryMiB: 6144, CPUReservationMHz: 96_000, MemoryReservationMiB: 6144}) {
 		t.Errorf("its own setting does not come before its cluster's: %+v", total)
 	}
 }

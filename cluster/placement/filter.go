@@ -26,6 +26,15 @@ func says(words string) func(*State, *node, *Request) string {
 	return func(*State, *node, *Request) string { return words }
 }
 
+// amount refuses a host that has not enough left of something. Who wants nothing of it passes, though more
+// be promised than there is.
+func amount(name, why, unit string, of func(Demand) int64) Filter {
+	return Filter{Name: name, Why: says(why),
+		Passes:   func(_ *State, n *node, r *Request) bool { return of(r.Demand) <= max(0, of(n.total)-of(n.claimed)) },
+		Capacity: func(n *node) (int64, int64) { return of(n.free()), of(n.total) },
+		Needs:    func(r *Request) (int64, string) { return of(r.Demand), unit }}
+}
+
 // filters are asked in this order; the first that refuses gives the reason.
 var filters = []Filter{
 	{Name: "excluded", Why: says("excluded: it is there already, or must not be"),
@@ -48,14 +57,17 @@ var filters = []Filter{
 		Why: func(_ *State, n *node, r *Request) string {
 			return fmt.Sprintf("QEMU knows machine types up to %s, needed is %s", n.machineType, r.MachineType)
 		}},
-	{Name: "cpu", Why: says("not enough vCPUs"),
-		Passes:   func(_ *State, n *node, r *Request) bool { return n.free().CPUs >= r.CPUs },
-		Capacity: func(n *node) (int64, int64) { return n.free().CPUs, n.total.CPUs },
-		Needs:    func(r *Request) (int64, string) { return r.CPUs, "" }},
-	{Name: "memory", Why: says("not enough memory"),
-		Passes:   func(_ *State, n *node, r *Request) bool { return n.free().MemoryMiB >= r.MemoryMiB },
-		Capacity: func(n *node) (int64, int64) { return n.free().MemoryMiB, n.total.MemoryMiB },
-		Needs:    func(r *Request) (int64, string) { return r.MemoryMiB, " MiB" }},
+	amount("cpu", "not enough vCPUs", "", func(d Demand) int64 { return d.CPUs }),
+	amount("memory", "not enough memory", " MiB", func(d Demand) int64 { return d.MemoryMiB }),
+	{Name: "cpu speed",
+		Passes: func(_ *State, n *node, r *Request) bool {
+			return r.CPUReservationMHz == 0 || r.CPUReservationMHz <= r.CPUs*n.mhz
+		},
+		Why: func(_ *State, n *node, r *Request) string {
+			return fmt.Sprintf("a vCPU uses at most %d MHz there, %d of them can never use the %d MHz that are to be reserved", n.mhz, r.CPUs, r.CPUReservationMHz)
+		}},
+	amount("cpu reservation", "not enough CPU that nobody has reserved", " MHz", func(d Demand) int64 { return d.CPUReservationMHz }),
+	amount("memory reservation", "not enough memory that nobody has reserved", " MiB", func(d Demand) int64 { return d.MemoryReservationMiB }),
 	{Name: "numa", Why: says("no memory node with capacity for all its vCPUs and memory"),
 		Passes: func(_ *State, n *node, r *Request) bool {
 			return r.NUMA != numa.Required || spread(n, r) == max(1, len(r.Parts))

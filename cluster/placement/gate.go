@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 )
@@ -58,7 +59,7 @@ func (g *Gate) Place(ctx context.Context, r Request, fill func(*store.Batch, Cho
 	}
 	b := g.db.Begin()
 	claim := &Claim{Spec: ClaimSpec{
-		Workload: r.Workload, HostID: chosen.HostID, CPUs: r.CPUs, MemoryMiB: r.MemoryMiB, NUMA: chosen.NUMA, Epoch: r.Epoch,
+		Workload: r.Workload, HostID: chosen.HostID, Demand: r.Demand, NUMA: chosen.NUMA, Epoch: r.Epoch,
 		Why: fmt.Sprintf("%s; %s had capacity (%d of %d vCPUs, %d of %d MiB free before)", r.Why, chosen.Host,
 			chosen.Free.CPUs, chosen.Total.CPUs, chosen.Free.MemoryMiB, chosen.Total.MemoryMiB),
 	}}
@@ -84,6 +85,44 @@ func (g *Gate) reserve(id resource.ID, r *Request) (Choice, error) {
 		g.feed.Reserve(id, chosen.HostID, r.Demand, chosen.NUMA)
 	}
 	return chosen, err
+}
+
+// Resize gives the claim of a workload another demand, which its host must have, in one commit with what
+// fill adds, or does nothing. Name is how people call the workload.
+func (g *Gate) Resize(ctx context.Context, c *Claim, name string, to Demand, fill func(*store.Batch) error) error {
+	if err := g.resize(c, name, to, true); err != nil {
+		return err
+	}
+	b := g.db.Begin()
+	g.claims.Set(b, c, func(s *ClaimSpec) { s.Demand = to })
+	err := fill(b)
+	if err == nil {
+		err = g.db.Commit(ctx, b)
+	}
+	if err != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.feed.Cancel(c.ID)
+	}
+	return err
+}
+
+// CheckResize says whether the claim could have another demand now, and promises nothing.
+func (g *Gate) CheckResize(c *Claim, name string, to Demand) error {
+	return g.resize(c, name, to, false)
+}
+
+func (g *Gate) resize(c *Claim, name string, to Demand, reserve bool) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, there := g.feed.claims[c.ID]; !there {
+		return fault.New(fault.Conflict, "resize %s: its claim on a host is gone; try again", name)
+	}
+	err := g.feed.Grow(c.Spec.HostID, name, c.Spec.Demand, to)
+	if err == nil && reserve {
+		g.feed.Resize(c.ID, to)
+	}
+	return err
 }
 
 // Release gives back what a workload has claimed on hosts other than keep.

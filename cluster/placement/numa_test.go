@@ -99,7 +99,7 @@ func TestWhatIsBoundFollowsClaimsInAnyOrderWithTheirHost(t *testing.T) {
 			case 0:
 				f.Apply([]store.Delta{{New: h}})
 			case 1:
-				c := &Claim{Spec: ClaimSpec{HostID: "h", CPUs: 1, MemoryMiB: 3, NUMA: []host.NUMAPart{{Node: rapid.IntRange(0, 1).Draw(t, "node"), CPUs: 1, MemoryMiB: 3}}}}
+				c := &Claim{Spec: ClaimSpec{HostID: "h", Demand: Demand{CPUs: 1, MemoryMiB: 3}, NUMA: []host.NUMAPart{{Node: rapid.IntRange(0, 1).Draw(t, "node"), CPUs: 1, MemoryMiB: 3}}}}
 				c.ID = id
 				there[id] = c
 				f.Apply([]store.Delta{{New: c}})

@@ -9,16 +9,37 @@ import (
 	"github.com/virga-cloud/virga/host/numa"
 )
 
-// Demand is what a workload takes of a host.
+// Demand is what a workload takes of a host. Its size may be overcommitted; what is reserved never is.
 type Demand struct {
-	CPUs, MemoryMiB int64
+	// CPUs and MemoryMiB are its size.
+	CPUs      int64 `json:"cpus"`
+	MemoryMiB int64 `json:"memoryMiB"`
+	// CPUReservationMHz is what it gets of the host's processors however busy they are, in MHz.
+	CPUReservationMHz int64 `json:"cpuReservationMHz,omitempty"`
+	// MemoryReservationMiB is what it has of the host's own memory however short that is, in MiB.
+	MemoryReservationMiB int64 `json:"memoryReservationMiB,omitempty"`
 }
 
 func (d Demand) plus(o Demand) Demand {
-	return Demand{CPUs: d.CPUs + o.CPUs, MemoryMiB: d.MemoryMiB + o.MemoryMiB}
+	return Demand{
+		CPUs: d.CPUs + o.CPUs, MemoryMiB: d.MemoryMiB + o.MemoryMiB,
+		CPUReservationMHz: d.CPUReservationMHz + o.CPUReservationMHz, MemoryReservationMiB: d.MemoryReservationMiB + o.MemoryReservationMiB,
+	}
 }
+
 func (d Demand) minus(o Demand) Demand {
-	return Demand{CPUs: d.CPUs - o.CPUs, MemoryMiB: d.MemoryMiB - o.MemoryMiB}
+	return d.plus(Demand{
+		CPUs: -o.CPUs, MemoryMiB: -o.MemoryMiB,
+		CPUReservationMHz: -o.CPUReservationMHz, MemoryReservationMiB: -o.MemoryReservationMiB,
+	})
+}
+
+// most is the larger of two, in each of what they take.
+func (d Demand) most(o Demand) Demand {
+	return Demand{
+		CPUs: max(d.CPUs, o.CPUs), MemoryMiB: max(d.MemoryMiB, o.MemoryMiB),
+		CPUReservationMHz: max(d.CPUReservationMHz, o.CPUReservationMHz), MemoryReservationMiB: max(d.MemoryReservationMiB, o.MemoryReservationMiB),
+	}
 }
 
 // Disk is a volume that the host must reach.

@@ -25,6 +25,8 @@ type node struct {
 	problem     string
 	// total is what can be promised in all, overcommit included; claimed is promised already.
 	total, claimed Demand
+	// mhz is the clock of one thread.
+	mhz int64
 	// cells are its memory nodes, where there is a choice; bound is what is promised on each. Both are
 	// replaced, never changed.
 	cells []numa.Cell

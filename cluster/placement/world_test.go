@@ -16,7 +16,7 @@ func cloud(hosts int) *State {
 		n := s.node(id)
 		n.name, n.known, n.mode, n.life = fmt.Sprintf("h%d", i+1), true, host.Active, host.Alive
 		n.machineType, n.version = "pc-q35-7.2", 702
-		n.total = Demand{CPUs: 8, MemoryMiB: 8192}
+		n.mhz, n.total = 2500, Demand{CPUs: 8, MemoryMiB: 8192, CPUReservationMHz: 20_000, MemoryReservationMiB: 8192}
 		d, at := s.store("d" + id)
 		d.name, d.known, d.ready, d.capacityMiB, d.freeMiB = "local-"+n.name, true, true, 100_000, 90_000
 		s.node(id).stores = []int{at}

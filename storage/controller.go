@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -19,19 +20,20 @@ type Controller struct {
 
 	mu     sync.Mutex
 	unused map[resource.ID]time.Time // image copies that nobody needs, and since when we know
+	unfit  map[resource.ID]struct{}  // volumes for which no datastore was fit when they were last looked at
 }
 
 // NewLoops makes the server's loops. The zero policy is the default one.
 func NewLoops(db *store.DB, w Writers, p Policy) []*reconcile.Loop {
-	c := &Controller{db: db, w: w, policy: p.orDefault(), unused: map[resource.ID]time.Time{}}
+	c := &Controller{db: db, w: w, policy: p.orDefault(), unused: map[resource.ID]time.Time{}, unfit: map[resource.ID]struct{}{}}
 	also := func(kind resource.Kind, f func(resource.Object) []resource.ID) map[resource.Kind]func(resource.Object) []resource.ID {
 		return map[resource.Kind]func(resource.Object) []resource.ID{kind: f}
 	}
 	datastore := also(Devices.Kind, func(x resource.Object) []resource.ID {
 		return ids(referring(c.db, Datastores, x.(*Device).Spec.BackendID))
 	})
-	everyDatastore := func(resource.Object) []resource.ID { return ids(store.Every(c.db.Snapshot(), Datastores)) }
-	datastore[host.Livenesses.Kind], datastore[host.Removals.Kind] = everyDatastore, everyDatastore
+	datastore[host.Livenesses.Kind] = func(x resource.Object) []resource.ID { return c.datastoresOf(x.(*host.Liveness).Spec.HostID) }
+	datastore[host.Removals.Kind] = func(x resource.Object) []resource.ID { return c.datastoresOf(x.(*host.Removal).Spec.HostID) }
 	volume := also(Datastores.Kind, c.volumesMoved)
 	volume[host.Livenesses.Kind] = func(x resource.Object) []resource.ID {
 		return volumesOf(referring(c.db, Allocations, x.(*host.Liveness).Spec.HostID))
@@ -80,15 +82,39 @@ func gathered(d store.Delta) time.Duration {
 	return 0
 }
 
-// volumesMoved are those that a change of a datastore may concern: those without a place, and those
+// volumesMoved are those that a change of a datastore may concern: those for which none was fit, and those
 // on it when it is no longer ready.
 func (c *Controller) volumesMoved(x resource.Object) []resource.ID {
 	d := x.(*Datastore)
+	c.mu.Lock()
+	out := slices.Collect(maps.Keys(c.unfit))
+	c.mu.Unlock()
+	if d.Status.Phase != DatastoreReady {
+		out = append(out, ids(referring(c.db, Volumes, d.ID))...)
+	}
+	return sorted(out)
+}
+
+// waits remembers whether a volume waits for a datastore that is fit.
+func (c *Controller) waits(id resource.ID, waits bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if waits {
+		c.unfit[id] = struct{}{}
+	} else {
+		delete(c.unfit, id)
+	}
+}
+
+// datastoresOf are those that a host reaches, or shall.
+func (c *Controller) datastoresOf(hostID resource.ID) []resource.ID {
+	backends := ids(referring(c.db, Backends, hostID))
+	for _, d := range referring(c.db, Devices, hostID) {
+		backends = append(backends, d.Spec.BackendID)
+	}
 	var out []resource.ID
-	for _, v := range store.Every(c.db.Snapshot(), Volumes) {
-		if v.Status.AllocationID == "" || d.Status.Phase != DatastoreReady && v.Status.DatastoreID == d.ID {
-			out = append(out, v.ID)
-		}
+	for _, id := range sorted(backends) {
+		out = append(out, ids(referring(c.db, Datastores, id))...)
 	}
 	return out
 }

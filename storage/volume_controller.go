@@ -16,6 +16,9 @@ import (
 
 // volume gives a volume its place, keeps it, and takes it away.
 func (c *Controller) volume(ctx context.Context, id resource.ID) (reconcile.Result, error) {
+	unfit := false
+	c.waits(id, true) // before the picture is taken: what changes after it calls this step again
+	defer func() { c.waits(id, unfit) }()
 	snap := c.db.Snapshot()
 	v := store.Find(snap, Volumes, id)
 	if v == nil {
@@ -31,7 +34,8 @@ func (c *Controller) volume(ctx context.Context, id resource.ID) (reconcile.Resu
 	case v.Deleting != nil:
 		c.removeVolume(b, snap, v, attachments, allocation)
 	case allocation == nil:
-		if waits := c.placeVolume(b, snap, v, hostsOf(attachments)); waits {
+		var waits bool
+		if waits, unfit = c.placeVolume(b, snap, v, hostsOf(attachments)); waits {
 			return reconcile.Result{After: time.Second}, c.db.Commit(ctx, b)
 		}
 	default:
@@ -82,17 +86,17 @@ func kindIf(kind fault.Kind, message string) string {
 }
 
 // placeVolume chooses a datastore, and makes the allocation and, where it is missing, the copy of
-// the content that it is backed by, in one commit.
-func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume, using []resource.ID) (waits bool) {
+// the content that it is backed by, in one commit. It waits for its VM to be placed; unfit: no datastore will do now.
+func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume, using []resource.ID) (waits, unfit bool) {
 	store.Hold(b, v, Holder)
 	if v.Owner != nil && v.Status.Phase == "" && v.Young(c.db.Now()) && len(using) == 0 && v.Spec.DatastoreID == "" {
-		return true // it is placed with its VM, in a moment
+		return true, false // it is placed with its VM, in a moment
 	}
 	if v.Spec.DatastoreID == "" && len(using) == 0 {
 		c.w.Volumes.Set(b, v, func(s *VolumeStatus) {
 			*s = VolumeStatus{Observed: c.observed(s.Observed, v.Generation, "", ""), Phase: VolumeUnbound}
 		})
-		return false
+		return false, false
 	}
 	d, err := Choose(Question{SizeMiB: v.Spec.SizeMiB, DatastoreID: v.Spec.DatastoreID, HostIDs: using, Needs: needs(&v.Spec),
 		Datastores: store.Every(snap, Datastores), PromisedMiB: promisedOn(snap), Policy: c.policy})
@@ -101,7 +105,7 @@ func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume
 			s.Observed = c.observed(s.Observed, v.Generation, string(fault.KindOf(err)), err.Error())
 			s.Phase = VolumeUnbound
 		})
-		return false
+		return false, true
 	}
 	life := func(id resource.ID) host.LifeState { return host.StateOf(snap, id) }
 	a := &Allocation{Spec: AllocationSpec{VolumeID: v.ID, DatastoreID: d.ID, BackendID: d.Spec.BackendID,
@@ -115,7 +119,7 @@ func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume
 		s.Observed = c.observed(s.Observed, v.Generation, "", "")
 		s.Phase, s.DatastoreID, s.AllocationID = VolumeCreating, d.ID, a.ID
 	})
-	return false
+	return false, false
 }
 
 // needs are what a volume must be able to do from its first day. That it can grow shows when it shall.

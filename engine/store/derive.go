@@ -273,10 +273,7 @@ func (v *derivation) empty(project *resource.Meta) error {
 		if kind.Scope != resource.InProject || kind.Past {
 			continue
 		}
-		for x := range v.snap.OfKind(kind.Kind) {
-			if x.Head().Project != project.ID {
-				continue
-			}
+		for x := range v.snap.place(kind.Kind, project.ID) {
 			if x = v.now(x.Head().ID); x != nil && x.Head().Deleting == nil && !v.follows(kind, x) {
 				return fault.New(fault.Precondition, "delete %s %s: %s %s is in it; delete that first", project.Kind, project.Name, kind.Kind, x.Head().Name)
 			}

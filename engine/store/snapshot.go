@@ -44,6 +44,13 @@ func (s *Snapshot) OfKind(kind resource.Kind) iter.Seq[resource.Object] {
 	return from(s.kinds, &resource.Meta{Kind: kind}, func(x *resource.Meta) bool { return x.Kind == kind })
 }
 
+// place goes through the records of a kind in a project by id.
+func (s *Snapshot) place(kind resource.Kind, project resource.ID) iter.Seq[resource.Object] {
+	return from(s.places, &resource.Meta{Kind: kind, Project: project}, func(x *resource.Meta) bool {
+		return x.Kind == kind && x.Project == project
+	})
+}
+
 // Mentioning lists the records of any kind that refer to id.
 func (s *Snapshot) Mentioning(id resource.ID) iter.Seq[resource.Object] {
 	return tied(s.refs, id, "")

@@ -151,19 +151,28 @@ func requireVerb(c *cobra.Command) {
 		if len(args) == 0 {
 			return cmd.Help()
 		}
-		return unknownWord(cmd, args[0])
+		return unknownWord(cmd, args)
 	}
 }
 
 // unknownWord refuses a command that is not there, and says which ones are near it.
-func unknownWord(cmd *cobra.Command, word string) error {
+func unknownWord(cmd *cobra.Command, words []string) error {
+	word := words[0]
 	var there []string
 	for _, c := range cmd.Commands() {
 		if c.IsAvailableCommand() {
 			there = append(there, c.Name())
 		}
 	}
-	near := cmd.SuggestionsFor(word)
+	near := sameHere(cmd, word)
+	if len(near) == 0 {
+		near = cmd.SuggestionsFor(word)
+	}
+	if !cmd.HasParent() && len(words) > 1 { // the verb first, as some have it
+		if n, _, err := cmd.Find(words[1:2]); err == nil && n != cmd && n.HasSubCommands() {
+			return refuse("there is no %q; the noun comes first: %s %s", word, n.CommandPath(), word)
+		}
+	}
 	what, help := called(cmd)+" has no", cmd.CommandPath()+" --help"
 	if !cmd.HasParent() {
 		what = "there is no"

@@ -122,7 +122,7 @@ var badValue = regexp.MustCompile(`^invalid argument ("(?:[^"\\]|\\.)*") for "(?
 // flagError says what is wrong with a flag, and which one may have been meant.
 func flagError(cmd *cobra.Command, err error) error {
 	if words := cmd.Flags().Args(); cmd.HasSubCommands() && len(words) > 0 { // the flag is one of a verb that is not there
-		return unknownWord(cmd, words[0])
+		return unknownWord(cmd, words)
 	}
 	if unknown, ok := strings.CutPrefix(err.Error(), "unknown flag: --"); ok {
 		word, _, _ := strings.Cut(unknown, "=")

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -275,17 +276,26 @@ func (a *agent) current() error {
 
 // guest tells the metadata service what a VM may know of itself.
 func (a *agent) guest(id resource.ID) (metadata.Guest, bool) {
-	i := store.Find(a.db.Snapshot(), compute.Instances, id)
+	s := a.db.Snapshot()
+	i := store.Find(s, compute.Instances, id)
 	if i == nil {
 		return metadata.Guest{}, false
 	}
 	zone := ""
-	if h := host.Find(a.db.Snapshot(), a.c.HostID); h != nil {
+	if h := host.Find(s, a.c.HostID); h != nil {
 		zone = h.Spec.Zone
+	}
+	var nics []metadata.NIC
+	for _, n := range i.Spec.NICs {
+		if p := store.Find(s, network.PortBindings, n.PortBindingID); p != nil {
+			if address, err := netip.ParseAddr(p.Spec.Address); err == nil {
+				nics = append(nics, metadata.NIC{MAC: p.Spec.MAC, Address: netip.PrefixFrom(address, int(p.Spec.PrefixLength))})
+			}
+		}
 	}
 	return metadata.Guest{
 		InstanceID: i.Spec.VMID, Hostname: i.Spec.Hostname, Zone: zone, Project: string(i.Project), SSHKeys: i.Spec.SSHKeys, UserData: i.Spec.UserData,
-		Type: fmt.Sprintf("c%d.m%d", i.Spec.CPUs, i.Spec.MemoryMiB),
+		Type: fmt.Sprintf("c%d.m%d", i.Spec.CPUs, i.Spec.MemoryMiB), NICs: nics,
 	}, true
 }
 

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,14 @@ type Guest struct {
 	// SSHKeys may log in; UserData is what the user gave along, byte for byte.
 	SSHKeys  []string
 	UserData []byte
+	// NICs are all that it has, in their order, whichever of their networks it asks in.
+	NICs []NIC
+}
+
+// NIC is one network interface of a guest.
+type NIC struct {
+	MAC     string
+	Address netip.Prefix // with the length of its subnet's range
 }
 
 // Lookup finds what runs as an instance on this host.

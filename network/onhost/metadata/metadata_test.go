@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,8 @@ import (
 
 func aServer() *server {
 	r := New(func(id resource.ID) (Guest, bool) {
-		return Guest{InstanceID: "vm-1", Hostname: "web", Zone: "rack1", Type: "2cpu", Project: "shop", SSHKeys: []string{"ssh-rsa A", "ssh-rsa B"}, UserData: []byte("#!/bin/sh\n")}, id == "inst-1"
+		return Guest{InstanceID: "vm-1", Hostname: "web", Zone: "rack1", Type: "2cpu", Project: "shop", SSHKeys: []string{"ssh-rsa A", "ssh-rsa B"}, UserData: []byte("#!/bin/sh\n"),
+			NICs: []NIC{{"52:54:00:00:00:10", netip.MustParsePrefix("10.9.0.10/20")}, {"52:54:00:00:00:11", netip.MustParsePrefix("10.0.0.11/24")}}}, id == "inst-1"
 	})
 	s := &server{owner: r, limit: onhost.NewLimiter(perGuest)}
 	s.desired.Store(&onhost.DesiredState{
@@ -46,7 +48,13 @@ func TestAVMLearnsWhatItIs(t *testing.T) {
 		"/latest/meta-data/public-keys/1":                                                    "openssh-key",
 		"/latest/meta-data/public-keys/1/openssh-key":                                        "ssh-rsa B",
 		"/latest/meta-data/placement/":                                                       "availability-zone",
-		"/latest/meta-data/network/interfaces/macs/":                                         "52:54:00:00:00:11/",
+		"/latest/meta-data/network/interfaces/macs/":                                         "52:54:00:00:00:10/\n52:54:00:00:00:11/",
+		"/latest/meta-data/network/interfaces/macs/52:54:00:00:00:10/subnet-ipv4-cidr-block": "10.9.0.0/20",
+		"/latest/meta-data/network/interfaces/macs/52:54:00:00:00:10/device-number":          "0",
+		"/latest/meta-data/network/interfaces/macs/52:54:00:00:00:11/device-number":          "1",
+		"/latest/meta-data/network/interfaces/macs/52:54:00:00:00:11/local-ipv4s":            "10.0.0.11",
+		"/latest/meta-data/mac":                                                              "52:54:00:00:00:10", // of the first NIC, by whichever it asks
+		"/latest/meta-data/local-ipv4":                                                       "10.9.0.10",
 		"/latest/meta-data/network/interfaces/macs/52:54:00:00:00:11/subnet-ipv4-cidr-block": "10.0.0.0/24",
 		"/latest/user-data":                                                                  "#!/bin/sh\n",
 		"/latest/":                                                                           "dynamic/\nmeta-data/\nuser-data",

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"net"
@@ -107,28 +108,26 @@ func leavesOf(f facts) map[string]string {
 	if f.zone.Spec.Domain != "" {
 		full += "." + f.zone.Spec.Domain
 	}
-	mac := "meta-data/network/interfaces/macs/" + f.resident.MAC + "/"
 	out := map[string]string{
 		"meta-data/ami-id":                      "unknown",
 		"meta-data/instance-id":                 string(f.guest.InstanceID),
 		"meta-data/instance-type":               f.guest.Type,
 		"meta-data/hostname":                    full,
 		"meta-data/local-hostname":              full,
-		"meta-data/local-ipv4":                  f.address,
+		"meta-data/local-ipv4":                  f.address, // of the first NIC, where it is known
 		"meta-data/mac":                         f.resident.MAC,
 		"meta-data/placement/availability-zone": f.guest.Zone,
 		"meta-data/services/domain":             f.zone.Spec.Domain,
-		mac + "device-number":                   "0",
-		mac + "local-ipv4s":                     f.address,
-		mac + "local-hostname":                  full,
-		mac + "mac":                             f.resident.MAC,
-		"dynamic/instance-identity/document":    identity(f),
 	}
-	for _, s := range f.zone.Spec.Subnets {
-		if _, subnet, err := net.ParseCIDR(s.Service); err == nil && subnet.Contains(net.ParseIP(f.address)) {
-			out[mac+"subnet-ipv4-cidr-block"] = subnet.String()
+	for i, nic := range f.guest.NICs {
+		below, address := "meta-data/network/interfaces/macs/"+nic.MAC+"/", nic.Address.Addr().String()
+		if i == 0 {
+			out["meta-data/mac"], out["meta-data/local-ipv4"] = nic.MAC, address
 		}
+		out[below+"device-number"], out[below+"mac"], out[below+"local-hostname"] = strconv.Itoa(i), nic.MAC, full
+		out[below+"local-ipv4s"], out[below+"subnet-ipv4-cidr-block"] = address, nic.Address.Masked().String()
 	}
+	out["dynamic/instance-identity/document"] = identity(f, out["meta-data/local-ipv4"])
 	for i, key := range f.guest.SSHKeys {
 		out[fmt.Sprintf("meta-data/public-keys/%d/openssh-key", i)] = key
 	}
@@ -167,9 +166,9 @@ func list(leaves map[string]string, folder string) (string, bool) {
 	return strings.Join(out, "\n"), len(out) > 0
 }
 
-func identity(f facts) string {
+func identity(f facts, address string) string {
 	data, _ := json.MarshalIndent(map[string]string{
-		"instanceId": string(f.guest.InstanceID), "privateIp": f.address, "instanceType": f.guest.Type,
+		"instanceId": string(f.guest.InstanceID), "privateIp": address, "instanceType": f.guest.Type,
 		"availabilityZone": f.guest.Zone, "region": "virga", "accountId": f.guest.Project, "architecture": "x86_64", "version": "2017-09-30",
 	}, "", "  ")
 	return string(data)

@@ -8,6 +8,7 @@ import (
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/engine/task"
 )
 
 // Cause says why a host was removed.
@@ -168,6 +169,9 @@ func (m *Remover) unused(s *store.Snapshot, h *Host) error {
 	for x := range s.Mentioning(h.ID) {
 		head := x.Head()
 		if head.Project == "" || slices.Contains([]resource.Kind{"event", "operation"}, head.Kind) {
+			continue
+		}
+		if t, is := x.(*task.Task); is && task.Ended(t) { // kept to be looked at for a day
 			continue
 		}
 		name := fmt.Sprintf("%s %s", head.Kind, head.Name)

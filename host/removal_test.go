@@ -11,6 +11,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/memory"
+	"github.com/virga-cloud/virga/engine/task"
 )
 
 // finishRemoval makes one step of the removal loop, and looks once more: nothing may change.
@@ -85,6 +86,27 @@ func TestTheHostOfTheServerIsNotRemoved(t *testing.T) {
 	b := w.db.Begin()
 	if err := m.Unused(b, w.db.Snapshot(), Find(w.db.Snapshot(), "h"), "root"); !fault.Is(err, fault.Precondition) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestWorkThatHasEndedKeepsNoHost(t *testing.T) {
+	w := newWorldWith(t, resource.NewCatalog(Hosts, Livenesses, Removals, task.Tasks), memory.New())
+	r := store.NewRegistry()
+	specs, statuses := store.Specs(r, task.Tasks, "test"), store.Statuses(r, task.Tasks, "test")
+	m := &Remover{Hosts: w.specs, Removals: w.removals}
+	job := &task.Task{Meta: resource.Meta{ID: resource.NewID(), Name: "convert", Project: "p"}, Spec: task.Spec{HostID: "h"}}
+	b := w.db.Begin()
+	specs.Create(b, job)
+	w.commit(b)
+	unused := func() error { return m.Unused(w.db.Begin(), w.db.Snapshot(), Find(w.db.Snapshot(), "h"), "root") }
+	if err := unused(); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), "task convert") {
+		t.Errorf("it works there still: %v", err)
+	}
+	b = w.db.Begin()
+	statuses.Set(b, store.Find(w.db.Snapshot(), task.Tasks, job.ID), func(s *task.Status) { s.Phase = task.Succeeded })
+	w.commit(b)
+	if err := unused(); err != nil {
+		t.Errorf("it has ended: %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -102,7 +103,7 @@ func checkLabels(labels map[string]string) error {
 		switch {
 		case len(k) > 128 || !labelForm.MatchString(k):
 			wrong = append(wrong, fault.Detail{Field: "labels." + k, Message: "a label's key has up to 128 letters, digits, and - _ . / between them"})
-		case len(v) > 256 || strings.ContainsAny(v, ",\n"):
+		case utf8.RuneCountInString(v) > 256 || strings.ContainsAny(v, ",\n"):
 			wrong = append(wrong, fault.Detail{Field: "labels." + k, Message: "a label's value has up to 256 characters, no comma and no line break"})
 		}
 	}

@@ -11,11 +11,13 @@
 //	disks     the I/O profiles of disks, by reads inside a guest
 //	engine    records that a loop brings to their desired state, a second
 //	migrate   a live migration, and the same by QMP alone
+//	many      100,000 VMs: their records read from a state folder, a page of them, a start with them
 //
 // What is compared is measured in turns in the same run: ours, bare, ours, bare. A figure that
 // misses its target is said to, and fails nothing; a part that could not be measured does.
 //
 // VIRGA_BENCH names the parts (default: all), VIRGA_BENCH_ROUNDS how often slow things are done
 // (default 5), VIRGA_BENCH_GUESTS how many guests run at once (default 20), VIRGA_BENCH_RECORDS
-// how many VMs a list has (default 10000).
+// how many VMs a list has (default 10000), VIRGA_BENCH_VMS how many the part many has (default
+// 100000; its targets are in proportion).
 package bench

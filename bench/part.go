@@ -22,7 +22,7 @@ var parts = []struct {
 	name    string
 	measure func(*Part)
 }{
-	{"engine", engine}, {"placement", placements}, {"up", up}, {"api", api}, {"idle", idle}, {"create", create}, {"guests", manyGuests}, {"disks", disks}, {"migrate", migrate},
+	{"engine", engine}, {"placement", placements}, {"up", up}, {"api", api}, {"idle", idle}, {"create", create}, {"guests", manyGuests}, {"disks", disks}, {"migrate", migrate}, {"many", many},
 }
 
 // Measure measures a part and reports how it went, whatever happens in it.
@@ -114,8 +114,9 @@ func setting(name string, fallback int) int {
 	return fallback
 }
 
-func rounds() int  { return setting("VIRGA_BENCH_ROUNDS", 5) }
-func guests() int  { return setting("VIRGA_BENCH_GUESTS", 20) }
-func records() int { return setting("VIRGA_BENCH_RECORDS", 10000) }
+func rounds() int    { return setting("VIRGA_BENCH_ROUNDS", 5) }
+func guests() int    { return setting("VIRGA_BENCH_GUESTS", 20) }
+func manyCount() int { return setting("VIRGA_BENCH_VMS", 100000) }
+func records() int   { return setting("VIRGA_BENCH_RECORDS", 10000) }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -3,6 +3,8 @@ package store
 import (
 	"cmp"
 	"iter"
+	"slices"
+	"sync"
 
 	"github.com/tidwall/btree"
 
@@ -75,44 +77,86 @@ func (p *picture) copy() *picture {
 	}
 }
 
-// put replaces a record by another form of it; either may be nil.
-func (p *picture) put(kind resource.Descriptor, old, now resource.Object) {
-	if old != nil {
-		p.remove(kind, old)
+// parallel is how many changes make it worth while to keep each index by a goroutine of its own.
+const parallel = 1000
+
+// put brings all indexes up to date with changes, each of another record, in their order.
+func (p *picture) put(catalog *resource.Catalog, deltas []Delta) {
+	kinds := make([]resource.Descriptor, len(deltas))
+	for i, d := range deltas {
+		kinds[i], _ = catalog.Lookup(cmp.Or(d.New, d.Old).Head().Kind)
 	}
-	if now == nil {
-		return
-	}
-	for _, tree := range []*btree.BTreeG[resource.Object]{p.ids, p.kinds, p.places, p.names} {
-		tree.Set(now)
-	}
-	for _, ref := range kind.Refs(now) {
-		p.refs.Set(tie{ref.ID, now})
-	}
-	for _, id := range kind.Hosts(now) {
-		p.hosts.Set(tie{id, now})
-	}
-	for _, word := range kind.Takes(now) {
-		p.taken.Set(taking{word, now})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, keep := range []func(resource.Descriptor, Delta){
+		keepOne(p.ids, byID), keepOne(p.kinds, byKind), keepOne(p.places, byPlace), keepOne(p.names, byName),
+		keepTies(p.refs, func(kind resource.Descriptor, x resource.Object) (out []resource.ID) {
+			for _, ref := range kind.Refs(x) {
+				out = append(out, ref.ID)
+			}
+			return out
+		}),
+		keepTies(p.hosts, resource.Descriptor.Hosts), p.keepTaken, p.count,
+	} {
+		all := func() {
+			for i, d := range deltas {
+				keep(kinds[i], d)
+			}
+		}
+		if len(deltas) < parallel {
+			all()
+		} else {
+			wg.Go(all)
+		}
 	}
 }
 
-func (p *picture) remove(kind resource.Descriptor, old resource.Object) {
-	for _, tree := range []*btree.BTreeG[resource.Object]{p.ids, p.kinds, p.places} {
-		tree.Delete(old)
+// keepOne keeps a tree in which each record stands once, at a place of its own.
+func keepOne(tree *btree.BTreeG[resource.Object], by order) func(resource.Descriptor, Delta) {
+	return func(_ resource.Descriptor, d Delta) {
+		if d.Old != nil && (d.New == nil || by(d.Old.Head(), d.New.Head()) != 0) {
+			there, _ := tree.Get(d.Old)
+			if there != nil && there.Head().ID == d.Old.Head().ID { // else the place is another's already: a name
+				tree.Delete(d.Old)
+			}
+		}
+		if d.New != nil {
+			tree.Set(d.New)
+		}
 	}
-	if named, there := p.names.Get(old); there && named.Head().ID == old.Head().ID { // else the name is another's already
-		p.names.Delete(old)
+}
+
+// keepTies keeps an index of others' ids.
+func keepTies(tree *btree.BTreeG[tie], of func(resource.Descriptor, resource.Object) []resource.ID) func(resource.Descriptor, Delta) {
+	return func(kind resource.Descriptor, d Delta) {
+		var now []resource.ID
+		if d.New != nil {
+			now = of(kind, d.New)
+		}
+		if d.Old != nil {
+			for _, id := range of(kind, d.Old) {
+				if !slices.Contains(now, id) {
+					tree.Delete(tie{id, d.Old})
+				}
+			}
+		}
+		for _, id := range now {
+			tree.Set(tie{id, d.New})
+		}
 	}
-	for _, ref := range kind.Refs(old) {
-		p.refs.Delete(tie{ref.ID, old})
+}
+
+func (p *picture) keepTaken(kind resource.Descriptor, d Delta) {
+	if d.Old != nil {
+		for _, word := range kind.Takes(d.Old) {
+			if t, there := p.taken.Get(taking{word: word}); there && t.by.Head().ID == d.Old.Head().ID { // as with names
+				p.taken.Delete(t)
+			}
+		}
 	}
-	for _, id := range kind.Hosts(old) {
-		p.hosts.Delete(tie{id, old})
-	}
-	for _, word := range kind.Takes(old) {
-		if t, there := p.taken.Get(taking{word: word}); there && t.by.Head().ID == old.Head().ID { // as with names
-			p.taken.Delete(t)
+	if d.New != nil {
+		for _, word := range kind.Takes(d.New) {
+			p.taken.Set(taking{word, d.New})
 		}
 	}
 }

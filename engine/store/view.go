@@ -215,6 +215,7 @@ func (v *View) apply(revision int64, events []Event, decode decoder, isNews news
 			}
 		}
 	}
+	v.next.put(v.catalog, deltas)
 	shown := v.next.copy()
 	v.mu.Lock()
 	v.shown = shown
@@ -230,7 +231,7 @@ func (v *View) apply(revision int64, events []Event, decode decoder, isNews news
 	return read
 }
 
-// applyOne reports whether it changed the view, and whether what the view showed before was what was there.
+// applyOne reports whether an event changes the view, and whether what the view shows before is what was there.
 func (v *View) applyOne(e Event, decode decoder, isNews news) (d Delta, changed, sure bool) {
 	if e.Key.Kind == NameKind || e.Key.Kind == JournalKind {
 		return d, false, false
@@ -244,7 +245,6 @@ func (v *View) applyOne(e Event, decode decoder, isNews news) (d Delta, changed,
 		if d.Old == nil || d.Old.Head().Ref() != e.Key {
 			return d, false, false
 		}
-		v.replace(d)
 		return d, true, sure
 	}
 	revision, isNew := isNews(there, e.Key)
@@ -258,18 +258,7 @@ func (v *View) applyOne(e Event, decode decoder, isNews news) (d Delta, changed,
 	}
 	sure = !v.forget(e.Key)
 	d.New = x
-	v.replace(d)
 	return d, true, sure
-}
-
-func (v *View) replace(d Delta) {
-	x := d.New
-	if x == nil {
-		x = d.Old
-	}
-	kind, _ := v.catalog.Lookup(x.Head().Kind)
-	v.next.put(kind, d.Old, d.New)
-	v.next.count(kind, d)
 }
 
 func (v *View) decode(e Event, revision int64) (resource.Object, error) {

@@ -13,7 +13,9 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 )
 
-const page = 1000 // entries read at once
+// page is how many entries are read at once. To find where one ends etcd walks over all keys up to the end of
+// what is asked for, so that small pages of a large store cost its square.
+const page = 100_000
 
 // Get implements store.Store.
 func (s *Store) Get(ctx context.Context, key resource.Ref) (store.Entry, error) {

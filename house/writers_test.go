@@ -14,7 +14,7 @@ func TestOnlyTheWiringHandsOutWriters(t *testing.T) {
 	tree := ours(t)
 	for _, f := range tree.gos {
 		top, _, _ := strings.Cut(f.path, "/")
-		if f.test || slices.Contains([]string{"cmd", "sim", "lab"}, top) || strings.HasSuffix(f.folder(), "test") {
+		if f.test || slices.Contains([]string{"cmd", "sim", "lab", "bench"}, top) || strings.HasSuffix(f.folder(), "test") {
 			continue
 		}
 		calls(f, func(called string, at ast.Node) {

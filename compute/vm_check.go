@@ -105,7 +105,10 @@ func checkDisks(disks []Disk, wrong func(field, format string, args ...any)) {
 	for i, d := range disks {
 		field := fmt.Sprintf("spec.disks[%d]", i)
 		checkDeviceName(field, d.Name, slices.IndexFunc(disks, func(x Disk) bool { return x.Name == d.Name }) < i, wrong)
+		first := slices.IndexFunc(disks, func(x Disk) bool { return x.VolumeID == d.VolumeID })
 		switch {
+		case d.VolumeID != "" && first < i:
+			wrong(field+".volumeID", "the volume is there already, as %s", cmp.Or(disks[first].Name, "another disk"))
 		case d.VolumeID != "" && (d.SizeMiB != 0 || d.DatastoreID != ""):
 			wrong(field, "a volume that is there has its size and place already; leave out sizeMiB and datastoreID")
 		case d.SizeMiB < 0 || d.SizeMiB > MaxDiskMiB:
@@ -124,6 +127,9 @@ func checkNICs(nics []NIC, wrong func(field, format string, args ...any)) {
 		field := fmt.Sprintf("spec.nics[%d]", i)
 		checkDeviceName(field, n.Name, slices.IndexFunc(nics, func(x NIC) bool { return x.Name == n.Name }) < i, wrong)
 		n.IOProfile.check(field+".ioProfile", n.Model, VirtioNet, wrong)
+		if first := slices.IndexFunc(nics, func(x NIC) bool { return x.PortID == n.PortID }); n.PortID != "" && first < i {
+			wrong(field+".portID", "the port is there already, as %s", cmp.Or(nics[first].Name, "another NIC"))
+		}
 		if n.PortID != "" && (n.NetworkID != "" || n.Address != "" || n.MAC != "") {
 			wrong(field, "a port that is there has its network and addresses already; leave them out")
 		}

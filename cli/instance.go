@@ -13,7 +13,7 @@ func instances() *noun {
 		long: "An instance is one QEMU process on one host. A VM has one, and two while it moves.", verbs: []string{"list", "show"},
 		columns: []column{field("VM", at(&instanceOf.Spec.VMName)), state("State"), name("Host", "host", at(&instanceOf.Spec.HostID)), field("Desired", at(&instanceOf.Spec.Run)), field("Epoch", at(&instanceOf.Spec.Epoch)),
 			field("Boot", at(&instanceOf.Spec.Boot)).wide(), field("PID", at(&instanceOf.Status.PID)).wide(), field("Accelerator", at(&instanceOf.Spec.Accelerator)).wide(),
-			field("Ended", at(&instanceOf.Status.Exit)), field("How it ended", at(&instanceOf.Status.ExitMessage)).only(), computed("NUMA nodes", boundText).only(), field("Guest agent", at(&instanceOf.Status.GuestAgent)).only(),
+			field("Ended", at(&instanceOf.Status.Exit)), field("How it ended", at(&instanceOf.Status.ExitMessage)).only(), computed("NUMA nodes", boundText).only(), field("Guest agent", at(&instanceOf.Status.GuestAgent)).only(), field("Balloon driver", at(&instanceOf.Status.BalloonDriver)).only(),
 			field("Addresses told by the guest", at(&instanceOf.Status.GuestAddresses)).only(), trouble()}}
 }
 

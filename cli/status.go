@@ -87,6 +87,9 @@ func (o *overviewOf) print(w io.Writer) {
 		ready = "not ready: " + why
 	}
 	fmt.Fprintf(w, "Server    virga %s, %s\n", plain(o.Server["version"]), ready)
+	if boot := atBoot(plain(o.Server["serviceManager"])); boot != "" {
+		fmt.Fprintf(w, "At boot   %s\n", boot)
+	}
 	var vms []string
 	for state, n := range o.VMs {
 		vms = append(vms, fmt.Sprintf("%d %s", n, state))
@@ -115,6 +118,19 @@ func (o *overviewOf) print(w io.Writer) {
 		}
 		fmt.Fprintf(w, "  %s%s: %s\n", p.About, where, p.Message)
 	}
+}
+
+// atBoot says what becomes of the server when its host starts, by what starts it.
+func atBoot(serviceManager string) string {
+	switch serviceManager {
+	case "systemd":
+		return "starts, by systemd"
+	case "supervisor":
+		return "does not start (when it dies, a supervisor starts it again); virga up --install lets it"
+	case "none":
+		return "does not start, and nothing starts it again when it dies; virga up --install lets it"
+	}
+	return ""
 }
 
 func decode(raw json.RawMessage, into any) error {

@@ -493,6 +493,24 @@ func (e InstanceSpecRun) Valid() bool {
 	}
 }
 
+// Defines values for InstanceStatusBalloonDriver.
+const (
+	InstanceStatusBalloonDriverNo  InstanceStatusBalloonDriver = "no"
+	InstanceStatusBalloonDriverYes InstanceStatusBalloonDriver = "yes"
+)
+
+// Valid indicates whether the value is a known member of the InstanceStatusBalloonDriver enum.
+func (e InstanceStatusBalloonDriver) Valid() bool {
+	switch e {
+	case InstanceStatusBalloonDriverNo:
+		return true
+	case InstanceStatusBalloonDriverYes:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for InstanceStatusPhase.
 const (
 	InstanceStatusPhaseIncoming InstanceStatusPhase = "incoming"
@@ -814,6 +832,27 @@ func (e ServerStatusReady) Valid() bool {
 	case ServerStatusReadyNo:
 		return true
 	case ServerStatusReadyYes:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ServerStatusServiceManager.
+const (
+	ServerStatusServiceManagerNone       ServerStatusServiceManager = "none"
+	ServerStatusServiceManagerSupervisor ServerStatusServiceManager = "supervisor"
+	ServerStatusServiceManagerSystemd    ServerStatusServiceManager = "systemd"
+)
+
+// Valid indicates whether the value is a known member of the ServerStatusServiceManager enum.
+func (e ServerStatusServiceManager) Valid() bool {
+	switch e {
+	case ServerStatusServiceManagerNone:
+		return true
+	case ServerStatusServiceManagerSupervisor:
+		return true
+	case ServerStatusServiceManagerSystemd:
 		return true
 	default:
 		return false
@@ -3006,6 +3045,9 @@ type InstanceSpecRun string
 
 // InstanceStatus InstanceStatus is what the agent sees.
 type InstanceStatus struct {
+	// BalloonDriver BalloonDriver is "yes" when the balloon driver in the guest answers, "no" when it should have by now.
+	BalloonDriver InstanceStatusBalloonDriver `json:"balloonDriver,omitempty,omitzero"`
+
 	// Devices Devices are the disks and NICs that the guest has, and those that it is about to be given.
 	Devices []InstanceDevice `json:"devices,omitempty,omitzero"`
 
@@ -3054,6 +3096,9 @@ type InstanceStatus struct {
 	// TransferMillis DowntimeMillis and TransferMillis are QEMU's own figures of the last migration out, in ms.
 	TransferMillis int64 `json:"transferMillis,omitempty,omitzero"`
 }
+
+// InstanceStatusBalloonDriver BalloonDriver is "yes" when the balloon driver in the guest answers, "no" when it should have by now.
+type InstanceStatusBalloonDriver string
 
 // InstanceStatusPhase Phase is its state in one word.
 type InstanceStatusPhase string
@@ -4429,6 +4474,9 @@ type ServerStatus struct {
 	// Revision The revision of the store that the server shows.
 	Revision int64 `json:"revision"`
 
+	// ServiceManager What starts the server: systemd, at boot and when it has ended; supervisor, when it has died, but not at boot; none.
+	ServiceManager ServerStatusServiceManager `json:"serviceManager,omitempty,omitzero"`
+
 	// Version The version of the program.
 	Version string `json:"version"`
 
@@ -4438,6 +4486,9 @@ type ServerStatus struct {
 
 // ServerStatusReady Whether the server can do its work.
 type ServerStatusReady string
+
+// ServerStatusServiceManager What starts the server: systemd, at boot and when it has ended; supervisor, when it has died, but not at boot; none.
+type ServerStatusServiceManager string
 
 // Source Source is what a QEMU process opens for a disk, and says itself what it is.
 type Source struct {

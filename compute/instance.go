@@ -186,6 +186,8 @@ type InstanceStatus struct {
 	// GuestAgent is "yes" when the guest's agent answers; GuestAddresses is what it told.
 	GuestAgent     string   `json:"guestAgent,omitempty"`
 	GuestAddresses []string `json:"guestAddresses,omitempty"`
+	// BalloonDriver is "yes" when the balloon driver in the guest answers, "no" when it should have by now.
+	BalloonDriver string `json:"balloonDriver,omitempty" enum:"yes,no"`
 }
 
 // Instance is one QEMU on one host.

@@ -13,7 +13,7 @@ import (
 
 // Remarks say what is no problem and still worth knowing, of nouns that VMs use.
 func Remarks() observe.Remarks {
-	return observe.Remarks{host.Hosts.Kind: remarkHost, storage.Volumes.Kind: remarkVolume}
+	return observe.Remarks{host.Hosts.Kind: remarkHost, storage.Volumes.Kind: remarkVolume, VMs.Kind: remarkVM}
 }
 
 // remarkHost says what a host in maintenance does not do, and what still runs there.
@@ -57,4 +57,14 @@ func remarkVolume(s *store.Snapshot, x resource.Object) []string {
 		return []string{"it takes no space yet: it gets its place when VM " + strings.Join(users, " or ") + " first starts, where that runs"}
 	}
 	return []string{"it takes no space yet: it gets its place when the first VM that has it among its disks starts, where that runs (virga vm create NAME --disk volume=" + v.Name + ")"}
+}
+
+// remarkVM says that the memory of a guest without a balloon driver can only be taken by swapping it.
+func remarkVM(s *store.Snapshot, x resource.Object) []string {
+	vm := x.(*VM)
+	i := store.Find(s, Instances, vm.Status.InstanceID)
+	if i == nil || i.Status.BalloonDriver != "no" {
+		return nil
+	}
+	return []string{"its guest has no balloon driver (virtio_balloon in Linux, the balloon service of the virtio drivers in Windows): where its host is short of memory, what the VM has above its reservation can only be swapped"}
 }

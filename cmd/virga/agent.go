@@ -63,6 +63,7 @@ type agent struct {
 	c       *config
 	rotator *ca.Rotator
 	trust   *tls.Config // towards servers
+	servers *anyServer
 	client  *http.Client
 	db      *store.DB
 	runner  atomic.Pointer[part.Runner] // none until all loops are made; guests may stir before
@@ -84,7 +85,7 @@ func startAgent(ctx context.Context, c *config, l *store.Registry, issue ca.Issu
 	if err := a.identify(ctx, issue); err != nil {
 		return nil, err
 	}
-	a.db = store.NewDB(remote.Open(a.client, "https://"+c.Servers[0]+"/v1/agent/store"), wiring.Catalog())
+	a.db = store.NewDB(remote.Open(a.client, serverURL("/v1/agent/store")), wiring.Catalog())
 	if err := a.wire(l); err != nil {
 		return nil, err
 	}
@@ -111,11 +112,8 @@ func (a *agent) identify(ctx context.Context, issue ca.Issue) error {
 		return err
 	}
 	a.trust = ca.ClientTLS(a.rotator, pool, ca.ServerName)
-	a.client = &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{
-		TLSClientConfig: a.trust, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4,
-		// A connection that a cut link or a moved address has made dumb is given up within seconds.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 2 * time.Second, PingTimeout: 2 * time.Second},
-	}}
+	a.servers = newAnyServer(a.c.Servers, a.trust)
+	a.client = &http.Client{Timeout: 60 * time.Second, Transport: a.servers.transport()}
 	err = a.rotator.Ensure(ctx)
 	if err != nil && a.rotator.Leaf() != nil {
 		// The servers may be away for long. What runs here is looked after meanwhile; the rotator asks again.
@@ -127,8 +125,10 @@ func (a *agent) identify(ctx context.Context, issue ca.Issue) error {
 
 // renew asks a server for a certificate, also when the last one has run out.
 func (a *agent) renew(pool *x509.CertPool) ca.Issue {
-	server := func() string { return a.c.Servers[0] }
-	plain := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: ca.ClientTLS(nil, pool, ca.ServerName), DisableKeepAlives: true}}
+	server := func() string { return ca.ServerName }
+	way := newAnyServer(a.c.Servers, ca.ClientTLS(nil, pool, ca.ServerName)).transport()
+	way.DisableKeepAlives = true
+	plain := &http.Client{Timeout: 30 * time.Second, Transport: way}
 	return ca.RenewOrRecover(func() *x509.Certificate { return a.rotator.Leaf() }, time.Now,
 		func(ctx context.Context, key crypto.Signer) ([]byte, error) {
 			return ca.RenewBy(a.client, server)(ctx, key)
@@ -154,7 +154,7 @@ func (a *agent) wire(l *store.Registry) error {
 	a.names, a.facts = dns.New(nil), metadata.New(a.guest)
 	self := hosthost.Self{HostID: a.c.HostID, Address: a.address(), TunnelAddress: a.c.Address, Version: version, Here: a.here, Addresses: ownAddresses}
 	if a.c.Server == "yes" {
-		self.APIAddress = a.c.Servers[0]
+		self.APIAddress = a.c.Servers[0] // its own
 	}
 	cloud := wiring.NewHost(wiring.HostDeps{
 		DB: a.db, Registry: l, Hardware: probe.ThisHost(a.c.QEMU, a.c.state), Hypervisor: a.guests,
@@ -244,6 +244,9 @@ func (a *agent) beat(ctx context.Context) error {
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode >= 300 {
+		if failing(answer.StatusCode) {
+			a.servers.leave()
+		}
 		return a.unwelcome(answer)
 	}
 	a.hearLife(answer.Header)
@@ -253,7 +256,7 @@ func (a *agent) beat(ctx context.Context) error {
 
 // post tells or asks a server something; body may be nil.
 func (a *agent) post(ctx context.Context, path string, body []byte) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+a.c.Servers[0]+path, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, serverURL(path), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -301,7 +304,7 @@ func (a *agent) guest(id resource.ID) (metadata.Guest, bool) {
 
 // fetch gets an image's content from a server.
 func (a *agent) fetch(ctx context.Context, digest string) (io.ReadCloser, int64, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+a.c.Servers[0]+"/v1/agent/blobs/"+url.PathEscape(digest), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, serverURL("/v1/agent/blobs/"+url.PathEscape(digest)), nil)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -127,9 +127,27 @@ func systemctl(ctx context.Context, args ...string) error {
 	return nil
 }
 
+// What starts the daemon, besides a person.
+const (
+	bySystemd    = "systemd"    // at boot, and when it has ended
+	bySupervisor = "supervisor" // when it has died
+	byNobody     = "none"
+)
+
+// serviceManager is what starts the daemon. A unit that somebody has disabled does not.
+func (c *config) serviceManager(units string) string {
+	if _, err := os.Stat(filepath.Join(units, "multi-user.target.wants", c.unitName())); err == nil {
+		return bySystemd
+	}
+	if c.processIn(c.supervisorFile()) != 0 {
+		return bySupervisor
+	}
+	return byNobody
+}
+
 // atBoot says whether the daemon starts at boot.
 func (c *config) atBoot() string {
-	if c.installed() {
+	if c.serviceManager(unitFolder) == bySystemd {
 		return "It starts at boot, by " + c.unitName() + "."
 	}
 	return "It does not start at boot; virga up --install lets it."

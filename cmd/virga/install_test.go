@@ -2,6 +2,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -97,4 +98,33 @@ func TestSystemdIsToldThatTheDaemonWorksOnlyWhileItAnswers(t *testing.T) {
 	if got := heard(); got != "WATCHDOG=1" {
 		t.Errorf("it says %q", got)
 	}
+}
+
+func TestServiceManagerIsWhatStartsTheDaemon(t *testing.T) {
+	units := t.TempDir()
+	c := &config{state: t.TempDir(), run: t.TempDir()}
+	expect := func(when, want string) {
+		t.Helper()
+		if got := c.serviceManager(units); got != want {
+			t.Errorf("%s: %s, not %s", when, got, want)
+		}
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect("a daemon alone", byNobody)
+	must(os.WriteFile(c.supervisorFile(), fmt.Appendf(nil, "%d %s\n", os.Getpid(), startTime(os.Getpid())), 0o644))
+	expect("with a supervisor", bySupervisor)
+	must(os.WriteFile(c.supervisorFile(), fmt.Appendf(nil, "%d 1\n", os.Getpid()), 0o644))
+	expect("with one that has died", byNobody)
+	unit := filepath.Join(units, c.unitName())
+	must(os.WriteFile(unit, []byte("[Unit]\n"), 0o644))
+	expect("with a unit that is disabled", byNobody)
+	wants := filepath.Join(units, "multi-user.target.wants")
+	must(os.Mkdir(wants, 0o755))
+	must(os.Symlink(unit, filepath.Join(wants, c.unitName())))
+	expect("with a unit that is enabled", bySystemd)
 }

@@ -22,6 +22,7 @@ func (s *server) routes() {
 	auth := identity.NewAuthenticator(s.db, host.Refused)
 	s.api = httpapi.New(s.db, httpapi.Options{
 		Title: "Virga", Version: version, Authenticate: auth.Authenticate, Note: s.note, Audit: s.cloud.Audit, Document: api.Document,
+		ServiceManager: func() string { return s.c.serviceManager(unitFolder) },
 	})
 	s.cloud.Routes(s.api)
 }

@@ -200,6 +200,28 @@ type Insider interface {
 	Inside(ctx context.Context, id resource.ID) Insight
 }
 
+// GuestMemory is what is known of the memory of a guest, in bytes.
+type GuestMemory struct {
+	// Given is what the guest has: its memory less what its balloon holds.
+	Given int64
+	// Answers says that a balloon driver lives in the guest. Without one nothing below is known, and the
+	// balloon stays as it is.
+	Answers bool
+	// Available is what of Given its programs could take without the guest having to swap: free, or cache.
+	Available int64
+	// SwappedIn and SwappedOut are what the guest has read from its own swap and written there since it booted.
+	SwappedIn, SwappedOut int64
+}
+
+// Ballooner is a hypervisor that can take memory from a guest that runs, and give it back.
+type Ballooner interface {
+	// Memory tells of a guest's memory.
+	Memory(ctx context.Context, id resource.ID) (GuestMemory, error)
+	// SetMemory asks the guest to have so many bytes of its memory and to leave the rest to the host. It
+	// takes its time, and may have to stop short of it.
+	SetMemory(ctx context.Context, id resource.ID, bytes int64) error
+}
+
 // GroupOf is the control group that an instance starts in.
 func GroupOf(id resource.ID) string { return "vm-" + string(id) }
 

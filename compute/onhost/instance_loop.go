@@ -20,6 +20,7 @@ const (
 	rounds      = 8                // acts in one step, before others have their turn
 	insideEvery = 15 * time.Second // the guest's own agent is asked
 	firstLook   = 10 * time.Second // at everything that runs
+	bootTime    = 3 * time.Minute  // in which a guest may not have loaded its drivers
 )
 
 // InstanceOptions are what the loop needs to know of its host.

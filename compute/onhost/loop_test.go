@@ -523,6 +523,32 @@ func TestWhatTheGuestsAgentTellsIsReportedAndItIsNotAskedTooOften(t *testing.T) 
 	w.quiescent()
 }
 
+func TestAGuestWithoutABalloonDriverIsNoticedWhenItHadTheTimeToBoot(t *testing.T) {
+	w := newWorld(t)
+	hv := &talkative{Hypervisor: w.hvA}
+	w.supervisorA = onhost.NewSupervisor(w.db, w.hostA, store.Statuses(store.NewRegistry(), compute.Instances, "agent"), hv, onhost.InstanceOptions{
+		Profile: func() host.Profile { return host.Profile{Accelerator: host.TCG, MachineType: "pc-q35-7.2"} },
+	})
+	id := w.instance(w.hostA, compute.RunRunning)
+	expect := func(uses int64, later time.Duration, driver string) {
+		t.Helper()
+		w.hvA.Uses(id, uses)
+		w.now = w.now.Add(later)
+		if i := w.expect(id, compute.InstanceRunning); i.Status.BalloonDriver != driver {
+			t.Fatalf("the balloon driver is %q, want %q", i.Status.BalloonDriver, driver)
+		}
+		w.quiescent()
+	}
+	w.expect(id, compute.InstanceRunning)
+	expect(-1, time.Minute, "")
+	expect(-1, 3*time.Minute, "no")
+	expect(1<<20, time.Minute, "yes")
+	w.hvA.Crash(id)
+	if i := w.expect(id, compute.InstanceStopped); i.Status.BalloonDriver != "" {
+		t.Fatalf("of a guest that ended: %q", i.Status.BalloonDriver)
+	}
+}
+
 // helpless is a hypervisor whose QEMU cannot be started.
 type helpless struct{ *fake.Hypervisor }
 

@@ -39,6 +39,7 @@ func (k *Supervisor) reportLooked(ctx context.Context, i *compute.Instance, g Gu
 			if inside.Answers {
 				s.GuestAgent = "yes"
 			}
+			s.BalloonDriver = k.balloonDriver(ctx, i.ID, g)
 		}
 	})
 }
@@ -67,7 +68,7 @@ func describe(s *compute.InstanceStatus, i *compute.Instance, g Guest, phase str
 	}
 	if g.State == Ended {
 		s.PID, s.EndedAt, s.Exit, s.ExitMessage = 0, g.EndedAt, g.Exit, g.ExitMessage
-		s.GuestAgent, s.GuestAddresses, s.Devices, s.DevicesGeneration = "", nil, nil, 0
+		s.GuestAgent, s.GuestAddresses, s.BalloonDriver, s.Devices, s.DevicesGeneration = "", nil, "", nil, 0
 	}
 }
 
@@ -76,7 +77,7 @@ func describe(s *compute.InstanceStatus, i *compute.Instance, g Guest, phase str
 func (k *Supervisor) reportLost(ctx context.Context, i *compute.Instance) error {
 	return k.set(ctx, i, func(s *compute.InstanceStatus) {
 		s.Phase, s.PID, s.EndedAt, s.Problems = compute.InstanceStopped, 0, k.db.Now().UTC(), nil
-		s.GuestAgent, s.GuestAddresses = "", nil
+		s.GuestAgent, s.GuestAddresses, s.BalloonDriver = "", nil, ""
 		if s.StartedAt.IsZero() {
 			s.Exit, s.ExitMessage = compute.ExitForced, "it was told to end before it had started"
 			return
@@ -117,4 +118,20 @@ func (k *Supervisor) inside(ctx context.Context, id resource.ID, g Guest) (in In
 	slices.Sort(in.Addresses)
 	in.Addresses = slices.Compact(in.Addresses)
 	return in, true
+}
+
+// balloonDriver says whether the guest has a balloon driver; empty: it may be booting still.
+func (k *Supervisor) balloonDriver(ctx context.Context, id resource.ID, g Guest) string {
+	b, ok := k.hv.(Ballooner)
+	if !ok {
+		return ""
+	}
+	seen, err := b.Memory(ctx, id)
+	switch {
+	case err == nil && seen.Answers:
+		return "yes"
+	case err == nil && k.db.Now().Sub(g.StartedAt) > bootTime:
+		return "no"
+	}
+	return ""
 }

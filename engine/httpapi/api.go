@@ -34,6 +34,8 @@ type Options struct {
 	Audit Auditor
 	// Ready says whether the server can do its work; /v1/status shows it.
 	Ready func() error
+	// ServiceManager says what starts this server; /v1/status shows it.
+	ServiceManager func() string
 	// Document is the OpenAPI document in YAML that the program was built with; without it one is
 	// made of the routes, without the words of the source's comments.
 	Document []byte
@@ -173,6 +175,8 @@ type Status struct {
 	Ready    string `json:"ready" enum:"yes,no" doc:"Whether the server can do its work."`
 	Why      string `json:"why,omitempty" doc:"What is missing when it is not ready."`
 	Revision int64  `json:"revision" doc:"The revision of the store that the server shows."`
+
+	ServiceManager string `json:"serviceManager,omitempty" enum:"systemd,supervisor,none" doc:"What starts the server: systemd, at boot and when it has ended; supervisor, when it has died, but not at boot; none."`
 }
 
 func (a *API) registerStatus() {
@@ -187,6 +191,9 @@ func (a *API) registerStatus() {
 			if err := a.options.Ready(); err != nil {
 				s.Ready, s.Why = "no", fmt.Sprint(err)
 			}
+		}
+		if a.options.ServiceManager != nil {
+			s.ServiceManager = a.options.ServiceManager()
 		}
 		return &answer{s}, nil
 	})

@@ -53,6 +53,8 @@ type guest struct {
 	half    map[deviceKey]bool
 	clings  bool
 	sizes   map[resource.ID]int64 // of its disks, where nobody else keeps them
+	// uses is what its programs use of its memory, ballooned what its balloon holds, in bytes.
+	uses, ballooned int64
 }
 
 var (
@@ -61,6 +63,7 @@ var (
 	_ onhost.Grower     = (*Hypervisor)(nil)
 	_ onhost.Plugger    = (*Hypervisor)(nil)
 	_ onhost.Kin        = (*Hypervisor)(nil)
+	_ onhost.Ballooner  = (*Hypervisor)(nil)
 )
 
 // New makes a hypervisor without guests.
@@ -165,7 +168,7 @@ func (h *Hypervisor) Ensure(_ context.Context, m onhost.VMConfig) error {
 		return nil
 	}
 	h.pids++
-	g = &guest{vm: m, leaving: map[deviceKey]leaving{}, half: map[deviceKey]bool{}, Guest: onhost.Guest{ID: m.ID, Epoch: m.Epoch, State: onhost.Paused, PID: 1000 + h.pids, StartedAt: h.Now().UTC()}}
+	g = &guest{vm: m, uses: m.MemoryMiB << 20 / 4, leaving: map[deviceKey]leaving{}, half: map[deviceKey]bool{}, Guest: onhost.Guest{ID: m.ID, Epoch: m.Epoch, State: onhost.Paused, PID: 1000 + h.pids, StartedAt: h.Now().UTC()}}
 	if m.Incoming {
 		g.State = onhost.Incoming
 	}

@@ -16,7 +16,7 @@ func TestTheFakeIsAHypervisor(t *testing.T) {
 		return hypervisortest.House{
 			HV: h,
 			VM: func(*testing.T) onhost.VMConfig {
-				return onhost.VMConfig{ID: resource.NewID(), Epoch: 1, RootPorts: 8, Disks: []onhost.Disk{{ID: "v", Source: storage.InFile("/disk", "qcow2")}}}
+				return onhost.VMConfig{ID: resource.NewID(), Epoch: 1, MemoryMiB: 128, RootPorts: 8, Disks: []onhost.Disk{{ID: "v", Source: storage.InFile("/disk", "qcow2")}}}
 			},
 			DiskMiB:  func(_ *testing.T, m onhost.VMConfig) int64 { return h.DiskMiB(m.ID, m.Disks[0].ID) },
 			PowerOff: func(_ *testing.T, id resource.ID) { h.PowerOff(id) },

@@ -49,6 +49,7 @@ func Run(t *testing.T, make func(*testing.T) House) {
 		"ADiskIsPluggedInOnceAndUnplugged":            plugs,
 		"AGuestMayIgnoreThatItIsAskedForADisk":        ignored,
 		"WhatIsPluggedInByHalfIsMadeWholeOrClosed":    halfPlugged,
+		"ABalloonTakesMemoryAndGivesItBack":           balloons,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, make(t)) })
 	}

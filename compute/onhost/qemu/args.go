@@ -125,7 +125,7 @@ func (a *arguments) fixedDevices(m onhost.VMConfig) {
 	if m.Screen != onhost.NoScreen {
 		a.add("-device", "VGA,id=vga0,bus=pcie.0,addr=0x1", "-vnc", "none") // viewers are handed to it one by one
 	}
-	a.add("-device", "virtio-balloon-pci,id=balloon0,bus=pcie.0,addr=0x2,free-page-reporting=on,deflate-on-oom=on")
+	a.add("-device", balloonDevice)
 	a.add("-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,bus=pcie.0,addr=0x3,rng=rng0")
 	a.add("-device", "virtio-serial-pci,id=vser0,bus=pcie.0,addr=0x4", "-device", "virtserialport,bus=vser0.0,nr=1,chardev=qga,id=qga0,name=org.qemu.guest_agent.0")
 	a.add("-device", "virtio-scsi-pci,id="+scsiController+",bus=pcie.0,addr=0x5")

@@ -17,7 +17,8 @@ type Taxed struct {
 // Resource Management in VMware ESX Server", OSDI 2002, section 5).
 //
 // What a claim gets never falls when the worth of a share rises: the worth is found by halving, to less than
-// one unit a claim.
+// one unit a claim. Something may be left undivided where capacity times the ratio of the most shares to the
+// fewest, times 100 / (100 - tax), is above 2^62.
 func DivideTaxed(capacity int64, claims []Taxed, tax int64) []int64 {
 	capacity = max(capacity, 0)
 	plain := make([]Claim, len(claims))

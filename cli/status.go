@@ -55,8 +55,29 @@ func (s *session) statusCommand() *cobra.Command {
 	return c
 }
 
+// unreadable fills in the records that the server cannot read; who may not list them learns how many there are.
+func (s *session) unreadable(ctx context.Context, o *overviewOf) {
+	n := plain(o.Server["unreadableRecords"])
+	if n == "" {
+		return
+	}
+	var list client.UnreadableAnswerBody
+	if err := s.do(ctx, client.Call{Method: "GET", Path: "/v1/unreadable-records", Out: &list}); err != nil {
+		o.Problems = append(o.Problems, overviewProblem{About: "server", Message: "records that cannot be read: " + n + "; ask an operator of the cloud"})
+		return
+	}
+	for _, r := range list.Items {
+		name := r.Name
+		if name == "" {
+			name = r.About.ID
+		}
+		o.Problems = append(o.Problems, overviewProblem{r.About.Kind + "/" + name, r.Project, "cannot be read: " + r.Why + "; " + r.Remedy})
+	}
+}
+
 // look fills in what the caller may see; the rest is left out.
 func (s *session) look(ctx context.Context, o *overviewOf) {
+	s.unreadable(ctx, o)
 	view := &lookup{s, ctx}
 	for _, kind := range []string{"host", "datastore", "image", "network", "volume", "port", "vm"} {
 		all, err := s.remembered(ctx, kind)

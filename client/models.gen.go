@@ -4477,6 +4477,9 @@ type ServerStatus struct {
 	// ServiceManager What starts the server: systemd, at boot and when it has ended; supervisor, when it has died, but not at boot; none.
 	ServiceManager ServerStatusServiceManager `json:"serviceManager,omitempty,omitzero"`
 
+	// UnreadableRecords How many records the server cannot read; GET /v1/unreadable-records lists them.
+	UnreadableRecords int64 `json:"unreadableRecords,omitempty,omitzero"`
+
 	// Version The version of the program.
 	Version string `json:"version"`
 
@@ -4863,6 +4866,30 @@ type TokenStatus struct {
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+}
+
+// UnreadableAnswerBody defines model for UnreadableAnswerBody.
+type UnreadableAnswerBody struct {
+	// Items The records, by kind and id.
+	Items []UnreadableRecord `json:"items"`
+}
+
+// UnreadableRecord UnreadableRecord is a record that the server cannot read: it is damaged, or of a newer version. It is left alone: nothing is removed because of it.
+type UnreadableRecord struct {
+	// About Ref is the full address of a record.
+	About Ref `json:"about"`
+
+	// Name Name of the record; empty where none is known.
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Project Project is the name of its project; empty for records of the cloud.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Remedy Remedy is what to do about it.
+	Remedy string `json:"remedy"`
+
+	// Why Why it cannot be read.
+	Why string `json:"why"`
 }
 
 // Usage Usage is what a project has, or is about to have more, in the units of Quota.

@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
@@ -32,7 +33,7 @@ func RegisterExplain(a *httpapi.API, remarks Remarks) {
 	httpapi.Handle(a, httpapi.Op{ID: "explain", Method: http.MethodGet, Path: "/v1/explain/{kind}/{name}", Right: httpapi.Known, Tag: "server",
 		Summary: "Say in words why a record is as it is",
 		Doc:     "Walks over what the record waits for, what is wrong with it and who still holds it, and says it in words, the most important first."},
-		func(_ context.Context, c *httpapi.Call, in *explainIn) (*explainOut, error) {
+		func(ctx context.Context, c *httpapi.Call, in *explainIn) (*explainOut, error) {
 			kind, err := kindNamed(c.DB.Catalog(), in.Kind)
 			if err != nil {
 				return nil, err
@@ -42,10 +43,24 @@ func RegisterExplain(a *httpapi.API, remarks Remarks) {
 				return nil, err
 			}
 			x := c.Snapshot.NamedOf(kind.Kind, project, in.Name)
+			if x == nil {
+				if lost, there := findUnreadable(ctx, c.DB, kind.Kind, project, in.Name); there {
+					line := unread(lost, c.Sight(project))
+					line.Text = string(kind.Kind) + " " + in.Name + " is there, and " + line.Text
+					return &explainOut{Explanation{About: lost.Key, Revision: c.DB.Revision(), Lines: []Line{line}}}, nil
+				}
+			}
 			if x == nil || !c.Sees(x) {
 				return nil, fault.New(fault.NotFound, "explain %s %q: there is none of this name or id%s", kind.Kind, in.Name, inProject(kind, in.Project))
 			}
-			return &explainOut{Explanation{About: x.Head().Ref(), Revision: c.DB.Revision(), Lines: Explain(c.Snapshot, c.DB.Catalog(), x, c.Now(), c.Sight(x.Head().Project), remarks)}}, nil
+			as := c.Sight(x.Head().Project)
+			lines := Explain(c.Snapshot, c.DB.Catalog(), x, c.Now(), as, remarks)
+			if newer, there := c.DB.UnreadableRecord(x.Head().ID); there {
+				line := unread(newer, as)
+				line.Depth = 1
+				lines = slices.Insert(lines, 1, line)
+			}
+			return &explainOut{Explanation{About: x.Head().Ref(), Revision: c.DB.Revision(), Lines: lines}}, nil
 		})
 }
 

@@ -23,6 +23,7 @@ func Server(db *store.DB, events *store.SpecWriter[EventSpec, EventStatus], rema
 		Routes: func(a *httpapi.API) {
 			Register(a)
 			RegisterExplain(a, remarks)
+			registerUnreadable(a)
 		},
 	}
 }

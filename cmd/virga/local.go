@@ -8,10 +8,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
+	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/etcd"
 	"github.com/virga-cloud/virga/wiring"
@@ -26,6 +28,8 @@ type localRequest struct {
 	File string `json:"file,omitempty"`
 	// Repair asks to put right what is safe to.
 	Repair string `json:"repair,omitempty"`
+	// Delete names a record that cannot be read and is given up.
+	Delete string `json:"delete,omitempty"`
 }
 
 // local answers them.
@@ -55,6 +59,9 @@ func (s *server) local(mux *http.ServeMux, authenticate func(*http.Request) (htt
 		return struct{}{}, s.c.backUp(ctx, s.store, in.File, time.Now())
 	})
 	handle("/local/check", func(ctx context.Context, in localRequest) (any, error) {
+		if in.Delete != "" {
+			return struct{}{}, deleteUnreadable(ctx, s.store, in.Delete)
+		}
 		return examine(ctx, s.store, in.Repair == "yes")
 	})
 	handle("/local/settle", func(ctx context.Context, _ localRequest) (any, error) {
@@ -141,9 +148,23 @@ func (c *config) offline(ctx context.Context, do func(*etcd.Store) error) error 
 // finding is one, on the wire and for people.
 type finding struct {
 	Record   string `json:"record"`
+	Name     string `json:"name,omitempty"`
+	Class    string `json:"class"` // what kind of finding it is
 	Wrong    string `json:"wrong"`
 	Repair   string `json:"repair,omitempty"` // "possible", "done"
 	Harmless string `json:"harmless,omitempty"`
+}
+
+// said puts a finding into words.
+func said(f store.Finding) finding {
+	out := finding{Record: f.Key.String(), Name: f.Name, Class: string(f.Class), Wrong: f.Wrong}
+	if f.Harmless {
+		out.Harmless = "yes"
+	}
+	if f.Repair != nil {
+		out.Repair = "possible"
+	}
+	return out
 }
 
 // examine looks at all records, and repairs what is safe to.
@@ -154,20 +175,32 @@ func examine(ctx context.Context, s store.Store, repair bool) ([]finding, error)
 	}
 	out := []finding{}
 	for _, f := range store.Examine(wiring.Catalog(), entries) {
-		said := finding{Record: f.Key.String(), Wrong: f.Wrong}
-		if f.Harmless {
-			said.Harmless = "yes"
-		}
-		if f.Repair != nil {
-			said.Repair = "possible"
-			if repair {
-				if _, err := s.Commit(ctx, *f.Repair); err != nil {
-					return out, fault.Wrap(err, "repair %s", f.Key)
-				}
-				said.Repair = "done"
+		one := said(f)
+		if f.Repair != nil && repair {
+			if _, err := s.Commit(ctx, *f.Repair); err != nil {
+				return out, fault.Wrap(err, "repair %s", f.Key)
 			}
+			one.Repair = "done"
 		}
-		out = append(out, said)
+		out = append(out, one)
 	}
 	return out, nil
+}
+
+// deleteUnreadable gives up a record that cannot be read, named as kind/id.
+func deleteUnreadable(ctx context.Context, s store.Store, record string) error {
+	kind, id, ok := strings.Cut(record, "/")
+	if !ok {
+		return fault.New(fault.Invalid, "delete the record %s: name it by kind and id, like vm/0190a0b0-0000-7000-8000-000000000000", record)
+	}
+	entries, _, err := s.List(ctx)
+	if err != nil {
+		return err
+	}
+	changes, err := store.RemoveUnreadable(wiring.Catalog(), entries, resource.Kind(kind), resource.ID(id))
+	if err != nil {
+		return err
+	}
+	_, err = s.Commit(ctx, changes...)
+	return fault.Wrap(err, "delete the record %s", record)
 }

@@ -175,6 +175,8 @@ type Status struct {
 	Ready    string `json:"ready" enum:"yes,no" doc:"Whether the server can do its work."`
 	Why      string `json:"why,omitempty" doc:"What is missing when it is not ready."`
 	Revision int64  `json:"revision" doc:"The revision of the store that the server shows."`
+	// UnreadableRecords is what GET /v1/unreadable-records lists.
+	UnreadableRecords int `json:"unreadableRecords,omitempty" doc:"How many records the server cannot read; GET /v1/unreadable-records lists them."`
 
 	ServiceManager string `json:"serviceManager,omitempty" enum:"systemd,supervisor,none" doc:"What starts the server: systemd, at boot and when it has ended; supervisor, when it has died, but not at boot; none."`
 }
@@ -183,7 +185,7 @@ func (a *API) registerStatus() {
 	type answer struct{ Body Status }
 	Handle(a, Op{ID: "get-status", Method: "GET", Path: "/v1/status", Right: Public, Tag: "server",
 		Summary: "Say whether the server is ready"}, func(context.Context, *Call, *struct{}) (*answer, error) {
-		s := Status{Version: a.options.Version, Ready: "yes", Revision: a.DB.Revision()}
+		s := Status{Version: a.options.Version, Ready: "yes", Revision: a.DB.Revision(), UnreadableRecords: len(a.DB.Unreadable())}
 		if s.Revision == 0 {
 			s.Ready, s.Why = "no", "the records are not read yet"
 		}

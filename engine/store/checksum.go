@@ -34,7 +34,7 @@ func Open(stored []byte) []byte {
 	return append([]byte{0}, stored...)
 }
 
-var errDamaged = errors.New("it is damaged in the state store: its checksum does not match; restore it from a backup")
+var errDamaged = errors.New("it is damaged in the state store: its checksum does not match")
 
 // Damaged reports whether a value failed its checksum.
 func Damaged(value []byte) bool { return len(value) > 0 && value[0] == 0 }

@@ -6,12 +6,17 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
 // Finding is something that is not as it must be in the entries of a store.
 type Finding struct {
 	Key resource.Ref
+	// Name is that of the record, also where it cannot be read; empty where none is known.
+	Name string
+	// Class is what kind of finding it is.
+	Class Class
 	// Wrong says what, in words.
 	Wrong string
 	// Repair puts it right without losing anything; nil: only a person can decide.
@@ -19,6 +24,22 @@ type Finding struct {
 	// Harmless is what may be so for a while, or by the way of another version.
 	Harmless bool
 }
+
+// Class is a kind of finding, in words for many.
+type Class string
+
+// The classes.
+const (
+	Unknown    Class = "records of kinds that this version does not know"
+	Unreadable Class = "records that cannot be read"
+	Misplaced  Class = "records under the keys of others"
+	Twins      Class = "records with ids that others have too"
+	Nameless   Class = "records whose names are not held"
+	Namesakes  Class = "records whose names others hold"
+	BadName    Class = "keys that do not say who holds them"
+	Orphan     Class = "keys held by what is not there"
+	Dangling   Class = "records that speak of what is not there"
+)
 
 // ofItsOwn begins claim keys that belong to no record: who leads, what life this is, what was asked lately.
 var ofItsOwn = []string{"leader:", "store:", "once:"}
@@ -41,6 +62,9 @@ func Examine(catalog *resource.Catalog, entries []Entry) []Finding {
 	x.names()
 	x.orphans()
 	x.references()
+	for i, f := range x.found {
+		x.found[i].Name = x.nameOf(f.Key)
+	}
 	slices.SortFunc(x.found, func(a, b Finding) int {
 		return strings.Compare(a.Key.String()+a.Wrong, b.Key.String()+b.Wrong)
 	})
@@ -55,19 +79,19 @@ type examination struct {
 	found   []Finding
 }
 
-func (x *examination) say(key resource.Ref, repair *Change, wrong string, args ...any) {
-	x.found = append(x.found, Finding{Key: key, Wrong: fmt.Sprintf(wrong, args...), Repair: repair})
+func (x *examination) say(class Class, key resource.Ref, repair *Change, wrong string, args ...any) {
+	x.found = append(x.found, Finding{Key: key, Class: class, Wrong: fmt.Sprintf(wrong, args...), Repair: repair})
 }
 
-func (x *examination) note(key resource.Ref, wrong string, args ...any) {
-	x.found = append(x.found, Finding{Key: key, Wrong: fmt.Sprintf(wrong, args...), Harmless: true})
+func (x *examination) note(class Class, key resource.Ref, wrong string, args ...any) {
+	x.found = append(x.found, Finding{Key: key, Class: class, Wrong: fmt.Sprintf(wrong, args...), Harmless: true})
 }
 
 func (x *examination) record(e Entry) {
 	kind, known := x.catalog.Lookup(e.Key.Kind)
 	if !known {
 		x.unread[e.Key.ID] = true
-		x.note(e.Key, "this version does not know the kind %q; it is left alone", e.Key.Kind)
+		x.note(Unknown, e.Key, "this version does not know the kind %q; it is left alone", e.Key.Kind)
 		return
 	}
 	object, err := kind.Decode(e.Value, e.Revision)
@@ -76,16 +100,16 @@ func (x *examination) record(e Entry) {
 	}
 	if err != nil {
 		x.unread[e.Key.ID] = true
-		x.say(e.Key, nil, "it cannot be read: %v", err)
+		x.say(Unreadable, e.Key, nil, "it cannot be read: %v", err)
 		return
 	}
 	if head := object.Head(); head.Ref() != e.Key {
 		x.unread[e.Key.ID], x.unread[head.ID] = true, true
-		x.say(e.Key, nil, "it says of itself that it is %s", head.Ref())
+		x.say(Misplaced, e.Key, nil, "it says of itself that it is %s", head.Ref())
 		return
 	}
 	if twin := x.objects[e.Key.ID]; twin != nil {
-		x.say(e.Key, nil, "its id is that of %s too", twin.Head().Ref())
+		x.say(Twins, e.Key, nil, "its id is that of %s too", twin.Head().Ref())
 		return
 	}
 	x.objects[e.Key.ID] = object
@@ -102,17 +126,17 @@ func (x *examination) names() {
 		e, there := x.claims[key]
 		value, _ := json.Marshal(id)
 		if !there {
-			x.say(head.Ref(), &Change{Key: key, Op: Put, Value: value, Expect: Absent}, "its name %q is not held; another could take it", head.Name)
+			x.say(Nameless, head.Ref(), &Change{Key: key, Op: Put, Value: value, Expect: Absent}, "its name %q is not held; another could take it", head.Name)
 			continue
 		}
 		holder, ok := holderOf(e)
 		switch {
 		case !ok:
-			x.say(key, &Change{Key: key, Op: Put, Value: value, Expect: e.Revision}, "it does not say who holds it; %s has this name", head.Ref())
+			x.say(BadName, key, &Change{Key: key, Op: Put, Value: value, Expect: e.Revision}, "it does not say who holds it; %s has this name", head.Ref())
 		case holder != id && x.objects[holder] == nil && !x.unread[holder]:
-			x.say(key, &Change{Key: key, Op: Put, Value: value, Expect: e.Revision}, "it is held by %s, which is not there; %s has this name", holder, head.Ref())
+			x.say(Orphan, key, &Change{Key: key, Op: Put, Value: value, Expect: e.Revision}, "it is held by %s, which is not there; %s has this name", holder, head.Ref())
 		case holder != id:
-			x.say(head.Ref(), nil, "its name %q is held by %s", head.Name, holder)
+			x.say(Namesakes, head.Ref(), nil, "its name %q is held by %s", head.Name, holder)
 		}
 	}
 }
@@ -128,7 +152,7 @@ func (x *examination) orphans() {
 		if !ok || x.objects[holder] != nil || x.unread[holder] || x.named(key) {
 			continue
 		}
-		x.say(key, &Change{Key: key, Op: Delete, Expect: e.Revision}, "it is held by %s, which is not there; nobody can take it", holder)
+		x.say(Orphan, key, &Change{Key: key, Op: Delete, Expect: e.Revision}, "it is held by %s, which is not there; nobody can take it", holder)
 	}
 }
 
@@ -141,6 +165,40 @@ func (x *examination) named(key resource.Ref) bool {
 		}
 	}
 	return false
+}
+
+// nameOf is the name of a record, by itself or by the key that it holds.
+func (x *examination) nameOf(key resource.Ref) string {
+	if object := x.objects[key.ID]; object != nil {
+		return object.Head().Name
+	}
+	for claim, e := range x.claims {
+		name, is := strings.CutPrefix(string(claim.ID), string(key.Kind)+":")
+		if holder, ok := holderOf(e); is && ok && holder == key.ID && claim.Project == key.Project {
+			return name
+		}
+	}
+	return ""
+}
+
+// RemoveUnreadable gives the changes that delete a record which cannot be read, with all keys that it holds. One
+// that a newer version may read, or that can be read, is refused.
+func RemoveUnreadable(catalog *resource.Catalog, entries []Entry, kind resource.Kind, id resource.ID) ([]Change, error) {
+	i := slices.IndexFunc(entries, func(e Entry) bool { return e.Key.Kind == kind && e.Key.ID == id })
+	if i < 0 {
+		return nil, fault.New(fault.NotFound, "delete the record %s/%s: there is none", kind, id)
+	}
+	unreadable := slices.ContainsFunc(Examine(catalog, entries[i:i+1]), func(f Finding) bool { return f.Class == Unreadable })
+	if !unreadable {
+		return nil, fault.New(fault.Precondition, "delete the record %s/%s: it can be read, or another version can; delete it by the API", kind, id)
+	}
+	out := []Change{{Key: entries[i].Key, Op: Delete, Expect: entries[i].Revision}}
+	for _, e := range entries {
+		if holder, ok := holderOf(e); e.Key.Kind == NameKind && ok && holder == id {
+			out = append(out, Change{Key: e.Key, Op: Delete, Expect: e.Revision})
+		}
+	}
+	return out, nil
 }
 
 func holderOf(e Entry) (resource.ID, bool) {
@@ -159,7 +217,7 @@ func (x *examination) references() {
 		kind, _ := x.catalog.Lookup(head.Kind)
 		for _, ref := range kind.Refs(object) {
 			if x.objects[ref.ID] == nil && !x.unread[ref.ID] {
-				x.note(head.Ref(), "it speaks of %s %s, which is not there", ref.Kind, ref.ID)
+				x.note(Dangling, head.Ref(), "it speaks of %s %s, which is not there", ref.Kind, ref.ID)
 			}
 		}
 	}

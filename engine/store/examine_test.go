@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 )
@@ -91,6 +92,45 @@ func TestExaminationFindsWhatIsWrongAndRepairsOnlyWhatIsSafe(t *testing.T) {
 		}
 		if after := examined(t, w); len(after) != d.left {
 			t.Errorf("%s: after the repair %v", d.name, fmt.Sprint(after))
+		}
+	}
+}
+
+func TestRecordThatCannotBeReadIsGivenUpWithWhatItHolds(t *testing.T) {
+	w := sound(t)
+	tom := resource.Ref{Kind: "cat", Project: "p", ID: "c-tom"}
+	if err := w.memory.Damage(t.Context(), tom); err != nil {
+		t.Fatal(err)
+	}
+	found := examined(t, w)
+	if len(found) != 1 || found[0].Class != store.Unreadable || found[0].Name != "tom" {
+		t.Fatalf("found %+v", found)
+	}
+	entries := func() []store.Entry {
+		out, _, err := w.memory.List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	for id, want := range map[resource.ID]fault.Kind{"c-eve": fault.Precondition, "c-no": fault.NotFound} {
+		if _, err := store.RemoveUnreadable(w.db.Catalog(), entries(), "cat", id); !fault.Is(err, want) {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	changes, err := store.RemoveUnreadable(w.db.Catalog(), entries(), "cat", "c-tom")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.memory.Commit(t.Context(), changes...); err != nil {
+		t.Fatal(err)
+	}
+	if after := examined(t, w); len(after) != 0 {
+		t.Errorf("afterwards %v", after)
+	}
+	for _, e := range entries() {
+		if strings.Contains(string(e.Key.ID), "tom") || strings.Contains(string(e.Key.ID), "seat") {
+			t.Errorf("%s is left", e.Key)
 		}
 	}
 }

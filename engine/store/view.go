@@ -253,7 +253,7 @@ func (v *View) applyOne(e Event, decode decoder, isNews news) (d Delta, changed,
 	}
 	x, err := decode(e, revision)
 	if err != nil {
-		v.remember(e, revision, err.Error())
+		v.remember(e, revision, err)
 		return d, false, false
 	}
 	sure = !v.forget(e.Key)
@@ -267,7 +267,7 @@ func (v *View) decode(e Event, revision int64) (resource.Object, error) {
 		return nil, errDamaged
 	}
 	if !known {
-		return nil, errors.New("this version of virga knows no kind " + string(e.Key.Kind))
+		return nil, notYet("this version of virga knows no kind " + string(e.Key.Kind))
 	}
 	x, err := kind.Decode(e.Value, revision)
 	if err != nil {
@@ -277,7 +277,7 @@ func (v *View) decode(e Event, revision int64) (resource.Object, error) {
 		return nil, errors.New("it calls itself " + ref.String())
 	}
 	if why := resource.Strange(x); why != "" {
-		return nil, errors.New(why)
+		return nil, notYet(why)
 	}
 	return x, nil
 }

@@ -148,6 +148,11 @@ func TestARecordThatIsNotUnderstoodIsLeftAloneAndListed(t *testing.T) {
 	if len(listed) != 3 || listed[unknown] == "" || listed[broken] == "" {
 		t.Fatalf("listed: %v", listed)
 	}
+	for _, x := range w.db.Unreadable() {
+		if newer := x.Key == unknown; x.Newer != newer || strings.Contains(x.Remedy(), "update") != newer || strings.Contains(x.Remedy(), "--delete cat/") == newer {
+			t.Errorf("%s: %s; %s", x.Key, x.Why, x.Remedy())
+		}
+	}
 	if got := w.find(a.ID); got == nil || got.Spec.Colour != "black" {
 		t.Fatal("what it last understood is gone: loops would tear it down")
 	}

@@ -90,6 +90,12 @@ func (o *others) Forward(w http.ResponseWriter, r *http.Request, to resource.ID,
 			p.Out.URL = &url.URL{Scheme: "https", Host: address, Path: path, RawQuery: p.In.URL.RawQuery}
 			p.Out.Host = address
 			p.Out.Header.Del("Authorization") // the caller was admitted; this server vouches for it
+			httpapi.Vouch(p.Out, r)
+		},
+		ModifyResponse: func(answer *http.Response) error {
+			httpapi.Passed(r)
+			answer.Header.Del("X-Request-Id") // it has one
+			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			httpapi.Fail(w, r, fault.New(fault.Unavailable, "pass it on to the server at %s: %w", address, err))

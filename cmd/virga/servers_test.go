@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -227,6 +228,7 @@ func TestServerThatDoesNotLeadServesAndPassesOnWhatOnlyTheLeaderKnows(t *testing
 		t.Errorf("a host that speaks for others is answered %d", status)
 	}
 	p.contentIsPassedOn()
+	p.uploadThatIsPassedOnIsAuditedOnce()
 	// The leader goes; the other one leads, and nobody is lost.
 	p.ends[0]()
 	p.eventually("the second leads, and the host is alive to it", func() bool {
@@ -274,5 +276,50 @@ func (p *pair) contentIsPassedOn() {
 	}
 	if status, body := p.asThird(1, "GET", "/v1/agent/blobs/sha256:"+hex.EncodeToString(make([]byte, 32))); status != http.StatusNotFound {
 		p.Errorf("content that nobody has gives %d: %s", status, body)
+	}
+}
+
+// uploadThatIsPassedOnIsAuditedOnce: the one that leads does it, for the user who asked another.
+func (p *pair) uploadThatIsPassedOnIsAuditedOnce() {
+	p.Helper()
+	first, second := p.servers[0], p.servers[1]
+	ctx, end := context.WithCancel(p.Context())
+	var logs sync.WaitGroup
+	defer func() { end(); logs.Wait() }()
+	for _, s := range p.servers {
+		logs.Go(func() { s.cloud.Audit.Run(ctx) })
+	}
+	id := resource.NewID()
+	secret := identity.NewSecret(id)
+	b := first.db.Begin()
+	first.cloud.Identity.Tokens.Create(b, &identity.Token{Meta: resource.Meta{ID: id, Name: "ann"}, Spec: identity.TokenSpec{User: "ann", Role: identity.Member, ProjectID: "a", Hash: identity.HashSecret(secret)}})
+	p.must(first.db.Commit(p.Context(), b))
+	p.must(second.db.WaitFor(p.Context(), first.db.Revision()))
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: ca.ClientTLS(nil, first.authority.Pool(), ca.ServerName)}, Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	r, err := http.NewRequest("PUT", "https://"+second.c.Servers[0]+"/v1/projects/a/images/none/content", strings.NewReader("x"))
+	p.must(err)
+	r.Header.Set("Authorization", "Bearer "+secret)
+	r.Header.Set("Virga-Asked-By", `{"user":"root"}`)
+	answer, err := client.Do(r)
+	p.must(err)
+	answer.Body.Close()
+	asked := answer.Header.Values("X-Request-Id")
+	if answer.StatusCode != http.StatusNotFound || len(asked) != 1 {
+		p.Fatalf("an upload to an image that is not there gives %s, as requests %v", answer.Status, asked)
+	}
+	var found []httpapi.Audited
+	p.eventually("the request is in the audit log", func() bool {
+		page, err := first.cloud.Audit.Read(p.Context(), identity.AuditFilter{Action: "upload-image"}, "", 100)
+		p.must(err)
+		found = page.Items
+		return len(found) > 0
+	})
+	time.Sleep(1500 * time.Millisecond) // the other server would have told its own by now
+	page, err := first.cloud.Audit.Read(p.Context(), identity.AuditFilter{Action: "upload-image"}, "", 100)
+	p.must(err)
+	found = page.Items
+	if e := found[0]; len(found) != 1 || e.User != "ann" || e.Shown != "token ann" || e.From != "127.0.0.1" || string(e.Request) != asked[0] || e.Outcome != httpapi.Refused {
+		p.Errorf("the audit log has %+v", found)
 	}
 }

@@ -73,17 +73,28 @@ func (a *API) follow(op Op, w http.ResponseWriter, r *http.Request) *trail {
 		return nil
 	}
 	t := &trail{api: a, said: Audited{Request: resource.NewID(), Action: op.ID, Method: r.Method, Path: short(r.URL.Path), Called: short(r.PathValue("project")), Name: r.PathValue("name")}}
-	if from, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		t.said.From = from
-	}
+	t.said.From = addressOf(r)
 	w.Header().Set("X-Request-Id", string(t.said.Request))
 	return t
 }
 
-// by says who asks, and in which project.
+// addressOf is where a request came from; empty: the unix socket.
+func addressOf(r *http.Request) string {
+	from, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	return from
+}
+
+// by says who asks, and in which project. Of a request that another server passes on it is one entry, with the
+// number that the caller has been told.
 func (t *trail) by(c Caller, project resource.ID) {
 	if t == nil {
 		return
+	}
+	if v := c.vouched; v.Request != "" {
+		t.said.From, t.said.Request = v.From, v.Request
 	}
 	t.said.User, t.said.Shown = short(c.User), c.Shown
 	if p, _ := t.api.project(&Call{Project: project, Snapshot: t.api.DB.Snapshot()}); p != nil {

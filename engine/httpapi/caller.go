@@ -33,6 +33,7 @@ type Caller struct {
 	Shown   string      // by what they are known: a token's name, a certificate, a socket
 	Host    resource.ID // the host that showed its certificate
 	Server  bool        // another server of the cloud, which has admitted whom it asks for
+	vouched vouched     // by that server
 }
 
 // May reports whether the caller has a right in a project; an empty project means the cloud itself.
@@ -81,6 +82,7 @@ func (a *API) admit(r *http.Request, action string, project resource.ID, called 
 		return Caller{}, fault.New(fault.Unauthenticated, "this server knows nobody yet")
 	}
 	c, err := a.options.Authenticate(r)
+	c = c.behalf(r)
 	if public {
 		return c, nil
 	}

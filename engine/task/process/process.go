@@ -117,18 +117,20 @@ func (f Folder) Look(id resource.ID) (State, error) {
 	} else if err != nil {
 		return State{}, fault.New(fault.Internal, "look at program %s: %w", id, err)
 	}
-	s := State{Known: true, Exit: -1, Out: tail(filepath.Join(dir, "out")), Err: tail(filepath.Join(dir, "err"))}
+	s := State{Known: true, Exit: -1}
 	pid, err := f.find(id)
 	if err != nil {
 		return s, err
 	}
-	if text, err := os.ReadFile(filepath.Join(dir, "exit")); err == nil && bytes.HasSuffix(text, []byte("\n")) {
+	text, err := os.ReadFile(filepath.Join(dir, "exit"))
+	if err == nil && bytes.HasSuffix(text, []byte("\n")) {
 		if s.Exit, err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil {
 			return s, fault.New(fault.Internal, "read how program %s ended: %w", id, err)
 		}
-		return s, nil
+	} else {
+		s.Alive = pid != 0
 	}
-	s.Alive = pid != 0
+	s.Out, s.Err = tail(filepath.Join(dir, "out")), tail(filepath.Join(dir, "err")) // last: one that has ended says no more
 	return s, nil
 }
 

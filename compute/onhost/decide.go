@@ -126,8 +126,11 @@ func decideSend(i *compute.Instance, g Guest) decision {
 		return decision{rest, compute.InstanceSent, steady}
 	case g.Transfer.OperationID == out.OperationID:
 		return decideRun(i.Spec.Run, g) // it failed, was cancelled, or was called off afterwards
-	case g.State == Sent && i.Spec.Run != compute.RunIncoming: // of an earlier attempt that was called off: first it must be itself again
+	case (g.State == Sent || g.State == Received) && i.Spec.Run != compute.RunIncoming:
+		// Of an earlier attempt, that was called off or brought it here: its disks are not open, and first they must be.
 		return decision{resume, compute.InstanceRunning, quick}
+	case g.State == Running && i.Spec.Run == compute.RunPaused:
+		return decision{pause, compute.InstancePaused, quick}
 	case g.State != Running && g.State != Paused:
 		return decision{rest, phaseOf(g), quick}
 	}

@@ -24,9 +24,9 @@ func TestNodesOfEveryShapeBecomeCells(t *testing.T) {
 		percent  int64
 		cells    string // node: threads, vCPUs, MiB
 	}{
-		"a host that tells none":                        {nil, 0, 100, ""},
-		"one node is no choice":                         {[]host.NUMANode{node(0, 8, 0, 1)}, 0, 100, ""},
-		"two":                                           {[]host.NUMANode{node(0, 8, 0, 1), node(1, 16, 2)}, 0, 100, "0:[0 1] 2 8, 1:[2] 1 16"},
+		"a host that tells none": {nil, 0, 100, ""},
+		"one node is no choice":  {[]host.NUMANode{node(0, 8, 0, 1)}, 0, 100, ""},
+		"two":                    {[]host.NUMANode{node(0, 8, 0, 1), node(1, 16, 2)}, 0, 100, "0:[0 1] 2 8, 1:[2] 1 16"},
 		"vCPUs are promised by the ratio, memory once":  {[]host.NUMANode{node(0, 8, 0, 1), node(1, 16, 2)}, 0, 350, "0:[0 1] 7 8, 1:[2] 3 16"},
 		"what the host keeps is taken from both":        {[]host.NUMANode{node(0, 10, 0), node(1, 30, 1)}, 8, 100, "0:[0] 1 8, 1:[1] 1 24"},
 		"numbers with gaps":                             {[]host.NUMANode{node(0, 8, 0), node(8, 8, 1)}, 0, 100, "0:[0] 1 8, 8:[1] 1 8"},

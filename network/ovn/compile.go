@@ -1,9 +1,10 @@
 package ovn
 
 import (
+	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"fmt"
-	"hash/fnv"
 	"net"
 	"net/netip"
 	"slices"
@@ -62,6 +63,9 @@ func Compile(c Cloud) []Row {
 	}
 	for _, s := range c.Subnets {
 		k.subnets[s.Spec.NetworkID] = append(k.subnets[s.Spec.NetworkID], s)
+	}
+	for _, all := range k.subnets { // guests are told of all of a network, in an order that stays
+		slices.SortFunc(all, func(a, b *network.Subnet) int { return cmp.Compare(a.ID, b.ID) })
 	}
 	for _, p := range c.Ports {
 		k.ports[p.Spec.NetworkID] = append(k.ports[p.Spec.NetworkID], p)
@@ -288,7 +292,7 @@ func (k *compiler) uplink(n *network.Network, lr *nbdb.LogicalRouter) {
 	for i, h := range drawn(k.gateways, n.ID) {
 		key := "gateway/" + id + "/" + string(h)
 		out.GatewayChassis = append(out.GatewayChassis, k.add(key, &nbdb.GatewayChassis{
-			Name: name + "-" + string(h), ChassisName: string(h), Priority: max(1, 1000-i), ExternalIDs: marked(key),
+			Name: name + "-" + string(h), ChassisName: string(h), Priority: 10 * (ways - i), ExternalIDs: marked(key),
 		}))
 	}
 	key = "lsp/out-" + id
@@ -332,16 +336,24 @@ func gateways(c Cloud) []resource.ID {
 	return out
 }
 
-// drawn orders hosts by a lot that a host keeps when others come and go.
+// ways is how many hosts a network may go out by, one at a time: with more, each host that comes or goes would
+// write rows of all networks.
+const ways = 3
+
+// drawn gives the first hosts in an order by lot, which is another one for each network and in which hosts keep
+// their order when others come and go (rendezvous hashing: Thaler and Ravishankar, "Using name-based mappings to
+// increase hit rates", 1998). The hash must mix well: of one that does not, hosts whose ids are alike lie together.
 func drawn(hosts []resource.ID, network resource.ID) []resource.ID {
-	lot := func(h resource.ID) uint64 {
-		f := fnv.New64a()
-		fmt.Fprintf(f, "%s/%s", network, h)
-		return f.Sum64()
+	lots := make(map[resource.ID][sha256.Size]byte, len(hosts))
+	for _, h := range hosts {
+		lots[h] = sha256.Sum256([]byte(network + "/" + h))
 	}
 	out := slices.Clone(hosts)
-	slices.SortFunc(out, func(a, b resource.ID) int { return cmp.Or(cmp.Compare(lot(a), lot(b)), cmp.Compare(a, b)) })
-	return out
+	slices.SortFunc(out, func(a, b resource.ID) int {
+		x, y := lots[a], lots[b]
+		return bytes.Compare(x[:], y[:])
+	})
+	return out[:min(ways, len(out))]
 }
 
 // outsideMAC is the address itself: no two routers share one on the outside switch.

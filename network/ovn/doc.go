@@ -14,7 +14,8 @@
 //   - a logical router with the gateway address of each subnet; with a way outside it also has a
 //     port on the switch virga-ext, which every host maps to a bridge of its own (br-ex) with the same
 //     address and MAC, so that whichever host is the router's gateway, its own br-ex is the next hop;
-//   - the order of the gateways of a router is drawn from the ids, to spread the routers.
+//   - a router goes out by three hosts at most, one at a time, in an order drawn from the ids: routers are spread over
+//     the hosts, and a host that comes or goes changes the rows of those alone that move to it or from it.
 //
 // Hosts' ovn-controllers reach the southbound database through a Gate of ours, which knows who was
 // removed. Behind it each host has a certificate in its own name, and OVN's roles keep it to its own rows.

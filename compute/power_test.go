@@ -113,3 +113,34 @@ func TestARestartThatIsRepeatedRestartsOnce(t *testing.T) {
 		t.Error("the second restart is lost")
 	}
 }
+
+func TestVerbsOfPowerAreRefusedWhereTheyMakeNoSense(t *testing.T) {
+	db := store.NewDB(memory.New(), resource.NewCatalog(VMs, storage.Volumes))
+	f := &Front{VMs: store.Specs(store.NewRegistry(), VMs, "test"), Placer: gate{}}
+	now := db.Now()
+	runs := &VM{Meta: resource.Meta{ID: "r", Name: "web"}, Spec: VMSpec{Power: Running, BootToken: "a"}, Status: VMStatus{Boot: 2, BootToken: "a", EndedBoot: 1, InstanceID: "i"}}
+	off := &VM{Meta: resource.Meta{ID: "o", Name: "web"}, Spec: VMSpec{Power: Stopped}}
+	ended := resource.Copy(runs) // its guest powered itself off
+	ended.Status.EndedBoot = 2
+	going := resource.Copy(runs)
+	going.Deleting = &now
+	for verb, do := range map[string]func(*VM) error{
+		"start":   func(vm *VM) error { return f.Start(db.Snapshot(), db.Begin(), vm) },
+		"stop":    func(vm *VM) error { return f.Stop(db.Begin(), vm, false) },
+		"restart": func(vm *VM) error { return f.Restart(db.Begin(), vm, false, "") },
+		"pause":   func(vm *VM) error { return f.Pause(db.Begin(), vm) },
+		"resume":  func(vm *VM) error { return f.Resume(db.Begin(), vm) },
+	} {
+		if err := do(runs); err != nil {
+			t.Errorf("%s of a VM that runs: %v", verb, err)
+		}
+		if err := do(going); !fault.Is(err, fault.Precondition) {
+			t.Errorf("%s of a VM that is being deleted: %v", verb, err)
+		}
+		for what, vm := range map[string]*VM{"is off": off, "powered itself off": ended} {
+			if err := do(vm); (verb == "pause" || verb == "resume") != fault.Is(err, fault.Precondition) {
+				t.Errorf("%s of a VM that %s: %v", verb, what, err)
+			}
+		}
+	}
+}

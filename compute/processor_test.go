@@ -2,11 +2,14 @@ package compute
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/engine/store/memory"
 	"github.com/virga-cloud/virga/host"
 )
 
@@ -51,5 +54,36 @@ func TestRefusalOfAMigrationNamesTheHostsLeftOut(t *testing.T) {
 	}
 	if otherwise(nil, vm, []string{"x"}) != nil || otherwise(cause, vm, nil) != cause {
 		t.Error("what needs no words got some")
+	}
+}
+
+func TestHostsAreLeftOutForTheirProcessorsAlone(t *testing.T) {
+	db := store.NewDB(memory.New(), resource.NewCatalog(host.Hosts))
+	db.Inline = true
+	hosts := store.Specs(store.NewRegistry(), host.Hosts, "test")
+	b := db.Begin()
+	add := func(id, features string) *host.Host {
+		h := &host.Host{Meta: resource.Meta{ID: resource.ID(id), Name: id}}
+		h.Status.Profile = host.Profile{Accelerator: host.KVM, CPUVendor: "GenuineIntel", CPUFeatures: features}
+		hosts.Create(b, h)
+		return h
+	}
+	source := add("source", "aes avx2")
+	for id, features := range map[string]string{"twin": "aes avx2", "newer": "aes avx2 avx512f", "older": "aes"} {
+		add(id, features)
+	}
+	if err := db.Commit(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	vm := &Instance{Spec: InstanceSpec{Accelerator: host.KVM}}
+	for target, want := range map[resource.ID][]resource.ID{"": {"older"}, "older": {"older"}, "twin": nil, "source": nil} {
+		ids, why := unfitHosts(db.Snapshot(), source, vm, target)
+		if !slices.Equal(ids, want) || len(why) != len(ids) {
+			t.Errorf("to %q: left out are %v, %v; want %v", target, ids, why, want)
+		}
+	}
+	// A guest that runs in software needs what its software gives, whatever its host has.
+	if ids, _ := unfitHosts(db.Snapshot(), source, &Instance{Spec: InstanceSpec{Accelerator: host.TCG}}, ""); len(ids) != 3 {
+		t.Errorf("a guest in software could go on with the processors of %d hosts", 3-len(ids))
 	}
 }

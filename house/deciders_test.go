@@ -14,6 +14,8 @@ var deciders = []string{
 	"compute/device*",
 	"compute/disk_plan*",
 	"compute/placer*",
+	"compute/power*",
+	"compute/processor*",
 	"compute/vm_plan*",
 	"compute/onhost/cpu_plan*",
 	"compute/onhost/decide*",

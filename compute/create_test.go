@@ -79,3 +79,34 @@ func TestVMHasItsNameInEachOfItsNetworks(t *testing.T) {
 		}
 	}
 }
+
+// In a range of four addresses one that is drawn would soon be the one that another NIC asks for.
+func TestNoNICDrawsTheAddressThatAnotherOneOfTheVMAsksFor(t *testing.T) {
+	for range 20 {
+		db := store.NewDB(memory.New(), resource.NewCatalog(VMs, Images, network.Networks, network.Subnets, network.Ports, storage.Volumes, operation.Operations))
+		db.Inline = true
+		l := store.NewRegistry()
+		networks, subnets := store.Specs(l, network.Networks, "test"), store.Specs(l, network.Subnets, "test")
+		f := &Front{VMs: store.Specs(l, VMs, "test"), Volumes: store.Specs(l, storage.Volumes, "test"), Ports: store.Specs(l, network.Ports, "test")}
+		b := db.Begin()
+		n := &network.Network{Meta: resource.Meta{ID: resource.NewID(), Name: network.DefaultNetwork, Project: "p"}}
+		n.Spec.Default()
+		s := &network.Subnet{Meta: resource.Meta{Name: "few", Project: "p"}, Spec: network.SubnetSpec{NetworkID: n.ID, CIDR: "10.1.0.0/29"}}
+		s.Spec.Default()
+		networks.Create(b, n)
+		subnets.Create(b, s)
+		if err := db.Commit(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		vm := &VM{Meta: resource.Meta{ID: resource.NewID(), Name: "web", Project: "p"},
+			Spec: VMSpec{Power: Stopped, Disks: []Disk{{SizeMiB: 64}}, NICs: []NIC{{}, {}, {NetworkID: network.DefaultNetwork}, {Address: "10.1.0.5"}}}}
+		b = db.Begin()
+		if err := f.Create(db.Snapshot(), b, vm); err != nil {
+			t.Fatal(err)
+		}
+		f.VMs.Create(b, vm)
+		if err := db.Commit(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

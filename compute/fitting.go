@@ -72,21 +72,29 @@ func (d *fitting) freeVolume(id resource.ID) (*storage.Volume, error) {
 	return v, nil
 }
 
-// nameNICs names those that have no name, beside those that are there.
+// nameNICs names those that have no name, beside those that are there, and says by its id in which network each is.
 func (d *fitting) nameNICs(nics []NIC, there []NIC) {
 	taken := map[string]bool{}
 	for _, n := range slices.Concat(nics, there) {
 		taken[n.Name] = true
 	}
 	for i := range nics {
-		if nics[i].Name == "" {
-			nics[i].Name = nextName("nic", taken)
+		nic := &nics[i]
+		if nic.Name == "" {
+			nic.Name = nextName("nic", taken)
+		}
+		if nic.PortID != "" {
+			continue
+		}
+		nic.NetworkID = cmp.Or(nic.NetworkID, network.DefaultNetwork)
+		if n := store.Named(d.snap, network.Networks, d.vm.Project, string(nic.NetworkID)); n != nil {
+			nic.NetworkID = n.ID
 		}
 	}
 }
 
-// addNIC gives a NIC its port, and writes down which network it is in. The VM has its name in each of its
-// networks; a port that was there has it while the VM uses it, unless it has one of its own.
+// addNIC gives a NIC its port. The VM has its name in each of its networks; a port that was there has it while
+// the VM uses it, unless it has one of its own.
 func (d *fitting) addNIC(nic *NIC) error {
 	p, err := d.port(nic)
 	if err == nil {
@@ -103,19 +111,24 @@ func (d *fitting) port(nic *NIC) (*network.Port, error) {
 		}
 		return p, err
 	}
-	if nic.NetworkID == "" {
-		nic.NetworkID = network.DefaultNetwork
-	}
-	if n := store.Named(d.snap, network.Networks, d.vm.Project, string(nic.NetworkID)); n != nil {
-		nic.NetworkID = n.ID
-	}
 	p := &network.Port{Spec: network.PortSpec{NetworkID: nic.NetworkID, MAC: nic.MAC, Address: nic.Address, Hostname: Hostname(d.vm)}}
 	p.ID, p.Name, p.Project, p.Owner = resource.NewID(), d.vm.Name+"-"+nic.Name, d.vm.Project, ownerOf(d.vm)
-	if err := network.Allocate(d.snap, p, d.ports...); err != nil {
+	if err := network.Allocate(d.snap, p, slices.Concat(d.ports, d.askedByOthers(nic))...); err != nil {
 		return nil, err
 	}
 	d.ports = append(d.ports, p)
 	return p, nil
+}
+
+// askedByOthers are ports with what other NICs of the VM ask for: none of that is drawn for this one.
+func (d *fitting) askedByOthers(nic *NIC) (out []*network.Port) {
+	for i := range d.vm.Spec.NICs {
+		if other := &d.vm.Spec.NICs[i]; other.Name != nic.Name && other.PortID == "" && other.Address+other.MAC != "" {
+			out = append(out, &network.Port{Meta: resource.Meta{Name: d.vm.Name + "-" + other.Name},
+				Spec: network.PortSpec{NetworkID: other.NetworkID}, Status: network.PortStatus{Address: other.Address, MAC: other.MAC}})
+		}
+	}
+	return out
 }
 
 func (d *fitting) freePort(id resource.ID) (*network.Port, error) {

@@ -8,6 +8,7 @@ export PATH="$PATH:/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin"
 needs='
 qemu-system-x86_64                 qemu-system-x86
 /usr/share/seabios/bios-256k.bin   seabios
+/usr/share/OVMF/OVMF_CODE_4M.fd    ovmf
 qemu-img                           qemu-utils
 ovsdb-server                       openvswitch-switch
 ovs-vswitchd                       openvswitch-switch

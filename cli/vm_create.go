@@ -66,6 +66,8 @@ func (m *memoryFlags) check(cmd *cobra.Command) error {
 // createFlags are the flags of vm create.
 type createFlags struct {
 	image, host, hostname, restart, userData, description, numa string
+	os, firmware, watchdog                                      string
+	bootOrder                                                   []string
 	policy                                                      cpuFlags
 	share                                                       memoryFlags
 	cpus, stopTimeout                                           int64
@@ -104,6 +106,10 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 	f.StringVar(&w.hostname, "hostname", "", "what the guest is told to be called (default: NAME)")
 	f.StringVar(&w.restart, "restart-policy", "", "when a guest that ended is started again: on-failure, always, never (default on-failure)")
 	f.StringVar(&w.numa, "numa", "", "how memory and vCPUs are kept on the host's memory nodes: preferred, required (all on one), none (default preferred)")
+	f.StringVar(&w.os, "os", "", "what the guest's system needs: linux, freebsd, windows (local clock, Hyper-V's features, secure boot), other (emulated devices) (default linux)")
+	f.StringVar(&w.firmware, "firmware", "", "what it boots by: bios, uefi, uefi-secure (default bios)")
+	f.StringVar(&w.watchdog, "watchdog", "", "a device that the guest feeds, and what follows when it does not: reset, crash, none (default none)")
+	f.StringSliceVar(&w.bootOrder, "boot-order", nil, "the names of the disks that it boots from, in order (default: the first disk)")
 	f.Int64Var(&w.stopTimeout, "stop-timeout", 0, "seconds that the guest may take to power off (default 60)")
 	f.StringVar(&w.description, "description", "", "for people")
 	f.BoolVar(&w.stopped, "stopped", false, "do not start it")
@@ -114,6 +120,9 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 	}
 	fixed(c, "restart-policy", "on-failure", "always", "never")
 	fixed(c, "numa", "preferred", "required", "none")
+	fixed(c, "os", "linux", "freebsd", "windows", "other")
+	fixed(c, "firmware", "bios", "uefi", "uefi-secure")
+	fixed(c, "watchdog", "none", "reset", "crash")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		spec, err := w.spec(cmd)
 		if err != nil {
@@ -136,7 +145,8 @@ func (w *createFlags) spec(cmd *cobra.Command) (*client.VMSpec, error) {
 		ImageID: images().spelled(w.image), CPUs: w.cpus, CPUShares: w.policy.shares, CPUReservationMHz: w.policy.reservation, CPULimitMHz: w.policy.limit,
 		MemoryMiB: w.memory.mib, MemoryShares: w.share.shares, MemoryReservationMiB: w.share.reservation.mib, MemoryLimitMiB: w.share.limit.mib, HostID: w.host, Hostname: w.hostname,
 		RestartPolicy: client.VMSpecRestartPolicy(w.restart), StopTimeoutSeconds: w.stopTimeout, Description: w.description,
-		NUMA: client.VMSpecNUMA(w.numa),
+		NUMA: client.VMSpecNUMA(w.numa), Os: client.VMSpecOs(w.os), Firmware: client.VMSpecFirmware(w.firmware),
+		Watchdog: client.VMSpecWatchdog(w.watchdog), BootOrder: w.bootOrder,
 	}
 	if w.stopped {
 		spec.Power = client.VMSpecPowerStopped

@@ -87,6 +87,7 @@ func (e BackendSpecType) Valid() bool {
 
 // Defines values for ComputeDeviceBus.
 const (
+	ComputeDeviceBusIde  ComputeDeviceBus = "ide"
 	ComputeDeviceBusPcie ComputeDeviceBus = "pcie"
 	ComputeDeviceBusSata ComputeDeviceBus = "sata"
 	ComputeDeviceBusScsi ComputeDeviceBus = "scsi"
@@ -95,6 +96,8 @@ const (
 // Valid indicates whether the value is a known member of the ComputeDeviceBus enum.
 func (e ComputeDeviceBus) Valid() bool {
 	switch e {
+	case ComputeDeviceBusIde:
+		return true
 	case ComputeDeviceBusPcie:
 		return true
 	case ComputeDeviceBusSata:
@@ -237,6 +240,8 @@ func (e DiskIoProfile) Valid() bool {
 
 // Defines values for DiskModel.
 const (
+	DiskModelCdrom      DiskModel = "cdrom"
+	DiskModelIde        DiskModel = "ide"
 	DiskModelNvme       DiskModel = "nvme"
 	DiskModelSata       DiskModel = "sata"
 	DiskModelVirtioBlk  DiskModel = "virtio-blk"
@@ -246,6 +251,10 @@ const (
 // Valid indicates whether the value is a known member of the DiskModel enum.
 func (e DiskModel) Valid() bool {
 	switch e {
+	case DiskModelCdrom:
+		return true
+	case DiskModelIde:
+		return true
 	case DiskModelNvme:
 		return true
 	case DiskModelSata:
@@ -466,6 +475,51 @@ func (e InstanceDeviceState) Valid() bool {
 	}
 }
 
+// Defines values for InstanceSpecFirmware.
+const (
+	InstanceSpecFirmwareBios       InstanceSpecFirmware = "bios"
+	InstanceSpecFirmwareUefi       InstanceSpecFirmware = "uefi"
+	InstanceSpecFirmwareUefiSecure InstanceSpecFirmware = "uefi-secure"
+)
+
+// Valid indicates whether the value is a known member of the InstanceSpecFirmware enum.
+func (e InstanceSpecFirmware) Valid() bool {
+	switch e {
+	case InstanceSpecFirmwareBios:
+		return true
+	case InstanceSpecFirmwareUefi:
+		return true
+	case InstanceSpecFirmwareUefiSecure:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for InstanceSpecOs.
+const (
+	InstanceSpecOsFreebsd InstanceSpecOs = "freebsd"
+	InstanceSpecOsLinux   InstanceSpecOs = "linux"
+	InstanceSpecOsOther   InstanceSpecOs = "other"
+	InstanceSpecOsWindows InstanceSpecOs = "windows"
+)
+
+// Valid indicates whether the value is a known member of the InstanceSpecOs enum.
+func (e InstanceSpecOs) Valid() bool {
+	switch e {
+	case InstanceSpecOsFreebsd:
+		return true
+	case InstanceSpecOsLinux:
+		return true
+	case InstanceSpecOsOther:
+		return true
+	case InstanceSpecOsWindows:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for InstanceSpecRun.
 const (
 	InstanceSpecRunIncoming InstanceSpecRun = "incoming"
@@ -487,6 +541,27 @@ func (e InstanceSpecRun) Valid() bool {
 	case InstanceSpecRunRunning:
 		return true
 	case InstanceSpecRunStopped:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for InstanceSpecWatchdog.
+const (
+	InstanceSpecWatchdogCrash InstanceSpecWatchdog = "crash"
+	InstanceSpecWatchdogNone  InstanceSpecWatchdog = "none"
+	InstanceSpecWatchdogReset InstanceSpecWatchdog = "reset"
+)
+
+// Valid indicates whether the value is a known member of the InstanceSpecWatchdog enum.
+func (e InstanceSpecWatchdog) Valid() bool {
+	switch e {
+	case InstanceSpecWatchdogCrash:
+		return true
+	case InstanceSpecWatchdogNone:
+		return true
+	case InstanceSpecWatchdogReset:
 		return true
 	default:
 		return false
@@ -994,6 +1069,27 @@ func (e TokenSpecRole) Valid() bool {
 	}
 }
 
+// Defines values for VMSpecFirmware.
+const (
+	VMSpecFirmwareBios       VMSpecFirmware = "bios"
+	VMSpecFirmwareUefi       VMSpecFirmware = "uefi"
+	VMSpecFirmwareUefiSecure VMSpecFirmware = "uefi-secure"
+)
+
+// Valid indicates whether the value is a known member of the VMSpecFirmware enum.
+func (e VMSpecFirmware) Valid() bool {
+	switch e {
+	case VMSpecFirmwareBios:
+		return true
+	case VMSpecFirmwareUefi:
+		return true
+	case VMSpecFirmwareUefiSecure:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for VMSpecNUMA.
 const (
 	VMSpecNUMANone      VMSpecNUMA = "none"
@@ -1009,6 +1105,30 @@ func (e VMSpecNUMA) Valid() bool {
 	case VMSpecNUMAPreferred:
 		return true
 	case VMSpecNUMARequired:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for VMSpecOs.
+const (
+	VMSpecOsFreebsd VMSpecOs = "freebsd"
+	VMSpecOsLinux   VMSpecOs = "linux"
+	VMSpecOsOther   VMSpecOs = "other"
+	VMSpecOsWindows VMSpecOs = "windows"
+)
+
+// Valid indicates whether the value is a known member of the VMSpecOs enum.
+func (e VMSpecOs) Valid() bool {
+	switch e {
+	case VMSpecOsFreebsd:
+		return true
+	case VMSpecOsLinux:
+		return true
+	case VMSpecOsOther:
+		return true
+	case VMSpecOsWindows:
 		return true
 	default:
 		return false
@@ -1051,6 +1171,27 @@ func (e VMSpecRestartPolicy) Valid() bool {
 	case Never:
 		return true
 	case OnFailure:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for VMSpecWatchdog.
+const (
+	VMSpecWatchdogCrash VMSpecWatchdog = "crash"
+	VMSpecWatchdogNone  VMSpecWatchdog = "none"
+	VMSpecWatchdogReset VMSpecWatchdog = "reset"
+)
+
+// Valid indicates whether the value is a known member of the VMSpecWatchdog enum.
+func (e VMSpecWatchdog) Valid() bool {
+	switch e {
+	case VMSpecWatchdogCrash:
+		return true
+	case VMSpecWatchdogNone:
+		return true
+	case VMSpecWatchdogReset:
 		return true
 	default:
 		return false
@@ -1773,7 +1914,10 @@ type ClusterStatus struct {
 
 // ComputeDevice Device is a device of a VM at its address, which it keeps for as long as the VM has it.
 type ComputeDevice struct {
-	// Bus Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata.
+	// BootIndex BootIndex is its place among the disks that are booted from, from its VM's last start on; 0: it is not.
+	BootIndex int64 `json:"bootIndex,omitempty,omitzero"`
+
+	// Bus Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata, a place of bus ide.
 	Bus ComputeDeviceBus `json:"bus"`
 
 	// ID ID is what is behind it: the volume of a disk, the port of a NIC.
@@ -1788,14 +1932,14 @@ type ComputeDevice struct {
 	// Queues Queues is how many it has from its VM's last start on; 0: those of the default I/O profile.
 	Queues int64 `json:"queues,omitempty,omitzero"`
 
-	// Slot Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata.
+	// Slot Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata, a place of bus ide.
 	Slot int64 `json:"slot"`
 
 	// State State is how far it is attached to the guest that runs: waiting, attached, detaching; empty: none runs.
 	State ComputeDeviceState `json:"state,omitempty,omitzero"`
 }
 
-// ComputeDeviceBus Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata.
+// ComputeDeviceBus Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata, a place of bus ide.
 type ComputeDeviceBus string
 
 // ComputeDeviceKind Kind is what it is: disk, nic.
@@ -2169,7 +2313,7 @@ type Disk struct {
 	// Limits DiskLimits are the most that a disk does. They may change while the VM runs.
 	Limits DiskLimits `json:"limits,omitempty,omitzero"`
 
-	// Model Model is what the guest sees: virtio-blk (the default), virtio-scsi, nvme, sata.
+	// Model Model is what the guest sees: virtio-blk (the default of most systems), virtio-scsi, nvme, sata, ide, cdrom (read only).
 	Model DiskModel `json:"model"`
 
 	// Name Name is its name within the VM; empty in a request: disk0, disk1, …
@@ -2185,7 +2329,7 @@ type Disk struct {
 // DiskIoProfile IOProfile is what its way through QEMU is made for: default, or throughput (many or large requests under way; virtio-blk only). It holds from the next start on.
 type DiskIoProfile string
 
-// DiskModel Model is what the guest sees: virtio-blk (the default), virtio-scsi, nvme, sata.
+// DiskModel Model is what the guest sees: virtio-blk (the default of most systems), virtio-scsi, nvme, sata, ide, cdrom (read only).
 type DiskModel string
 
 // DiskLimits DiskLimits are the most that a disk does. They may change while the VM runs.
@@ -2889,6 +3033,9 @@ type InstanceDisk struct {
 	// AttachmentID AttachmentID and VolumeID are the disk.
 	AttachmentID string `json:"attachmentID"`
 
+	// BootIndex BootIndex is its place among the disks that are booted from, from 1; 0: it is not.
+	BootIndex int64 `json:"bootIndex,omitempty,omitzero"`
+
 	// Bus Model is what the guest sees, Bus and Slot where.
 	Bus string `json:"bus"`
 
@@ -2982,6 +3129,9 @@ type InstanceSpec struct {
 	// Epoch Epoch is the ownership's; an agent refuses one that is lower than it has seen.
 	Epoch int64 `json:"epoch"`
 
+	// Firmware Firmware is what the VM boots by: bios, uefi, uefi-secure.
+	Firmware InstanceSpecFirmware `json:"firmware"`
+
 	// HostID HostID is where it runs.
 	HostID string `json:"hostID"`
 
@@ -3012,6 +3162,9 @@ type InstanceSpec struct {
 	// NUMA NUMA are the memory nodes that the guest sees, and which of the host's each is bound to; empty: it sees one, which is not bound.
 	NUMA []NUMAPart `json:"numa,omitempty,omitzero"`
 
+	// Os OS is what the guest's system needs: linux, freebsd, windows (a local clock, what Hyper-V has; emulated devices and secure boot where nothing else is said), other (emulated devices where nothing else is said).
+	Os InstanceSpecOs `json:"os"`
+
 	// Outgoing Outgoing tells a source where its memory goes.
 	Outgoing Outgoing `json:"outgoing,omitempty,omitzero"`
 
@@ -3038,10 +3191,22 @@ type InstanceSpec struct {
 
 	// VMName VMID is the VM that it runs; VMName and Hostname are its names.
 	VMName string `json:"vmName"`
+
+	// Watchdog Watchdog is a device that the guest feeds, and what follows when it does not any more: none (no device), reset (it boots anew), crash (as the restart policy says).
+	Watchdog InstanceSpecWatchdog `json:"watchdog"`
 }
+
+// InstanceSpecFirmware Firmware is what the VM boots by: bios, uefi, uefi-secure.
+type InstanceSpecFirmware string
+
+// InstanceSpecOs OS is what the guest's system needs: linux, freebsd, windows (a local clock, what Hyper-V has; emulated devices and secure boot where nothing else is said), other (emulated devices where nothing else is said).
+type InstanceSpecOs string
 
 // InstanceSpecRun Run is the desired state.
 type InstanceSpecRun string
+
+// InstanceSpecWatchdog Watchdog is a device that the guest feeds, and what follows when it does not any more: none (no device), reset (it boots anew), crash (as the restart policy says).
+type InstanceSpecWatchdog string
 
 // InstanceStatus InstanceStatus is what the agent sees.
 type InstanceStatus struct {
@@ -3396,7 +3561,7 @@ type NIC struct {
 	// MAC MAC is the hardware address that a port which is made must have; empty: one is chosen.
 	MAC string `json:"mac,omitempty,omitzero"`
 
-	// Model Model is what the guest sees: virtio-net (the default), e1000, e1000e, rtl8139.
+	// Model Model is what the guest sees: virtio-net (the default of most systems), e1000, e1000e, rtl8139.
 	Model NICModel `json:"model"`
 
 	// Name Name is its name within the VM; empty in a request: nic0, nic1, …
@@ -3412,7 +3577,7 @@ type NIC struct {
 // NICIoProfile IOProfile is what its way through QEMU is made for: default, or throughput (virtio-net only). It holds from the next start on.
 type NICIoProfile string
 
-// NICModel Model is what the guest sees: virtio-net (the default), e1000, e1000e, rtl8139.
+// NICModel Model is what the guest sees: virtio-net (the default of most systems), e1000, e1000e, rtl8139.
 type NICModel string
 
 // NICStatus NICStatus is the port that a NIC of a VM has.
@@ -4999,6 +5164,9 @@ type VMList struct {
 
 // VMSpec VMSpec is what the user wants.
 type VMSpec struct {
+	// BootOrder BootOrder names the disks that it boots from, the first that has something to boot; empty: its first disk. It holds from the next start on.
+	BootOrder []string `json:"bootOrder,omitempty,omitzero"`
+
 	// BootToken BootToken is a word of the caller's own. When it changes, the VM boots anew: what runs is stopped first.
 	BootToken string `json:"bootToken,omitempty,omitzero"`
 
@@ -5019,6 +5187,9 @@ type VMSpec struct {
 
 	// Disks Disks are its disks in order; none in a request: those of its image.
 	Disks []Disk `json:"disks"`
+
+	// Firmware Firmware is what the VM boots by: bios, uefi, uefi-secure.
+	Firmware VMSpecFirmware `json:"firmware"`
 
 	// HostID HostID pins the VM to one host; a request may name it.
 	HostID string `json:"hostID,omitempty,omitzero"`
@@ -5050,6 +5221,9 @@ type VMSpec struct {
 	// NUMA NUMA says how its memory and vCPUs are kept together on the host's memory nodes: preferred (on as few nodes as possible), required (only on a host that has all of it fit on one node), none. It holds from the next boot on.
 	NUMA VMSpecNUMA `json:"numa,omitempty,omitzero"`
 
+	// Os OS is what the guest's system needs: linux, freebsd, windows (a local clock, what Hyper-V has; emulated devices and secure boot where nothing else is said), other (emulated devices where nothing else is said).
+	Os VMSpecOs `json:"os"`
+
 	// Power Power is the desired power: running, paused, stopped.
 	Power VMSpecPower `json:"power"`
 
@@ -5064,16 +5238,28 @@ type VMSpec struct {
 
 	// UserData UserData is handed to cloud-init byte for byte, whatever it is; base64 in JSON.
 	UserData []byte `json:"userData,omitempty,omitzero"`
+
+	// Watchdog Watchdog is a device that the guest feeds, and what follows when it does not any more: none (no device), reset (it boots anew), crash (as the restart policy says).
+	Watchdog VMSpecWatchdog `json:"watchdog"`
 }
+
+// VMSpecFirmware Firmware is what the VM boots by: bios, uefi, uefi-secure.
+type VMSpecFirmware string
 
 // VMSpecNUMA NUMA says how its memory and vCPUs are kept together on the host's memory nodes: preferred (on as few nodes as possible), required (only on a host that has all of it fit on one node), none. It holds from the next boot on.
 type VMSpecNUMA string
+
+// VMSpecOs OS is what the guest's system needs: linux, freebsd, windows (a local clock, what Hyper-V has; emulated devices and secure boot where nothing else is said), other (emulated devices where nothing else is said).
+type VMSpecOs string
 
 // VMSpecPower Power is the desired power: running, paused, stopped.
 type VMSpecPower string
 
 // VMSpecRestartPolicy RestartPolicy says when an ended guest is started again.
 type VMSpecRestartPolicy string
+
+// VMSpecWatchdog Watchdog is a device that the guest feeds, and what follows when it does not any more: none (no device), reset (it boots anew), crash (as the restart policy says).
+type VMSpecWatchdog string
 
 // VMStatus VMStatus is what was last seen.
 type VMStatus struct {

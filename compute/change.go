@@ -76,6 +76,9 @@ func (f *Front) changeDevices(snap *store.Snapshot, b *store.Batch, old *VM, spe
 	spec.Disks, spec.NICs = sameDisks(old.Spec.Disks, spec.Disks), sameNICs(old.Spec.NICs, spec.NICs)
 	after := *old
 	after.Spec = *spec
+	if err := bootable(&after); err != nil {
+		return err
+	}
 	d := &fitting{f: f, snap: snap, b: b, vm: &after}
 	d.nameNICs(spec.NICs, old.Spec.NICs)
 	for i, disk := range spec.Disks {

@@ -66,7 +66,7 @@ func (c *Controller) newInstance(b *store.Batch, snap *store.Snapshot, vm *VM, h
 		StopTimeoutSeconds: vm.Spec.StopTimeoutSeconds, CPUs: vm.Spec.CPUs, MemoryMiB: vm.Spec.MemoryMiB, CPUPolicy: vm.Spec.CPUPolicy, MemoryPolicy: vm.Spec.MemoryPolicy,
 		MachineType: h.Status.Profile.MachineType, CPUModel: cpuModel(h.Status.Profile.Accelerator),
 		Accelerator: h.Status.Profile.Accelerator, UID: vm.Status.UID, SSHKeys: vm.Spec.SSHKeys, UserData: vm.Spec.UserData,
-		RootPorts: rootPorts(devices),
+		RootPorts: rootPorts(devices), Hardware: vm.Spec.Hardware,
 	}}
 	i.ID, i.Name, i.Project = resource.NewID(), name, vm.Project
 	adjust(&i.Spec)
@@ -94,7 +94,7 @@ func (c *Controller) addDevice(b *store.Batch, snap *store.Snapshot, vm *VM, i *
 		}
 		limits, _ := limitsOf(vm, d.ID)
 		i.Spec.Disks = append(i.Spec.Disks, InstanceDisk{
-			AttachmentID: a.ID, VolumeID: d.ID, Model: d.Model, Bus: d.Bus, Slot: d.Slot, Queues: d.Queues, SizeMiB: diskSize(snap, d.ID), Limits: limits,
+			AttachmentID: a.ID, VolumeID: d.ID, Model: d.Model, Bus: d.Bus, Slot: d.Slot, Queues: d.Queues, BootIndex: d.BootIndex, SizeMiB: diskSize(snap, d.ID), Limits: limits,
 		})
 		return nil
 	}

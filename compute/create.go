@@ -1,6 +1,8 @@
 package compute
 
 import (
+	"fmt"
+
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/operation"
 	"github.com/virga-cloud/virga/engine/resource"
@@ -32,7 +34,8 @@ func (f *Front) Create(snap *store.Snapshot, b *store.Batch, vm *VM) error {
 		return fault.New(fault.NotFound, "create VM %s: no host %q; see virga host list", vm.Name, id)
 	}
 	vm.Status.UID = UIDFor(vm.ID, 0)
-	planned, err := planDisks(vm.Spec.Disks, image)
+	model, _ := vm.Spec.models()
+	planned, err := planDisks(vm.Spec.Disks, image, model)
 	if err != nil {
 		return err
 	}
@@ -43,6 +46,9 @@ func (f *Front) Create(snap *store.Snapshot, b *store.Batch, vm *VM) error {
 		if err := d.addDisk(p.Disk, p.base); err != nil {
 			return err
 		}
+	}
+	if err := bootable(vm); err != nil {
+		return err
 	}
 	d.nameNICs(vm.Spec.NICs, nil)
 	for i := range vm.Spec.NICs {
@@ -58,6 +64,18 @@ func (f *Front) Create(snap *store.Snapshot, b *store.Batch, vm *VM) error {
 	}
 	d.write()
 	return nil
+}
+
+// bootable refuses an order that names other disks than those of the VM.
+func bootable(vm *VM) error {
+	var out []fault.Detail
+	checkBootOrder(&vm.Spec, func(field, format string, args ...any) {
+		out = append(out, fault.Detail{Field: field, Message: fmt.Sprintf(format, args...)})
+	})
+	if len(out) == 0 {
+		return nil
+	}
+	return fault.Fields("VM "+vm.Name, out)
 }
 
 // capacityFor refuses a VM for which no host has capacity now. A host without a heartbeat yet, or in

@@ -17,6 +17,8 @@ const (
 	PCIe Bus = "pcie"
 	SCSI Bus = "scsi" // slots are targets
 	AHCI Bus = "sata" // slots are ports of the mainboard
+	// IDEBus is that of an IDE controller, which a VM with such disks has.
+	IDEBus Bus = "ide" // slots are masters and slaves
 )
 
 // DeviceKind says what a device of a VM is.
@@ -47,11 +49,13 @@ type Device struct {
 	ID resource.ID `json:"id"`
 	// Model is what the guest sees.
 	Model string `json:"model"`
-	// Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata.
-	Bus  Bus   `json:"bus" enum:"pcie,scsi,sata"`
+	// Bus and Slot are its address: a root port of bus pcie, a target of bus scsi, a port of bus sata, a place of bus ide.
+	Bus  Bus   `json:"bus" enum:"pcie,scsi,sata,ide"`
 	Slot int64 `json:"slot"`
 	// Queues is how many it has from its VM's last start on; 0: those of the default I/O profile.
 	Queues int64 `json:"queues,omitempty"`
+	// BootIndex is its place among the disks that are booted from, from its VM's last start on; 0: it is not.
+	BootIndex int64 `json:"bootIndex,omitempty"`
 	// State is how far it is attached to the guest that runs: waiting, attached, detaching; empty: none runs.
 	State DeviceState `json:"state,omitempty" enum:"waiting,attached,detaching"`
 }
@@ -77,6 +81,8 @@ var buses = map[string]struct {
 	VirtioSCSI: {SCSI, 64, false},
 	NVMe:       {PCIe, mostRootPorts, false},
 	SATA:       {AHCI, 6, true},
+	IDE:        {IDEBus, 4, true},
+	CDROM:      {AHCI, 6, true},
 	VirtioNet:  {PCIe, mostRootPorts, false},
 	E1000:      {PCIe, mostRootPorts, false},
 	E1000e:     {PCIe, mostRootPorts, false},
@@ -88,7 +94,7 @@ func wantedDevices(vm *VM) []Device {
 	var out []Device
 	for _, d := range vm.Status.Disks {
 		spec, _ := byName(vm.Spec.Disks, d.Name, diskName)
-		out = append(out, Device{Kind: DiskDevice, ID: d.VolumeID, Model: d.Model, Queues: spec.IOProfile.queues(vm.Spec.CPUs)})
+		out = append(out, Device{Kind: DiskDevice, ID: d.VolumeID, Model: d.Model, Queues: spec.IOProfile.queues(vm.Spec.CPUs), BootIndex: bootIndex(&vm.Spec, d.Name)})
 	}
 	for _, n := range vm.Status.NICs {
 		spec, _ := byName(vm.Spec.NICs, n.Name, nicName)
@@ -155,7 +161,7 @@ func rootPorts(devices []Device) int64 {
 func devicesOf(i *Instance) []Device {
 	var out []Device
 	for _, d := range i.Spec.Disks {
-		out = append(out, Device{Kind: DiskDevice, ID: d.VolumeID, Model: d.Model, Bus: d.Bus, Slot: d.Slot, Queues: d.Queues})
+		out = append(out, Device{Kind: DiskDevice, ID: d.VolumeID, Model: d.Model, Bus: d.Bus, Slot: d.Slot, Queues: d.Queues, BootIndex: d.BootIndex})
 	}
 	for _, n := range i.Spec.NICs {
 		out = append(out, Device{Kind: NICDevice, ID: n.PortID, Model: n.Model, Bus: n.Bus, Slot: n.Slot, Queues: n.Queues})

@@ -17,11 +17,11 @@ type plannedDisk struct {
 // planDisks puts the disks of a new VM in order: first those of the image, each in the size of the next
 // new disk that was asked for or else its own, then the rest as it was asked for. Nothing of either is
 // left out. What has no name gets one.
-func planDisks(asked []Disk, image *Image) ([]plannedDisk, error) {
+func planDisks(asked []Disk, image *Image, model string) ([]plannedDisk, error) {
 	rest := slices.Clone(asked)
 	var out []plannedDisk
 	for i, base := range imageBases(image) {
-		p := plannedDisk{Disk: Disk{Model: VirtioBlk, IOProfile: DefaultIO}, base: base}
+		p := plannedDisk{Disk: Disk{Model: model, IOProfile: DefaultIO}, base: base}
 		if at := slices.IndexFunc(rest, func(d Disk) bool { return d.VolumeID == "" }); at >= 0 {
 			p.Disk = rest[at]
 			rest = slices.Delete(rest, at, at+1)

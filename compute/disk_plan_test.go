@@ -31,7 +31,7 @@ func TestNewVMHasEveryDiskOfItsImageAndEveryDiskAskedFor(t *testing.T) {
 		{[]Disk{{SizeMiB: 5}}, "needs at least 10"},
 		{[]Disk{{}, {SizeMiB: 19}}, "needs at least 20"},
 	} {
-		planned, err := planDisks(c.asked, twoDisks())
+		planned, err := planDisks(c.asked, twoDisks(), VirtioBlk)
 		got := saidDisks(planned)
 		if err != nil {
 			got = err.Error()
@@ -65,7 +65,7 @@ func TestPlannedDisksLoseNothing(t *testing.T) {
 			}
 			return Disk{SizeMiB: rapid.Int64Range(20, 99).Draw(t, "size")}
 		}), 0, 8).Draw(t, "asked")
-		planned, err := planDisks(asked, twoDisks())
+		planned, err := planDisks(asked, twoDisks(), VirtioBlk)
 		if err != nil {
 			t.Fatal(err)
 		}

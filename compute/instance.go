@@ -33,6 +33,8 @@ type InstanceDisk struct {
 	Slot  int64  `json:"slot"`
 	// Queues is how many it has; 0: those of the default I/O profile.
 	Queues int64 `json:"queues,omitempty"`
+	// BootIndex is its place among the disks that are booted from, from 1; 0: it is not.
+	BootIndex int64 `json:"bootIndex,omitempty"`
 	// SizeMiB is how large the guest shall see it; its agent grows it while the guest lives.
 	SizeMiB int64 `json:"sizeMiB,omitempty"`
 	// Limits are the most that it does; its agent changes them while the guest lives.
@@ -112,6 +114,8 @@ type InstanceSpec struct {
 	UID int64 `json:"uid,omitempty"`
 	// RootPorts is how many PCIe root ports it has, for as long as it and its successors in a migration live.
 	RootPorts int64 `json:"rootPorts"`
+	// Hardware is what the guest finds besides.
+	Hardware
 	// Disks and NICs in order.
 	Disks []InstanceDisk `json:"disks,omitempty"`
 	NICs  []InstanceNIC  `json:"nics,omitempty"`

@@ -164,7 +164,7 @@ func (c *Controller) reserve(ctx context.Context, r *operation.Run) error {
 			s.Run, s.Boot, s.MachineType, s.CPUModel = RunIncoming, m.source.Spec.Boot, m.source.Spec.MachineType, m.source.Spec.CPUModel
 			s.NUMA = on.NUMA
 			s.Incoming = &Incoming{HostID: m.source.Spec.HostID, Token: rand.Text()}
-			s.RootPorts = m.source.Spec.RootPorts
+			s.RootPorts, s.Hardware = m.source.Spec.RootPorts, m.source.Spec.Hardware
 			s.CPUs, s.MemoryMiB, s.SSHKeys, s.UserData = m.source.Spec.CPUs, m.source.Spec.MemoryMiB, m.source.Spec.SSHKeys, m.source.Spec.UserData
 		})
 		c.put(b, m.snap, m.vm, PhaseMoving, nil, func(s *VMStatus) { s.OperationID = r.Operation.ID })

@@ -35,6 +35,8 @@ const (
 	VirtioSCSI = "virtio-scsi" // a disk of one SCSI controller, which every VM has
 	NVMe       = "nvme"        // an NVMe controller for each disk
 	SATA       = "sata"        // a disk of the AHCI controller of the mainboard; it neither comes nor goes while the VM runs
+	IDE        = "ide"         // a disk of an IDE controller; likewise
+	CDROM      = "cdrom"       // a drive of the AHCI controller with the disk as its medium, which nobody writes; likewise
 	VirtioNet  = "virtio-net"
 	E1000      = "e1000"   // Intel 82540EM
 	E1000e     = "e1000e"  // Intel 82574L
@@ -52,8 +54,8 @@ type Disk struct {
 	SizeMiB int64 `json:"sizeMiB,omitempty"`
 	// DatastoreID is where a volume that is made must live; a request may name it. Empty: where the VM is.
 	DatastoreID resource.ID `json:"datastoreID,omitempty" ref:"datastore"`
-	// Model is what the guest sees: virtio-blk (the default), virtio-scsi, nvme, sata.
-	Model string `json:"model" enum:"virtio-blk,virtio-scsi,nvme,sata"`
+	// Model is what the guest sees: virtio-blk (the default of most systems), virtio-scsi, nvme, sata, ide, cdrom (read only).
+	Model string `json:"model" enum:"virtio-blk,virtio-scsi,nvme,sata,ide,cdrom"`
 	// Limits are the most that it does, in requests and bytes per second; they may change while the VM runs.
 	Limits DiskLimits `json:"limits,omitzero"`
 	// IOProfile is what its way through QEMU is made for: default, or throughput (many or large requests under
@@ -73,7 +75,7 @@ type NIC struct {
 	Address string `json:"address,omitempty"`
 	// MAC is the hardware address that a port which is made must have; empty: one is chosen.
 	MAC string `json:"mac,omitempty"`
-	// Model is what the guest sees: virtio-net (the default), e1000, e1000e, rtl8139.
+	// Model is what the guest sees: virtio-net (the default of most systems), e1000, e1000e, rtl8139.
 	Model string `json:"model" enum:"virtio-net,e1000,e1000e,rtl8139"`
 	// IOProfile is what its way through QEMU is made for: default, or throughput (virtio-net only). It holds from
 	// the next start on.
@@ -92,6 +94,11 @@ type VMSpec struct {
 	MemoryMiB int64 `json:"memoryMiB"`
 	// MemoryPolicy is what the VM gets of its host's memory; it may change while it runs.
 	MemoryPolicy
+	// Hardware is what the guest finds besides.
+	Hardware
+	// BootOrder names the disks that it boots from, the first that has something to boot; empty: its first disk.
+	// It holds from the next start on.
+	BootOrder []string `json:"bootOrder,omitempty"`
 	// Disks are its disks in order; none in a request: those of its image.
 	Disks []Disk `json:"disks"`
 	// NICs are its NICs in order; none in a request: one in the network "default".

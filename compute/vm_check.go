@@ -37,12 +37,14 @@ func DefaultVM(s *VMSpec) {
 	if s.NICs == nil {
 		s.NICs = []NIC{{}}
 	}
+	s.Hardware.fill()
+	disk, nic := s.Hardware.models()
 	for i := range s.Disks {
-		s.Disks[i].Model = cmp.Or(s.Disks[i].Model, VirtioBlk)
+		s.Disks[i].Model = cmp.Or(s.Disks[i].Model, disk)
 		s.Disks[i].IOProfile = cmp.Or(s.Disks[i].IOProfile, DefaultIO)
 	}
 	for i := range s.NICs {
-		s.NICs[i].Model = cmp.Or(s.NICs[i].Model, VirtioNet)
+		s.NICs[i].Model = cmp.Or(s.NICs[i].Model, nic)
 		s.NICs[i].IOProfile = cmp.Or(s.NICs[i].IOProfile, DefaultIO)
 		if mac, why := network.ReadMAC(s.NICs[i].MAC); why == "" {
 			s.NICs[i].MAC = mac
@@ -93,6 +95,7 @@ func CheckVM(s *VMSpec) []fault.Detail {
 			wrong(fmt.Sprintf("spec.sshKeys[%d]", i), "this is no public key in one line, like \"ssh-ed25519 AAAA... name\"")
 		}
 	}
+	s.Hardware.check(wrong)
 	checkDisks(s.Disks, wrong)
 	checkNICs(s.NICs, wrong)
 	return out

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/virga-cloud/virga/client"
 )
@@ -118,7 +119,7 @@ func TestAVMBootsFromADiskOfEachModel(t *testing.T) {
 	c.Start()
 	h := c.Hosts[0]
 	h.ImportTiny()
-	for model, disk := range map[string]string{"virtio-scsi": "sda", "nvme": "nvme0n1", "sata": ""} {
+	for model, disk := range map[string]string{"virtio-scsi": "sda", "nvme": "nvme0n1", "sata": "", "ide": ""} {
 		h.Must("vm", "create", model, "--image", "tiny", "--memory", "128MiB", "--disk", "128MiB,model="+model, "--wait")
 		g := h.Guest(model)
 		g.Wait(boot, `VIRGA-READY `+model+` `)
@@ -126,5 +127,26 @@ func TestAVMBootsFromADiskOfEachModel(t *testing.T) {
 			g.Must(boot, "grep -q /dev/"+disk+" /proc/mounts && echo kept > /data/file && sync")
 		}
 		h.Must("vm", "delete", model, "--wait")
+	}
+}
+
+// What the firmware says on the serial line is the proof: it looks for something to boot and finds nothing.
+func TestAVMBootsByTheFirmwareThatItIsGiven(t *testing.T) {
+	c := New(t, 1)
+	c.Start()
+	h := c.Hosts[0]
+	for firmware, says := range map[string]string{"uefi": "BdsDxe: ", "uefi-secure": "BdsDxe: "} {
+		h.Must("vm", "create", firmware, "--firmware", firmware, "--memory", "256MiB", "--disk", "64MiB", "--no-network", "--wait")
+		said := func() string { return h.Must("vm", "log", firmware) }
+		for end := time.Now().Add(boot); !strings.Contains(said(), says); time.Sleep(time.Second) {
+			if time.Now().After(end) {
+				t.Fatalf("%s says %q", firmware, said())
+			}
+		}
+		h.Must("vm", "stop", firmware, "--force", "--wait")
+		if files, _ := filepath.Glob(filepath.Join(h.State, "serial", "*."+firmware+".vars")); len(files) != 1 {
+			t.Errorf("%s: its variables are in %v", firmware, files)
+		}
+		h.Must("vm", "delete", firmware, "--wait")
 	}
 }

@@ -69,7 +69,7 @@ func TestDevicesComeAndGoWhileTheGuestRuns(t *testing.T) {
 		s.Disks, s.NICs = []compute.InstanceDisk{root, data}, []compute.InstanceNIC{nic}
 	})
 	w.expectDevices(id, "data attached, root attached, port attached", "root, data, port")
-	if m, _ := w.hvA.VM(id); m.Disks[1].Slot != 1 || m.NICs[0].Slot != 2 || m.NICs[0].Device != "tap-port" || m.Disks[1].Boot {
+	if m, _ := w.hvA.VM(id); m.Disks[1].Slot != 1 || m.NICs[0].Slot != 2 || m.NICs[0].Device != "tap-port" || m.Disks[1].BootIndex > 0 {
 		t.Fatalf("%+v", m)
 	}
 	w.quiescent()

@@ -143,7 +143,7 @@ func TestAnInstanceWaitsForItsDisksAndPortsAndThenRuns(t *testing.T) {
 	p := &network.PortBinding{Meta: resource.Meta{ID: resource.NewID(), Project: "p"}, Spec: network.PortBindingSpec{InstanceID: id, PortID: resource.NewID(), HostID: w.hostA}}
 	w.commit(func(b *store.Batch) { w.attachments.Create(b, a); w.bindings.Create(b, p) })
 	w.specify(id, func(s *compute.InstanceSpec) {
-		s.Disks = []compute.InstanceDisk{{AttachmentID: a.ID, VolumeID: a.Spec.VolumeID}}
+		s.Disks = []compute.InstanceDisk{{AttachmentID: a.ID, VolumeID: a.Spec.VolumeID, BootIndex: 1}}
 		s.NICs = []compute.InstanceNIC{{PortBindingID: p.ID, PortID: p.Spec.PortID, MAC: "52:54:00:00:00:01", MTU: 1442}}
 	})
 	w.expect(id, "") // that a new one waits is no news
@@ -162,7 +162,7 @@ func TestAnInstanceWaitsForItsDisksAndPortsAndThenRuns(t *testing.T) {
 		t.Fatalf("%+v", i.Status)
 	}
 	m, _ := w.hvA.VM(id)
-	if m.Disks[0].Source.Path != "/ds/disk" || !m.Disks[0].Boot || m.NICs[0].Device != "tap1" || m.NICs[0].VNetHdr || m.MachineType != "pc-q35-7.2" || m.Seed["meta-data"] == "" {
+	if m.Disks[0].Source.Path != "/ds/disk" || m.Disks[0].BootIndex != 1 || m.NICs[0].Device != "tap1" || m.NICs[0].VNetHdr || m.MachineType != "pc-q35-7.2" || m.Seed["meta-data"] == "" {
 		t.Fatalf("%+v", m)
 	}
 	w.quiescent()

@@ -43,6 +43,7 @@ type VMConfig struct {
 	RootPorts int64
 	Disks     []Disk
 	NICs      []NIC
+	compute.Hardware
 	// Seed are the files of the seed disk; empty: none.
 	Seed seed.Files
 	// Incoming waits for memory instead of booting.
@@ -63,10 +64,11 @@ type NUMANode struct {
 type Disk struct {
 	ID     resource.ID // the volume; the guest sees it in the disk's serial number
 	Source storage.Source
-	Boot   bool   // the first to boot from
-	Model  string // what the guest sees; empty: virtio-blk
-	Limits compute.DiskLimits
-	Queues int64 // more than 0: of the throughput profile
+	// BootIndex is its place among the disks that are booted from, from 1; 0: it is not.
+	BootIndex int64
+	Model     string // what the guest sees; empty: virtio-blk
+	Limits    compute.DiskLimits
+	Queues    int64 // more than 0: of the throughput profile
 	Address
 }
 
@@ -105,7 +107,7 @@ func Compile(i *compute.Instance, in Inputs) (VMConfig, []string, error) {
 	m := VMConfig{
 		ID: i.ID, VMID: s.VMID, Boot: s.Boot, Epoch: s.Epoch, Name: s.VMName, CPUs: s.CPUs, MemoryMiB: s.MemoryMiB,
 		MachineType: s.MachineType, CPUModel: s.CPUModel, Accelerator: s.Accelerator, UID: s.UID,
-		Incoming: s.Run == compute.RunIncoming, Screen: in.Screen, RootPorts: s.RootPorts,
+		Incoming: s.Run == compute.RunIncoming, Screen: in.Screen, RootPorts: s.RootPorts, Hardware: s.Hardware,
 	}
 	if m.MachineType == "" {
 		m.MachineType = in.Profile.MachineType
@@ -144,7 +146,6 @@ func compileDisks(wanted []compute.InstanceDisk, there []*storage.Attachment) (o
 			waits = append(waits, fmt.Sprintf("disk %d: %s", n, why))
 			continue
 		}
-		disk.Boot = n == 0
 		out = append(out, disk)
 	}
 	return out, waits
@@ -159,7 +160,7 @@ func compileDisk(d compute.InstanceDisk, there []*storage.Attachment) (out Disk,
 	case a.Deleting != nil || a.Status.Phase != storage.AttachmentReady || a.Status.Source.Type == "":
 		return Disk{}, fmt.Sprintf("volume %s is not open on this host yet%s", d.VolumeID, because(a.Status.Observed))
 	}
-	return Disk{ID: d.VolumeID, Source: a.Status.Source, Model: d.Model, Limits: d.Limits, Queues: d.Queues, Address: Address{d.Bus, d.Slot}}, ""
+	return Disk{ID: d.VolumeID, Source: a.Status.Source, Model: d.Model, Limits: d.Limits, Queues: d.Queues, BootIndex: d.BootIndex, Address: Address{d.Bus, d.Slot}}, ""
 }
 
 func compileNICs(wanted []compute.InstanceNIC, there []*network.PortBinding, datapath host.Datapath) (out []NIC, waits []string) {

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -28,6 +29,8 @@ type Place struct {
 	TapFDs [][]int
 	// Direct tells which disks can be opened past the host's page cache, in the order of the disks.
 	Direct []bool
+	// VariablesFD is the number that QEMU inherits the variables of its UEFI firmware under; 0: it has none.
+	VariablesFD int
 	// AIO is how disks are read and written: io_uring or threads.
 	AIO string
 }
@@ -42,21 +45,13 @@ func GuestName(id resource.ID) string { return "virga-" + string(id) }
 // VM alone, so that both ends of a migration have the same.
 func Arguments(m onhost.VMConfig, p Place) []string {
 	a := &arguments{place: p}
-	accel, cpu := string(m.Accelerator), m.CPUModel
-	if cpu == "" {
-		cpu = map[host.Accelerator]string{host.KVM: "host", host.TCG: "max"}[m.Accelerator]
-	}
 	a.add("-name", "guest="+GuestName(m.ID)+",debug-threads=on", "-uuid", string(m.VMID))
-	machine := m.MachineType
-	if len(m.NUMA) < 2 {
-		machine += ",memory-backend=m0"
-	}
-	a.add("-machine", machine+",vmport=off,usb=off", "-accel", accel, "-cpu", cpu)
+	a.machine(m)
 	a.add("-smp", fmt.Sprint(m.CPUs), "-m", fmt.Sprintf("%dM", m.MemoryMiB))
 	a.memory(m)
 	a.add("-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-S", "-sandbox", sandbox)
 	// QEMU of a guest that ended stays, so that an agent that was away sees how it ended.
-	a.add("-action", "reboot=reset,shutdown=pause,panic=pause", "-msg", "timestamp=on", "-boot", "strict=on", "-rtc", "base=utc")
+	a.add("-action", "reboot=reset,shutdown=pause,panic=pause", "-msg", "timestamp=on", "-boot", "strict=on")
 	a.channels()
 	a.fixedDevices(m)
 	a.plugged(m)
@@ -130,6 +125,10 @@ func (a *arguments) fixedDevices(m onhost.VMConfig) {
 	a.add("-device", "virtio-serial-pci,id=vser0,bus=pcie.0,addr=0x4", "-device", "virtserialport,bus=vser0.0,nr=1,chardev=qga,id=qga0,name=org.qemu.guest_agent.0")
 	a.add("-device", "virtio-scsi-pci,id="+scsiController+",bus=pcie.0,addr=0x5")
 	a.add("-device", "pvpanic", "-device", "vmgenid,guid="+generation(m))
+	a.watchdog(m)
+	if slices.ContainsFunc(m.Disks, func(d onhost.Disk) bool { return d.Model == compute.IDE }) {
+		a.add("-device", "piix3-ide,id="+ideController+",bus=pcie.0,addr=0x7")
+	}
 	for i := range m.RootPorts {
 		more := ""
 		if i%8 == 0 {

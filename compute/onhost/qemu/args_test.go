@@ -29,7 +29,7 @@ func goldenVM() onhost.VMConfig {
 		ID: "0199c0de-0000-7000-8000-000000000001", VMID: "0199c0de-0000-7000-8000-000000000002", Boot: 3, Epoch: 4,
 		CPUs: 2, MemoryMiB: 512, RootPorts: 8, MachineType: "pc-q35-7.2", Accelerator: host.TCG, UID: 70001,
 		Disks: []onhost.Disk{
-			{Source: storage.InFile("/ds/a,b.qcow2", "qcow2"), ID: "0199c0de-0000-7000-8000-000000000003", Boot: true, Address: onhost.Address{Bus: compute.PCIe, Slot: 0}},
+			{Source: storage.InFile("/ds/a,b.qcow2", "qcow2"), ID: "0199c0de-0000-7000-8000-000000000003", BootIndex: 1, Address: onhost.Address{Bus: compute.PCIe, Slot: 0}},
 			{Source: storage.InFile("/ds/c.raw", "raw"), ID: "0199c0de-0000-7000-8000-000000000004", Address: onhost.Address{Bus: compute.PCIe, Slot: 5}},
 		},
 		NICs: []onhost.NIC{
@@ -57,7 +57,7 @@ func TestTheCommandLineIsAsInTheGoldenFiles(t *testing.T) {
 	for i, model := range []string{compute.SATA, compute.SATA, compute.VirtioSCSI, compute.VirtioSCSI, compute.NVMe, compute.VirtioBlk} {
 		bus := map[string]compute.Bus{compute.SATA: compute.AHCI, compute.VirtioSCSI: compute.SCSI, compute.NVMe: compute.PCIe, compute.VirtioBlk: compute.PCIe}[model]
 		models.Disks = append(models.Disks, onhost.Disk{
-			ID: resource.ID(fmt.Sprintf("0199c0de-0000-7000-8000-00000000001%d", i)), Source: storage.InFile(fmt.Sprintf("/ds/%d.qcow2", i), "qcow2"), Boot: i == 0, Model: model,
+			ID: resource.ID(fmt.Sprintf("0199c0de-0000-7000-8000-00000000001%d", i)), Source: storage.InFile(fmt.Sprintf("/ds/%d.qcow2", i), "qcow2"), BootIndex: int64(1 - min(i, 1)), Model: model,
 			Address: onhost.Address{Bus: bus, Slot: map[compute.Bus]int64{compute.PCIe: int64(i - 4), compute.SCSI: int64(i - 2), compute.AHCI: int64(i)}[bus]},
 		})
 	}
@@ -71,11 +71,19 @@ func TestTheCommandLineIsAsInTheGoldenFiles(t *testing.T) {
 	one.CPUs, one.NUMA = 2, []onhost.NUMANode{{HostNode: 3, CPUs: 2, MemoryMiB: 128}}
 	two.CPUs, two.NUMA = 5, []onhost.NUMANode{{HostNode: 0, CPUs: 3, MemoryMiB: 64}, {HostNode: 2, CPUs: 2, MemoryMiB: 64}}
 	moved.CPUs, moved.NUMA, moved.Incoming = 5, []onhost.NUMANode{{HostNode: host.Unbound, CPUs: 3, MemoryMiB: 64}, {HostNode: host.Unbound, CPUs: 2, MemoryMiB: 64}}, true
-	for name, m := range map[string]onhost.VMConfig{"full": goldenVM(), "throughput": throughput, "incoming": incoming, "kvm": kvm, "bare": bare, "models": models, "numa-one": one, "numa-two": two, "numa-moved": moved} {
+	windows, old := goldenVM(), goldenVM()
+	windows.Accelerator, windows.CPUModel, windows.Hardware = host.KVM, "", compute.Hardware{OS: compute.Windows, Firmware: compute.UEFISecure, Watchdog: compute.WatchdogReset}
+	old.Hardware = compute.Hardware{OS: compute.OtherOS, Firmware: compute.UEFI, Watchdog: compute.WatchdogCrash}
+	old.Disks[0].Model, old.Disks[0].Address, old.Disks[0].BootIndex = compute.IDE, onhost.Address{Bus: compute.IDEBus, Slot: 3}, 2
+	old.Disks[1].Model, old.Disks[1].Address, old.Disks[1].BootIndex = compute.CDROM, onhost.Address{Bus: compute.AHCI, Slot: 1}, 1
+	for name, m := range map[string]onhost.VMConfig{"full": goldenVM(), "windows": windows, "old": old, "throughput": throughput, "incoming": incoming, "kvm": kvm, "bare": bare, "models": models, "numa-one": one, "numa-two": two, "numa-moved": moved} {
 		var b strings.Builder
 		here := place
-		if name == "throughput" {
+		switch name {
+		case "throughput":
 			here.TapFDs = [][]int{{7, 8}, {9}}
+		case "windows", "old":
+			here.VariablesFD = 11
 		}
 		for _, word := range Arguments(m, here) {
 			if strings.HasPrefix(word, "-") && b.Len() > 0 {

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"os"
@@ -101,7 +102,7 @@ func (g *guest) killFor(ctx context.Context) error {
 		case err == nil && seen.State == onhost.Off:
 			exit = compute.ExitPoweredOff
 		case err == nil && seen.State == onhost.Crashed:
-			exit, message = compute.ExitCrashed, "the guest panicked"
+			exit, message = compute.ExitCrashed, cmp.Or(seen.Problem, "the guest panicked")
 		}
 		if err := g.ends(exit, message); err != nil {
 			return err

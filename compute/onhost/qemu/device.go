@@ -18,7 +18,7 @@ import (
 // diskBackend is what is behind a disk. Direct opens it past the host's page cache.
 func diskBackend(d onhost.Disk, direct bool, aio string) map[string]any {
 	return map[string]any{
-		"driver": d.Source.Format, "node-name": deviceName(compute.DiskDevice, d.ID), "discard": "unmap", "detect-zeroes": "unmap",
+		"read-only": d.Model == compute.CDROM, "driver": d.Source.Format, "node-name": deviceName(compute.DiskDevice, d.ID), "discard": "unmap", "detect-zeroes": "unmap",
 		"file": map[string]any{
 			"driver": "file", "filename": d.Source.Path, "discard": "unmap", "aio": aio, "cache": map[string]any{"direct": direct},
 		},
@@ -34,6 +34,10 @@ func diskDevice(d onhost.Disk) map[string]any {
 		out["driver"], out["bus"], out["scsi-id"], out["lun"] = "scsi-hd", scsiController+".0", d.Slot, 0
 	case compute.SATA:
 		out["driver"], out["bus"], out["unit"] = "ide-hd", fmt.Sprintf("ide.%d", d.Slot), 0
+	case compute.CDROM:
+		out["driver"], out["bus"], out["unit"] = "ide-cd", fmt.Sprintf("ide.%d", d.Slot), 0
+	case compute.IDE: // two buses of two places
+		out["driver"], out["bus"], out["unit"] = "ide-hd", fmt.Sprintf("%s.%d", ideController, d.Slot/2), d.Slot%2
 	case compute.NVMe:
 		out["driver"], out["bus"] = "nvme", rootPort(d.Slot)
 	default:
@@ -42,8 +46,8 @@ func diskDevice(d onhost.Disk) map[string]any {
 	if d.Queues > 0 {
 		out["num-queues"], out["queue-size"], out["iothread"] = d.Queues, diskRing, threadName(d.ID)
 	}
-	if d.Boot {
-		out["bootindex"] = 1
+	if d.BootIndex > 0 {
+		out["bootindex"] = d.BootIndex
 	}
 	return out
 }
@@ -71,6 +75,9 @@ func fdWord(n onhost.NIC) string {
 
 // scsiController is the one that every guest has.
 const scsiController = "scsi0"
+
+// ideController is that of guests with disks of model ide.
+const ideController = "ide0"
 
 // nicDevice is what the guest sees of a NIC.
 func nicDevice(n onhost.NIC) map[string]any {

@@ -255,8 +255,11 @@ func (d *Driver) Logged() ([]resource.ID, error) {
 
 // RemoveLog implements onhost.Logger.
 func (d *Driver) RemoveLog(vmID resource.ID) error {
-	l := d.serialLog(vmID)
-	for _, name := range []string{l.path + latestLog, l.path + earlierLog} {
+	all, err := filepath.Glob(d.serialLog(vmID).path + ".*") // with what its firmware keeps
+	if err != nil {
+		return fault.New(fault.Internal, "remove the serial log of VM %s: %w", vmID, err)
+	}
+	for _, name := range all {
 		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fault.New(fault.Unavailable, "remove the serial log of VM %s: %w", vmID, err)
 		}

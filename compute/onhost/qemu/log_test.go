@@ -137,6 +137,18 @@ func TestOneEarlierRunIsKeptAndAFailedStartDoesNotPushItOut(t *testing.T) {
 	if len(ids) != 1 || ids[0] != vmID {
 		t.Errorf("logs are kept of %v", ids)
 	}
+	variables, err := d.variables(onhost.VMConfig{VMID: vmID, Name: "web", Hardware: compute.Hardware{Firmware: compute.BIOS}})
+	if must(t, err); variables != nil {
+		t.Error("a BIOS keeps variables")
+	}
+	must(t, os.WriteFile(d.variablesPath(vmID, compute.UEFI), []byte("boot entries"), 0o600))
+	if variables, err = d.variables(onhost.VMConfig{VMID: vmID, Hardware: compute.Hardware{Firmware: compute.UEFI}}); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := io.ReadAll(variables); err != nil || string(kept) != "boot entries" {
+		t.Errorf("what the firmware had kept is %q, %v", kept, err)
+	}
+	must(t, variables.Close())
 	must(t, d.RemoveLog(vmID))
 	must(t, d.RemoveLog(vmID))
 	if left, _ := os.ReadDir(d.cfg.LogDir); len(left) > 0 {
@@ -215,7 +227,7 @@ func TestAQEMUProcessIsSandboxed(t *testing.T) {
 	}
 	d := house(t, Config{})
 	m := vm(t, "")
-	m.Disks = []onhost.Disk{{Source: storage.InFile(newDisk(t), "qcow2"), ID: resource.NewID(), Boot: true}}
+	m.Disks = []onhost.Disk{{Source: storage.InFile(newDisk(t), "qcow2"), ID: resource.NewID(), BootIndex: 1}}
 	must(t, d.Ensure(t.Context(), m))
 	must(t, d.Resume(t.Context(), m.ID))
 	console(t, d, m.ID).until("UP ")

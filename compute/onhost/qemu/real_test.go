@@ -321,7 +321,7 @@ func TestADiskThatIsInUseElsewhereIsAConflict(t *testing.T) {
 	d := house(t, Config{})
 	disk := newDisk(t)
 	a, b := vm(t, ""), vm(t, "")
-	a.Disks = []onhost.Disk{{Source: storage.InFile(disk, "qcow2"), ID: "0199c0de-0000-7000-8000-0123456789ab", Boot: true}}
+	a.Disks = []onhost.Disk{{Source: storage.InFile(disk, "qcow2"), ID: "0199c0de-0000-7000-8000-0123456789ab", BootIndex: 1}}
 	b.Disks = a.Disks
 	must(t, d.Ensure(t.Context(), a))
 	err := d.Ensure(t.Context(), b)
@@ -435,7 +435,7 @@ func pair(t *testing.T) (source, target *Driver, m, twin onhost.VMConfig) {
 	}
 	source = house(t, Config{Dial: dial})
 	m = vm(t, "")
-	m.Disks = []onhost.Disk{{Source: storage.InFile(newDisk(t), "qcow2"), ID: "0199c0de-0000-7000-8000-0123456789ab", Boot: true}}
+	m.Disks = []onhost.Disk{{Source: storage.InFile(newDisk(t), "qcow2"), ID: "0199c0de-0000-7000-8000-0123456789ab", BootIndex: 1}}
 	twin = m
 	twin.ID, twin.Incoming = twinID, true
 	return source, target, m, twin

@@ -219,6 +219,15 @@ func (g *guest) spawn(m onhost.VMConfig, taps [][]*os.File) error {
 			attr.Sys.Credential.Groups = []uint32{group}
 		}
 	}
+	variables, err := g.d.variables(m)
+	if err != nil {
+		return err
+	}
+	if variables != nil {
+		defer func() { _ = variables.Close() }()
+		place.VariablesFD = len(attr.Files)
+		attr.Files = append(attr.Files, variables.Fd())
+	}
 	line := limited(path, Arguments(m, place))
 	pid, _, err := syscall.StartProcess(line[0], line, attr)
 	if err != nil {

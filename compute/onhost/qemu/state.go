@@ -131,6 +131,8 @@ func stateOf(word string, s saved) (onhost.State, string) {
 		return onhost.Sent, ""
 	case "shutdown":
 		return onhost.Off, ""
+	case "watchdog":
+		return onhost.Crashed, "the guest did not feed its watchdog any more"
 	case "guest-panicked", "internal-error":
 		return onhost.Crashed, ""
 	case "io-error":

@@ -30,6 +30,7 @@ var (
 	taskOf        = model[client.Task]()
 	ofSecret      = model[client.Secret]()
 	portOf        = model[client.Port]()
+	poolOf        = model[client.Pool]()
 	portBindingOf = model[client.PortBinding]()
 	projectOf     = model[client.Project]()
 	removalOf     = model[client.Removal]()

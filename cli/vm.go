@@ -30,7 +30,7 @@ func vms() *noun {
 			computed("Disks", disksText).only(), computed("Networks", nicsText).only(),
 			field("Power", at(&vmOf.Spec.Power)).wide(), field("Restart", at(&vmOf.Spec.RestartPolicy)).wide(), field("Accelerator", at(&vmOf.Status.Accelerator)).wide(),
 			since("Running", at(&vmOf.Status.StartedAt)).wide(), field("Crashes", at(&vmOf.Status.Crashes)).only(), field("Ended", at(&vmOf.Status.EndedWhy)).only(),
-			field("Hostname", at(&vmOf.Spec.Hostname)).only(), field("Boots", at(&vmOf.Status.Boot)).only(), name("Pinned to", "host", at(&vmOf.Spec.HostID)).only(), field("NUMA", at(&vmOf.Spec.NUMA)).only(),
+			field("Hostname", at(&vmOf.Spec.Hostname)).only(), field("Boots", at(&vmOf.Status.Boot)).only(), name("Pool", "resourcepool", at(&vmOf.Spec.PoolID)).only(), name("Pinned to", "host", at(&vmOf.Spec.HostID)).only(), field("NUMA", at(&vmOf.Spec.NUMA)).only(),
 			name("Operation", "operation", at(&vmOf.Status.OperationID)).only(), field("Description", at(&vmOf.Spec.Description)).only(), trouble(),
 		}}
 }
@@ -175,16 +175,19 @@ func (s *session) vmResize(n *noun) *cobra.Command {
 	var memory sizeFlag
 	var policy cpuFlags
 	var share memoryFlags
+	var pool string
 	c := &cobra.Command{Use: "resize NAME [--cpus N] [--memory SIZE]", Short: "Change the size of a stopped VM, or its part of its host", Args: exactly("NAME"),
 		Long: "CPUs and memory change while the VM is stopped. Shares, reservation and limit change while it runs too:\n" +
 			"where processors or memory are short, reservations are kept first, what is left is divided by shares, and\n" +
-			"nobody gets more than its limit.",
+			"nobody gets more than its limit. A VM in a resource pool divides what that gets; --pool none takes it out.",
 		Example: "  virga vm resize web --cpus 4 --memory 2GiB\n  virga vm resize web --cpu-shares 4000 --cpu-reservation 500 --cpu-limit 2000\n" +
 			"  virga vm resize web --memory-shares 40000 --memory-reservation 256MiB", ValidArgsFunction: s.completeNames(n, 1)}
 	policy.flags(c.Flags())
 	share.flags(c.Flags())
 	c.Flags().Int64Var(&cpus, "cpus", 0, "number of virtual CPUs")
 	c.Flags().Var(&memory, "memory", "memory, for example 512MiB")
+	c.Flags().StringVar(&pool, "pool", "", "the resource pool that it is in; none: in none")
+	s.completeFlag(c, "pool", "resourcepool")
 	addDryRun(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		spec := map[string]any{}
@@ -193,6 +196,12 @@ func (s *session) vmResize(n *noun) *cobra.Command {
 		}
 		if memory.mib > 0 {
 			spec["memoryMiB"] = memory.mib
+		}
+		if pool != "" {
+			spec["poolID"] = pool
+			if pool == "none" {
+				spec["poolID"] = ""
+			}
 		}
 		if err := errors.Join(policy.check(cmd), share.check(cmd)); err != nil {
 			return err
@@ -209,7 +218,7 @@ func (s *session) vmResize(n *noun) *cobra.Command {
 			}
 		}
 		if len(spec) == 0 {
-			return refuse("%s: say what to change: --cpus, --memory, or the shares, reservation or limit of one of them", called(cmd))
+			return refuse("%s: say what to change: --cpus, --memory, --pool, or the shares, reservation or limit of one of them", called(cmd))
 		}
 		return s.patch(cmd, n, args[0], map[string]any{"spec": spec}, "is resized")
 	}

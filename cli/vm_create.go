@@ -65,15 +65,15 @@ func (m *memoryFlags) check(cmd *cobra.Command) error {
 
 // createFlags are the flags of vm create.
 type createFlags struct {
-	image, host, hostname, restart, userData, description, numa string
-	os, firmware, watchdog                                      string
-	bootOrder                                                   []string
-	policy                                                      cpuFlags
-	share                                                       memoryFlags
-	cpus, stopTimeout                                           int64
-	memory                                                      sizeFlag
-	disks, networks, addresses, keys                            []string
-	stopped, noNetwork                                          bool
+	image, host, pool, hostname, restart, userData, description, numa string
+	os, firmware, watchdog                                            string
+	bootOrder                                                         []string
+	policy                                                            cpuFlags
+	share                                                             memoryFlags
+	cpus, stopTimeout                                                 int64
+	memory                                                            sizeFlag
+	disks, networks, addresses, keys                                  []string
+	stopped, noNetwork                                                bool
 }
 
 const vmCreateLong = `Create a VM with its disks and NICs, and start it.
@@ -102,6 +102,7 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 	f.BoolVar(&w.noNetwork, "no-network", false, "without any NIC")
 	f.StringArrayVar(&w.keys, "ssh-key", nil, "a public key that may log in: a file, or the key itself; may be repeated")
 	f.StringVar(&w.userData, "user-data", "", "file for cloud-init; - is standard input")
+	f.StringVar(&w.pool, "pool", "", "the resource pool that it is in")
 	f.StringVar(&w.host, "host", "", "the one host that it may run on")
 	f.StringVar(&w.hostname, "hostname", "", "what the guest is told to be called (default: NAME)")
 	f.StringVar(&w.restart, "restart-policy", "", "when a guest that ended is started again: on-failure, always, never (default on-failure)")
@@ -115,7 +116,7 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 	f.BoolVar(&w.stopped, "stopped", false, "do not start it")
 	m := addMaking(c)
 	addWaitFor(c, n, m.patience)
-	for flag, kind := range map[string]string{"image": "image", "network": "network", "host": "host"} {
+	for flag, kind := range map[string]string{"image": "image", "network": "network", "host": "host", "pool": "resourcepool"} {
 		s.completeFlag(c, flag, kind)
 	}
 	fixed(c, "restart-policy", "on-failure", "always", "never")
@@ -143,7 +144,7 @@ func (w *createFlags) spec(cmd *cobra.Command) (*client.VMSpec, error) {
 	}
 	spec := &client.VMSpec{
 		ImageID: images().spelled(w.image), CPUs: w.cpus, CPUShares: w.policy.shares, CPUReservationMHz: w.policy.reservation, CPULimitMHz: w.policy.limit,
-		MemoryMiB: w.memory.mib, MemoryShares: w.share.shares, MemoryReservationMiB: w.share.reservation.mib, MemoryLimitMiB: w.share.limit.mib, HostID: w.host, Hostname: w.hostname,
+		MemoryMiB: w.memory.mib, MemoryShares: w.share.shares, MemoryReservationMiB: w.share.reservation.mib, MemoryLimitMiB: w.share.limit.mib, PoolID: w.pool, HostID: w.host, Hostname: w.hostname,
 		RestartPolicy: client.VMSpecRestartPolicy(w.restart), StopTimeoutSeconds: w.stopTimeout, Description: w.description,
 		NUMA: client.VMSpecNUMA(w.numa), Os: client.VMSpecOs(w.os), Firmware: client.VMSpecFirmware(w.firmware),
 		Watchdog: client.VMSpecWatchdog(w.watchdog), BootOrder: w.bootOrder,

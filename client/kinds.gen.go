@@ -24,6 +24,7 @@ var (
 	PortBindings = Kind[PortBinding]{"portbinding", "portbindings", true}
 	Projects     = Kind[Project]{"project", "projects", false}
 	Removals     = Kind[Removal]{"removal", "removals", false}
+	Pools        = Kind[Pool]{"resourcepool", "resourcepools", false}
 	Secrets      = Kind[Secret]{"secret", "secrets", true}
 	Backends     = Kind[Backend]{"storagebackend", "storagebackends", false}
 	Subnets      = Kind[Subnet]{"subnet", "subnets", true}

@@ -3117,7 +3117,7 @@ type InstanceSpec struct {
 	// CPUReservationMHz CPUReservationMHz is what it gets however busy its host is, in MHz of processor clock. A host promises no more than it has.
 	CPUReservationMHz int64 `json:"cpuReservationMHz,omitempty,omitzero"`
 
-	// CPUShares CPUShares are the VM's weight against others, in no unit; 0: 1000 for each virtual CPU.
+	// CPUShares CPUShares are the VM's weight against others, in no unit; 0: 1000 for each virtual CPU, of which a resource pool counts 4.
 	CPUShares int64 `json:"cpuShares,omitempty,omitzero"`
 
 	// CPUs CPUs, MemoryMiB are the VM's size.
@@ -3153,7 +3153,7 @@ type InstanceSpec struct {
 	// MemoryReservationMiB MemoryReservationMiB is what it keeps however short memory is, in MiB. A host promises no more than it has.
 	MemoryReservationMiB int64 `json:"memoryReservationMiB,omitempty,omitzero"`
 
-	// MemoryShares MemoryShares are the VM's weight against others, in no unit; 0: 10 for each MiB of its memory.
+	// MemoryShares MemoryShares are the VM's weight against others, in no unit; 0: 10 for each MiB of its memory, of which a resource pool counts 16384.
 	MemoryShares int64 `json:"memoryShares,omitempty,omitzero"`
 
 	// NICs Disks and NICs in order.
@@ -3167,6 +3167,9 @@ type InstanceSpec struct {
 
 	// Outgoing Outgoing tells a source where its memory goes.
 	Outgoing Outgoing `json:"outgoing,omitempty,omitzero"`
+
+	// PoolID PoolID is the resource pool that it is in; empty: in none. It may change while the VM runs.
+	PoolID string `json:"poolID,omitempty,omitzero"`
 
 	// RootPorts RootPorts is how many PCIe root ports it has, for as long as it and its successors in a migration live.
 	RootPorts int64 `json:"rootPorts"`
@@ -3878,6 +3881,168 @@ type Outgoing struct {
 
 	// Token Token is the one that the target was told to expect.
 	Token string `json:"token"`
+}
+
+// Pool Pool is a resource pool.
+type Pool struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders name who still has something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Owner Ref is the full address of a record.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec PoolSpec is what the VMs and pools in a resource pool get together.
+	Spec PoolSpec `json:"spec"`
+
+	// Status PoolStatus is how a pool is divided now.
+	Status PoolStatus `json:"status"`
+}
+
+// PoolChange Change is the request for a changed record, in the same shape.
+type PoolChange struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Spec PoolSpec is what the VMs and pools in a resource pool get together.
+	Spec PoolSpec `json:"spec"`
+}
+
+// PoolDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
+type PoolDraft struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Unique within the kind and the project: lower case letters, digits and dashes, at most 63.
+	Name string `json:"name"`
+
+	// Spec PoolSpec is what the VMs and pools in a resource pool get together.
+	Spec PoolSpec `json:"spec"`
+}
+
+// PoolList Page is a part of a list.
+type PoolList struct {
+	// Items The records, in the order of their making.
+	Items []Pool `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// PoolPart PoolPart is what one host has of a resource pool.
+type PoolPart struct {
+	// CPULimitMHz CPULimitMHz is the most it gets however idle its host is, in MHz; 0: no limit.
+	CPULimitMHz int64 `json:"cpuLimitMHz,omitempty,omitzero"`
+
+	// CPUReservationMHz CPUReservationMHz is what it gets however busy its host is, in MHz of processor clock. A host promises no more than it has.
+	CPUReservationMHz int64 `json:"cpuReservationMHz,omitempty,omitzero"`
+
+	// CPUShares CPUShares are the VM's weight against others, in no unit; 0: 1000 for each virtual CPU, of which a resource pool counts 4.
+	CPUShares int64 `json:"cpuShares,omitempty,omitzero"`
+
+	// HostID HostID is the host.
+	HostID string `json:"hostID"`
+
+	// MemoryLimitMiB MemoryLimitMiB is the most of its host's memory that it gets, in MiB; 0: all of its own.
+	MemoryLimitMiB int64 `json:"memoryLimitMiB,omitempty,omitzero"`
+
+	// MemoryReservationMiB MemoryReservationMiB is what it keeps however short memory is, in MiB. A host promises no more than it has.
+	MemoryReservationMiB int64 `json:"memoryReservationMiB,omitempty,omitzero"`
+
+	// MemoryShares MemoryShares are the VM's weight against others, in no unit; 0: 10 for each MiB of its memory, of which a resource pool counts 16384.
+	MemoryShares int64 `json:"memoryShares,omitempty,omitzero"`
+}
+
+// PoolSpec PoolSpec is what the VMs and pools in a resource pool get together.
+type PoolSpec struct {
+	// ClusterID ClusterID is the cluster whose hosts' capacity it divides; its VMs run there. A request may name it; empty: that of its parent, else the cluster default. It is fixed.
+	ClusterID string `json:"clusterID,omitempty,omitzero"`
+
+	// CPULimitMHz CPULimitMHz is the most it gets however idle its host is, in MHz; 0: no limit.
+	CPULimitMHz int64 `json:"cpuLimitMHz,omitempty,omitzero"`
+
+	// CPUReservationMHz CPUReservationMHz is what it gets however busy its host is, in MHz of processor clock. A host promises no more than it has.
+	CPUReservationMHz int64 `json:"cpuReservationMHz,omitempty,omitzero"`
+
+	// CPUShares CPUShares are the VM's weight against others, in no unit; 0: 1000 for each virtual CPU, of which a resource pool counts 4.
+	CPUShares int64 `json:"cpuShares,omitempty,omitzero"`
+
+	// Description Description is for people.
+	Description string `json:"description,omitempty,omitzero"`
+
+	// MemoryLimitMiB MemoryLimitMiB is the most of its host's memory that it gets, in MiB; 0: all of its own.
+	MemoryLimitMiB int64 `json:"memoryLimitMiB,omitempty,omitzero"`
+
+	// MemoryReservationMiB MemoryReservationMiB is what it keeps however short memory is, in MiB. A host promises no more than it has.
+	MemoryReservationMiB int64 `json:"memoryReservationMiB,omitempty,omitzero"`
+
+	// MemoryShares MemoryShares are the VM's weight against others, in no unit; 0: 10 for each MiB of its memory, of which a resource pool counts 16384.
+	MemoryShares int64 `json:"memoryShares,omitempty,omitzero"`
+
+	// ParentID ParentID is the pool that it lies in; a request may name it. Empty: it lies in none. It is fixed.
+	ParentID string `json:"parentID,omitempty,omitzero"`
+
+	// ProjectID ProjectID is the project whose VMs alone may be in it; a request may name it. Empty: those of all projects.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
+}
+
+// PoolStatus PoolStatus is how a pool is divided now.
+type PoolStatus struct {
+	// CPUReservedMHz CPUReservedMHz is what VMs that are to run, and pools, have reserved in it, in MHz.
+	CPUReservedMHz int64 `json:"cpuReservedMHz"`
+
+	// MemoryReservedMiB MemoryReservedMiB is what they have reserved of its memory, in MiB.
+	MemoryReservedMiB int64 `json:"memoryReservedMiB"`
+
+	// Parts Parts are what each host with VMs of it has of it. They follow what the VMs demand.
+	Parts []PoolPart `json:"parts,omitempty,omitzero"`
+
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+
+	// Vms VMs is how many VMs run in it, in the pools in it too.
+	Vms int64 `json:"vms"`
 }
 
 // Port Port is a place in a network with its own addresses.
@@ -5176,7 +5341,7 @@ type VMSpec struct {
 	// CPUReservationMHz CPUReservationMHz is what it gets however busy its host is, in MHz of processor clock. A host promises no more than it has.
 	CPUReservationMHz int64 `json:"cpuReservationMHz,omitempty,omitzero"`
 
-	// CPUShares CPUShares are the VM's weight against others, in no unit; 0: 1000 for each virtual CPU.
+	// CPUShares CPUShares are the VM's weight against others, in no unit; 0: 1000 for each virtual CPU, of which a resource pool counts 4.
 	CPUShares int64 `json:"cpuShares,omitempty,omitzero"`
 
 	// CPUs CPUs is the number of virtual CPUs.
@@ -5212,7 +5377,7 @@ type VMSpec struct {
 	// MemoryReservationMiB MemoryReservationMiB is what it keeps however short memory is, in MiB. A host promises no more than it has.
 	MemoryReservationMiB int64 `json:"memoryReservationMiB,omitempty,omitzero"`
 
-	// MemoryShares MemoryShares are the VM's weight against others, in no unit; 0: 10 for each MiB of its memory.
+	// MemoryShares MemoryShares are the VM's weight against others, in no unit; 0: 10 for each MiB of its memory, of which a resource pool counts 16384.
 	MemoryShares int64 `json:"memoryShares,omitempty,omitzero"`
 
 	// NICs NICs are its NICs in order; none in a request: one in the network "default".
@@ -5223,6 +5388,9 @@ type VMSpec struct {
 
 	// Os OS is what the guest's system needs: linux, freebsd, windows (a local clock, what Hyper-V has; emulated devices and secure boot where nothing else is said), other (emulated devices where nothing else is said).
 	Os VMSpecOs `json:"os"`
+
+	// PoolID PoolID is the resource pool that it is in; a request may name it. Empty: in none. It may change while the VM runs.
+	PoolID string `json:"poolID,omitempty,omitzero"`
 
 	// Power Power is the desired power: running, paused, stopped.
 	Power VMSpecPower `json:"power"`

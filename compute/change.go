@@ -32,6 +32,9 @@ func (f *Front) Change(snap *store.Snapshot, b *store.Batch, old *VM, spec *VMSp
 	}
 	after := *old
 	after.Spec = *spec
+	if err := admitVM(snap, old, &after); err != nil {
+		return err
+	}
 	f.tell(snap, b, old, Hostname(&after))
 	if err := f.changeDevices(snap, b, old, spec); err != nil {
 		return fault.Wrap(err, "change VM %s", old.Name)

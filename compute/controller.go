@@ -66,7 +66,7 @@ func (c *Controller) newInstance(b *store.Batch, snap *store.Snapshot, vm *VM, h
 		StopTimeoutSeconds: vm.Spec.StopTimeoutSeconds, CPUs: vm.Spec.CPUs, MemoryMiB: vm.Spec.MemoryMiB, CPUPolicy: vm.Spec.CPUPolicy, MemoryPolicy: vm.Spec.MemoryPolicy,
 		MachineType: h.Status.Profile.MachineType, CPUModel: cpuModel(h.Status.Profile.Accelerator),
 		Accelerator: h.Status.Profile.Accelerator, UID: vm.Status.UID, SSHKeys: vm.Spec.SSHKeys, UserData: vm.Spec.UserData,
-		RootPorts: rootPorts(devices), Hardware: vm.Spec.Hardware,
+		RootPorts: rootPorts(devices), Hardware: vm.Spec.Hardware, PoolID: vm.Spec.PoolID,
 	}}
 	i.ID, i.Name, i.Project = resource.NewID(), name, vm.Project
 	adjust(&i.Spec)

@@ -11,7 +11,7 @@ const maxShares = 1_000_000
 // CPUPolicy is what a VM gets of its host's processors where they are short: first reservations are
 // kept, then what is left is divided by shares, and nobody gets more than its limit.
 type CPUPolicy struct {
-	// CPUShares are the VM's weight against others, in no unit; 0: 1000 for each virtual CPU.
+	// CPUShares are the VM's weight against others, in no unit; 0: 1000 for each virtual CPU, of which a resource pool counts 4.
 	CPUShares int64 `json:"cpuShares,omitempty"`
 	// CPUReservationMHz is what it gets however busy its host is, in MHz of processor clock. A host
 	// promises no more than it has.

@@ -57,6 +57,9 @@ func (f *Front) Create(snap *store.Snapshot, b *store.Batch, vm *VM) error {
 		}
 	}
 	vm.Status.Disks, vm.Status.NICs = d.disks, d.nics
+	if err := admitVM(snap, nil, vm); err != nil {
+		return err
+	}
 	if vm.Spec.Power != Stopped {
 		if err := f.capacityFor(snap, vm, d.volumes...); err != nil {
 			return err

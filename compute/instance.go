@@ -102,6 +102,8 @@ type InstanceSpec struct {
 	CPUPolicy
 	// MemoryPolicy is what it gets of its host's memory; it may change while the VM runs.
 	MemoryPolicy
+	// PoolID is the resource pool that it is in; empty: in none. It may change while the VM runs.
+	PoolID resource.ID `json:"poolID,omitempty"`
 	// NUMA are the memory nodes that the guest sees, and which of the host's each is bound to; empty: it sees
 	// one, which is not bound.
 	NUMA []host.NUMAPart `json:"numa,omitempty"`

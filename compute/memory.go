@@ -16,7 +16,8 @@ const maxMemoryShares = 100_000_000
 // what is left is divided by shares, less for who leaves its memory idle, and nobody gets more than its limit.
 // What a VM does not get of its own memory is taken from it by the balloon, and swapped where that is too slow.
 type MemoryPolicy struct {
-	// MemoryShares are the VM's weight against others, in no unit; 0: 10 for each MiB of its memory.
+	// MemoryShares are the VM's weight against others, in no unit; 0: 10 for each MiB of its memory, of which a
+	// resource pool counts 16384.
 	MemoryShares int64 `json:"memoryShares,omitempty"`
 	// MemoryReservationMiB is what it keeps however short memory is, in MiB. A host promises no more than it has.
 	MemoryReservationMiB int64 `json:"memoryReservationMiB,omitempty"`

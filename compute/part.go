@@ -15,7 +15,7 @@ import (
 )
 
 // Nouns are the kinds of this domain.
-var Nouns = []resource.Noun{Images, VMs, Instances}
+var Nouns = []resource.Noun{Images, VMs, Instances, Pools}
 
 // NewAPIRight takes the right to write the specs of VMs out of the registry.
 func NewAPIRight(l *store.Registry) *store.SpecWriter[VMSpec, VMStatus] {
@@ -32,11 +32,17 @@ func NewWriters(l *store.Registry) Writers {
 	}
 }
 
+// NewPoolWriters takes the rights to write resource pools out of the registry.
+func NewPoolWriters(l *store.Registry) PoolWriters {
+	return PoolWriters{Specs: store.Specs(l, Pools, "api"), Statuses: store.Statuses(l, Pools, "compute")}
+}
+
 // ServerDeps are what the servers' half needs.
 type ServerDeps struct {
 	API     *store.DB // for the routes
 	DB      *store.DB // for the loops
 	Writers Writers
+	Pools   PoolWriters
 	Front   *Front
 	Events  Recorder
 	// Dial opens a secured connection to the agent of a host.
@@ -48,10 +54,12 @@ func Server(d ServerDeps) part.Part {
 	vms := NewController(d.DB, d.Writers, d.Front.Placer, d.Events)
 	return part.Part{
 		Loops:      []*reconcile.Loop{vms.Loop()},
+		Chores:     []part.Chore{(&PoolSpreader{DB: d.DB, Statuses: d.Pools.Statuses}).Chore()},
 		Operations: []operation.Definition{vms.Migration()},
 		Routes: func(a *httpapi.API) {
 			d.Front.Register(a)
 			RegisterGone(a)
+			RegisterPools(a, d.Pools.Specs)
 			(&Screens{DB: d.API, Dial: d.Dial}).Register(a)
 		},
 	}

@@ -35,7 +35,7 @@ func placing(snap *store.Snapshot, vm *VM, beside ...*storage.Volume) placement.
 	r := placement.Request{
 		Workload: vm.Ref(), Name: "VM " + vm.Name,
 		Demand:      demandOf(&vm.Spec),
-		Constraints: placement.Constraints{OnHost: vm.Spec.HostID, NUMA: vm.Spec.NUMA},
+		Constraints: placement.Constraints{OnHost: vm.Spec.HostID, NUMA: vm.Spec.NUMA, ClusterID: clusterOf(snap, vm)},
 	}
 	for _, d := range vm.Status.Disks {
 		v := store.Find(snap, storage.Volumes, d.VolumeID)

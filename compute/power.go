@@ -15,9 +15,12 @@ func (f *Front) Power(snap *store.Snapshot, vm *VM, spec *VMSpec) error {
 	if spec.Power == Stopped || spec.BootToken != vm.Spec.BootToken {
 		return nil
 	}
+	asked := *vm
+	asked.Spec = *spec
+	if err := admitVM(snap, vm, &asked); err != nil {
+		return err
+	}
 	if vm.Status.InstanceID == "" {
-		asked := *vm
-		asked.Spec = *spec
 		if err := f.capacityFor(snap, &asked); err != nil {
 			return err
 		}

@@ -94,6 +94,8 @@ type VMSpec struct {
 	MemoryMiB int64 `json:"memoryMiB"`
 	// MemoryPolicy is what the VM gets of its host's memory; it may change while it runs.
 	MemoryPolicy
+	// PoolID is the resource pool that it is in; a request may name it. Empty: in none. It may change while the VM runs.
+	PoolID resource.ID `json:"poolID,omitempty" ref:"resourcepool"`
 	// Hardware is what the guest finds besides.
 	Hardware
 	// BootOrder names the disks that it boots from, the first that has something to boot; empty: its first disk.
@@ -236,6 +238,7 @@ var VMs = resource.Define("vm", "vms", resource.Options[VMSpec, VMStatus]{
 		out := []resource.Need{
 			{Ref: resource.Ref{Kind: "image", Project: v.Project, ID: v.Spec.ImageID}, Tie: resource.Following}, // its content stays
 			{Ref: host.Ref(v.Spec.HostID), Tie: resource.Following},
+			{Ref: poolRef(v.Spec.PoolID)},
 		}
 		for _, d := range v.Status.Disks {
 			out = append(out, resource.Need{Ref: resource.Ref{Kind: "volume", Project: v.Project, ID: d.VolumeID}, Tie: resource.Alone})

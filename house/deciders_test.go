@@ -14,6 +14,7 @@ var deciders = []string{
 	"compute/device*",
 	"compute/disk_plan*",
 	"compute/placer*",
+	"compute/pool_admit* compute/pool_plan* compute/pool_test*",
 	"compute/power*",
 	"compute/processor*",
 	"compute/vm_plan*",

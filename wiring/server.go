@@ -84,7 +84,7 @@ func NewServer(d ServerDeps) *Server {
 		host.Server(host.ServerDeps{DB: d.Leader, Rights: r.Host, Listener: d.Listener, Relay: s.Relay, Remover: s.Remover, Events: s.Events, Held: []host.Held{
 			host.HeldOf(compute.Instances), host.HeldOf(storage.Attachments), host.HeldOf(network.PortBindings), host.MadeBy(storage.Devices),
 		}}),
-		compute.Server(compute.ServerDeps{API: d.API, DB: d.Leader, Writers: r.Compute, Front: s.Front, Events: s.Events, Dial: d.Dial}),
+		compute.Server(compute.ServerDeps{API: d.API, DB: d.Leader, Writers: r.Compute, Pools: r.Pools, Front: s.Front, Events: s.Events, Dial: d.Dial}),
 		storage.Server(d.Leader, r.Storage, r.StorageLoops),
 		network.Server(d.Leader, r.Network, r.NetworkLoops),
 		ovn.Server(d.Leader, d.North, d.South, r.NetworkLoops),
@@ -118,6 +118,7 @@ type Rights struct {
 	Clusters     *cluster.Writer
 	VMs          *store.SpecWriter[compute.VMSpec, compute.VMStatus]
 	Compute      compute.Writers
+	Pools        compute.PoolWriters
 	Claims       *store.SpecWriter[placement.ClaimSpec, placement.ClaimStatus]
 	Storage      storage.APIRights
 	StorageLoops storage.Writers
@@ -138,6 +139,7 @@ func newRights(l *store.Registry) Rights {
 		Clusters:     cluster.NewRight(l),
 		VMs:          compute.NewAPIRight(l),
 		Compute:      compute.NewWriters(l),
+		Pools:        compute.NewPoolWriters(l),
 		Claims:       placement.NewRight(l),
 		Storage:      storage.NewAPIRights(l),
 		StorageLoops: storage.Rights(l, "storage loops"),

@@ -18,6 +18,7 @@ func TestEveryFilterRefusesWithItsReason(t *testing.T) {
 		kind         fault.Kind
 		spoil        func(*State, *node, *Request)
 	}{
+		{"cluster", "h1: not in the cluster of its resource pool", fault.Precondition, func(_ *State, n *node, r *Request) { n.clusterID, r.ClusterID = "edge", "core" }},
 		{"excluded", "h1: excluded", fault.Precondition, func(_ *State, n *node, r *Request) { r.NotOn = []resource.ID{n.id} }},
 		{"reachable", "h1: unreachable", fault.Precondition, func(_ *State, n *node, _ *Request) { n.life = host.Lost }},
 		{"reachable", "h1: unreachable", fault.Precondition, func(_ *State, n *node, _ *Request) { n.removed = true }},

@@ -105,7 +105,7 @@ func (f *Feed) apply(d store.Delta) {
 
 func (f *Feed) host(h *host.Host, gone bool) {
 	n := f.node(h.ID)
-	n.name, n.known = h.Name, !gone && h.Deleting == nil
+	n.name, n.clusterID, n.known = h.Name, h.Spec.ClusterID, !gone && h.Deleting == nil
 	n.mode, n.machineType, n.version = h.Spec.Mode, h.Status.Profile.MachineType, machineVersion(h.Status.Profile.MachineType)
 	if f.hosts[h.ID] = h; gone {
 		delete(f.hosts, h.ID)

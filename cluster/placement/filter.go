@@ -39,6 +39,8 @@ func amount(name, why, unit string, of func(Demand) int64) Filter {
 var filters = []Filter{
 	{Name: "excluded", Why: says("excluded: it is there already, or must not be"),
 		Passes: func(_ *State, n *node, r *Request) bool { return !slices.Contains(r.NotOn, n.id) }},
+	{Name: "cluster", Why: says("not in the cluster of its resource pool"),
+		Passes: func(_ *State, n *node, r *Request) bool { return r.ClusterID == "" || n.clusterID == r.ClusterID }},
 	{Name: "reachable", Why: says("unreachable"),
 		Passes: func(_ *State, n *node, _ *Request) bool { return n.life != host.Lost && !n.removed }},
 	{Name: "heartbeat", Why: says("no heartbeat yet"),

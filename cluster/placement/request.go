@@ -56,6 +56,8 @@ type Constraints struct {
 	// OnHost pins the choice to one host; NotOn excludes hosts.
 	OnHost resource.ID
 	NotOn  []resource.ID
+	// ClusterID is the cluster that the host must be of; empty: any.
+	ClusterID resource.ID
 	// MachineType must be known to the host's QEMU; empty: any.
 	MachineType string
 	// NUMA says how much the workload wants to be bound to memory nodes; empty: not at all. Parts are those

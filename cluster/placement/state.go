@@ -15,6 +15,8 @@ import (
 type node struct {
 	id   resource.ID
 	name string
+	// clusterID is the cluster that it is of.
+	clusterID resource.ID
 	// known: its record is there and is not being deleted. Claims may speak of a host that is not.
 	known, removed bool
 	mode           host.Mode

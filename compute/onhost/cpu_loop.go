@@ -106,18 +106,21 @@ func (d *Divider) Divide(ctx context.Context) error {
 	}
 	groups, figures := d.grouper.Grouped(), map[resource.ID]CPUFigures{}
 	snap, short := d.db.Snapshot(), d.short()
+	var here resource.ID
 	for id, group := range groups {
 		i := store.Find(snap, compute.Instances, id)
 		if i == nil {
 			continue
 		}
 		figures[id] = d.measure(id, group, facts.mhz, short)
-		vm := cpuVM{id: id, cpus: i.Spec.CPUs, CPUPolicy: i.Spec.CPUPolicy, demandMHz: fairshare.Unlimited}
+		here = i.Spec.HostID
+		vm := cpuVM{id: id, pool: i.Spec.PoolID, cpus: i.Spec.CPUs, CPUPolicy: i.Spec.CPUPolicy, demandMHz: fairshare.Unlimited}
 		if short {
 			vm.demandMHz = figures[id].DemandMHz
 		}
 		facts.vms = append(facts.vms, vm)
 	}
+	facts.pools = poolsOn(snap, here)
 	plan := append([]cpuGroup{sliceOf(facts.vms)}, divideCPU(facts)...)
 	for _, g := range plan {
 		if f, is := figures[g.id]; is {
@@ -130,6 +133,18 @@ func (d *Divider) Divide(ctx context.Context) error {
 	d.figures = figures
 	d.mu.Unlock()
 	return d.apply(ctx, plan, groups)
+}
+
+// poolsOn are the resource pools of which a host has a part.
+func poolsOn(snap *store.Snapshot, hostID resource.ID) (out []cpuPool) {
+	for _, p := range store.Every(snap, compute.Pools) {
+		for _, part := range p.Status.Parts {
+			if part.HostID == hostID {
+				out = append(out, cpuPool{id: p.ID, parent: p.Spec.ParentID, CPUPolicy: part.CPUPolicy})
+			}
+		}
+	}
+	return out
 }
 
 // short reports whether the processors had hardly a pause since the last look. Where they had, the division

@@ -112,7 +112,7 @@ type dividing struct {
 func newDividing(t *testing.T) *dividing {
 	d := &dividing{t: t, now: time.Unix(1_700_000_000, 0),
 		cpu: &processors{weights: map[string]int64{}, limits: map[string]time.Duration{}, used: map[string]time.Duration{}, wait: map[string]time.Duration{}}}
-	d.db = store.NewDB(memory.New(), resource.NewCatalog(compute.Instances))
+	d.db = store.NewDB(memory.New(), resource.NewCatalog(compute.Instances, compute.Pools, host.Hosts))
 	d.db.Now, d.db.Inline = func() time.Time { return d.now }, true
 	d.w = store.Specs(store.NewRegistry(), compute.Instances, "test")
 	d.hv = &grouped{cpu: d.cpu, groups: map[resource.ID]string{}}
@@ -291,4 +291,57 @@ func TestDividerTakesALimitAwayThatAnEarlierDaemonSet(t *testing.T) {
 	if d.cpu.limits["vm-c"] != 0 {
 		t.Errorf("the limit stays at %v", d.cpu.limits["vm-c"])
 	}
+}
+
+func TestDividerPutsGuestsIntoTheGroupsOfTheirPools(t *testing.T) {
+	d := newDividing(t)
+	l := store.NewRegistry()
+	pools, statuses := store.Specs(l, compute.Pools, "test"), store.Statuses(l, compute.Pools, "test")
+	hosts := store.Specs(l, host.Hosts, "test")
+	d.commit(func(b *store.Batch) { hosts.Create(b, &host.Host{Meta: resource.Meta{ID: "here", Name: "here"}}) })
+	part := func(id resource.ID, shares int64, hosts ...resource.ID) {
+		d.commit(func(b *store.Batch) {
+			p := &compute.Pool{Meta: resource.Meta{ID: id, Name: string(id)}}
+			if id == "web" {
+				p.Spec.ParentID = "gold"
+			}
+			for _, h := range hosts {
+				p.Status.Parts = append(p.Status.Parts, compute.PoolPart{HostID: h, CPUPolicy: compute.CPUPolicy{CPUShares: shares, CPULimitMHz: 1400}})
+			}
+			pools.Create(b, p)
+		})
+	}
+	part("gold", 3000, "elsewhere", "here")
+	part("web", 1000, "here")
+	for _, id := range []resource.ID{"a", "b", "c"} {
+		d.set(id, func(s *compute.InstanceSpec) { s.HostID = "here" })
+	}
+	d.set("a", func(s *compute.InstanceSpec) { s.PoolID, s.CPUReservationMHz = "web", 0 })
+	d.set("b", func(s *compute.InstanceSpec) { s.PoolID = "gold" })
+	d.second(50, nil)
+	if d.hv.groups["a"] != "pool-gold/pool-web/vm-a" || d.hv.groups["b"] != "pool-gold/vm-b" || d.hv.groups["c"] != "vm-c" {
+		t.Errorf("guests are in %v", d.hv.groups)
+	}
+	d.weighs(" 300, pool-gold 7500, pool-gold/pool-web 5000, pool-gold/pool-web/vm-a 10000, pool-gold/vm-b 10000, vm-c 10000")
+	if d.cpu.limits["pool-gold"] != 500*time.Millisecond {
+		t.Errorf("limits are %v", d.cpu.limits)
+	}
+	d.second(50, nil)
+	if len(d.cpu.writes) > 0 {
+		t.Errorf("a second look at the same writes %v", d.cpu.writes)
+	}
+
+	t.Run("and out of them", func(t *testing.T) {
+		d.set("a", func(s *compute.InstanceSpec) { s.PoolID = "" })
+		d.commit(func(b *store.Batch) {
+			statuses.Set(b, store.Find(d.db.Snapshot(), compute.Pools, "web"), func(s *compute.PoolStatus) { s.Parts = nil })
+		})
+		d.second(50, nil)
+		if d.hv.groups["a"] != "vm-a" {
+			t.Errorf("it is in %s", d.hv.groups["a"])
+		}
+		if _, there := d.cpu.weights["pool-gold/pool-web"]; there {
+			t.Error("the empty group of a pool stays")
+		}
+	})
 }

@@ -21,6 +21,7 @@ var deciders = []string{
 	"compute/onhost/cpu_plan*",
 	"compute/onhost/decide*",
 	"compute/onhost/device_plan*",
+	"compute/onhost/memory_plan*",
 	"engine/fairshare/*",
 	"host/listener*",
 	"host/liveness*",

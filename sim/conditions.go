@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -25,6 +26,7 @@ import (
 //	count running 1                              inventoried h1
 //	stale h1 0                                   size web-disk0 2048
 //	device web data attached|waiting|detaching|gone
+//	given web 1024 | less web 1024: what its balloon leaves a guest, in MiB
 //	empty
 func (c *Cluster) holds(words []string) (bool, string) {
 	a := args{c, words}
@@ -63,6 +65,8 @@ func (c *Cluster) holds(words []string) (bool, string) {
 		}
 		file := c.disks.SizeMiB(v.ID)
 		return fmt.Sprint(file) == a.word(2) && v.Status.SizeMiB == file && len(v.Status.Problems) == 0, fmt.Sprintf("%d, %+v", file, v.Status)
+	case "given", "less":
+		return c.holdsMemory(a.word(1), a.word(2), a.word(0) == "less")
 	case "problem":
 		said := c.problems(a.word(1), a.word(2))
 		return strings.Contains(said, a.word(4)), "problems: " + said
@@ -212,4 +216,19 @@ func (c *Cluster) holdsEvent(a args) (bool, string) {
 		saw = append(saw, e.Spec.Reason)
 	}
 	return false, strings.Join(saw, ", ")
+}
+
+// holdsMemory compares what the balloon of a VM leaves it.
+func (c *Cluster) holdsMemory(name, mib string, less bool) (bool, string) {
+	g, there := c.livingGuest(name)
+	if !there {
+		return false, "not running"
+	}
+	m, err := g.h.guests.Memory(context.Background(), g.ID)
+	want, wrong := strconv.ParseInt(mib, 10, 64)
+	saw := fmt.Sprint(m.Given>>20, " ", err, wrong)
+	if less {
+		return m.Given>>20 < want, saw
+	}
+	return m.Given>>20 == want, saw
 }

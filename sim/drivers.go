@@ -53,6 +53,7 @@ var (
 	_ computeon.Grower     = (*guestDriver)(nil)
 	_ computeon.Plugger    = (*guestDriver)(nil)
 	_ computeon.Kin        = (*guestDriver)(nil)
+	_ computeon.Ballooner  = (*guestDriver)(nil)
 )
 
 // OfVM implements computeon.Kin.
@@ -156,6 +157,19 @@ func (d *guestDriver) AttachNIC(ctx context.Context, id resource.ID, n computeon
 // Detach implements computeon.Plugger.
 func (d *guestDriver) Detach(ctx context.Context, id resource.ID, kind compute.DeviceKind, deviceID resource.ID) error {
 	return d.h.does("Detach", func() error { return d.h.guests.Detach(ctx, id, kind, deviceID) })
+}
+
+// Memory implements computeon.Ballooner.
+func (d *guestDriver) Memory(ctx context.Context, id resource.ID) (computeon.GuestMemory, error) {
+	if err := d.h.fails("Memory"); err != nil {
+		return computeon.GuestMemory{}, err
+	}
+	return d.h.guests.Memory(ctx, id)
+}
+
+// SetMemory implements computeon.Ballooner.
+func (d *guestDriver) SetMemory(ctx context.Context, id resource.ID, bytes int64) error {
+	return d.h.does("SetMemory", func() error { return d.h.guests.SetMemory(ctx, id, bytes) })
 }
 
 // AcceptStream implements computeon.Migrator.

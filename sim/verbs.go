@@ -157,6 +157,8 @@ func guestVerb(t *teller, a args) error {
 		g.h.guests.Clings(g.ID, true)
 	case "lets-go":
 		g.h.guests.Clings(g.ID, false)
+	case "uses": // guest web uses memory=700MiB
+		g.h.guests.Uses(g.ID, a.number("memory", "0")<<20)
 	case "powers-off":
 		g.h.guests.PowerOff(g.ID)
 	case "panics":

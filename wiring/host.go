@@ -26,6 +26,8 @@ type HostDeps struct {
 	Hypervisor computehost.Hypervisor
 	// Processors are divided among the guests; nil: they are not.
 	Processors computehost.Processors
+	// Memory is the host's; nil: it is judged by what the guests hold.
+	Memory     computehost.HostMemory
 	Switch     networkhost.Switch
 	Responders []networkhost.Responder
 	Storage    storagehost.Options
@@ -54,7 +56,7 @@ func NewHost(d HostDeps) *Host {
 	id := d.Self.HostID
 	guests := computehost.Host(d.Registry, computehost.HostDeps{
 		DB: d.DB, HostID: id, Hypervisor: d.Hypervisor, Current: d.Current, Logs: d.Logs, Gone: d.Gone,
-		Processors: d.Processors, Inventory: func() host.Inventory { return inventory(d.DB, id) },
+		Processors: d.Processors, Memory: d.Memory, Inventory: func() host.Inventory { return inventory(d.DB, id) },
 		Options: computehost.InstanceOptions{Profile: func() host.Profile { return profile(d.DB, id) }},
 	})
 	d.Self.Unknown = guests.Sweeper.Unknown

@@ -20,6 +20,9 @@
 //
 // Disks grow under a guest that lives (Grower), never while it moves.
 //
+// Processors (Divider) and memory (MemoryDivider) are divided among the guests by their policies, as what they
+// use changes: a pure function of what was seen, and nothing is remembered that a restart could lose.
+//
 // A guest that ends by itself leaves its QEMU behind, stopped: whoever looks first, also an
 // agent that has just started, writes down how it ended, and only then lets QEMU go.
 //

@@ -204,13 +204,16 @@ type Insider interface {
 type GuestMemory struct {
 	// Given is what the guest has: its memory less what its balloon holds.
 	Given int64
-	// Answers says that a balloon driver lives in the guest. Without one nothing below is known, and the
-	// balloon stays as it is.
+	// Answers says that a balloon driver lives in the guest. Without one nothing of what follows is known but
+	// what its process holds, and the balloon stays as it is.
 	Answers bool
 	// Available is what of Given its programs could take without the guest having to swap: free, or cache.
 	Available int64
 	// SwappedIn and SwappedOut are what the guest has read from its own swap and written there since it booted.
 	SwappedIn, SwappedOut int64
+	// Resident is what its process holds of the host's memory, whether it answers or not, Swapped what of it the
+	// host has swapped, and Shared what of it is one with pages of the same content.
+	Resident, Swapped, Shared int64
 }
 
 // Ballooner is a hypervisor that can take memory from a guest that runs, and give it back.

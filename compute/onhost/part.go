@@ -21,7 +21,9 @@ type HostDeps struct {
 	Current func() error
 	// Processors are divided among the guests; nil: they are not. Inventory is what the host has.
 	Processors Processors
-	Inventory  func() host.Inventory
+	// Memory is the host's; nil: it is judged by what the guests hold.
+	Memory    HostMemory
+	Inventory func() host.Inventory
 	// Logs keeps serial logs; nil: none are kept. Gone asks a server which VMs were deleted.
 	Logs Logger
 	Gone func(context.Context, []resource.ID) ([]resource.ID, error)
@@ -34,6 +36,8 @@ type Half struct {
 	Sweeper    *Sweeper
 	// Divider is nil where processors are not divided.
 	Divider *Divider
+	// Memory is nil where memory is not divided.
+	Memory *MemoryDivider
 }
 
 // Host makes the hosts' half.
@@ -46,6 +50,9 @@ func Host(l *store.Registry, d HostDeps) Half {
 	h.Chores = []part.Chore{{Name: "compute/onhost/orphans", Every: orphanWait / 4, Do: h.Sweeper.Sweep}}
 	if h.Divider = NewDivider(d.DB, d.Hypervisor, d.Processors, d.Inventory); h.Divider != nil {
 		h.Chores = append(h.Chores, part.Chore{Name: "compute/onhost/processors", Every: divideEvery, Do: h.Divider.Divide})
+	}
+	if h.Memory = NewMemoryDivider(d.DB, d.Hypervisor, d.Memory, d.Inventory); h.Memory != nil {
+		h.Chores = append(h.Chores, part.Chore{Name: "compute/onhost/memory", Every: divideMemoryEvery, Do: h.Memory.Divide})
 	}
 	if d.Logs != nil {
 		logs := &LogSweeper{Known: reconcile.Knowledge{DB: d.DB, Current: d.Current}, Logs: d.Logs, Gone: d.Gone}

@@ -53,8 +53,9 @@ type guest struct {
 	half    map[deviceKey]bool
 	clings  bool
 	sizes   map[resource.ID]int64 // of its disks, where nobody else keeps them
-	// uses is what its programs use of its memory, ballooned what its balloon holds, in bytes.
-	uses, ballooned int64
+	// uses is what its programs use of its memory, held what it has of the host's, ballooned what its balloon
+	// holds, in bytes.
+	uses, held, ballooned int64
 }
 
 var (
@@ -168,7 +169,7 @@ func (h *Hypervisor) Ensure(_ context.Context, m onhost.VMConfig) error {
 		return nil
 	}
 	h.pids++
-	g = &guest{vm: m, uses: m.MemoryMiB << 20 / 4, leaving: map[deviceKey]leaving{}, half: map[deviceKey]bool{}, Guest: onhost.Guest{ID: m.ID, Epoch: m.Epoch, State: onhost.Paused, PID: 1000 + h.pids, StartedAt: h.Now().UTC()}}
+	g = &guest{vm: m, uses: m.MemoryMiB << 20 / 4, held: m.MemoryMiB << 20 / 4, leaving: map[deviceKey]leaving{}, half: map[deviceKey]bool{}, Guest: onhost.Guest{ID: m.ID, Epoch: m.Epoch, State: onhost.Paused, PID: 1000 + h.pids, StartedAt: h.Now().UTC()}}
 	if m.Incoming {
 		g.State = onhost.Incoming
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/virga-cloud/virga/compute/onhost"
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/proc"
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
@@ -51,7 +52,13 @@ func (d *Driver) Memory(ctx context.Context, id resource.ID) (onhost.GuestMemory
 	if err := g.do(ctx, "qom-get", map[string]any{"path": balloonPath, "property": "guest-stats"}, &told); err != nil {
 		return onhost.GuestMemory{}, fault.Wrap(err, "look at the memory")
 	}
-	return told.memory(balloon.Actual, d.cfg.Now()), nil
+	m := told.memory(balloon.Actual, d.cfg.Now())
+	held, err := proc.MemoryOf(g.saved.PID)
+	if err != nil {
+		return m, fault.New(fault.Unavailable, "look at the memory of QEMU: %w", err)
+	}
+	m.Resident, m.Swapped, m.Shared = held.Resident, held.Swapped, held.Shared
+	return m, nil
 }
 
 // memory judges what was told: the guest may say anything, and more than it has is as good as all.

@@ -1,0 +1,167 @@
+package onhost
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/host"
+)
+
+// divideMemoryEvery is how often guests tell of themselves.
+const divideMemoryEvery = 2 * time.Second
+
+// HostMemory is the memory of a host.
+type HostMemory interface {
+	// Available is what the kernel could give to anybody now without swapping, in bytes.
+	Available() (int64, error)
+}
+
+// MemoryFigures are what a VM has of its host's memory, in bytes.
+type MemoryFigures struct {
+	// Target is what it is entitled to now, Given what its balloon leaves it of its memory.
+	Target, Given int64
+	// Active is what its programs use; what its guest does not tell is taken from what QEMU holds.
+	Active int64
+	// Resident is what QEMU holds of the host's memory, Swapped what of it lies in the host's swap, and Shared
+	// what of it is one with others' pages of the same content.
+	Resident, Swapped, Shared int64
+}
+
+// MemoryDivider divides the memory of a host among its VMs. What it knows it sees: after a restart it begins
+// again.
+type MemoryDivider struct {
+	db        *store.DB
+	balloons  Ballooner
+	memory    HostMemory
+	inventory func() host.Inventory
+
+	last map[resource.ID]seenMemory
+
+	mu      sync.Mutex
+	state   MemoryState
+	figures map[resource.ID]MemoryFigures
+}
+
+// seenMemory is what was last seen of a guest, and what it was last asked for.
+type seenMemory struct {
+	GuestMemory
+	asked int64
+}
+
+// NewMemoryDivider makes the divider of a host; nil where its hypervisor's guests have no balloons. Without a
+// host's memory it goes by what the guests hold alone.
+func NewMemoryDivider(db *store.DB, hv Hypervisor, memory HostMemory, inventory func() host.Inventory) *MemoryDivider {
+	balloons, ok := hv.(Ballooner)
+	if !ok || inventory == nil {
+		return nil
+	}
+	return &MemoryDivider{db: db, balloons: balloons, memory: memory, inventory: inventory, last: map[resource.ID]seenMemory{}}
+}
+
+// Figures are the last ones, by instance, and how short the host is; empty: nobody has looked yet.
+func (d *MemoryDivider) Figures() (MemoryState, map[resource.ID]MemoryFigures) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.state, d.figures
+}
+
+// Divide looks at all that runs here and asks each guest for its part.
+func (d *MemoryDivider) Divide(ctx context.Context) error {
+	inv := d.inventory()
+	facts := memoryFacts{all: (inv.MemoryMiB - inv.ReservedMemoryMiB) * mib, available: -1, before: d.state}
+	if facts.all <= 0 {
+		return nil // what the host has is not known yet
+	}
+	if d.memory != nil {
+		available, err := d.memory.Available()
+		if err != nil {
+			return fault.Wrap(err, "divide the memory")
+		}
+		facts.available = available
+	}
+	last := map[resource.ID]seenMemory{}
+	for _, i := range d.living() {
+		seen, there := d.look(ctx, i)
+		if !there {
+			continue
+		}
+		last[i.ID] = seen
+		facts.guests = append(facts.guests, guestOf(i, seen, d.last[i.ID]))
+	}
+	state, parts := divideMemory(facts)
+	figures := map[resource.ID]MemoryFigures{}
+	var failed []error
+	for n, p := range parts {
+		seen := last[p.id]
+		figures[p.id] = MemoryFigures{
+			Target: p.target, Given: seen.Given, Active: facts.guests[n].used(),
+			Resident: seen.Resident, Swapped: seen.Swapped, Shared: seen.Shared,
+		}
+		if p.ask == 0 || p.ask == seen.asked {
+			continue
+		}
+		if err := d.balloons.SetMemory(ctx, p.id, p.ask); err != nil {
+			failed = append(failed, fault.Wrap(err, "ask instance %s for its memory", p.id))
+			continue
+		}
+		seen.asked = p.ask
+		last[p.id] = seen
+	}
+	if state != facts.before && facts.before != "" {
+		slog.Info("memory of this host", "state", state, "before", facts.before, "free", facts.free()/mib, "of", facts.all/mib)
+	}
+	d.last = last
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.state, d.figures = state, figures
+	return errors.Join(failed...)
+}
+
+// living are the instances that have a process, in a fixed order.
+func (d *MemoryDivider) living() []*compute.Instance {
+	all := slices.Clone(store.Every(d.db.Snapshot(), compute.Instances))
+	all = slices.DeleteFunc(all, func(i *compute.Instance) bool { return i.Status.PID == 0 })
+	slices.SortFunc(all, func(a, b *compute.Instance) int { return cmp.Compare(a.ID, b.ID) })
+	return all
+}
+
+// look asks for the memory of a guest. One that cannot be asked now has what it had.
+func (d *MemoryDivider) look(ctx context.Context, i *compute.Instance) (seenMemory, bool) {
+	before, known := d.last[i.ID]
+	now, err := d.balloons.Memory(ctx, i.ID)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return seenMemory{}, false
+	case err != nil && !known:
+		before.Given = i.Spec.MemoryMiB * mib
+		before.Resident = before.Given
+		return before, true
+	case err != nil:
+		before.Answers = false
+		return before, true
+	}
+	return seenMemory{now, before.asked}, true
+}
+
+// guestOf is what the division needs to know of a guest. One that moves is left alone: what its balloon
+// changes would have to be sent again.
+func guestOf(i *compute.Instance, now, before seenMemory) memoryGuest {
+	g := memoryGuestOf(i.ID, i.Spec.MemoryMiB, i.Spec.MemoryPolicy)
+	g.given, g.resident = now.Given, now.Resident
+	if g.answers = now.Answers && i.Spec.Outgoing == nil && i.Status.Phase == compute.InstanceRunning; !g.answers {
+		return g
+	}
+	if g.active = now.Given - now.Available; before.Answers && now.SwappedIn > before.SwappedIn {
+		g.active = g.memory // it reads back what it had to give up: it has too little
+	}
+	return g
+}

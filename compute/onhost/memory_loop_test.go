@@ -1,0 +1,179 @@
+package onhost
+
+import (
+	"context"
+	"maps"
+	"testing"
+
+	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
+	"github.com/virga-cloud/virga/engine/store/memory"
+	"github.com/virga-cloud/virga/host"
+)
+
+// ballooning is a host with 4 GiB for guests that do what they are asked.
+type ballooning struct {
+	Hypervisor
+	t         *testing.T
+	db        *store.DB
+	seen      map[resource.ID]GuestMemory
+	mute      map[resource.ID]error
+	asked     map[resource.ID]int64
+	available int64
+	*MemoryDivider
+}
+
+func (b *ballooning) Memory(_ context.Context, id resource.ID) (GuestMemory, error) {
+	if err := b.mute[id]; err != nil {
+		return GuestMemory{}, err
+	}
+	return b.seen[id], nil
+}
+
+func (b *ballooning) SetMemory(_ context.Context, id resource.ID, bytes int64) error {
+	if id == "refuses" {
+		return fault.New(fault.Unavailable, "QEMU does not answer")
+	}
+	m := b.seen[id]
+	m.Available += bytes - m.Given
+	m.Given = bytes
+	b.seen[id], b.asked[id] = m, bytes
+	return nil
+}
+
+func (b *ballooning) Available() (int64, error) {
+	if b.available < 0 {
+		return 0, fault.New(fault.Internal, "/proc is not mounted")
+	}
+	return b.available, nil
+}
+
+func newBallooning(t *testing.T, ids ...resource.ID) *ballooning {
+	b := &ballooning{t: t, seen: map[resource.ID]GuestMemory{}, mute: map[resource.ID]error{}, asked: map[resource.ID]int64{}, available: 2 * gib}
+	b.db = store.NewDB(memory.New(), resource.NewCatalog(compute.Instances))
+	b.db.Inline = true
+	l := store.NewRegistry()
+	specs, statuses := store.Specs(l, compute.Instances, "test"), store.Statuses(l, compute.Instances, "test")
+	for _, id := range ids {
+		i := &compute.Instance{Meta: resource.Meta{ID: id, Name: string(id), Project: "p"}, Spec: compute.InstanceSpec{MemoryMiB: 2048}}
+		b.commit(func(batch *store.Batch) { specs.Create(batch, i) })
+		b.commit(func(batch *store.Batch) {
+			statuses.Set(batch, store.Find(b.db.Snapshot(), compute.Instances, id), func(s *compute.InstanceStatus) { s.PID, s.Phase = 7, compute.InstanceRunning })
+		})
+		b.seen[id] = GuestMemory{Given: 2 * gib, Answers: true, Available: gib + gib/2, Resident: gib}
+	}
+	b.MemoryDivider = NewMemoryDivider(b.db, b, b, func() host.Inventory { return host.Inventory{MemoryMiB: 4608, ReservedMemoryMiB: 512} })
+	return b
+}
+
+func (b *ballooning) commit(fill func(*store.Batch)) {
+	b.t.Helper()
+	batch := b.db.Begin()
+	fill(batch)
+	if err := b.db.Commit(b.t.Context(), batch); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.db.CatchUp(b.t.Context()); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// looks once, and expects what was asked of guests, in MiB.
+func (b *ballooning) looks(want map[resource.ID]int64) {
+	b.t.Helper()
+	clear(b.asked)
+	if err := b.Divide(b.t.Context()); err != nil {
+		b.t.Fatal(err)
+	}
+	got := map[resource.ID]int64{}
+	for id, bytes := range b.asked {
+		got[id] = bytes / mib
+	}
+	if !maps.Equal(got, want) {
+		b.t.Errorf("guests were asked for %v, want %v", got, want)
+	}
+}
+
+func TestBalloonsFollowWhatIsFreeOnTheHost(t *testing.T) {
+	b := newBallooning(t, "a", "b")
+	b.looks(nil)
+	if state, f := b.Figures(); state != MemoryHigh || f["a"] != (MemoryFigures{Target: f["a"].Target, Given: 2 * gib, Active: gib / 2, Resident: gib}) || f["a"].Target < gib {
+		t.Errorf("the host is %s: %+v", state, f)
+	}
+	b.available = gib / 8
+	b.looks(map[resource.ID]int64{"a": 1872, "b": 1872})
+	if state, _ := b.Figures(); state != MemoryHard {
+		t.Errorf("the host is %s", state)
+	}
+	b.looks(nil) // it has no more to give: these are their parts
+	b.available = 3 * gib
+	b.looks(map[resource.ID]int64{"a": 2048, "b": 2048})
+	b.looks(nil)
+}
+
+func TestAGuestThatCannotBeAskedIsNotTakenForOneWithout(t *testing.T) {
+	b := newBallooning(t, "a", "b", "gone")
+	b.mute["a"], b.mute["gone"] = fault.New(fault.Unavailable, "QEMU is silent"), fault.New(fault.NotFound, "no guest is here")
+	b.available = 0
+	b.looks(map[resource.ID]int64{"b": 1792})
+	if _, f := b.Figures(); len(f) != 2 || f["a"].Resident != 2*gib || f["a"].Active != 2*gib {
+		t.Errorf("one that was never seen counts as %+v", f)
+	}
+	delete(b.mute, "a")
+	b.looks(map[resource.ID]int64{"a": 1872})
+	b.mute["a"] = fault.New(fault.Unavailable, "QEMU is silent")
+	b.looks(map[resource.ID]int64{"b": 1704})
+	if _, f := b.Figures(); f["a"].Resident != gib {
+		t.Errorf("one that was seen counts as %+v", f["a"])
+	}
+}
+
+func TestAGuestThatReadsItsSwapIsTakenForOneThatUsesAll(t *testing.T) {
+	b := newBallooning(t, "a", "b")
+	b.looks(nil)
+	m := b.seen["a"]
+	m.SwappedIn += mib
+	b.seen["a"] = m
+	b.looks(nil)
+	if _, f := b.Figures(); f["a"].Active != 2*gib || f["b"].Active != gib/2 {
+		t.Errorf("%+v", f)
+	}
+	b.looks(nil)
+	if _, f := b.Figures(); f["a"].Active != gib/2 {
+		t.Errorf("when it reads no more: %+v", f)
+	}
+}
+
+func TestAGuestThatMovesIsLeftAlone(t *testing.T) {
+	b := newBallooning(t, "a")
+	i := store.Find(b.db.Snapshot(), compute.Instances, "a")
+	moving := *i
+	moving.Spec.Outgoing = &compute.Outgoing{OperationID: "m"}
+	if g := guestOf(&moving, seenMemory{GuestMemory: b.seen["a"]}, seenMemory{}); g.answers {
+		t.Errorf("%+v", g)
+	}
+	if g := guestOf(i, seenMemory{GuestMemory: b.seen["a"]}, seenMemory{}); !g.answers || g.active != gib/2 {
+		t.Errorf("one that does not: %+v", g)
+	}
+}
+
+func TestOneGuestThatRefusesDoesNotHinderOthers(t *testing.T) {
+	b := newBallooning(t, "a", "refuses")
+	b.available = 0
+	clear(b.asked)
+	if err := b.Divide(t.Context()); !fault.Is(err, fault.Unavailable) || b.asked["a"] == 0 {
+		t.Errorf("%v, and asked were %v", err, b.asked)
+	}
+	b.available = -1
+	if err := b.Divide(t.Context()); !fault.Is(err, fault.Internal) {
+		t.Errorf("where nothing can be read: %v", err)
+	}
+}
+
+func TestWithoutBalloonsMemoryIsNotDivided(t *testing.T) {
+	if d := NewMemoryDivider(nil, &grouped{}, nil, func() host.Inventory { return host.Inventory{} }); d != nil {
+		t.Error("a divider without balloons")
+	}
+}

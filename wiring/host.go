@@ -27,10 +27,12 @@ type HostDeps struct {
 	// Processors are divided among the guests; nil: they are not.
 	Processors computehost.Processors
 	// Memory is the host's; nil: it is judged by what the guests hold.
-	Memory     computehost.HostMemory
-	Switch     networkhost.Switch
-	Responders []networkhost.Responder
-	Storage    storagehost.Options
+	Memory computehost.HostMemory
+	// MemoryGroups hold the guests to their parts; nil: balloons alone do.
+	MemoryGroups computehost.MemoryGroups
+	Switch       networkhost.Switch
+	Responders   []networkhost.Responder
+	Storage      storagehost.Options
 	// Current says why the view may be behind what the servers have; nil: it is not.
 	Current func() error
 	// Logs keeps serial logs; nil: none are kept. Gone asks a server which VMs were deleted.
@@ -56,7 +58,7 @@ func NewHost(d HostDeps) *Host {
 	id := d.Self.HostID
 	guests := computehost.Host(d.Registry, computehost.HostDeps{
 		DB: d.DB, HostID: id, Hypervisor: d.Hypervisor, Current: d.Current, Logs: d.Logs, Gone: d.Gone,
-		Processors: d.Processors, Memory: d.Memory, Inventory: func() host.Inventory { return inventory(d.DB, id) },
+		Processors: d.Processors, Memory: d.Memory, MemoryGroups: d.MemoryGroups, Inventory: func() host.Inventory { return inventory(d.DB, id) },
 		Options: computehost.InstanceOptions{Profile: func() host.Profile { return profile(d.DB, id) }},
 	})
 	d.Self.Unknown = guests.Sweeper.Unknown

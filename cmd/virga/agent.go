@@ -158,7 +158,7 @@ func (a *agent) wire(l *store.Registry) error {
 	}
 	cloud := wiring.NewHost(wiring.HostDeps{
 		DB: a.db, Registry: l, Hardware: probe.ThisHost(a.c.QEMU, a.c.state), Hypervisor: a.guests,
-		Self: self, Processors: groups, Memory: probe.Memory{},
+		Self: self, Processors: groups, Memory: probe.Memory{}, MemoryGroups: groups,
 		Switch: a.network, Responders: []networkhost.Responder{a.names, a.facts},
 		Storage: storagehost.Options{Drivers: storagehost.Drivers{storage.Folder: folder.New(qcow2.Tool{})}, Fetch: a.fetch, Below: a.c.state},
 		Current: a.current, Logs: a.guests, Gone: a.gone, Converter: a.converter(), Programs: a.programs(),

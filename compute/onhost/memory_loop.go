@@ -21,8 +21,8 @@ const divideMemoryEvery = 2 * time.Second
 
 // HostMemory is the memory of a host.
 type HostMemory interface {
-	// Available is what the kernel could give to anybody now without swapping, in bytes.
-	Available() (int64, error)
+	// Free is what the kernel could give to anybody now without swapping, and what it could still swap, in bytes.
+	Free() (available, swap int64, err error)
 }
 
 // MemoryFigures are what a VM has of its host's memory, in bytes.
@@ -42,29 +42,35 @@ type MemoryDivider struct {
 	db        *store.DB
 	balloons  Ballooner
 	memory    HostMemory
+	groups    MemoryGroups
 	inventory func() host.Inventory
 
-	last map[resource.ID]seenMemory
+	last  map[resource.ID]seenMemory
+	given map[string]memoryGroup
 
 	mu      sync.Mutex
 	state   MemoryState
 	figures map[resource.ID]MemoryFigures
 }
 
-// seenMemory is what was last seen of a guest, and what it was last asked for.
+// seenMemory is what was last seen of a guest, what it was last asked for, and where it is stopped.
 type seenMemory struct {
 	GuestMemory
-	asked int64
+	asked, wall int64
 }
 
 // NewMemoryDivider makes the divider of a host; nil where its hypervisor's guests have no balloons. Without a
-// host's memory it goes by what the guests hold alone.
-func NewMemoryDivider(db *store.DB, hv Hypervisor, memory HostMemory, inventory func() host.Inventory) *MemoryDivider {
+// host's memory it goes by what the guests hold alone, without groups nothing is swapped by its word.
+func NewMemoryDivider(db *store.DB, hv Hypervisor, memory HostMemory, groups MemoryGroups, inventory func() host.Inventory) *MemoryDivider {
 	balloons, ok := hv.(Ballooner)
 	if !ok || inventory == nil {
 		return nil
 	}
-	return &MemoryDivider{db: db, balloons: balloons, memory: memory, inventory: inventory, last: map[resource.ID]seenMemory{}}
+	if _, ok := hv.(Grouper); !ok {
+		groups = nil
+	}
+	return &MemoryDivider{db: db, balloons: balloons, memory: memory, groups: groups, inventory: inventory,
+		last: map[resource.ID]seenMemory{}, given: map[string]memoryGroup{}}
 }
 
 // Figures are the last ones, by instance, and how short the host is; empty: nobody has looked yet.
@@ -76,17 +82,9 @@ func (d *MemoryDivider) Figures() (MemoryState, map[resource.ID]MemoryFigures) {
 
 // Divide looks at all that runs here and asks each guest for its part.
 func (d *MemoryDivider) Divide(ctx context.Context) error {
-	inv := d.inventory()
-	facts := memoryFacts{all: (inv.MemoryMiB - inv.ReservedMemoryMiB) * mib, available: -1, before: d.state}
-	if facts.all <= 0 {
-		return nil // what the host has is not known yet
-	}
-	if d.memory != nil {
-		available, err := d.memory.Available()
-		if err != nil {
-			return fault.Wrap(err, "divide the memory")
-		}
-		facts.available = available
+	facts, err := d.facts()
+	if err != nil || facts.all <= 0 { // what the host has is not known yet
+		return fault.Wrap(err, "divide the memory")
 	}
 	last := map[resource.ID]seenMemory{}
 	for _, i := range d.living() {
@@ -98,14 +96,9 @@ func (d *MemoryDivider) Divide(ctx context.Context) error {
 		facts.guests = append(facts.guests, guestOf(i, seen, d.last[i.ID]))
 	}
 	state, parts := divideMemory(facts)
-	figures := map[resource.ID]MemoryFigures{}
-	var failed []error
-	for n, p := range parts {
+	failed := []error{d.hold(groupMemory(facts, parts, d.grouped()), last, parts)}
+	for _, p := range parts {
 		seen := last[p.id]
-		figures[p.id] = MemoryFigures{
-			Target: p.target, Given: seen.Given, Active: facts.guests[n].used(),
-			Resident: seen.Resident, Swapped: seen.Swapped, Shared: seen.Shared,
-		}
 		if p.ask == 0 || p.ask == seen.asked {
 			continue
 		}
@@ -120,10 +113,37 @@ func (d *MemoryDivider) Divide(ctx context.Context) error {
 		slog.Info("memory of this host", "state", state, "before", facts.before, "free", facts.free()/mib, "of", facts.all/mib)
 	}
 	d.last = last
+	d.publish(state, facts, parts)
+	return errors.Join(failed...)
+}
+
+// facts are those of the host.
+func (d *MemoryDivider) facts() (f memoryFacts, err error) {
+	inv := d.inventory()
+	f = memoryFacts{all: (inv.MemoryMiB - inv.ReservedMemoryMiB) * mib, kept: inv.ReservedMemoryMiB * mib, available: -1, before: d.state}
+	if d.memory == nil {
+		return f, nil
+	}
+	f.available, f.swapFree, err = d.memory.Free()
+	if d.groups == nil {
+		f.swapFree = 0 // there is, but nobody can say of which guest
+	}
+	return f, err
+}
+
+// publish keeps the figures for those who ask.
+func (d *MemoryDivider) publish(state MemoryState, f memoryFacts, parts []memoryPart) {
+	figures := map[resource.ID]MemoryFigures{}
+	for n, p := range parts {
+		seen := d.last[p.id]
+		figures[p.id] = MemoryFigures{
+			Target: p.target, Given: seen.Given, Active: f.guests[n].used(),
+			Resident: seen.Resident, Swapped: seen.Swapped, Shared: seen.Shared,
+		}
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.state, d.figures = state, figures
-	return errors.Join(failed...)
 }
 
 // living are the instances that have a process, in a fixed order.
@@ -149,14 +169,14 @@ func (d *MemoryDivider) look(ctx context.Context, i *compute.Instance) (seenMemo
 		before.Answers = false
 		return before, true
 	}
-	return seenMemory{now, before.asked}, true
+	return seenMemory{now, before.asked, before.wall}, true
 }
 
 // guestOf is what the division needs to know of a guest. One that moves is left alone: what its balloon
 // changes would have to be sent again.
 func guestOf(i *compute.Instance, now, before seenMemory) memoryGuest {
 	g := memoryGuestOf(i.ID, i.Spec.MemoryMiB, i.Spec.MemoryPolicy)
-	g.given, g.resident = now.Given, now.Resident
+	g.given, g.resident, g.wall = now.Given, now.Resident, now.wall
 	if g.answers = now.Answers && i.Spec.Outgoing == nil && i.Status.Phase == compute.InstanceRunning; !g.answers {
 		return g
 	}

@@ -2,7 +2,9 @@ package onhost
 
 import (
 	"context"
+	"fmt"
 	"maps"
+	"slices"
 	"testing"
 
 	"github.com/virga-cloud/virga/compute"
@@ -22,6 +24,8 @@ type ballooning struct {
 	mute      map[resource.ID]error
 	asked     map[resource.ID]int64
 	available int64
+	wrote     []string
+	broken    int
 	*MemoryDivider
 }
 
@@ -43,11 +47,51 @@ func (b *ballooning) SetMemory(_ context.Context, id resource.ID, bytes int64) e
 	return nil
 }
 
-func (b *ballooning) Available() (int64, error) {
+func (b *ballooning) Free() (int64, int64, error) {
 	if b.available < 0 {
-		return 0, fault.New(fault.Internal, "/proc is not mounted")
+		return 0, 0, fault.New(fault.Internal, "/proc is not mounted")
 	}
-	return b.available, nil
+	return b.available, gib, nil
+}
+
+func (b *ballooning) Grouped() map[resource.ID]string {
+	out := map[resource.ID]string{}
+	for id := range b.seen {
+		out[id] = "pool-p/" + GroupOf(id)
+	}
+	return out
+}
+
+func (b *ballooning) Group(context.Context, resource.ID, string) error { return nil }
+
+func (b *ballooning) writes(what, name string, values ...int64) error {
+	if b.broken > 0 {
+		b.broken--
+		return fault.New(fault.Unavailable, "the kernel is busy")
+	}
+	for i := range values {
+		if what != "kill" {
+			values[i] /= mib
+		}
+	}
+	b.wrote = append(b.wrote, fmt.Sprint(what, " ", name, " ", values))
+	return nil
+}
+
+func (b *ballooning) SetMemoryProtection(name string, reserved, part int64) error {
+	return b.writes("protect", name, reserved, part)
+}
+
+func (b *ballooning) SetMemoryWall(name string, bytes int64) error {
+	return b.writes("wall", name, bytes)
+}
+
+func (b *ballooning) SetMemoryLimit(name string, bytes int64) error {
+	return b.writes("limit", name, bytes)
+}
+
+func (b *ballooning) SetKillOrder(name string, score int64) error {
+	return b.writes("kill", name, score)
 }
 
 func newBallooning(t *testing.T, ids ...resource.ID) *ballooning {
@@ -64,7 +108,7 @@ func newBallooning(t *testing.T, ids ...resource.ID) *ballooning {
 		})
 		b.seen[id] = GuestMemory{Given: 2 * gib, Answers: true, Available: gib + gib/2, Resident: gib}
 	}
-	b.MemoryDivider = NewMemoryDivider(b.db, b, b, func() host.Inventory { return host.Inventory{MemoryMiB: 4608, ReservedMemoryMiB: 512} })
+	b.MemoryDivider = NewMemoryDivider(b.db, b, b, b, func() host.Inventory { return host.Inventory{MemoryMiB: 4608, ReservedMemoryMiB: 512} })
 	return b
 }
 
@@ -84,6 +128,7 @@ func (b *ballooning) commit(fill func(*store.Batch)) {
 func (b *ballooning) looks(want map[resource.ID]int64) {
 	b.t.Helper()
 	clear(b.asked)
+	b.wrote = nil
 	if err := b.Divide(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
@@ -173,7 +218,45 @@ func TestOneGuestThatRefusesDoesNotHinderOthers(t *testing.T) {
 }
 
 func TestWithoutBalloonsMemoryIsNotDivided(t *testing.T) {
-	if d := NewMemoryDivider(nil, &grouped{}, nil, func() host.Inventory { return host.Inventory{} }); d != nil {
+	if d := NewMemoryDivider(nil, &grouped{}, nil, nil, func() host.Inventory { return host.Inventory{} }); d != nil {
 		t.Error("a divider without balloons")
 	}
+}
+
+func (b *ballooning) hasWritten(want ...string) {
+	b.t.Helper()
+	if !slices.Equal(b.wrote, want) {
+		b.t.Errorf("written was %q, want %q", b.wrote, want)
+	}
+}
+
+func TestGroupsKeepWhatIsReservedAndAreStoppedWhereTheHostIsVeryShort(t *testing.T) {
+	b := newBallooning(t, "a", "b")
+	b.looks(nil)
+	b.hasWritten("protect  [0 3809]", "limit  [4352]", "protect pool-p [0 3809]",
+		"protect pool-p/vm-a [0 1904]", "kill pool-p/vm-a [900]", "protect pool-p/vm-b [0 1904]", "kill pool-p/vm-b [900]")
+	b.looks(nil)
+	b.hasWritten()
+	busy := GuestMemory{Given: 2 * gib, Answers: true, Resident: 2*gib + memoryOverhead}
+	b.seen["a"], b.seen["b"], b.available = busy, busy, gib/8
+	b.looks(nil)
+	if !slices.Contains(b.wrote, "wall pool-p/vm-a [1904]") {
+		t.Errorf("a guest that uses more than its part is not stopped: %q", b.wrote)
+	}
+	busy.Resident = gib
+	b.seen["a"], b.seen["b"], b.available = busy, busy, 3*gib
+	b.looks(nil)
+	if !slices.Contains(b.wrote, "wall pool-p/vm-a [0]") {
+		t.Errorf("its wall stands though there is plenty: %q", b.wrote)
+	}
+}
+
+func TestWhatTheKernelRefusesIsTriedAgain(t *testing.T) {
+	b := newBallooning(t, "a")
+	b.broken = 1
+	if err := b.Divide(t.Context()); !fault.Is(err, fault.Unavailable) {
+		t.Fatal(err)
+	}
+	b.looks(nil)
+	b.hasWritten("protect  [0 2080]", "limit  [4352]")
 }

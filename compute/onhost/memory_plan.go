@@ -54,9 +54,9 @@ type memoryFacts struct {
 	// now, below 0: nobody knows.
 	all, available int64
 	before         MemoryState
-	// swaps says that the host can swap what a guest will not give.
-	swaps  bool
-	guests []memoryGuest
+	// swapFree is what can still be swapped; kept is what of the host's memory is for the host itself.
+	swapFree, kept int64
+	guests         []memoryGuest
 }
 
 // memoryGuest is a VM that has a process here.
@@ -69,6 +69,8 @@ type memoryGuest struct {
 	// answers says that the guest tells of itself; active is then what its programs use. One that swaps uses all.
 	answers bool
 	active  int64
+	// wall is where its group is stopped now; 0: nowhere.
+	wall int64
 }
 
 // memoryPart is what a guest is to have.
@@ -78,6 +80,8 @@ type memoryPart struct {
 	target int64
 	// ask is what its balloon is to leave it; 0: as it is.
 	ask int64
+	// wall is what its group may hold, beyond which the kernel swaps; 0: anything.
+	wall int64
 }
 
 // memoryGuestOf reads a policy.
@@ -120,14 +124,14 @@ func (f memoryFacts) state() MemoryState {
 // What a guest is entitled to is what reservation, shares and limit give it, with a tax on what it leaves idle.
 // A balloon only takes what the guest does not use, and in small steps: memory comes back by the same steps, so
 // that a guest that is wrong about itself is not hurt. What is used above a guest's part is not the balloon's
-// to take; where the host can swap, that is swapped.
+// to take; where the host is very short and can swap, that is swapped.
 func divideMemory(f memoryFacts) (MemoryState, []memoryPart) {
 	state := f.state()
 	out := make([]memoryPart, len(f.guests))
 	growth, wanted := make([]int64, len(f.guests)), int64(0)
 	for i, target := range f.targets() {
 		g := f.guests[i]
-		out[i] = memoryPart{id: g.id, target: target}
+		out[i] = memoryPart{id: g.id, target: target, wall: f.wall(g, target, state)}
 		if !g.answers {
 			continue
 		}
@@ -164,10 +168,30 @@ func (f memoryFacts) targets() []int64 {
 
 // stuck is what nobody can take from a guest: all that it holds, where it has no balloon and the host no swap.
 func (f memoryFacts) stuck(g memoryGuest) int64 {
-	if g.answers || f.swaps {
+	if g.answers || f.swaps() {
 		return 0
 	}
 	return min(g.resident, g.given)
+}
+
+// swaps says that the host can swap what a guest will not give: enough to be less short than in the worst state.
+func (f memoryFacts) swaps() bool {
+	return f.swapFree > 0 && f.swapFree >= f.part(memoryStates[2].least)
+}
+
+// wall is where the kernel begins to swap of a guest: its part, which it comes down to in steps. A wall stands
+// until there is plenty again, so that what was swapped is not read back into a host that is short.
+func (f memoryFacts) wall(g memoryGuest, target int64, state MemoryState) int64 {
+	part, step := target+memoryOverhead, max(g.memory/memorySteps, leastStep)
+	switch {
+	case state == MemoryHigh || !f.swaps():
+		return 0
+	case g.wall > 0:
+		return max(part, g.wall-step)
+	case state == MemorySoft || g.resident <= part:
+		return 0
+	}
+	return max(part, g.resident-step)
 }
 
 // need is what a guest uses, with what it needs to grow. One that tells nothing uses what it holds.

@@ -129,13 +129,51 @@ func TestTextbookHostGivesItsMemoryToWhoUsesIt(t *testing.T) {
 	}
 }
 
+func TestWhatIsUsedAboveItsPartIsSwappedWhereTheHostIsVeryShort(t *testing.T) {
+	busy := told(2*gib, 2*gib, 2*gib)
+	busy.resident, busy.limit = 2*gib, gib
+	walled := busy
+	walled.wall = gib + gib/2
+	const first, part = 2*gib - gib/4, gib + memoryOverhead
+	for name, c := range map[string]struct {
+		guest      memoryGuest
+		free, swap int64
+		want       int64
+	}{
+		"plenty":                                {busy, 50, gib, 0},
+		"short: the balloon is first":           {busy, 5, gib, 0},
+		"very short: a step at a time":          {busy, 3, gib, first},
+		"nothing left":                          {busy, 0, gib, first},
+		"very short, and nowhere to swap":       {busy, 3, 0, 0},
+		"the swap is almost full":               {walled, 3, gib / 64, 0},
+		"a wall comes down to the guest's part": {walled, 3, gib, gib + gib/4},
+		"and stands until there is plenty":      {walled, 5, gib, gib + gib/4},
+		"then it goes":                          {walled, 50, gib, 0},
+	} {
+		f := having(8*gib, c.free, "", c.guest, busy)
+		f.swapFree = c.swap
+		if _, parts := divideMemory(f); parts[0].wall != c.want {
+			t.Errorf("%s: it is stopped at %d MiB, want %d", name, parts[0].wall/mib, c.want/mib)
+		}
+	}
+	f := having(8*gib, 3, "", walled, busy)
+	f.swapFree = gib
+	for range memorySteps {
+		_, parts := divideMemory(f)
+		f.guests[0].wall = parts[0].wall
+	}
+	if got := f.guests[0].wall; got != part {
+		t.Errorf("in the end it is stopped at %d MiB, want %d", got/mib, int64(part/mib))
+	}
+}
+
 func TestWhatNobodyCanTakeIsNotDivided(t *testing.T) {
 	held := memoryGuest{memory: 2 * gib, given: 2 * gib, limit: 2 * gib, shares: 1, resident: gib}
 	f := having(2*gib, 1, "", held, told(2*gib, 2*gib, 2*gib))
 	if got := f.targets(); got[0] != gib || got[1] > gib {
 		t.Errorf("a guest without a balloon on a host without swap: %v", got)
 	}
-	f.swaps = true
+	f.swapFree = gib
 	if got := f.targets(); got[0] > gib/8 {
 		t.Errorf("where the host swaps: %v", got)
 	}
@@ -144,9 +182,10 @@ func TestWhatNobodyCanTakeIsNotDivided(t *testing.T) {
 // drawnHost is a host with guests that all fit with their reservations.
 func drawnHost(t *rapid.T) memoryFacts {
 	f := memoryFacts{
-		all: rapid.Int64Range(512, 64<<10).Draw(t, "all") * mib, swaps: rapid.Bool().Draw(t, "swaps"),
+		all:    rapid.Int64Range(512, 64<<10).Draw(t, "all") * mib,
 		before: rapid.SampledFrom([]MemoryState{"", MemoryHigh, MemorySoft, MemoryHard, MemoryLow}).Draw(t, "before"),
 	}
+	f.swapFree = rapid.SampledFrom([]int64{0, f.all / 100, f.all}).Draw(t, "swap")
 	f.available = rapid.SampledFrom([]int64{-1, 0, f.all / 50, f.all / 20, f.all / 10, f.all}).Draw(t, "available")
 	left := f.all - f.part(wellFree)
 	for i := range rapid.IntRange(1, 8).Draw(t, "guests") {
@@ -159,6 +198,7 @@ func drawnHost(t *rapid.T) memoryFacts {
 		}
 		g.active = rapid.Int64Range(0, g.given).Draw(t, "active")
 		g.resident = rapid.Int64Range(0, g.given+memoryOverhead).Draw(t, "resident")
+		g.wall = rapid.SampledFrom([]int64{0, g.memory/2 + memoryOverhead}).Draw(t, "wall")
 		g.reservation = rapid.Int64Range(0, max(0, min(limit, left-f.stuck(g)))).Draw(t, "reservation")
 		left -= max(g.reservation, f.stuck(g))
 		if left < 0 {
@@ -179,6 +219,9 @@ func TestDivisionOfMemoryKeepsEveryPromise(t *testing.T) {
 			sum += p.target
 			if p.target < min(g.reservation, g.limit) || p.target > g.limit {
 				t.Fatalf("guest %d is to have %d: %+v", i, p.target, g)
+			}
+			if p.wall != 0 && (p.wall < min(g.reservation, g.limit)+memoryOverhead || !f.swaps() || state == MemoryHigh) {
+				t.Fatalf("guest %d is stopped at %d on a host that is %s: %+v", i, p.wall, state, g)
 			}
 			if p.ask == 0 {
 				continue

@@ -22,8 +22,10 @@ type HostDeps struct {
 	// Processors are divided among the guests; nil: they are not. Inventory is what the host has.
 	Processors Processors
 	// Memory is the host's; nil: it is judged by what the guests hold.
-	Memory    HostMemory
-	Inventory func() host.Inventory
+	Memory HostMemory
+	// MemoryGroups hold the guests to their parts; nil: balloons alone do.
+	MemoryGroups MemoryGroups
+	Inventory    func() host.Inventory
 	// Logs keeps serial logs; nil: none are kept. Gone asks a server which VMs were deleted.
 	Logs Logger
 	Gone func(context.Context, []resource.ID) ([]resource.ID, error)
@@ -51,7 +53,7 @@ func Host(l *store.Registry, d HostDeps) Half {
 	if h.Divider = NewDivider(d.DB, d.Hypervisor, d.Processors, d.Inventory); h.Divider != nil {
 		h.Chores = append(h.Chores, part.Chore{Name: "compute/onhost/processors", Every: divideEvery, Do: h.Divider.Divide})
 	}
-	if h.Memory = NewMemoryDivider(d.DB, d.Hypervisor, d.Memory, d.Inventory); h.Memory != nil {
+	if h.Memory = NewMemoryDivider(d.DB, d.Hypervisor, d.Memory, d.MemoryGroups, d.Inventory); h.Memory != nil {
 		h.Chores = append(h.Chores, part.Chore{Name: "compute/onhost/memory", Every: divideMemoryEvery, Do: h.Memory.Divide})
 	}
 	if d.Logs != nil {

@@ -55,6 +55,9 @@ func TestWhereNothingCanBeUsedEverythingSucceeds(t *testing.T) {
 	must(t, g.SetCPUWeight("a", 100))
 	must(t, g.SetCPULimit("a", time.Second))
 	must(t, g.SetMemoryLimit("a", 100))
+	must(t, g.SetMemoryWall("a", 100))
+	must(t, g.SetMemoryProtection("a", 100, 200))
+	must(t, g.SetKillOrder("a", 100))
 	if used, err := g.CPUTime("a"); used != 0 || err != nil {
 		t.Fatal(used, err)
 	}
@@ -92,6 +95,40 @@ func TestBothVersionsAreToldTheSame(t *testing.T) {
 		if none, err := g.List("nothing"); err != nil || len(none) != 0 {
 			t.Errorf("%v, %v", none, err)
 		}
+	}
+}
+
+func TestMemoryIsHeldInBothVersions(t *testing.T) {
+	for _, c := range []struct {
+		root, dir             string
+		limit, wall, none     string
+		reserved, part, least string
+	}{
+		{tree(t, map[string]string{"cgroup.controllers": "cpu memory"}), "virga/x/", "memory.max=100", "memory.high=50", "memory.high=max", "memory.min=10", "memory.low=20", "memory.low=10"},
+		{tree(t, map[string]string{"cpu/cgroup.procs": "", "memory/cgroup.procs": ""}), "memory/virga/x/", "memory.limit_in_bytes=100", "memory.limit_in_bytes=50", "memory.limit_in_bytes=-1",
+			"memory.soft_limit_in_bytes=20", "memory.soft_limit_in_bytes=20", "memory.soft_limit_in_bytes=10"},
+	} {
+		g, _ := Probe(c.root)
+		g = g.Slice("virga")
+		must(t, g.Ensure("x"))
+		says := func(want string) {
+			t.Helper()
+			file, value, _ := strings.Cut(want, "=")
+			if data, err := os.ReadFile(filepath.Join(c.root, c.dir, file)); err != nil || string(data) != value {
+				t.Errorf("%s is %q, want %q (%v)", file, data, value, err)
+			}
+		}
+		must(t, g.SetMemoryLimit("x", 100))
+		says(c.limit)
+		must(t, g.SetMemoryWall("x", 50))
+		says(c.wall)
+		must(t, g.SetMemoryWall("x", 0))
+		says(c.none)
+		must(t, g.SetMemoryProtection("x", 10, 20))
+		says(c.reserved)
+		says(c.part)
+		must(t, g.SetMemoryProtection("x", 10, 0))
+		says(c.least)
 	}
 }
 
@@ -135,8 +172,14 @@ func TestARealGroupHoldsAProcessAndGoesWithAllBelowIt(t *testing.T) {
 	must(t, g.AddPID("pool/vm", cmd.Process.Pid))
 	must(t, g.SetCPULimit("pool", 500*time.Millisecond))
 	must(t, g.SetCPULimit("pool/vm", 400*time.Millisecond))
-	must(t, g.SetMemoryLimit("pool/vm", 64<<20))
-	must(t, g.SetMemoryLimit("pool/vm", 0))
+	must(t, g.SetMemoryLimit("pool", 128<<20))
+	must(t, g.SetMemoryWall("pool/vm", 64<<20))
+	must(t, g.SetMemoryProtection("pool/vm", 1<<20, 2<<20))
+	must(t, g.SetMemoryWall("pool/vm", 0))
+	must(t, g.SetKillOrder("pool/vm", 700))
+	if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", cmd.Process.Pid)); err != nil || string(data) != "700\n" {
+		t.Errorf("%q, %v", data, err)
+	}
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", cmd.Process.Pid))
 	if err != nil || !strings.Contains(string(data), "/pool/vm") {
 		t.Fatalf("%s %v", data, err)

@@ -109,18 +109,6 @@ func (g *Groups) Idle() (idle, all time.Duration, err error) {
 	return idle, all, nil
 }
 
-// SetMemoryLimit bounds the group's memory in bytes; 0 takes the bound away.
-func (g *Groups) SetMemoryLimit(name string, limit int64) error {
-	file, value := "memory.max", "max"
-	if g.version == V1 {
-		file, value = "memory.limit_in_bytes", "-1"
-	}
-	if limit > 0 {
-		value = strconv.FormatInt(limit, 10)
-	}
-	return g.set(memory, name, file, value)
-}
-
 // set writes a file of a group; where the controller is not there it does nothing.
 func (g *Groups) set(controller, name, file, value string) error {
 	dir := g.path(controller, name)

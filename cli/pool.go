@@ -136,5 +136,5 @@ func poolCommands(s *session, n *noun) []*cobra.Command {
 		}
 		return s.patch(cmd, n, args[0], map[string]any{"spec": spec}, "has new settings")
 	}
-	return []*cobra.Command{create, set}
+	return []*cobra.Command{create, set, s.poolTop()}
 }

@@ -83,7 +83,7 @@ func vmCommands(s *session, n *noun) []*cobra.Command {
 		s.powerCommand(n, "restart", "Restart VMs", forced, "is restarted"),
 		s.powerCommand(n, "pause", "Pause VMs: they stay in memory", "", "is paused"),
 		s.powerCommand(n, "resume", "Resume paused VMs", "", "is resumed"),
-		s.vmMigrate(n), s.vmResize(n), s.vmConsole(n), s.vmScreenshot(n), s.vmLog(n),
+		s.vmMigrate(n), s.vmResize(n), s.vmConsole(n), s.vmScreenshot(n), s.vmLog(n), s.vmTop(n),
 	}, slices.Concat(s.attachCommands(n), s.deviceCommands(n), s.insideCommands(n))...)
 }
 

@@ -3544,6 +3544,27 @@ type LogAnswerBody struct {
 	Items []Event `json:"items"`
 }
 
+// MemoryFigures MemoryFigures are what a VM has of its host's memory, in MiB.
+type MemoryFigures struct {
+	// ActiveMiB ActiveMiB is what its programs use.
+	ActiveMiB int64 `json:"activeMiB"`
+
+	// BalloonedMiB BalloonedMiB is what its balloon has taken from it.
+	BalloonedMiB int64 `json:"balloonedMiB"`
+
+	// EntitledMiB EntitledMiB is what it gets as long as others want theirs.
+	EntitledMiB int64 `json:"entitledMiB"`
+
+	// ResidentMiB ResidentMiB is what its process holds of the host's memory.
+	ResidentMiB int64 `json:"residentMiB"`
+
+	// SharedMiB SharedMiB is what of it is one with pages of the same content.
+	SharedMiB int64 `json:"sharedMiB"`
+
+	// SwappedMiB SwappedMiB is what of it the host has swapped.
+	SwappedMiB int64 `json:"swappedMiB"`
+}
+
 // MigrateRequest MigrateRequest is the request for a move.
 type MigrateRequest struct {
 	// Host Host is the name or id of the host to move to; none: the cloud chooses.
@@ -3950,6 +3971,48 @@ type PoolDraft struct {
 
 	// Spec PoolSpec is what the VMs and pools in a resource pool get together.
 	Spec PoolSpec `json:"spec"`
+}
+
+// PoolFigures PoolFigures is a line of `virga pool top`.
+type PoolFigures struct {
+	// CPUDemandMHz CPUDemandMHz is what it would have used, had it had all: what its threads ran and waited to run.
+	CPUDemandMHz int64 `json:"cpuDemandMHz"`
+
+	// CPUEntitledMHz CPUEntitledMHz is what the VM gets of its host's processors as long as others want theirs, in MHz.
+	CPUEntitledMHz int64 `json:"cpuEntitledMHz"`
+
+	// CPULimitMHz CPUReservationMHz and CPULimitMHz are its own.
+	CPULimitMHz int64 `json:"cpuLimitMHz"`
+
+	// CPUReadyMillis CPUReadyMillis is how long its threads were ready to run and waited for a processor, all together, in ms of a second; -1: not measured yet, which begins with the first that asks.
+	CPUReadyMillis int64 `json:"cpuReadyMillis"`
+
+	// CPUReservationMHz CPUReservationMHz and CPULimitMHz are its own.
+	CPUReservationMHz int64 `json:"cpuReservationMHz"`
+
+	// CPUUsedMHz CPUUsedMHz is what it used.
+	CPUUsedMHz int64 `json:"cpuUsedMHz"`
+
+	// ID ID and Name are the pool's, Parent the name of the one that it lies in.
+	ID string `json:"id"`
+
+	// Memory MemoryFigures are what a VM has of its host's memory, in MiB.
+	Memory MemoryFigures `json:"memory,omitempty,omitzero"`
+
+	// Name ID and Name are the pool's, Parent the name of the one that it lies in.
+	Name string `json:"name"`
+
+	// Parent ID and Name are the pool's, Parent the name of the one that it lies in.
+	Parent string `json:"parent,omitempty,omitzero"`
+
+	// Vms VMs is how many of its VMs, and of the pools in it, have told.
+	Vms int64 `json:"vms"`
+}
+
+// PoolFiguresOutBody defines model for PoolFiguresOutBody.
+type PoolFiguresOutBody struct {
+	// Items The pools, each before those in it.
+	Items []PoolFigures `json:"items"`
 }
 
 // PoolList Page is a part of a list.
@@ -5312,6 +5375,45 @@ type VMDraft struct {
 	Spec VMSpec `json:"spec"`
 }
 
+// VMFigures VMFigures is a line of `virga vm top`.
+type VMFigures struct {
+	// CPUDemandMHz CPUDemandMHz is what it would have used, had it had all: what its threads ran and waited to run.
+	CPUDemandMHz int64 `json:"cpuDemandMHz"`
+
+	// CPUEntitledMHz CPUEntitledMHz is what the VM gets of its host's processors as long as others want theirs, in MHz.
+	CPUEntitledMHz int64 `json:"cpuEntitledMHz"`
+
+	// CPUReadyMillis CPUReadyMillis is how long its threads were ready to run and waited for a processor, all together, in ms of a second; -1: not measured yet, which begins with the first that asks.
+	CPUReadyMillis int64 `json:"cpuReadyMillis"`
+
+	// CPUUsedMHz CPUUsedMHz is what it used.
+	CPUUsedMHz int64 `json:"cpuUsedMHz"`
+
+	// CPUs CPUs and MemoryMiB are its size.
+	CPUs int64 `json:"cpus"`
+
+	// Host Host is where it runs; told to operators.
+	Host string `json:"host,omitempty,omitzero"`
+
+	// ID ID, Name and Project are the VM's.
+	ID string `json:"id"`
+
+	// Memory MemoryFigures are what a VM has of its host's memory, in MiB.
+	Memory MemoryFigures `json:"memory,omitempty,omitzero"`
+
+	// MemoryMiB CPUs and MemoryMiB are its size.
+	MemoryMiB int64 `json:"memoryMiB"`
+
+	// Name ID, Name and Project are the VM's.
+	Name string `json:"name"`
+
+	// Pool Pool is its resource pool.
+	Pool string `json:"pool,omitempty,omitzero"`
+
+	// Project ID, Name and Project are the VM's.
+	Project string `json:"project"`
+}
+
 // VMList Page is a part of a list.
 type VMList struct {
 	// Items The records, in the order of their making.
@@ -5500,6 +5602,12 @@ type VMStatus struct {
 
 // VMStatusPhase Phase is the VM's state in one word.
 type VMStatusPhase string
+
+// VMFiguresOutBody defines model for VmFiguresOutBody.
+type VMFiguresOutBody struct {
+	// Items The VMs that run, those that use most first.
+	Items []VMFigures `json:"items"`
+}
 
 // Volume Volume is a virtual disk.
 type Volume struct {

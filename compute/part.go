@@ -52,14 +52,16 @@ type ServerDeps struct {
 // Server is the servers' half, besides images (image.Server).
 func Server(d ServerDeps) part.Part {
 	vms := NewController(d.DB, d.Writers, d.Front.Placer, d.Events)
+	people, loops := Asker{Dial: d.Dial, People: true}, Asker{Dial: d.Dial}
 	return part.Part{
 		Loops:      []*reconcile.Loop{vms.Loop()},
-		Chores:     []part.Chore{(&PoolSpreader{DB: d.DB, Statuses: d.Pools.Statuses}).Chore()},
+		Chores:     []part.Chore{(&PoolSpreader{DB: d.DB, Statuses: d.Pools.Statuses, Figures: loops.Hosts}).Chore()},
 		Operations: []operation.Definition{vms.Migration()},
 		Routes: func(a *httpapi.API) {
 			d.Front.Register(a)
 			RegisterGone(a)
 			RegisterPools(a, d.Pools.Specs)
+			people.Register(a)
 			(&Screens{DB: d.API, Dial: d.Dial}).Register(a)
 		},
 	}

@@ -26,6 +26,33 @@ type PoolWriters struct {
 type PoolSpreader struct {
 	DB       *store.DB
 	Statuses *store.StatusWriter[PoolSpec, PoolStatus]
+	// Figures asks hosts what their guests use; nil: nobody is asked. A host that does not answer is left out.
+	Figures func(context.Context, []resource.ID) map[resource.ID]HostFigures
+
+	// What hints there are in memory: demands by instance, in MHz, smoothed, and when they were asked for.
+	demands map[resource.ID]int64
+	asked   time.Time
+}
+
+// smooth is how many looks what an instance demands is the mean of: demand that comes and goes in a second moves nothing.
+const smooth = 4
+
+// ask looks at what the instances on hosts demand. It remembers only those that were told of.
+func (s *PoolSpreader) ask(ctx context.Context, hosts []resource.ID) {
+	if s.Figures == nil || s.DB.Now().Sub(s.asked) < spreadEvery-time.Second {
+		return
+	}
+	s.asked = s.DB.Now()
+	now := map[resource.ID]int64{}
+	for _, h := range s.Figures(ctx, hosts) {
+		for id, f := range h.Guests {
+			now[id] = f.CPUDemandMHz
+			if before, known := s.demands[id]; known {
+				now[id] = (before*(smooth-1) + f.CPUDemandMHz) / smooth
+			}
+		}
+	}
+	s.demands = now
 }
 
 // Chore is its work.
@@ -49,7 +76,14 @@ func (s *PoolSpreader) Spread(ctx context.Context) error {
 	if len(clusters) == 0 {
 		return nil
 	}
-	gatherPools(snap, clusters)
+	var hosts []resource.ID
+	for _, h := range store.Every(snap, host.Hosts) {
+		if clusters[h.Spec.ClusterID] != nil && host.StateOf(snap, h.ID) == host.Alive {
+			hosts = append(hosts, h.ID)
+		}
+	}
+	s.ask(ctx, hosts)
+	s.gather(snap, clusters)
 	b, changed := s.DB.Begin(), false
 	for _, f := range clusters {
 		changed = s.tell(b, snap, *f) || changed
@@ -60,8 +94,8 @@ func (s *PoolSpreader) Spread(ctx context.Context) error {
 	return s.DB.Commit(ctx, b)
 }
 
-// gatherPools finds the hosts of clusters, and what runs there.
-func gatherPools(snap *store.Snapshot, clusters map[resource.ID]*poolFacts) {
+// gather finds the hosts of clusters, and what runs there.
+func (s *PoolSpreader) gather(snap *store.Snapshot, clusters map[resource.ID]*poolFacts) {
 	of := map[resource.ID]*poolFacts{}
 	for _, h := range store.Every(snap, host.Hosts) {
 		f, inv := clusters[h.Spec.ClusterID], h.Status.Inventory
@@ -76,8 +110,12 @@ func gatherPools(snap *store.Snapshot, clusters map[resource.ID]*poolFacts) {
 		if f == nil || i.Deleting != nil || i.Status.Phase == InstanceStopped {
 			continue
 		}
+		demand, known := s.demands[i.ID]
+		if !known {
+			demand = fairshare.Unlimited
+		}
 		f.members = append(f.members, poolMember{pool: i.Spec.PoolID, host: i.Spec.HostID, cpus: i.Spec.CPUs, mib: i.Spec.MemoryMiB,
-			CPUPolicy: i.Spec.CPUPolicy, MemoryPolicy: i.Spec.MemoryPolicy, demandMHz: fairshare.Unlimited, activeMiB: fairshare.Unlimited})
+			CPUPolicy: i.Spec.CPUPolicy, MemoryPolicy: i.Spec.MemoryPolicy, demandMHz: demand, activeMiB: fairshare.Unlimited})
 	}
 }
 

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,6 +30,9 @@ type Line struct {
 // Remarks say, for a kind, what follows from how a record is specified or used: what it waits for though
 // nothing is wrong with it.
 type Remarks map[resource.Kind]func(*store.Snapshot, resource.Object) []string
+
+// Seen say, for a kind, what is worth knowing and no record tells: whoever knows it is asked.
+type Seen map[resource.Kind]func(ctx context.Context, snap *store.Snapshot, x resource.Object, as resource.Sight) []string
 
 // How much an explanation says at most.
 const (

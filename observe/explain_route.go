@@ -29,7 +29,7 @@ type explainIn struct {
 type explainOut struct{ Body Explanation }
 
 // RegisterExplain offers explanations of records of all kinds of the catalog.
-func RegisterExplain(a *httpapi.API, remarks Remarks) {
+func RegisterExplain(a *httpapi.API, remarks Remarks, seen Seen) {
 	httpapi.Handle(a, httpapi.Op{ID: "explain", Method: http.MethodGet, Path: "/v1/explain/{kind}/{name}", Right: httpapi.Known, Tag: "server",
 		Summary: "Say in words why a record is as it is",
 		Doc:     "Walks over what the record waits for, what is wrong with it and who still holds it, and says it in words, the most important first."},
@@ -59,6 +59,12 @@ func RegisterExplain(a *httpapi.API, remarks Remarks) {
 				line := unread(newer, as)
 				line.Depth = 1
 				lines = slices.Insert(lines, 1, line)
+			}
+			if look := seen[x.Head().Kind]; look != nil {
+				for i, text := range look(ctx, c.Snapshot, x, as) {
+					line := Line{Depth: 1, Severity: Warning, About: x.Head().Ref(), Text: text}
+					lines = slices.Insert(lines, 1+i, line)
+				}
 			}
 			return &explainOut{Explanation{About: x.Head().Ref(), Revision: c.DB.Revision(), Lines: lines}}, nil
 		})

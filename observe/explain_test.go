@@ -319,7 +319,7 @@ func TestTheRouteAnswersPeopleOfTheProjectOnly(t *testing.T) {
 	c.waiting("1", "sha256:aaaa")
 	caller := httpapi.Caller{User: "eve", Right: httpapi.Read, Project: "blue"}
 	a := httpapi.New(c.db, httpapi.Options{Authenticate: func(*http.Request) (httpapi.Caller, error) { return caller, nil }})
-	observe.RegisterExplain(a, nil)
+	observe.RegisterExplain(a, nil, nil)
 	httpapi.Register(a, compute.VMs, httpapi.Routes[compute.VMSpec, compute.VMStatus]{})
 	httpapi.Register(a, host.Hosts, httpapi.Routes[host.Spec, host.Status]{})
 	ask := func(path string) (int, observe.Explanation) {

@@ -17,12 +17,12 @@ func NewRight(l *store.Registry) *store.SpecWriter[EventSpec, EventStatus] {
 }
 
 // Server is the servers' half.
-func Server(db *store.DB, events *store.SpecWriter[EventSpec, EventStatus], remarks Remarks) part.Part {
+func Server(db *store.DB, events *store.SpecWriter[EventSpec, EventStatus], remarks Remarks, seen Seen) part.Part {
 	return part.Part{
 		Loops: []*reconcile.Loop{NewRetention(db, events)},
 		Routes: func(a *httpapi.API) {
 			Register(a)
-			RegisterExplain(a, remarks)
+			RegisterExplain(a, remarks, seen)
 			registerUnreadable(a)
 		},
 	}

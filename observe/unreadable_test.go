@@ -33,7 +33,7 @@ func TestDamagedRecordIsNamedWithWhatToDo(t *testing.T) {
 	}
 	caller := httpapi.Caller{User: "root", Right: httpapi.Admin}
 	a := httpapi.New(db, httpapi.Options{Authenticate: func(*http.Request) (httpapi.Caller, error) { return caller, nil }})
-	observe.Server(db, observe.NewRight(store.NewRegistry()), nil).Routes(a)
+	observe.Server(db, observe.NewRight(store.NewRegistry()), nil, nil).Routes(a)
 	httpapi.Register(a, compute.VMs, httpapi.Routes[compute.VMSpec, compute.VMStatus]{})
 	httpapi.Register(a, host.Hosts, httpapi.Routes[host.Spec, host.Status]{})
 	ask := func(path string, want int) string {

@@ -3,6 +3,7 @@ package wiring
 import (
 	"context"
 
+	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/compute/image"
 	computehost "github.com/virga-cloud/virga/compute/onhost"
 	"github.com/virga-cloud/virga/engine/part"
@@ -51,6 +52,8 @@ type Host struct {
 	Sweeper *computehost.Sweeper
 	// Tasks does this host's tasks.
 	Tasks *task.Runner
+	// Figures are what guests use of this host; nil: nobody looks.
+	Figures func(people bool) compute.HostFigures
 }
 
 // NewHost makes the agent of a host. It reads as the list of what an agent does.
@@ -65,7 +68,7 @@ func NewHost(d HostDeps) *Host {
 	d.Self.Inventoried, d.Storage.HostID = guests.Supervisor.Inventoried, id
 	d.Storage.Current = d.Current
 	known := reconcile.Knowledge{DB: d.DB, Current: d.Current}
-	h := &Host{Sweeper: guests.Sweeper, Parts: []part.Part{
+	h := &Host{Sweeper: guests.Sweeper, Figures: guests.Figures(), Parts: []part.Part{
 		hosthost.Host(d.DB, d.Registry, d.Self, d.Hardware),
 		guests.Part,
 		networkhost.Host(known, d.Registry, id, d.Switch, d.Responders...),

@@ -90,7 +90,7 @@ func NewServer(d ServerDeps) *Server {
 		ovn.Server(d.Leader, d.North, d.South, r.NetworkLoops),
 		cluster.Server(r.Clusters),
 		placement.Server(),
-		observe.Server(d.Leader, r.Events, compute.Remarks()),
+		observe.Server(d.Leader, r.Events, compute.Remarks(), compute.Seen(d.Dial)),
 	}
 	if d.Images != nil {
 		d.Images.Home, d.Images.Progress = d.Home, d.Progress

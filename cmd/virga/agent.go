@@ -70,6 +70,7 @@ type agent struct {
 	guests  *qemu.Driver
 	sweeper *computehost.Sweeper
 	work    *task.Runner
+	figures func(people bool) compute.HostFigures // of the guests here; nil: nobody looks
 	network *ovs.Switch
 	names   *dns.Responder
 	facts   *metadata.Responder
@@ -163,7 +164,7 @@ func (a *agent) wire(l *store.Registry) error {
 		Storage: storagehost.Options{Drivers: storagehost.Drivers{storage.Folder: folder.New(qcow2.Tool{})}, Fetch: a.fetch, Below: a.c.state},
 		Current: a.current, Logs: a.guests, Gone: a.gone, Converter: a.converter(), Programs: a.programs(),
 	})
-	a.sweeper, a.work = cloud.Sweeper, cloud.Tasks
+	a.sweeper, a.work, a.figures = cloud.Sweeper, cloud.Tasks, cloud.Figures
 	a.runner.Store(part.NewRunner(a.db, cloud.Parts...))
 	return nil
 }
@@ -386,7 +387,7 @@ func (a *agent) serve(ctx context.Context, l net.Listener) {
 	secure := ca.ServerTLS(a.rotator, a.trust.RootCAs)
 	secure.ClientAuth = tls.RequireAndVerifyClientCert
 	streams := &computehost.Streams{
-		Hypervisor: a.guests, Peer: a.peer, Progress: a.work.Progress,
+		Hypervisor: a.guests, Peer: a.peer, Progress: a.work.Progress, Figures: a.figures,
 		Find:  func(id resource.ID) *compute.Instance { return store.Find(a.db.Snapshot(), compute.Instances, id) },
 		Reach: a.reach,
 	}

@@ -51,7 +51,23 @@ type CPUFigures struct {
 	UsedMHz, DemandMHz int64
 	// EntitledMHz is its part as long as others want theirs.
 	EntitledMHz int64
+	// ReadyMillis is how long its threads waited for a processor, in ms of a second; -1: not measured.
+	ReadyMillis int64
 }
+
+// demanded is the demand as it was seen, for people.
+func (f CPUFigures) demanded() int64 {
+	if f.DemandMHz == fairshare.Unlimited {
+		return f.UsedMHz
+	}
+	return f.DemandMHz * 100 / growth
+}
+
+// growth is what a guest is taken to demand of what was seen, in percent: who grows is not held back by what it was.
+const growth = 110
+
+// watchedFor is how long waits are measured, which costs a file for each thread, after somebody looked at figures.
+const watchedFor = 10 * time.Second
 
 // Divider divides the processors of a host among its VMs, each second anew. What it knows it sees: after
 // a restart it begins again.
@@ -67,6 +83,8 @@ type Divider struct {
 
 	mu      sync.Mutex
 	figures map[resource.ID]CPUFigures
+	sheet   compute.HostFigures
+	asked   time.Time // when somebody last looked at figures
 }
 
 // sample is what was read of a group at a time. Waited is unknown while processors are not short.
@@ -96,6 +114,39 @@ func (d *Divider) Figures() map[resource.ID]CPUFigures {
 	return d.figures
 }
 
+// Sheet are the last figures of the host. As long as people look, waits are measured though processors are not short.
+func (d *Divider) Sheet(people bool) compute.HostFigures {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if people {
+		d.asked = d.db.Now()
+	}
+	out := d.sheet
+	out.Guests = maps.Clone(d.sheet.Guests) // memory is added to it
+	return out
+}
+
+func (d *Divider) watched() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.asked.IsZero() && d.db.Now().Sub(d.asked) < watchedFor
+}
+
+// sheetOf are the figures of a host with so many MHz, of which so much was used.
+func sheetOf(all int64, load load, figures map[resource.ID]CPUFigures, plan []cpuGroup) compute.HostFigures {
+	out := compute.HostFigures{CPUMHz: all, CPUUsedMHz: all * load.busyPermille / 1000, CPUShort: load.short,
+		Guests: map[resource.ID]compute.Figures{}, PoolsMHz: map[resource.ID]int64{}}
+	for id, f := range figures {
+		out.Guests[id] = compute.Figures{CPUEntitledMHz: f.EntitledMHz, CPUDemandMHz: f.demanded(), CPUUsedMHz: f.UsedMHz, CPUReadyMillis: f.ReadyMillis}
+	}
+	for _, g := range plan {
+		if _, isGuest := figures[g.id]; !isGuest && g.id != "" {
+			out.PoolsMHz[g.id] = g.entitledMHz
+		}
+	}
+	return out
+}
+
 // Divide looks at all that runs here and gives each group its part. Of a guest that no record knows
 // nothing is changed.
 func (d *Divider) Divide(ctx context.Context) error {
@@ -105,17 +156,17 @@ func (d *Divider) Divide(ctx context.Context) error {
 		return nil // what the host has is not known yet
 	}
 	groups, figures := d.grouper.Grouped(), map[resource.ID]CPUFigures{}
-	snap, short := d.db.Snapshot(), d.short()
+	snap, load, watched := d.db.Snapshot(), d.load(), d.watched()
 	var here resource.ID
 	for id, group := range groups {
 		i := store.Find(snap, compute.Instances, id)
 		if i == nil {
 			continue
 		}
-		figures[id] = d.measure(id, group, facts.mhz, short)
+		figures[id] = d.measure(id, group, facts.mhz, load.short, watched)
 		here = i.Spec.HostID
 		vm := cpuVM{id: id, pool: i.Spec.PoolID, cpus: i.Spec.CPUs, CPUPolicy: i.Spec.CPUPolicy, demandMHz: fairshare.Unlimited}
-		if short {
+		if load.short {
 			vm.demandMHz = figures[id].DemandMHz
 		}
 		facts.vms = append(facts.vms, vm)
@@ -130,7 +181,7 @@ func (d *Divider) Divide(ctx context.Context) error {
 	}
 	maps.DeleteFunc(d.last, func(id resource.ID, _ sample) bool { _, there := groups[id]; return !there })
 	d.mu.Lock()
-	d.figures = figures
+	d.figures, d.sheet = figures, sheetOf(facts.threads*facts.mhz, load, figures, plan)
 	d.mu.Unlock()
 	return d.apply(ctx, plan, groups)
 }
@@ -147,45 +198,58 @@ func poolsOn(snap *store.Snapshot, hostID resource.ID) (out []cpuPool) {
 	return out
 }
 
-// short reports whether the processors had hardly a pause since the last look. Where they had, the division
-// is that of a host where all want all: it is what the next moment of need finds.
-func (d *Divider) short() bool {
+// load is what the processors did since the last look.
+type load struct {
+	busyPermille int64
+	// short: they had hardly a pause. Where they had, the division is that of a host where all want all: it is what
+	// the next moment of need finds.
+	short bool
+}
+
+func (d *Divider) load() load {
 	idle, all, err := d.cpu.Idle()
 	if err != nil {
-		return false
+		return load{}
 	}
 	before := d.lastIdle
 	d.lastIdle = idleness{idle, all}
-	return before.all > 0 && all > before.all && (idle-before.idle)*100 < (all-before.all)*shortOfCPU
+	if before.all == 0 || all <= before.all {
+		return load{}
+	}
+	past, paused := all-before.all, min(max(idle-before.idle, 0), all-before.all)
+	return load{busyPermille: int64((past - paused) * 1000 / past), short: paused*100 < past*shortOfCPU}
 }
 
 // measure reads what a guest used since the last look. Where processors are short its demand is what its
 // threads ran and what they waited to run, as soon as two looks have seen them wait; else it has all it wants.
-func (d *Divider) measure(id resource.ID, group string, mhz int64, short bool) CPUFigures {
+func (d *Divider) measure(id resource.ID, group string, mhz int64, short, watched bool) CPUFigures {
 	used, err := d.cpu.CPUTime(group)
 	now := sample{d.db.Now(), used, unknown}
-	if short {
+	if short || watched {
 		now.waited = d.cpu.CPUWait(group)
 	}
 	before, seen := d.last[id]
+	out := CPUFigures{DemandMHz: fairshare.Unlimited, ReadyMillis: -1}
 	if err != nil {
-		return CPUFigures{DemandMHz: fairshare.Unlimited}
+		return out
 	}
 	d.last[id] = now
 	past := now.at.Sub(before.at)
 	if !seen || past <= 0 {
-		return CPUFigures{DemandMHz: fairshare.Unlimited}
+		return out
 	}
 	clock := func(t time.Duration) int64 { return int64(max(t, 0)) * mhz / int64(past) }
-	ran, waited := used-before.used, time.Duration(0)
-	if short {
-		if before.waited == unknown {
-			return CPUFigures{UsedMHz: clock(ran), DemandMHz: fairshare.Unlimited}
-		}
+	out.UsedMHz = clock(used - before.used)
+	var waited time.Duration
+	switch measured := now.waited != unknown && before.waited != unknown; {
+	case measured:
 		waited = max(now.waited-before.waited, 0)
+		out.ReadyMillis = int64(waited * 1000 / past)
+	case short:
+		return out
 	}
-	// A tenth more than was seen: who grows is not held back by what it was.
-	return CPUFigures{UsedMHz: clock(ran), DemandMHz: clock(ran+waited) * 11 / 10}
+	out.DemandMHz = clock(max(used-before.used, 0)+waited) * growth / 100
+	return out
 }
 
 // apply makes the groups as planned, and writes what differs from what they were given before. Version 1

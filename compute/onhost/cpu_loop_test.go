@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/virga-cloud/virga/compute"
+	"github.com/virga-cloud/virga/engine/fairshare"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
@@ -344,4 +345,32 @@ func TestDividerPutsGuestsIntoTheGroupsOfTheirPools(t *testing.T) {
 			t.Error("the empty group of a pool stays")
 		}
 	})
+}
+
+func TestDividerTellsPeopleWhatItSaw(t *testing.T) {
+	d := newDividing(t)
+	d.second(50, nil)
+	d.second(60, map[string][2]int{"vm-a": {40, 10}})
+	sheet := d.Sheet(true)
+	a := sheet.Guests["a"]
+	if sheet.CPUMHz != 2800 || sheet.CPUUsedMHz != 1120 || sheet.CPUShort || a.CPUUsedMHz != 1120 || a.CPUReadyMillis != -1 || a.CPUEntitledMHz != 700 {
+		t.Errorf("%+v", sheet)
+	}
+	d.second(60, nil) // waits are looked at from now on
+	d.second(60, map[string][2]int{"vm-a": {40, 10}})
+	if a := d.Sheet(false).Guests["a"]; a.CPUReadyMillis != 100 || a.CPUDemandMHz != 1400 {
+		t.Errorf("who ran 40 %% of a second and waited 10 demands half: %+v", a)
+	}
+	d.now = d.now.Add(watchedFor)
+	d.second(60, nil)
+	if a := d.Sheet(false).Guests["a"]; a.CPUReadyMillis != -1 {
+		t.Errorf("nobody looks any more, and waits are measured: %+v", a)
+	}
+	if got := (CPUFigures{UsedMHz: 7, DemandMHz: fairshare.Unlimited}).demanded(); got != 7 {
+		t.Errorf("a demand that is not known is shown as %d", got)
+	}
+	short := Half{}
+	if short.Figures() != nil {
+		t.Error("a host without control groups has figures")
+	}
 }

@@ -32,6 +32,7 @@ type Peer struct {
 //	GET, PUT /instances/{id}/file   a file of the guest               servers
 //	GET /instances/{id}/tcp         upgrade: a TCP port of the guest  servers
 //	GET /instances/{id}/memory      upgrade: the source's QEMU        the source's host, while the instance waits for it
+//	GET /figures                    what the guests use of the host   servers
 //	GET /tasks/{id}/progress        how far a task is, as JSON        servers
 //	GET /vms/{id}/log          what the serial line said here    servers, also when nothing runs
 type Streams struct {
@@ -44,6 +45,8 @@ type Streams struct {
 	Reach Reach
 	// Progress tells how far a task of this host is; false: nothing is known of it.
 	Progress func(resource.ID) (task.Progress, bool)
+	// Figures are what the guests use of this host; nil: nobody looks.
+	Figures func(people bool) compute.HostFigures
 }
 
 // Handler makes the routes.
@@ -57,6 +60,7 @@ func (s *Streams) Handler() http.Handler {
 	mux.HandleFunc("PUT /instances/{id}/file", s.forServers(s.writeFile))
 	mux.HandleFunc("GET /instances/{id}/tcp", s.forServers(s.tcp))
 	mux.HandleFunc("GET /instances/{id}/memory", s.memory)
+	mux.HandleFunc("GET /figures", s.forServers(s.figures))
 	mux.HandleFunc("GET /tasks/{id}/progress", s.forServers(s.progress))
 	mux.HandleFunc("GET /vms/{id}/log", s.forServers(s.log))
 	return mux
@@ -84,6 +88,14 @@ func (s *Streams) progress(w http.ResponseWriter, _ *http.Request, id resource.I
 	}
 	w.Header().Set("Content-Type", "application/json")
 	return json.NewEncoder(w).Encode(p)
+}
+
+func (s *Streams) figures(w http.ResponseWriter, r *http.Request, _ resource.ID) error {
+	if s.Figures == nil {
+		return fault.New(fault.Precondition, "nobody looks at what guests use on this host: it has no control groups")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(s.Figures(r.URL.Query().Has("people")))
 }
 
 func (s *Streams) console(w http.ResponseWriter, r *http.Request, id resource.ID) error {

@@ -229,7 +229,11 @@ func poolSheet(snap *store.Snapshot, told map[resource.ID]HostFigures) []PoolFig
 
 type (
 	figuresIn struct {
-		Name []string `query:"name" doc:"Only VMs with these names."`
+		Project string   `path:"project" doc:"Name of the project."`
+		Name    []string `query:"name,explode" doc:"Only VMs with these names."`
+	}
+	allFiguresIn struct {
+		Name []string `query:"name,explode" doc:"Only VMs with these names."`
 	}
 	vmFiguresOut struct {
 		Body struct {
@@ -245,10 +249,10 @@ type (
 
 // Register offers figures.
 func (a Asker) Register(api *httpapi.API) {
-	vms := func(ctx context.Context, c *httpapi.Call, in *figuresIn) (*vmFiguresOut, error) {
+	vms := func(ctx context.Context, c *httpapi.Call, names []string) (*vmFiguresOut, error) {
 		var wanted []*VM
 		for _, vm := range store.Every(c.Snapshot, VMs) {
-			if (c.Project == "" || vm.Project == c.Project) && (len(in.Name) == 0 || slices.Contains(in.Name, vm.Name)) && c.May(httpapi.Read, vm.Project) {
+			if (c.Project == "" || vm.Project == c.Project) && (len(names) == 0 || slices.Contains(names, vm.Name)) && c.May(httpapi.Read, vm.Project) {
 				wanted = append(wanted, vm)
 			}
 		}
@@ -258,9 +262,9 @@ func (a Asker) Register(api *httpapi.API) {
 	}
 	op := httpapi.Op{ID: "get-vm-figures", Method: http.MethodGet, Path: "/v1/projects/{project}/vm-figures", Action: "vm.read", Right: httpapi.Read, Tag: "vms",
 		Summary: "Say what the VMs that run use of their hosts", Doc: "It is asked of the hosts; VMs on one that does not answer are left out."}
-	httpapi.Handle(api, op, vms)
+	httpapi.Handle(api, op, func(ctx context.Context, c *httpapi.Call, in *figuresIn) (*vmFiguresOut, error) { return vms(ctx, c, in.Name) })
 	op.ID, op.Path, op.Summary = "get-all-vm-figures", "/v1/vm-figures", op.Summary+", in all projects"
-	httpapi.Handle(api, op, vms)
+	httpapi.Handle(api, op, func(ctx context.Context, c *httpapi.Call, in *allFiguresIn) (*vmFiguresOut, error) { return vms(ctx, c, in.Name) })
 	httpapi.Handle(api, httpapi.Op{ID: "get-resourcepool-figures", Method: http.MethodGet, Path: "/v1/resourcepool-figures", Action: "resourcepool.read", Right: httpapi.Admin, Tag: "resourcepools",
 		Summary: "Say what the VMs of resource pools use of their hosts", Doc: "It is asked of the hosts; VMs on one that does not answer are left out."},
 		func(ctx context.Context, c *httpapi.Call, _ *struct{}) (*poolFiguresOut, error) {

@@ -60,7 +60,7 @@ func (f CPUFigures) demanded() int64 {
 	if f.DemandMHz == fairshare.Unlimited {
 		return f.UsedMHz
 	}
-	return f.DemandMHz * 100 / growth
+	return max(f.UsedMHz, f.DemandMHz*100/growth) // rounding takes none of what was used
 }
 
 // growth is what a guest is taken to demand of what was seen, in percent: who grows is not held back by what it was.

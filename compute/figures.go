@@ -262,9 +262,13 @@ func (a Asker) Register(api *httpapi.API) {
 	}
 	op := httpapi.Op{ID: "get-vm-figures", Method: http.MethodGet, Path: "/v1/projects/{project}/vm-figures", Action: "vm.read", Right: httpapi.Read, Tag: "vms",
 		Summary: "Say what the VMs that run use of their hosts", Doc: "It is asked of the hosts; VMs on one that does not answer are left out."}
-	httpapi.Handle(api, op, func(ctx context.Context, c *httpapi.Call, in *figuresIn) (*vmFiguresOut, error) { return vms(ctx, c, in.Name) })
+	httpapi.Handle(api, op, func(ctx context.Context, c *httpapi.Call, in *figuresIn) (*vmFiguresOut, error) {
+		return vms(ctx, c, in.Name)
+	})
 	op.ID, op.Path, op.Summary = "get-all-vm-figures", "/v1/vm-figures", op.Summary+", in all projects"
-	httpapi.Handle(api, op, func(ctx context.Context, c *httpapi.Call, in *allFiguresIn) (*vmFiguresOut, error) { return vms(ctx, c, in.Name) })
+	httpapi.Handle(api, op, func(ctx context.Context, c *httpapi.Call, in *allFiguresIn) (*vmFiguresOut, error) {
+		return vms(ctx, c, in.Name)
+	})
 	httpapi.Handle(api, httpapi.Op{ID: "get-resourcepool-figures", Method: http.MethodGet, Path: "/v1/resourcepool-figures", Action: "resourcepool.read", Right: httpapi.Admin, Tag: "resourcepools",
 		Summary: "Say what the VMs of resource pools use of their hosts", Doc: "It is asked of the hosts; VMs on one that does not answer are left out."},
 		func(ctx context.Context, c *httpapi.Call, _ *struct{}) (*poolFiguresOut, error) {

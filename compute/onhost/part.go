@@ -42,14 +42,6 @@ type Half struct {
 	Memory *MemoryDivider
 }
 
-// Figures are what the guests use of the host; nil: nobody looks.
-func (h Half) Figures() func(people bool) compute.HostFigures {
-	if h.Divider == nil {
-		return nil
-	}
-	return h.Divider.Sheet
-}
-
 // Host makes the hosts' half.
 func Host(l *store.Registry, d HostDeps) Half {
 	h := Half{

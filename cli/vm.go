@@ -173,11 +173,13 @@ func (s *session) said(cmd *cobra.Command, op *record, p *patience, f format, do
 func (s *session) vmResize(n *noun) *cobra.Command {
 	var cpus int64
 	var memory sizeFlag
+	var most memoryPart
 	var policy cpuFlags
 	var share memoryFlags
 	var pool string
 	c := &cobra.Command{Use: "resize NAME [--cpus N] [--memory SIZE]", Short: "Change the size of a stopped VM, or its part of its host", Args: exactly("NAME"),
-		Long: "CPUs and memory change while the VM is stopped. Shares, reservation and limit change while it runs too:\n" +
+		Long: "CPUs change while the VM is stopped, and so does memory, but that it may grow to what the VM was started for\n" +
+			"(--max-memory). Shares, reservation and limit change while it runs too:\n" +
 			"where processors or memory are short, reservations are kept first, what is left is divided by shares, and\n" +
 			"nobody gets more than its limit. A VM in a resource pool divides what that gets; --pool none takes it out.",
 		Example: "  virga vm resize web --cpus 4 --memory 2GiB\n  virga vm resize web --cpu-shares 4000 --cpu-reservation 500 --cpu-limit 2000\n" +
@@ -186,6 +188,7 @@ func (s *session) vmResize(n *noun) *cobra.Command {
 	share.flags(c.Flags())
 	c.Flags().Int64Var(&cpus, "cpus", 0, "number of virtual CPUs")
 	c.Flags().Var(&memory, "memory", "memory, for example 512MiB")
+	c.Flags().Var(&most, "max-memory", maxMemoryText)
 	c.Flags().StringVar(&pool, "pool", "", "the resource pool that it is in; none: in none")
 	s.completeFlag(c, "pool", "resourcepool")
 	addDryRun(c)
@@ -211,7 +214,7 @@ func (s *session) vmResize(n *noun) *cobra.Command {
 			value int64
 		}{
 			"cpu-shares": {"cpuShares", policy.shares}, "cpu-reservation": {"cpuReservationMHz", policy.reservation}, "cpu-limit": {"cpuLimitMHz", policy.limit},
-			"memory-shares": {"memoryShares", share.shares}, "memory-reservation": {"memoryReservationMiB", share.reservation.mib}, "memory-limit": {"memoryLimitMiB", share.limit.mib},
+			"memory-shares": {"memoryShares", share.shares}, "memory-reservation": {"memoryReservationMiB", share.reservation.mib}, "memory-limit": {"memoryLimitMiB", share.limit.mib}, "max-memory": {"maxMemoryMiB", most.mib},
 		} {
 			if cmd.Flags().Changed(flag) {
 				spec[is.field] = is.value

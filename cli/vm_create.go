@@ -38,6 +38,9 @@ type memoryFlags struct {
 	reservation, limit memoryPart
 }
 
+// maxMemoryText is of a flag of several commands.
+const maxMemoryText = "how much memory it can be given while it runs, from its next boot on; 0: none"
+
 // memoryPart is a size that may be none.
 type memoryPart struct{ sizeFlag }
 
@@ -72,6 +75,7 @@ type createFlags struct {
 	share                                                             memoryFlags
 	cpus, stopTimeout                                                 int64
 	memory                                                            sizeFlag
+	most                                                              memoryPart
 	disks, networks, addresses, keys                                  []string
 	stopped, noNetwork                                                bool
 }
@@ -95,6 +99,7 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 	f.Int64Var(&w.cpus, "cpus", 0, "number of virtual CPUs (default 1)")
 	w.policy.flags(f)
 	f.Var(&w.memory, "memory", "memory, for example 1GiB (default 512MiB)")
+	f.Var(&w.most, "max-memory", maxMemoryText)
 	w.share.flags(f)
 	f.StringArrayVar(&w.disks, "disk", nil, "a disk, for example 10GiB; may be repeated (default: as large as the image)")
 	f.StringArrayVar(&w.networks, "network", nil, "a network to be in; may be repeated (default: default)")
@@ -144,7 +149,7 @@ func (w *createFlags) spec(cmd *cobra.Command) (*client.VMSpec, error) {
 	}
 	spec := &client.VMSpec{
 		ImageID: images().spelled(w.image), CPUs: w.cpus, CPUShares: w.policy.shares, CPUReservationMHz: w.policy.reservation, CPULimitMHz: w.policy.limit,
-		MemoryMiB: w.memory.mib, MemoryShares: w.share.shares, MemoryReservationMiB: w.share.reservation.mib, MemoryLimitMiB: w.share.limit.mib, PoolID: w.pool, HostID: w.host, Hostname: w.hostname,
+		MemoryMiB: w.memory.mib, MaxMemoryMiB: w.most.mib, MemoryShares: w.share.shares, MemoryReservationMiB: w.share.reservation.mib, MemoryLimitMiB: w.share.limit.mib, PoolID: w.pool, HostID: w.host, Hostname: w.hostname,
 		RestartPolicy: client.VMSpecRestartPolicy(w.restart), StopTimeoutSeconds: w.stopTimeout, Description: w.description,
 		NUMA: client.VMSpecNUMA(w.numa), Os: client.VMSpecOs(w.os), Firmware: client.VMSpecFirmware(w.firmware),
 		Watchdog: client.VMSpecWatchdog(w.watchdog), BootOrder: w.bootOrder,

@@ -3108,6 +3108,9 @@ type InstanceSpec struct {
 	// Boot Boot is the VM's boot that it belongs to.
 	Boot int64 `json:"boot"`
 
+	// BootMemoryMiB BootMemoryMiB is what it had when its guest booted, and MaxMemoryMiB what MemoryMiB may become while the guest lives; 0: MemoryMiB stays as it is. Both are fixed for the life of the instance and its successors in a migration.
+	BootMemoryMiB int64 `json:"bootMemoryMiB,omitempty,omitzero"`
+
 	// CPULimitMHz CPULimitMHz is the most it gets however idle its host is, in MHz; 0: no limit.
 	CPULimitMHz int64 `json:"cpuLimitMHz,omitempty,omitzero"`
 
@@ -3143,6 +3146,9 @@ type InstanceSpec struct {
 
 	// MachineType MachineType and CPUModel are fixed for the life of the instance and its successors in a migration.
 	MachineType string `json:"machineType"`
+
+	// MaxMemoryMiB BootMemoryMiB is what it had when its guest booted, and MaxMemoryMiB what MemoryMiB may become while the guest lives; 0: MemoryMiB stays as it is. Both are fixed for the life of the instance and its successors in a migration.
+	MaxMemoryMiB int64 `json:"maxMemoryMiB,omitempty,omitzero"`
 
 	// MemoryLimitMiB MemoryLimitMiB is the most of its host's memory that it gets, in MiB; 0: all of its own.
 	MemoryLimitMiB int64 `json:"memoryLimitMiB,omitempty,omitzero"`
@@ -3239,6 +3245,9 @@ type InstanceStatus struct {
 
 	// GuestAgent GuestAgent is "yes" when the guest's agent answers; GuestAddresses is what it told.
 	GuestAgent string `json:"guestAgent,omitempty,omitzero"`
+
+	// MemoryMiB MemoryMiB is what the guest has been given of its memory, in MiB, where that may grow while it runs.
+	MemoryMiB int64 `json:"memoryMiB,omitempty,omitzero"`
 
 	// OutgoingError OutgoingID is the migration that Phase sending or sent speaks of; OutgoingError why it failed.
 	OutgoingError string `json:"outgoingError,omitempty,omitzero"`
@@ -5469,6 +5478,9 @@ type VMSpec struct {
 
 	// KillInstanceID KillInstanceID is the instance that is not waited for when it has to end: its guest gets no time.
 	KillInstanceID string `json:"killInstanceID,omitempty,omitzero"`
+
+	// MaxMemoryMiB MaxMemoryMiB is how much memory it can be given while it runs, in MiB, for which its guest needs a driver of virtio-mem; 0: its memory changes while it is stopped. It holds from the next boot on.
+	MaxMemoryMiB int64 `json:"maxMemoryMiB,omitempty,omitzero"`
 
 	// MemoryLimitMiB MemoryLimitMiB is the most of its host's memory that it gets, in MiB; 0: all of its own.
 	MemoryLimitMiB int64 `json:"memoryLimitMiB,omitempty,omitzero"`

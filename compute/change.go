@@ -22,8 +22,10 @@ func (f *Front) Change(snap *store.Snapshot, b *store.Batch, old *VM, spec *VMSp
 	if spec.ImageID != old.Spec.ImageID || spec.HostID != old.Spec.HostID {
 		return fault.New(fault.Invalid, "change VM %s: its image and its host cannot be changed; create another VM", old.Name)
 	}
-	if (spec.CPUs != old.Spec.CPUs || spec.MemoryMiB != old.Spec.MemoryMiB) && old.Status.InstanceID != "" {
-		return fault.New(fault.Precondition, "change the size of VM %s: it runs; stop it first", old.Name)
+	if old.Status.InstanceID != "" {
+		if err := hotSize(old, spec, store.Find(snap, Instances, old.Status.InstanceID)); err != nil {
+			return err
+		}
 	}
 	if claim := claimOn(snap, old, old.Status.HostID); claim != nil && old.Status.InstanceID != "" {
 		if err := f.Placer.CheckResize(claim, "VM "+old.Name, demandOf(spec)); err != nil {

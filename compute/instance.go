@@ -98,6 +98,10 @@ type InstanceSpec struct {
 	// CPUs, MemoryMiB are the VM's size.
 	CPUs      int64 `json:"cpus"`
 	MemoryMiB int64 `json:"memoryMiB"`
+	// BootMemoryMiB is what it had when its guest booted, and MaxMemoryMiB what MemoryMiB may become while the guest
+	// lives; 0: MemoryMiB stays as it is. Both are fixed for the life of the instance and its successors in a migration.
+	BootMemoryMiB int64 `json:"bootMemoryMiB,omitempty"`
+	MaxMemoryMiB  int64 `json:"maxMemoryMiB,omitempty"`
 	// CPUPolicy is what it gets of its host's processors; it may change while the VM runs.
 	CPUPolicy
 	// MemoryPolicy is what it gets of its host's memory; it may change while the VM runs.
@@ -192,6 +196,8 @@ type InstanceStatus struct {
 	// GuestAgent is "yes" when the guest's agent answers; GuestAddresses is what it told.
 	GuestAgent     string   `json:"guestAgent,omitempty"`
 	GuestAddresses []string `json:"guestAddresses,omitempty"`
+	// MemoryMiB is what the guest has been given of its memory, in MiB, where that may grow while it runs.
+	MemoryMiB int64 `json:"memoryMiB,omitempty"`
 	// BalloonDriver is "yes" when the balloon driver in the guest answers, "no" when it should have by now.
 	BalloonDriver string `json:"balloonDriver,omitempty" enum:"yes,no"`
 }

@@ -76,7 +76,7 @@ func seenParts(i *Instance) []host.NUMAPart {
 	if len(i.Spec.NUMA) > 0 {
 		return i.Spec.NUMA
 	}
-	return []host.NUMAPart{{Node: host.Unbound, CPUs: i.Spec.CPUs, MemoryMiB: i.Spec.MemoryMiB}}
+	return []host.NUMAPart{{Node: host.Unbound, CPUs: i.Spec.CPUs, MemoryMiB: i.Spec.booted()}}
 }
 
 func moving(snap *store.Snapshot, vm *VM, target resource.ID, why, machineType string) placement.Request {
@@ -165,6 +165,7 @@ func (c *Controller) reserve(ctx context.Context, r *operation.Run) error {
 			s.NUMA = on.NUMA
 			s.Incoming = &Incoming{HostID: m.source.Spec.HostID, Token: rand.Text()}
 			s.RootPorts, s.Hardware = m.source.Spec.RootPorts, m.source.Spec.Hardware
+			s.BootMemoryMiB, s.MaxMemoryMiB = m.source.Spec.BootMemoryMiB, m.source.Spec.MaxMemoryMiB
 			s.CPUs, s.MemoryMiB, s.SSHKeys, s.UserData = m.source.Spec.CPUs, m.source.Spec.MemoryMiB, m.source.Spec.SSHKeys, m.source.Spec.UserData
 		})
 		c.put(b, m.snap, m.vm, PhaseMoving, nil, func(s *VMStatus) { s.OperationID = r.Operation.ID })

@@ -59,12 +59,18 @@ func remarkVolume(s *store.Snapshot, x resource.Object) []string {
 	return []string{"it takes no space yet: it gets its place when the first VM that has it among its disks starts, where that runs (virga vm create NAME --disk volume=" + v.Name + ")"}
 }
 
-// remarkVM says that the memory of a guest without a balloon driver can only be taken by swapping it.
-func remarkVM(s *store.Snapshot, x resource.Object) []string {
+// remarkVM says what of its memory a guest cannot be given or cannot give back, and which driver it lacks.
+func remarkVM(s *store.Snapshot, x resource.Object) (out []string) {
 	vm := x.(*VM)
 	i := store.Find(s, Instances, vm.Status.InstanceID)
-	if i == nil || i.Status.BalloonDriver != "no" {
+	if i == nil {
 		return nil
 	}
-	return []string{"its guest has no balloon driver (virtio_balloon in Linux, the balloon service of the virtio drivers in Windows): where its host is short of memory, what the VM has above its reservation can only be swapped"}
+	if has := i.Status.MemoryMiB; has > 0 && has < i.Spec.MemoryMiB {
+		out = append(out, fmt.Sprintf("its guest has taken %d of the %d MiB of memory that it is given: it needs a driver (virtio_mem in Linux), and must bring new memory online (in Linux: echo online_movable > /sys/devices/system/memory/auto_online_blocks)", has, i.Spec.MemoryMiB))
+	}
+	if i.Status.BalloonDriver != "no" {
+		return out
+	}
+	return append(out, "its guest has no balloon driver (virtio_balloon in Linux, the balloon service of the virtio drivers in Windows): where its host is short of memory, what the VM has above its reservation can only be swapped")
 }

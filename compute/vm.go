@@ -92,6 +92,9 @@ type VMSpec struct {
 	CPUPolicy
 	// MemoryMiB is the guest's memory, in MiB.
 	MemoryMiB int64 `json:"memoryMiB"`
+	// MaxMemoryMiB is how much memory it can be given while it runs, in MiB, for which its guest needs a driver of
+	// virtio-mem; 0: its memory changes while it is stopped. It holds from the next boot on.
+	MaxMemoryMiB int64 `json:"maxMemoryMiB,omitempty"`
 	// MemoryPolicy is what the VM gets of its host's memory; it may change while it runs.
 	MemoryPolicy
 	// PoolID is the resource pool that it is in; a request may name it. Empty: in none. It may change while the VM runs.

@@ -76,6 +76,7 @@ func CheckVM(s *VMSpec) []fault.Detail {
 	if s.MemoryMiB < MinMemoryMiB || s.MemoryMiB > MaxMemoryMiB {
 		wrong("spec.memoryMiB", "%d MiB is not between %d and %d", s.MemoryMiB, MinMemoryMiB, MaxMemoryMiB)
 	}
+	out = append(out, checkGrowth(s)...)
 	out = append(out, s.CPUPolicy.Check()...)
 	out = append(out, s.MemoryPolicy.Check(s.MemoryMiB)...)
 	if !slices.Contains([]numa.Policy{numa.Preferred, numa.Required, numa.None}, s.NUMA) {

@@ -283,6 +283,9 @@ func (c *Controller) tell(b *store.Batch, snap *store.Snapshot, f facts, p plan,
 	c.w.Instances.Set(b, i, func(s *InstanceSpec) {
 		s.Run, s.StopTimeoutSeconds, s.Outgoing, s.CPUPolicy, s.MemoryPolicy = p.run, vm.Spec.StopTimeoutSeconds, nil, cpu, memory
 		s.PoolID = vm.Spec.PoolID
+		if refused == nil {
+			s.MemoryMiB = grownTo(s, vm.Spec.MemoryMiB)
+		}
 		for n := range s.Disks {
 			s.Disks[n].SizeMiB = max(s.Disks[n].SizeMiB, diskSize(snap, s.Disks[n].VolumeID))
 			if limits, has := limitsOf(vm, s.Disks[n].VolumeID); has { // one that leaves keeps its own to the end

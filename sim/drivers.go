@@ -54,6 +54,8 @@ var (
 	_ computeon.Plugger    = (*guestDriver)(nil)
 	_ computeon.Kin        = (*guestDriver)(nil)
 	_ computeon.Ballooner  = (*guestDriver)(nil)
+
+	_ computeon.MemoryGrower = (*guestDriver)(nil)
 )
 
 // OfVM implements computeon.Kin.
@@ -170,6 +172,19 @@ func (d *guestDriver) Memory(ctx context.Context, id resource.ID) (computeon.Gue
 // SetMemory implements computeon.Ballooner.
 func (d *guestDriver) SetMemory(ctx context.Context, id resource.ID, bytes int64) error {
 	return d.h.does("SetMemory", func() error { return d.h.guests.SetMemory(ctx, id, bytes) })
+}
+
+// GrowMemory implements computeon.MemoryGrower.
+func (d *guestDriver) GrowMemory(ctx context.Context, id resource.ID, mib int64) error {
+	if has, err := d.h.guests.GrownMemory(ctx, id); err == nil && has == mib {
+		return nil // a look is no effect
+	}
+	return d.h.does("GrowMemory", func() error { return d.h.guests.GrowMemory(ctx, id, mib) })
+}
+
+// GrownMemory implements computeon.MemoryGrower.
+func (d *guestDriver) GrownMemory(ctx context.Context, id resource.ID) (int64, error) {
+	return d.h.guests.GrownMemory(ctx, id)
 }
 
 // AcceptStream implements computeon.Migrator.

@@ -225,6 +225,14 @@ type Ballooner interface {
 	SetMemory(ctx context.Context, id resource.ID, bytes int64) error
 }
 
+// MemoryGrower is a hypervisor that can give memory to a guest that lives, where it was started for that.
+type MemoryGrower interface {
+	// GrowMemory gives a guest so much memory altogether. The guest takes it piece by piece, if it can.
+	GrowMemory(ctx context.Context, id resource.ID, mib int64) error
+	// GrownMemory is what the guest has of it now, in MiB.
+	GrownMemory(ctx context.Context, id resource.ID) (int64, error)
+}
+
 // GroupOf is the control group that an instance starts in.
 func GroupOf(id resource.ID) string { return "vm-" + string(id) }
 

@@ -42,7 +42,7 @@ func groupMemory(f memoryFacts, parts []memoryPart, names map[resource.ID]string
 			continue
 		}
 		g := f.guests[i]
-		reserved, part := min(g.reservation, p.target), p.target+memoryOverhead
+		reserved, part := min(g.reservation, p.target), p.target+g.overhead()
 		for above := name; above != ""; {
 			above = above[:max(0, strings.LastIndexByte(above, '/'))]
 			around := out[above]

@@ -44,7 +44,8 @@ const (
 	headroom, leastHeadroom = 8, 16 * mib
 	// leftPart is the part of its memory that a balloon leaves a guest, whatever it says of itself.
 	leftPart = 4
-	// memoryOverhead is what a QEMU process holds beside the memory of its guest.
+	// memoryOverhead is the least that a QEMU process holds beside the memory of its guest. In software emulation
+	// it holds much more.
 	memoryOverhead = 32 * mib
 )
 
@@ -158,7 +159,7 @@ func (f memoryFacts) targets() []int64 {
 	capacity := f.all - f.part(wellFree)
 	claims := make([]fairshare.Taxed, len(f.guests))
 	for i, g := range f.guests {
-		capacity -= memoryOverhead
+		capacity -= g.overhead()
 		claims[i] = fairshare.Taxed{Active: g.need(), Claim: fairshare.Claim{
 			Reservation: max(g.reservation, f.stuck(g)), Limit: g.limit, Shares: g.shares,
 		}}
@@ -182,7 +183,7 @@ func (f memoryFacts) swaps() bool {
 // wall is where the kernel begins to swap of a guest: its part, which it comes down to in steps. A wall stands
 // until there is plenty again, so that what was swapped is not read back into a host that is short.
 func (f memoryFacts) wall(g memoryGuest, target int64, state MemoryState) int64 {
-	part, step := target+memoryOverhead, max(g.memory/memorySteps, leastStep)
+	part, step := target+g.overhead(), max(g.memory/memorySteps, leastStep)
 	switch {
 	case state == MemoryHigh || !f.swaps():
 		return 0
@@ -209,6 +210,9 @@ func (g memoryGuest) used() int64 {
 	}
 	return g.active
 }
+
+// overhead is what its QEMU holds beside the memory of the guest, as far as it can be seen.
+func (g memoryGuest) overhead() int64 { return max(g.resident-g.given, memoryOverhead) }
 
 // floor is the least that a balloon leaves a guest.
 func (g memoryGuest) floor() int64 {

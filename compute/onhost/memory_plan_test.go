@@ -167,6 +167,15 @@ func TestWhatIsUsedAboveItsPartIsSwappedWhereTheHostIsVeryShort(t *testing.T) {
 	}
 }
 
+func TestWhatQEMUHoldsBesideItsGuestIsNotDivided(t *testing.T) {
+	heavy := told(gib, gib/4, gib/8)
+	heavy.resident = gib/4 + gib/8
+	f := having(gib, 1, "", heavy, heavy)
+	if got, want := f.targets()[0], (gib-f.part(wellFree))/2-gib/8; got > want || got < want-mib {
+		t.Errorf("it is to have %d, want %d", got, want)
+	}
+}
+
 func TestWhatNobodyCanTakeIsNotDivided(t *testing.T) {
 	held := memoryGuest{memory: 2 * gib, given: 2 * gib, limit: 2 * gib, shares: 1, resident: gib}
 	f := having(2*gib, 1, "", held, told(2*gib, 2*gib, 2*gib))

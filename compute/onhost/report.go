@@ -39,7 +39,7 @@ func (k *Supervisor) reportLooked(ctx context.Context, i *compute.Instance, g Gu
 			if inside.Answers {
 				s.GuestAgent = "yes"
 			}
-			s.BalloonDriver = k.balloonDriver(ctx, i.ID, g)
+			s.BalloonDriver, s.MemoryMiB = k.balloonDriver(ctx, i.ID, g), k.grownMemory(ctx, i)
 		}
 	})
 }
@@ -68,7 +68,7 @@ func describe(s *compute.InstanceStatus, i *compute.Instance, g Guest, phase str
 	}
 	if g.State == Ended {
 		s.PID, s.EndedAt, s.Exit, s.ExitMessage = 0, g.EndedAt, g.Exit, g.ExitMessage
-		s.GuestAgent, s.GuestAddresses, s.BalloonDriver, s.Devices, s.DevicesGeneration = "", nil, "", nil, 0
+		s.GuestAgent, s.GuestAddresses, s.BalloonDriver, s.MemoryMiB, s.Devices, s.DevicesGeneration = "", nil, "", 0, nil, 0
 	}
 }
 
@@ -77,7 +77,7 @@ func describe(s *compute.InstanceStatus, i *compute.Instance, g Guest, phase str
 func (k *Supervisor) reportLost(ctx context.Context, i *compute.Instance) error {
 	return k.set(ctx, i, func(s *compute.InstanceStatus) {
 		s.Phase, s.PID, s.EndedAt, s.Problems = compute.InstanceStopped, 0, k.db.Now().UTC(), nil
-		s.GuestAgent, s.GuestAddresses, s.BalloonDriver = "", nil, ""
+		s.GuestAgent, s.GuestAddresses, s.BalloonDriver, s.MemoryMiB = "", nil, "", 0
 		if s.StartedAt.IsZero() {
 			s.Exit, s.ExitMessage = compute.ExitForced, "it was told to end before it had started"
 			return
@@ -118,6 +118,19 @@ func (k *Supervisor) inside(ctx context.Context, id resource.ID, g Guest) (in In
 	slices.Sort(in.Addresses)
 	in.Addresses = slices.Compact(in.Addresses)
 	return in, true
+}
+
+// grownMemory is what the guest has of a memory that may grow; 0: it may not, or nobody knows.
+func (k *Supervisor) grownMemory(ctx context.Context, i *compute.Instance) int64 {
+	hv, can := k.hv.(MemoryGrower)
+	if !can || i.Spec.MaxMemoryMiB == 0 {
+		return 0
+	}
+	has, err := hv.GrownMemory(ctx, i.ID)
+	if err != nil {
+		return 0
+	}
+	return has
 }
 
 // balloonDriver says whether the guest has a balloon driver; empty: it may be booting still.

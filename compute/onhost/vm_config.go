@@ -32,13 +32,16 @@ type VMConfig struct {
 	// Name is for people.
 	Name string
 	// NUMA are the guest's memory nodes; empty: one, which is not bound.
-	NUMA        []NUMANode
-	CPUs        int64
-	MemoryMiB   int64
-	MachineType string
-	CPUModel    string // empty: the best that the accelerator has
-	Accelerator host.Accelerator
-	UID         int64
+	NUMA      []NUMANode
+	CPUs      int64
+	MemoryMiB int64
+	// BootMemoryMiB is what of MemoryMiB it has from its boot on, and MaxMemoryMiB what that may become while the
+	// guest lives; 0: it stays as it is.
+	BootMemoryMiB, MaxMemoryMiB int64
+	MachineType                 string
+	CPUModel                    string // empty: the best that the accelerator has
+	Accelerator                 host.Accelerator
+	UID                         int64
 	// RootPorts is the number of PCIe root ports, which are made at the start.
 	RootPorts int64
 	Disks     []Disk
@@ -51,6 +54,14 @@ type VMConfig struct {
 	Screen   Screen
 	// Kernel, Initrd and Append boot a kernel directly, without a disk.
 	Kernel, Initrd, Append string
+}
+
+// Booted is the memory that the guest has from its boot on, in MiB.
+func (m VMConfig) Booted() int64 {
+	if m.MaxMemoryMiB == 0 {
+		return m.MemoryMiB
+	}
+	return m.BootMemoryMiB
 }
 
 // NUMANode is a memory node of a guest.
@@ -107,6 +118,7 @@ func Compile(i *compute.Instance, in Inputs) (VMConfig, []string, error) {
 	m := VMConfig{
 		ID: i.ID, VMID: s.VMID, Boot: s.Boot, Epoch: s.Epoch, Name: s.VMName, CPUs: s.CPUs, MemoryMiB: s.MemoryMiB,
 		MachineType: s.MachineType, CPUModel: s.CPUModel, Accelerator: s.Accelerator, UID: s.UID,
+		BootMemoryMiB: s.BootMemoryMiB, MaxMemoryMiB: s.MaxMemoryMiB,
 		Incoming: s.Run == compute.RunIncoming, Screen: in.Screen, RootPorts: s.RootPorts, Hardware: s.Hardware,
 	}
 	if m.MachineType == "" {

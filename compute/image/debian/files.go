@@ -18,7 +18,7 @@ TIMEOUT 0
 LABEL linux
   KERNEL /boot/@kernel@
   INITRD /boot/@initrd@
-  APPEND root=LABEL=root ro console=tty0 console=ttyS0 net.ifnames=0 quiet
+  APPEND root=LABEL=root ro console=tty0 console=ttyS0 net.ifnames=0 quiet memhp_default_state=online_movable
 `
 
 // languages keeps translations of package descriptions away.

@@ -36,7 +36,7 @@ TIMEOUT 0
 LABEL virga
   KERNEL /vmlinuz
   INITRD /initrd
-  APPEND console=tty0 console=ttyS0 quiet panic=5 net.ifnames=0 mitigations=off nokaslr cryptomgr.notests tsc=reliable no_timer_check random.trust_cpu=on audit=0
+  APPEND console=tty0 console=ttyS0 quiet panic=5 net.ifnames=0 mitigations=off nokaslr cryptomgr.notests tsc=reliable no_timer_check random.trust_cpu=on audit=0 memhp_default_state=online_movable
 `
 
 func writeDisk(ctx context.Context, raw, kernel, initrd string) error {

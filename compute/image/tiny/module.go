@@ -14,7 +14,7 @@ import (
 )
 
 // wanted are the drivers that the guest has, with what they depend on.
-var wanted = []string{"virtio_pci", "virtio_blk", "virtio_net", "virtio_balloon", "virtio_console", "virtio-rng",
+var wanted = []string{"virtio_pci", "virtio_blk", "virtio_net", "virtio_balloon", "virtio_mem", "virtio_console", "virtio-rng",
 	"virtio_scsi", "sd_mod", "sr_mod", "isofs", "button", "evdev", "qemu_fw_cfg"}
 
 // module is a kernel module with what its own file says of it.

@@ -65,6 +65,8 @@ var (
 	_ onhost.Plugger    = (*Hypervisor)(nil)
 	_ onhost.Kin        = (*Hypervisor)(nil)
 	_ onhost.Ballooner  = (*Hypervisor)(nil)
+
+	_ onhost.MemoryGrower = (*Hypervisor)(nil)
 )
 
 // New makes a hypervisor without guests.

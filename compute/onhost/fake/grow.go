@@ -51,3 +51,26 @@ func (h *Hypervisor) sizeOf(g *guest, disk onhost.Disk) int64 {
 	}
 	return g.sizes[disk.ID]
 }
+
+// GrowMemory implements onhost.MemoryGrower. The guest takes it at once.
+func (h *Hypervisor) GrowMemory(_ context.Context, id resource.ID, mib int64) error {
+	return h.alive(id, func(g *guest) error {
+		switch {
+		case g.vm.MaxMemoryMiB == 0:
+			return fault.New(fault.Precondition, "instance %s was not started for more memory", id)
+		case mib > g.vm.MaxMemoryMiB:
+			return fault.New(fault.Invalid, "instance %s was started for %d MiB of memory at most", id, g.vm.MaxMemoryMiB)
+		}
+		g.vm.MemoryMiB = mib
+		return nil
+	})
+}
+
+// GrownMemory implements onhost.MemoryGrower.
+func (h *Hypervisor) GrownMemory(_ context.Context, id resource.ID) (mib int64, err error) {
+	err = h.alive(id, func(g *guest) error {
+		mib = g.vm.MemoryMiB
+		return nil
+	})
+	return mib, err
+}

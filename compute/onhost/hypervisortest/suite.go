@@ -50,6 +50,7 @@ func Run(t *testing.T, make func(*testing.T) House) {
 		"AGuestMayIgnoreThatItIsAskedForADisk":        ignored,
 		"WhatIsPluggedInByHalfIsMadeWholeOrClosed":    halfPlugged,
 		"ABalloonTakesMemoryAndGivesItBack":           balloons,
+		"AGuestIsGivenMemoryWhileItRuns":              growsMemory,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, make(t)) })
 	}

@@ -47,7 +47,7 @@ func Arguments(m onhost.VMConfig, p Place) []string {
 	a := &arguments{place: p}
 	a.add("-name", "guest="+GuestName(m.ID)+",debug-threads=on", "-uuid", string(m.VMID))
 	a.machine(m)
-	a.add("-smp", fmt.Sprint(m.CPUs), "-m", fmt.Sprintf("%dM", m.MemoryMiB))
+	a.add("-smp", fmt.Sprint(m.CPUs), "-m", memorySize(m))
 	a.memory(m)
 	a.add("-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-S", "-sandbox", sandbox)
 	// QEMU of a guest that ended stays, so that an agent that was away sees how it ended.
@@ -73,7 +73,7 @@ func Arguments(m onhost.VMConfig, p Place) []string {
 func (a *arguments) memory(m onhost.VMConfig) {
 	nodes := m.NUMA
 	if len(nodes) == 0 {
-		nodes = []onhost.NUMANode{{HostNode: host.Unbound, CPUs: m.CPUs, MemoryMiB: m.MemoryMiB}}
+		nodes = []onhost.NUMANode{{HostNode: host.Unbound, CPUs: m.CPUs, MemoryMiB: m.Booted()}}
 	}
 	first := int64(0)
 	for i, n := range nodes {
@@ -126,6 +126,7 @@ func (a *arguments) fixedDevices(m onhost.VMConfig) {
 	a.add("-device", "virtio-scsi-pci,id="+scsiController+",bus=pcie.0,addr=0x5")
 	a.add("-device", "pvpanic", "-device", "vmgenid,guid="+generation(m))
 	a.watchdog(m)
+	a.growth(m)
 	if slices.ContainsFunc(m.Disks, func(d onhost.Disk) bool { return d.Model == compute.IDE }) {
 		a.add("-device", "piix3-ide,id="+ideController+",bus=pcie.0,addr=0x7")
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/compute/onhost"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/proc"
@@ -57,6 +58,7 @@ func (d *Driver) Memory(ctx context.Context, id resource.ID) (onhost.GuestMemory
 	if err != nil {
 		return m, fault.New(fault.Unavailable, "look at the memory of QEMU: %w", err)
 	}
+	m.Given += g.grown(ctx)
 	m.Resident, m.Swapped, m.Shared = held.Resident, held.Swapped, held.Shared
 	return m, nil
 }
@@ -94,5 +96,5 @@ func (d *Driver) SetMemory(ctx context.Context, id resource.ID, bytes int64) err
 		return err
 	}
 	defer g.mu.Unlock()
-	return fault.Wrap(g.do(ctx, "balloon", map[string]any{"value": bytes}, nil), "set the balloon")
+	return fault.Wrap(g.do(ctx, "balloon", map[string]any{"value": max(bytes-g.grown(ctx), compute.MinMemoryMiB<<20)}, nil), "set the balloon")
 }

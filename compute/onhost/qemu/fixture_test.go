@@ -57,7 +57,7 @@ echo "$version"`
 	}
 	lines := strings.Fields(string(out))
 	version := lines[len(lines)-1]
-	k := kernel{filepath.Join(dir, "root/boot/vmlinuz-"+version), filepath.Join(dir, "initrd-4.gz")}
+	k := kernel{filepath.Join(dir, "root/boot/vmlinuz-"+version), filepath.Join(dir, "initrd-5.gz")}
 	if _, err := os.Stat(k.initrd); err == nil {
 		return k, nil
 	}
@@ -94,7 +94,7 @@ func makeInitrd(path, modules string) error {
 	a.add("init", 0o100755, []byte(initScript))
 	a.add("bin/busybox", 0o100755, program)
 	a.add("bin/sh", 0o120777, []byte("busybox"))
-	order, err := a.modules(modules, "virtio_pci", "virtio_blk", "virtio_console", "virtio_balloon", "virtio_net", "virtio_scsi", "sd_mod", "button", "evdev", "pvpanic-mmio")
+	order, err := a.modules(modules, "virtio_pci", "virtio_blk", "virtio_console", "virtio_balloon", "virtio_mem", "virtio_net", "virtio_scsi", "sd_mod", "button", "evdev", "pvpanic-mmio")
 	if err != nil {
 		return err
 	}

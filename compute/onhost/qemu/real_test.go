@@ -97,7 +97,7 @@ func vm(t *testing.T, append string) onhost.VMConfig {
 	return onhost.VMConfig{
 		ID: resource.NewID(), VMID: resource.NewID(), Boot: 1, Epoch: 1, Name: "test", CPUs: 1, MemoryMiB: 128,
 		MachineType: "pc-q35-7.2", CPUModel: "qemu64", Accelerator: host.TCG, UID: 64123, RootPorts: 8, Screen: onhost.NoScreen,
-		Kernel: shared(t, k.image), Initrd: shared(t, k.initrd), Append: "console=ttyS0 quiet " + append,
+		Kernel: shared(t, k.image), Initrd: shared(t, k.initrd), Append: "console=ttyS0 quiet memhp_default_state=online_movable " + append,
 	}
 }
 

@@ -45,6 +45,8 @@ type saved struct {
 	// Resumed: a guest that received its memory has run here.
 	Resumed bool `json:"resumed,omitempty"`
 	Screen  bool `json:"screen,omitempty"`
+	// Grows: its memory may grow while it lives.
+	Grows bool `json:"grows,omitempty"`
 	// Group is its control group; empty: the one that its id gives.
 	Group string `json:"group,omitempty"`
 	// Threads are, for each virtual CPU, the host's threads that it is kept on; empty: it may run on all.

@@ -71,7 +71,7 @@ func (g *guest) start(ctx context.Context, m onhost.VMConfig) error {
 		_ = os.RemoveAll(g.dir)
 		return err
 	}
-	s := saved{ID: m.ID, VMID: m.VMID, Epoch: m.Epoch, UID: m.UID, BootID: bootID(), Incoming: m.Incoming, Screen: m.Screen != onhost.NoScreen, Threads: threadsOf(m), StartedAt: g.d.cfg.Now().UTC()}
+	s := saved{ID: m.ID, VMID: m.VMID, Epoch: m.Epoch, UID: m.UID, BootID: bootID(), Incoming: m.Incoming, Screen: m.Screen != onhost.NoScreen, Grows: m.MaxMemoryMiB > 0, Threads: threadsOf(m), StartedAt: g.d.cfg.Now().UTC()}
 	if err := s.save(g.dir); err != nil {
 		_ = os.RemoveAll(g.dir)
 		return err

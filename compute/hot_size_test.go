@@ -1,0 +1,83 @@
+package compute
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/host"
+)
+
+func TestHowFarAVMMayGrowIsJudged(t *testing.T) {
+	for name, c := range map[string]struct {
+		memory, most int64
+		want         string
+	}{
+		"not at all":               {513, 0, ""},
+		"to four times":            {512, 2048, ""},
+		"to what it has":           {512, 512, ""},
+		"from too little":          {252, 1024, "spec.memoryMiB: must be at least 256 MiB where maxMemoryMiB is set"},
+		"to less than it has":      {512, 256, "spec.maxMemoryMiB: 256 MiB is not between memoryMiB, which is 512, and"},
+		"below nothing":            {512, -4, "spec.maxMemoryMiB: -4 MiB is not between"},
+		"to more than any host":    {512, MaxMemoryMiB + 4, "spec.maxMemoryMiB"},
+		"to what no guest takes":   {512, 1023, "spec.maxMemoryMiB: must be a multiple of 4 MiB"},
+		"from what no guest takes": {513, 1024, "spec.memoryMiB: must be a multiple of 4 MiB where maxMemoryMiB is set"},
+	} {
+		said := ""
+		for _, d := range checkGrowth(&VMSpec{MemoryMiB: c.memory, MaxMemoryMiB: c.most}) {
+			said += d.Field + ": " + d.Message + "\n"
+		}
+		if (said == "") != (c.want == "") || !strings.Contains(said, c.want) {
+			t.Errorf("%s: %q, want %q", name, said, c.want)
+		}
+	}
+}
+
+func TestSizeOfAVMThatRunsOnlyGrowsAsFarAsItWasStartedFor(t *testing.T) {
+	old := &VM{Meta: resource.Meta{Name: "web"}, Spec: VMSpec{CPUs: 2, MemoryMiB: 512, MaxMemoryMiB: 4096}}
+	started := &Instance{Spec: InstanceSpec{MemoryMiB: 512, BootMemoryMiB: 512, MaxMemoryMiB: 2048}}
+	for name, c := range map[string]struct {
+		cpus, memory, most int64
+		instance           *Instance
+		want               string
+	}{
+		"nothing":                  {2, 512, 4096, started, ""},
+		"how far it may grow":      {2, 512, 8192, started, ""},
+		"more memory":              {2, 1024, 4096, started, ""},
+		"all that it may have":     {2, 2048, 4096, started, ""},
+		"more than it was started": {2, 2052, 4096, started, "give VM web 2052 MiB of memory: it runs, and was started for 2048 at most; stop it first: virga vm stop web --wait"},
+		"started for none":         {2, 1024, 4096, &Instance{}, "was not started for more; stop it first: virga vm stop web --wait, and say how far it may grow then (--max-memory)"},
+		"not started yet":          {2, 1024, 4096, nil, "was not started for more"},
+		"a piece too small":        {2, 1022, 4096, started, "must be a multiple of 4 MiB"},
+		"less memory":              {2, 256, 4096, started, "a guest gives back none; limit what it gets of its host's (virga vm resize web --memory-limit 256MiB), or stop it first"},
+		"more processors":          {4, 512, 4096, started, "change the processors of VM web: it runs; stop it first"},
+	} {
+		err := hotSize(old, &VMSpec{CPUs: c.cpus, MemoryMiB: c.memory, MaxMemoryMiB: c.most}, c.instance)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+		if err != nil && !fault.Is(err, fault.Precondition) && !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s: %v is a %s", name, err, fault.KindOf(err))
+		}
+	}
+}
+
+func TestInstanceGrowsWithItsVMAndNeverShrinks(t *testing.T) {
+	s := InstanceSpec{MemoryMiB: 1024, BootMemoryMiB: 512, MaxMemoryMiB: 2048}
+	for wanted, want := range map[int64]int64{512: 1024, 1024: 1024, 1536: 1536, 2048: 2048, 4096: 1024} {
+		if got := grownTo(&s, wanted); got != want {
+			t.Errorf("its VM has %d, and it gets %d, want %d", wanted, got, want)
+		}
+	}
+	fixed := InstanceSpec{MemoryMiB: 1024, CPUs: 1}
+	if got := grownTo(&fixed, 2048); got != 1024 {
+		t.Errorf("one that cannot grow gets %d", got)
+	}
+	// Its memory nodes keep the size that its guest has seen, wherever it moves.
+	for spec, want := range map[*InstanceSpec]int64{&s: 512, &fixed: 1024} {
+		if p := seenParts(&Instance{Spec: *spec}); len(p) != 1 || p[0] != (host.NUMAPart{Node: host.Unbound, CPUs: spec.CPUs, MemoryMiB: want}) {
+			t.Errorf("its guest has seen %+v, want %d MiB", p, want)
+		}
+	}
+}

@@ -95,16 +95,20 @@ func clusterCommands(s *session, n *noun) []*cobra.Command {
 
 // hostSet changes what a host says of itself beside its mode.
 func (s *session) hostSet(n *noun) *cobra.Command {
-	var cluster string
-	c := &cobra.Command{Use: "set NAME", Short: "Change the cluster of a host, and its own overcommitment", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
-		Example: "  virga host set h2 --cluster edge\n  virga host set h2 --memory-overcommit 150\n  virga host set h2 --memory-overcommit cluster"}
+	var cluster, sharing string
+	c := &cobra.Command{Use: "set NAME", Short: "Change the cluster of a host, its own overcommitment, and whether guests share pages", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Example: "  virga host set h2 --cluster edge\n  virga host set h2 --memory-overcommit 150\n  virga host set h2 --memory-overcommit cluster\n  virga host set h2 --page-sharing when-short"}
 	c.Flags().StringVar(&cluster, "cluster", "", "the cluster that it belongs to")
 	s.completeFlag(c, "cluster", "cluster")
+	c.Flags().StringVar(&sharing, "page-sharing", "", "when memory pages of the same content are kept once for all guests: never (default), when-short")
 	own := addOvercommit(c, "; cluster: what its cluster says")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		spec, err := own.spec(true)
 		if err == nil && cluster != "" {
 			spec["clusterID"] = cluster
+		}
+		if err == nil && sharing != "" {
+			spec["pageSharing"] = sharing
 		}
 		if err == nil && len(spec) == 0 {
 			err = refuse("%s: say what to change, for example --cluster edge", called(cmd))

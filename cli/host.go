@@ -21,7 +21,8 @@ func hosts() *noun {
 			field("Datapath", at(&hostOf.Status.Profile.Datapath)).wide(), field("Processor", at(&hostOf.Status.Inventory.CPUModel)).only(),
 			computed("Layout", layoutText).only(), computed("Clock", clockText).only(), computed("Total clock", totalClockText).only(), computed("Memory of the host", hostMemoryText).only(), computed("NUMA nodes", numaText).only(),
 			field("Why this accelerator", at(&hostOf.Status.Profile.AcceleratorWhy)).only(), field("Tunnels at", at(&hostOf.Status.TunnelAddress)).only(),
-			computed("CPU overcommit %", ratioText("cpuOvercommitPercent")).only(), computed("Memory overcommit %", ratioText("memoryOvercommitPercent")).only(), trouble()}}
+			computed("CPU overcommit %", ratioText("cpuOvercommitPercent")).only(), computed("Memory overcommit %", ratioText("memoryOvercommitPercent")).only(),
+			field("Swap MiB", at(&hostOf.Status.Profile.SwapMiB)).only(), field("Compressed swap", at(&hostOf.Status.Profile.CompressedSwap)).only(), field("Page sharing", at(&hostOf.Spec.PageSharing)).only(), trouble()}}
 }
 
 // lifeText says whether a host is reachable.

@@ -328,6 +328,24 @@ func (e HostSpecMode) Valid() bool {
 	}
 }
 
+// Defines values for HostSpecPageSharing.
+const (
+	HostSpecPageSharingNever     HostSpecPageSharing = "never"
+	HostSpecPageSharingWhenShort HostSpecPageSharing = "when-short"
+)
+
+// Valid indicates whether the value is a known member of the HostSpecPageSharing enum.
+func (e HostSpecPageSharing) Valid() bool {
+	switch e {
+	case HostSpecPageSharingNever:
+		return true
+	case HostSpecPageSharingWhenShort:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ImageCopyStatusPhase.
 const (
 	ImageCopyStatusPhaseFailed   ImageCopyStatusPhase = "failed"
@@ -1158,19 +1176,19 @@ func (e VMSpecPower) Valid() bool {
 
 // Defines values for VMSpecRestartPolicy.
 const (
-	Always    VMSpecRestartPolicy = "always"
-	Never     VMSpecRestartPolicy = "never"
-	OnFailure VMSpecRestartPolicy = "on-failure"
+	VMSpecRestartPolicyAlways    VMSpecRestartPolicy = "always"
+	VMSpecRestartPolicyNever     VMSpecRestartPolicy = "never"
+	VMSpecRestartPolicyOnFailure VMSpecRestartPolicy = "on-failure"
 )
 
 // Valid indicates whether the value is a known member of the VMSpecRestartPolicy enum.
 func (e VMSpecRestartPolicy) Valid() bool {
 	switch e {
-	case Always:
+	case VMSpecRestartPolicyAlways:
 		return true
-	case Never:
+	case VMSpecRestartPolicyNever:
 		return true
-	case OnFailure:
+	case VMSpecRestartPolicyOnFailure:
 		return true
 	default:
 		return false
@@ -2634,12 +2652,18 @@ type HostSpec struct {
 	// Mode Mode says whether placement may choose the host.
 	Mode HostSpecMode `json:"mode"`
 
+	// PageSharing PageSharing says when memory pages of the same content, of whatever guests, are kept once: never (the default), or when-short: as long as the host is short of memory. A guest can tell by the time of a write whether another has a page that it guesses.
+	PageSharing HostSpecPageSharing `json:"pageSharing,omitempty,omitzero"`
+
 	// Zone Zone is the failure domain that the host lies in.
 	Zone string `json:"zone,omitempty,omitzero"`
 }
 
 // HostSpecMode Mode says whether placement may choose the host.
 type HostSpecMode string
+
+// HostSpecPageSharing PageSharing says when memory pages of the same content, of whatever guests, are kept once: never (the default), or when-short: as long as the host is short of memory. A guest can tell by the time of a write whether another has a page that it guesses.
+type HostSpecPageSharing string
 
 // HostStatus Status is what the host's agent reports.
 type HostStatus struct {
@@ -4435,6 +4459,9 @@ type Profile struct {
 	// CgroupVersion CgroupVersion is 1 or 2, 0 where no cgroup controllers can be used.
 	CgroupVersion int64 `json:"cgroupVersion"`
 
+	// CompressedSwap SwapMiB is the swap that the host has, and CompressedSwap "yes" where what is swapped is compressed in memory first (zswap), or stays there (zram).
+	CompressedSwap string `json:"compressedSwap,omitempty,omitzero"`
+
 	// CPUFeatures CPUFeatures are those that QEMU can give a guest here, sorted, with blanks between.
 	CPUFeatures string `json:"cpuFeatures,omitempty,omitzero"`
 
@@ -4462,8 +4489,14 @@ type Profile struct {
 	// MachineType MachineType is the newest q35 machine that QEMU offers, for example "pc-q35-7.2".
 	MachineType string `json:"machineType,omitempty,omitzero"`
 
+	// PageSharing PageSharing is "yes" where the kernel can keep pages of the same content once (KSM).
+	PageSharing string `json:"pageSharing,omitempty,omitzero"`
+
 	// QEMUVersion QEMUVersion is the version of QEMU, for example "7.2.22".
 	QEMUVersion string `json:"qemuVersion,omitempty,omitzero"`
+
+	// SwapMiB SwapMiB is the swap that the host has, and CompressedSwap "yes" where what is swapped is compressed in memory first (zswap), or stays there (zram).
+	SwapMiB int64 `json:"swapMiB,omitempty,omitzero"`
 }
 
 // Progress Progress is how far the present step of an operation is. It is told to people and lies in the memory of the server that runs the operation only.

@@ -43,6 +43,9 @@ func Check(s *Spec) []fault.Detail {
 	if s.MemoryOvercommitPercent != 0 {
 		out = append(out, CheckOvercommit("spec.memoryOvercommitPercent", "MiB", s.MemoryOvercommitPercent)...)
 	}
+	if s.PageSharing != "" && s.PageSharing != NeverShare && s.PageSharing != ShareWhenShort {
+		wrong("spec.pageSharing", "must be never or when-short")
+	}
 	return out
 }
 

@@ -25,7 +25,20 @@ type Spec struct {
 	// MemoryOvercommitPercent is how much guest memory is promised for 100 MiB of the host's; 0: what its
 	// cluster says.
 	MemoryOvercommitPercent int64 `json:"memoryOvercommitPercent,omitempty"`
+	// PageSharing says when memory pages of the same content, of whatever guests, are kept once: never (the
+	// default), or when-short: as long as the host is short of memory. A guest can tell by the time of a write
+	// whether another has a page that it guesses.
+	PageSharing PageSharing `json:"pageSharing,omitempty" enum:"never,when-short"`
 }
+
+// PageSharing says when pages of the same content are kept once.
+type PageSharing string
+
+// When pages are shared.
+const (
+	NeverShare     PageSharing = "never"
+	ShareWhenShort PageSharing = "when-short"
+)
 
 // Accelerator is how guests' instructions are run.
 type Accelerator string
@@ -65,6 +78,12 @@ type Profile struct {
 	CPUFeatures string `json:"cpuFeatures,omitempty"`
 	// HugePages2MiB is the number of huge pages of 2 MiB that are set aside.
 	HugePages2MiB int64 `json:"hugePages2MiB"`
+	// PageSharing is "yes" where the kernel can keep pages of the same content once (KSM).
+	PageSharing string `json:"pageSharing,omitempty"`
+	// SwapMiB is the swap that the host has, and CompressedSwap "yes" where what is swapped is compressed in memory
+	// first (zswap), or stays there (zram).
+	SwapMiB        int64  `json:"swapMiB,omitempty"`
+	CompressedSwap string `json:"compressedSwap,omitempty"`
 	// IOMMU is "yes" where devices can be given to guests.
 	IOMMU string `json:"iommu,omitempty"`
 	// KernelWireGuard and KernelIPsec are "yes" where the kernel does the work.

@@ -61,7 +61,7 @@ func NewHost(d HostDeps) *Host {
 	id := d.Self.HostID
 	guests := computehost.Host(d.Registry, computehost.HostDeps{
 		DB: d.DB, HostID: id, Hypervisor: d.Hypervisor, Current: d.Current, Logs: d.Logs, Gone: d.Gone,
-		Processors: d.Processors, Memory: d.Memory, MemoryGroups: d.MemoryGroups, Inventory: func() host.Inventory { return inventory(d.DB, id) },
+		Processors: d.Processors, Memory: d.Memory, MemoryGroups: d.MemoryGroups, MaySharePages: func() bool { return sharesPages(d.DB, id) }, Inventory: func() host.Inventory { return inventory(d.DB, id) },
 		Options: computehost.InstanceOptions{Profile: func() host.Profile { return profile(d.DB, id) }},
 	})
 	d.Self.Unknown = guests.Sweeper.Unknown
@@ -88,6 +88,12 @@ func profile(db *store.DB, id resource.ID) host.Profile {
 		return h.Status.Profile
 	}
 	return host.Profile{}
+}
+
+// sharesPages reports whether the host may keep pages of the same content once.
+func sharesPages(db *store.DB, id resource.ID) bool {
+	h := host.Find(db.Snapshot(), id)
+	return h != nil && h.Spec.PageSharing == host.ShareWhenShort
 }
 
 // inventory is what the host has.

@@ -25,6 +25,14 @@ type HostMemory interface {
 	Free() (available, swap int64, err error)
 }
 
+// PageSharer is the memory of a host whose kernel can keep pages of the same content once.
+type PageSharer interface {
+	// Sharing says whether it is looking for such pages now, and how many bytes it keeps once for several.
+	Sharing() (on bool, bytes int64, err error)
+	// Share lets it look for more, or stop; what is kept once stays so until it is written.
+	Share(on bool) error
+}
+
 // MemoryFigures are what a VM has of its host's memory, in bytes.
 type MemoryFigures struct {
 	// Target is what it is entitled to now, Given what its balloon leaves it of its memory.
@@ -44,6 +52,9 @@ type MemoryDivider struct {
 	memory    HostMemory
 	groups    MemoryGroups
 	inventory func() host.Inventory
+	// maySharePages is the policy of the host; nil: it may not.
+	maySharePages func() bool
+	sharesPages   bool // by our word
 
 	last  map[resource.ID]seenMemory
 	given map[string]memoryGroup
@@ -96,7 +107,7 @@ func (d *MemoryDivider) Divide(ctx context.Context) error {
 		facts.guests = append(facts.guests, guestOf(i, seen, d.last[i.ID]))
 	}
 	state, parts := divideMemory(facts)
-	failed := []error{d.hold(groupMemory(facts, parts, d.grouped()), last, parts)}
+	failed := []error{d.share(facts, facts.merge(state)), d.hold(groupMemory(facts, parts, d.grouped()), last, parts)}
 	for _, p := range parts {
 		seen := last[p.id]
 		if p.ask == 0 || p.ask == seen.asked {
@@ -109,7 +120,7 @@ func (d *MemoryDivider) Divide(ctx context.Context) error {
 		seen.asked = p.ask
 		last[p.id] = seen
 	}
-	if state != facts.before && facts.before != "" {
+	if state != facts.before && (facts.before == MemoryHard || state == MemoryHard || state == MemoryLow) {
 		slog.Info("memory of this host", "state", state, "before", facts.before, "free", facts.free()/mib, "of", facts.all/mib)
 	}
 	d.last = last
@@ -128,7 +139,27 @@ func (d *MemoryDivider) facts() (f memoryFacts, err error) {
 	if d.groups == nil {
 		f.swapFree = 0 // there is, but nobody can say of which guest
 	}
+	if sharer, can := d.memory.(PageSharer); can && err == nil {
+		f.mayMerge = d.maySharePages != nil && d.maySharePages()
+		if f.merging, f.merged, err = sharer.Sharing(); fault.Is(err, fault.Precondition) { // this kernel cannot
+			f.mayMerge, f.merging, err = false, false, nil
+		}
+	}
 	return f, err
+}
+
+// share begins or ends the search for pages of the same content. Where the host's policy is not to, only what was
+// begun here is ended: it may be somebody else's.
+func (d *MemoryDivider) share(f memoryFacts, want bool) error {
+	sharer, can := d.memory.(PageSharer)
+	if !can || want == f.merging || !f.mayMerge && !d.sharesPages {
+		return nil
+	}
+	if err := sharer.Share(want); err != nil {
+		return err
+	}
+	d.sharesPages = want
+	return nil
 }
 
 // publish keeps the figures for those who ask.
@@ -176,7 +207,7 @@ func (d *MemoryDivider) look(ctx context.Context, i *compute.Instance) (seenMemo
 // changes would have to be sent again.
 func guestOf(i *compute.Instance, now, before seenMemory) memoryGuest {
 	g := memoryGuestOf(i.ID, i.Spec.MemoryMiB, i.Spec.MemoryPolicy)
-	g.given, g.resident, g.wall = now.Given, now.Resident, now.wall
+	g.given, g.resident, g.shared, g.wall = now.Given, now.Resident, now.Shared, now.wall
 	if g.answers = now.Answers && i.Spec.Outgoing == nil && i.Status.Phase == compute.InstanceRunning; !g.answers {
 		return g
 	}

@@ -26,6 +26,8 @@ type ballooning struct {
 	available int64
 	wrote     []string
 	broken    int
+	sharing   bool
+	cannot    error
 	*MemoryDivider
 }
 
@@ -52,6 +54,13 @@ func (b *ballooning) Free() (int64, int64, error) {
 		return 0, 0, fault.New(fault.Internal, "/proc is not mounted")
 	}
 	return b.available, gib, nil
+}
+
+func (b *ballooning) Sharing() (bool, int64, error) { return b.sharing, 0, b.cannot }
+
+func (b *ballooning) Share(on bool) error {
+	b.sharing = on
+	return nil
 }
 
 func (b *ballooning) Grouped() map[resource.ID]string {
@@ -259,4 +268,33 @@ func TestWhatTheKernelRefusesIsTriedAgain(t *testing.T) {
 	}
 	b.looks(nil)
 	b.hasWritten("protect  [0 2080]", "limit  [4352]")
+}
+
+func TestPagesAreSharedAsThePolicyOfTheHostSays(t *testing.T) {
+	b := newBallooning(t, "a")
+	may := false
+	b.maySharePages = func() bool { return may }
+	is := func(available int64, want bool) {
+		t.Helper()
+		b.available = available
+		if err := b.Divide(t.Context()); err != nil || b.sharing != want {
+			t.Errorf("with %d MiB free, may it: %v; it is %v, want %v, %v", available/mib, may, b.sharing, want, err)
+		}
+	}
+	is(0, false)
+	may = true
+	is(0, true)
+	is(gib/3, true) // no longer short, and not plenty
+	may = false
+	is(gib/3, false) // what was begun here is ended
+	b.sharing = true
+	is(0, true) // and what somebody else began is not
+	may = true
+	is(2*gib, false)
+	b.cannot = fault.New(fault.Precondition, "this kernel cannot")
+	is(0, false)
+	b.cannot = fault.New(fault.Internal, "what it says is no number")
+	if err := b.Divide(t.Context()); !fault.Is(err, fault.Internal) {
+		t.Error(err)
+	}
 }

@@ -57,7 +57,11 @@ type memoryFacts struct {
 	before         MemoryState
 	// swapFree is what can still be swapped; kept is what of the host's memory is for the host itself.
 	swapFree, kept int64
-	guests         []memoryGuest
+	// merged are pages that the kernel keeps once for several guests; each of those has them in shared.
+	merged int64
+	// mayMerge and merging say whether pages of the same content may be kept once, and whether more are looked for.
+	mayMerge, merging bool
+	guests            []memoryGuest
 }
 
 // memoryGuest is a VM that has a process here.
@@ -65,6 +69,8 @@ type memoryGuest struct {
 	id resource.ID // the instance
 	// memory is the size of the guest, given what it has of that, and resident what its QEMU holds of the host's.
 	memory, given, resident int64
+	// shared is what of resident is one with pages of others.
+	shared int64
 	// reservation and limit are its policy's; shares are its weight.
 	reservation, limit, shares int64
 	// answers says that the guest tells of itself; active is then what its programs use. One that swaps uses all.
@@ -92,9 +98,9 @@ func memoryGuestOf(id resource.ID, memoryMiB int64, p compute.MemoryPolicy) memo
 
 // free is what the guests could have besides what they have: no more than is theirs, and no more than there is.
 func (f memoryFacts) free() int64 {
-	free := f.all
+	free := f.all - f.merged
 	for _, g := range f.guests {
-		free -= g.resident
+		free -= max(g.resident-g.shared, 0)
 	}
 	if f.available >= 0 {
 		free = min(free, f.available)
@@ -173,6 +179,11 @@ func (f memoryFacts) stuck(g memoryGuest) int64 {
 		return 0
 	}
 	return min(g.resident, g.given)
+}
+
+// merge says whether pages of the same content are to be looked for: where the host is short, until there is plenty.
+func (f memoryFacts) merge(state MemoryState) bool {
+	return f.mayMerge && (state != MemoryHigh || f.merging && f.free() < f.part(plentyFree))
 }
 
 // swaps says that the host can swap what a guest will not give: enough to be less short than in the worst state.

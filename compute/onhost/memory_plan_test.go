@@ -167,6 +167,30 @@ func TestWhatIsUsedAboveItsPartIsSwappedWhereTheHostIsVeryShort(t *testing.T) {
 	}
 }
 
+func TestPagesAreSharedFromWhenAHostIsShortUntilItHasPlenty(t *testing.T) {
+	for _, c := range []struct {
+		free          int64
+		may, is, want bool
+	}{
+		{50, true, false, false}, {8, true, false, false}, {5, true, false, true}, {3, true, true, true}, {0, true, false, true},
+		{8, true, true, true}, {12, true, true, false}, {5, false, false, false}, {5, false, true, false},
+	} {
+		f := having(gib, c.free, "")
+		f.available++
+		f.mayMerge, f.merging = c.may, c.is
+		if got := f.merge(f.state()); got != c.want {
+			t.Errorf("with %d %% free (%+v): %v", c.free, c, got)
+		}
+	}
+}
+
+func TestWhatIsKeptOnceForSeveralIsCountedOnce(t *testing.T) {
+	f := memoryFacts{all: 4 * gib, available: -1, merged: gib / 4, guests: []memoryGuest{{resident: gib, shared: gib / 4}, {resident: gib, shared: gib / 4}, {resident: gib / 8, shared: gib / 4}}}
+	if got, want := f.free(), int64(4*gib-2*(gib-gib/4)-gib/4); got != want {
+		t.Errorf("%d MiB are free, want %d", got/mib, want/mib)
+	}
+}
+
 func TestWhatQEMUHoldsBesideItsGuestIsNotDivided(t *testing.T) {
 	heavy := told(gib, gib/4, gib/8)
 	heavy.resident = gib/4 + gib/8

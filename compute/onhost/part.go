@@ -25,7 +25,9 @@ type HostDeps struct {
 	Memory HostMemory
 	// MemoryGroups hold the guests to their parts; nil: balloons alone do.
 	MemoryGroups MemoryGroups
-	Inventory    func() host.Inventory
+	// MaySharePages is the policy of the host; nil: it may not.
+	MaySharePages func() bool
+	Inventory     func() host.Inventory
 	// Logs keeps serial logs; nil: none are kept. Gone asks a server which VMs were deleted.
 	Logs Logger
 	Gone func(context.Context, []resource.ID) ([]resource.ID, error)
@@ -54,6 +56,7 @@ func Host(l *store.Registry, d HostDeps) Half {
 		h.Chores = append(h.Chores, part.Chore{Name: "compute/onhost/processors", Every: divideEvery, Do: h.Divider.Divide})
 	}
 	if h.Memory = NewMemoryDivider(d.DB, d.Hypervisor, d.Memory, d.MemoryGroups, d.Inventory); h.Memory != nil {
+		h.Memory.maySharePages = d.MaySharePages
 		h.Chores = append(h.Chores, part.Chore{Name: "compute/onhost/memory", Every: divideMemoryEvery, Do: h.Memory.Divide})
 	}
 	if d.Logs != nil {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/virga-cloud/virga/engine/proc"
 	"github.com/virga-cloud/virga/host"
 )
 
@@ -16,12 +17,25 @@ func Kernel(files fs.FS, p *host.Profile) {
 	p.KernelVersion = line(files, "proc/sys/kernel/osrelease")
 	p.CgroupVersion = cgroups(files)
 	p.HugePages2MiB, _ = strconv.ParseInt(line(files, "sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"), 10, 64)
+	_, err := fs.Stat(files, "sys/kernel/mm/ksm/run")
+	p.PageSharing = yes(err == nil)
+	swap(files, p)
 	groups, _ := fs.ReadDir(files, "sys/kernel/iommu_groups")
 	p.IOMMU = yes(len(groups) > 0)
 	config := kernelConfig(files, p.KernelVersion)
 	p.KernelWireGuard = yes(offers(files, config, p.KernelVersion, "CONFIG_WIREGUARD", "wireguard"))
 	p.KernelIPsec = yes(offers(files, config, p.KernelVersion, "CONFIG_INET_ESP", "esp4") &&
 		offers(files, config, p.KernelVersion, "CONFIG_XFRM_USER", "xfrm_user"))
+}
+
+// swap reads where the host can swap to.
+func swap(files fs.FS, p *host.Profile) {
+	text, _ := fs.ReadFile(files, "proc/meminfo")
+	if p.SwapMiB = proc.Kibibytes(string(text), "SwapTotal") >> 20; p.SwapMiB == 0 {
+		return
+	}
+	devices, _ := fs.ReadFile(files, "proc/swaps")
+	p.CompressedSwap = yes(line(files, "sys/module/zswap/parameters/enabled") == "Y" || strings.Contains(string(devices), "/zram"))
 }
 
 func yes(b bool) string {

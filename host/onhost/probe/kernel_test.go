@@ -42,3 +42,23 @@ func TestHugePagesAreCounted(t *testing.T) {
 		t.Errorf("got %d", p.HugePages2MiB)
 	}
 }
+
+func TestSwapIsReadAndWhetherItIsCompressed(t *testing.T) {
+	const some = "SwapTotal: 2097152 kB\n"
+	for name, c := range map[string]struct {
+		files      fstest.MapFS
+		mib        int64
+		compressed string
+	}{
+		"none":          {fstest.MapFS{"proc/meminfo": file("SwapTotal: 0 kB\n"), "sys/module/zswap/parameters/enabled": file("Y\n")}, 0, ""},
+		"a disk":        {fstest.MapFS{"proc/meminfo": file(some), "sys/module/zswap/parameters/enabled": file("N\n"), "proc/swaps": file("/dev/sda2 partition")}, 2048, "no"},
+		"through zswap": {fstest.MapFS{"proc/meminfo": file(some), "sys/module/zswap/parameters/enabled": file("Y\n")}, 2048, "yes"},
+		"in zram":       {fstest.MapFS{"proc/meminfo": file(some), "proc/swaps": file("/dev/zram0 partition")}, 2048, "yes"},
+	} {
+		var p host.Profile
+		Kernel(c.files, &p)
+		if p.SwapMiB != c.mib || p.CompressedSwap != c.compressed || p.PageSharing != "no" {
+			t.Errorf("%s: %d MiB, compressed %q, page sharing %q", name, p.SwapMiB, p.CompressedSwap, p.PageSharing)
+		}
+	}
+}

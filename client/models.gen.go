@@ -150,8 +150,9 @@ func (e ComputeDeviceState) Valid() bool {
 
 // Defines values for DatastoreStatusAbilities.
 const (
-	DatastoreStatusAbilitiesClone DatastoreStatusAbilities = "clone"
-	DatastoreStatusAbilitiesGrow  DatastoreStatusAbilities = "grow"
+	DatastoreStatusAbilitiesClone    DatastoreStatusAbilities = "clone"
+	DatastoreStatusAbilitiesGrow     DatastoreStatusAbilities = "grow"
+	DatastoreStatusAbilitiesSnapshot DatastoreStatusAbilities = "snapshot"
 )
 
 // Valid indicates whether the value is a known member of the DatastoreStatusAbilities enum.
@@ -160,6 +161,8 @@ func (e DatastoreStatusAbilities) Valid() bool {
 	case DatastoreStatusAbilitiesClone:
 		return true
 	case DatastoreStatusAbilitiesGrow:
+		return true
+	case DatastoreStatusAbilitiesSnapshot:
 		return true
 	default:
 		return false
@@ -204,8 +207,9 @@ func (e DeviceSpecType) Valid() bool {
 
 // Defines values for DeviceStatusAbilities.
 const (
-	DeviceStatusAbilitiesClone DeviceStatusAbilities = "clone"
-	DeviceStatusAbilitiesGrow  DeviceStatusAbilities = "grow"
+	DeviceStatusAbilitiesClone    DeviceStatusAbilities = "clone"
+	DeviceStatusAbilitiesGrow     DeviceStatusAbilities = "grow"
+	DeviceStatusAbilitiesSnapshot DeviceStatusAbilities = "snapshot"
 )
 
 // Valid indicates whether the value is a known member of the DeviceStatusAbilities enum.
@@ -214,6 +218,8 @@ func (e DeviceStatusAbilities) Valid() bool {
 	case DeviceStatusAbilitiesClone:
 		return true
 	case DeviceStatusAbilitiesGrow:
+		return true
+	case DeviceStatusAbilitiesSnapshot:
 		return true
 	default:
 		return false
@@ -1389,6 +1395,9 @@ type AllocationList struct {
 
 // AllocationSpec AllocationSpec is a volume's space on a datastore.
 type AllocationSpec struct {
+	// ActiveLayer Layers are the steps of its content that there shall be, parents first; ActiveLayer is the one that is written to.
+	ActiveLayer string `json:"activeLayer"`
+
 	// BackendID DatastoreID and BackendID are where it lies.
 	BackendID string `json:"backendID"`
 
@@ -1404,6 +1413,9 @@ type AllocationSpec struct {
 	// HostIDs HostIDs are the hosts that use it. While there is one QEMU there grows it, not the owner host.
 	HostIDs []string `json:"hostIDs,omitempty,omitzero"`
 
+	// Layers Layers are the steps of its content that there shall be, parents first; ActiveLayer is the one that is written to.
+	Layers []Layer `json:"layers"`
+
 	// OwnerHostID OwnerHostID is the host whose agent makes, grows and removes it.
 	OwnerHostID string `json:"ownerHostID"`
 
@@ -1418,6 +1430,9 @@ type AllocationSpec struct {
 type AllocationStatus struct {
 	// HighestEpoch HighestEpoch is a higher epoch than its own that the host found on the storage, after records were restored from a backup; 0: none.
 	HighestEpoch int64 `json:"highestEpoch,omitempty,omitzero"`
+
+	// Layers Layers are those that lie there, each with the one that it builds on there.
+	Layers []Layer `json:"layers,omitempty,omitzero"`
 
 	// Phase Phase is pending, ready or failed.
 	Phase AllocationStatusPhase `json:"phase,omitempty,omitzero"`
@@ -1521,6 +1536,9 @@ type AttachmentSpec struct {
 
 // AttachmentStatus AttachmentStatus is what the agent did.
 type AttachmentStatus struct {
+	// Backing Backing is what that builds on, the nearest first; all of it is only read.
+	Backing []Source `json:"backing,omitempty,omitzero"`
+
 	// HighestEpoch HighestEpoch is a higher epoch than its own with which the volume was opened; 0: none was.
 	HighestEpoch int64 `json:"highestEpoch,omitempty,omitzero"`
 
@@ -3472,6 +3490,18 @@ type KeyRotation struct {
 	KeyID string `json:"keyID"`
 }
 
+// Layer Layer is one step of a volume's content.
+type Layer struct {
+	// ID ID names it within its volume.
+	ID string `json:"id"`
+
+	// ParentID ParentID is the layer that it builds on; empty: the content that the volume starts from, or nothing.
+	ParentID string `json:"parentID,omitempty,omitzero"`
+
+	// UsedMiB UsedMiB is the space that it takes, where that is known.
+	UsedMiB int64 `json:"usedMiB,omitempty,omitzero"`
+}
+
 // Line Line is one sentence of an explanation.
 type Line struct {
 	// About Ref is the full address of a record.
@@ -4933,6 +4963,9 @@ type Source struct {
 	// Format Format is how the disk lies in there: qcow2.
 	Format SourceFormat `json:"format"`
 
+	// Layer Layer is the layer of the volume that it is; empty: content that the volume starts from.
+	Layer string `json:"layer,omitempty,omitzero"`
+
 	// Path Path is the file, on that host.
 	Path string `json:"path,omitempty,omitzero"`
 
@@ -5752,11 +5785,17 @@ type VolumeSpec struct {
 
 // VolumeStatus VolumeStatus is what is known of it.
 type VolumeStatus struct {
+	// ActiveLayer Layers are the steps of its content, parents first; ActiveLayer is the one that is written to, all others are committed and never change.
+	ActiveLayer string `json:"activeLayer,omitempty,omitzero"`
+
 	// AllocationID AllocationID is its space there.
 	AllocationID string `json:"allocationID,omitempty,omitzero"`
 
 	// DatastoreID DatastoreID is where it lives.
 	DatastoreID string `json:"datastoreID,omitempty,omitzero"`
+
+	// Layers Layers are the steps of its content, parents first; ActiveLayer is the one that is written to, all others are committed and never change.
+	Layers []Layer `json:"layers,omitempty,omitzero"`
 
 	// Phase Phase is unbound, creating, ready, failed, lost or deleting.
 	Phase VolumeStatusPhase `json:"phase,omitempty,omitzero"`

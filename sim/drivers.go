@@ -256,12 +256,28 @@ func (d *diskDriver) Grow(ctx context.Context, at storageon.Place, v storageon.V
 }
 
 // Open implements storageon.Driver.
-func (d *diskDriver) Open(ctx context.Context, at storageon.Place, o storageon.Owner) (opened storage.Source, err error) {
+func (d *diskDriver) Open(ctx context.Context, at storageon.Place, o storageon.Owner) (opened storage.Source, backing []storage.Source, err error) {
 	err = d.h.does("Open", func() (err error) {
-		opened, err = d.h.disks.Open(ctx, at, o)
+		opened, backing, err = d.h.disks.Open(ctx, at, o)
 		return err
 	})
-	return opened, err
+	return opened, backing, err
+}
+
+// Rebase implements storageon.Snapshotter.
+func (d *diskDriver) Rebase(ctx context.Context, at storageon.Place, v storageon.Volume, layer string) error {
+	return d.h.does("Rebase", func() error { return d.h.disks.Rebase(ctx, at, v, layer) })
+}
+
+// RemoveLayer implements storageon.Snapshotter. Only an owner of the past may try to remove what is needed.
+func (d *diskDriver) RemoveLayer(ctx context.Context, at storageon.Place, v storageon.Volume, layer string) error {
+	return d.h.does("RemoveLayer", func() error {
+		err := d.h.disks.RemoveLayer(ctx, at, v, layer)
+		if fault.Is(err, fault.Precondition) && storageon.Highest(err) == 0 {
+			d.h.c.fail("%s: %v", d.h.Name, err)
+		}
+		return err
+	})
 }
 
 // RemoveVolume implements storageon.Driver.

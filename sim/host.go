@@ -217,4 +217,6 @@ func (c *Cluster) crashed(p *daemon) {
 var (
 	_ hoston.Hardware  = (*Host)(nil)
 	_ storageon.Driver = (*diskDriver)(nil)
+
+	_ storageon.Snapshotter = (*diskDriver)(nil)
 )

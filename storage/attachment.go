@@ -41,6 +41,8 @@ type Source struct {
 	Path string `json:"path,omitempty"`
 	// Format is how the disk lies in there: qcow2.
 	Format string `json:"format" enum:"qcow2,raw"`
+	// Layer is the layer of the volume that it is; empty: content that the volume starts from.
+	Layer string `json:"layer,omitempty"`
 }
 
 // InFile is the source of a disk that lies in a file.
@@ -51,8 +53,10 @@ type AttachmentStatus struct {
 	resource.Observed
 	// Phase is waiting, ready or closed.
 	Phase string `json:"phase,omitempty" enum:"waiting,ready,closed"`
-	// Source is what QEMU opens on that host.
+	// Source is what QEMU opens on that host, and writes to.
 	Source Source `json:"source,omitzero"`
+	// Backing is what that builds on, the nearest first; all of it is only read.
+	Backing []Source `json:"backing,omitempty"`
 	// HighestEpoch is a higher epoch than its own with which the volume was opened; 0: none was.
 	HighestEpoch int64 `json:"highestEpoch,omitempty"`
 }
@@ -63,7 +67,7 @@ type Attachment = resource.Record[AttachmentSpec, AttachmentStatus]
 // Attachments is the kind.
 var Attachments = resource.Define("attachment", "attachments", resource.Options[AttachmentSpec, AttachmentStatus]{
 	Doc: "The use of a volume by one instance on one host.", Scope: resource.InProject, Reach: resource.NamedHost,
-	Guards: map[string]resource.Sight{"spec.hostID": resource.Operator, "spec.uid": resource.Operator, "status.source": resource.Operator},
+	Guards: map[string]resource.Sight{"spec.hostID": resource.Operator, "spec.uid": resource.Operator, "status.source": resource.Operator, "status.backing": resource.Operator},
 	Refs: func(a *Attachment) []resource.Ref {
 		return []resource.Ref{
 			a.Spec.Workload, {Kind: "instance", Project: a.Project, ID: a.Spec.InstanceID}, host.Ref(a.Spec.HostID),

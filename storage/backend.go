@@ -53,6 +53,8 @@ type Ability string
 const (
 	CanClone Ability = "clone" // start from an image, or from another volume, and share what is in it
 	CanGrow  Ability = "grow"  // become larger
+	// CanSnapshot: keep what they held at one moment
+	CanSnapshot Ability = "snapshot"
 )
 
 // DeviceSpec is what a scan found.
@@ -75,7 +77,7 @@ type DeviceStatus struct {
 	CapacityMiB int64 `json:"capacityMiB"`
 	FreeMiB     int64 `json:"freeMiB"`
 	// Abilities are what volumes on it can do, by the driver of that host.
-	Abilities []Ability `json:"abilities,omitempty" enum:"clone,grow"`
+	Abilities []Ability `json:"abilities,omitempty" enum:"clone,grow,snapshot"`
 }
 
 // Device is storage that a host's scan found.
@@ -116,7 +118,7 @@ type DatastoreStatus struct {
 	CapacityMiB int64 `json:"capacityMiB"`
 	FreeMiB     int64 `json:"freeMiB"`
 	// Abilities are what its volumes can do, on each of the hosts that reach it.
-	Abilities []Ability `json:"abilities,omitempty" enum:"clone,grow"`
+	Abilities []Ability `json:"abilities,omitempty" enum:"clone,grow,snapshot"`
 	// PromisedMiB is the sum of the sizes of its volumes.
 	PromisedMiB int64 `json:"promisedMiB"`
 }

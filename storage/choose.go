@@ -124,7 +124,7 @@ func (q Question) fits(d *Datastore) error {
 }
 
 // inWords says what an ability is needed for.
-var inWords = map[Ability]string{CanClone: "start from an image", CanGrow: "grow"}
+var inWords = map[Ability]string{CanClone: "start from an image", CanGrow: "grow", CanSnapshot: "keep snapshots"}
 
 // Able says why the volumes of a datastore cannot do something; nil: they can.
 func Able(d *Datastore, a Ability) error {

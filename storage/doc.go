@@ -23,6 +23,10 @@
 // the file only the QEMU process there may touch it: compute tells its instance the size, and the
 // owner host waits until it sees it. A file that nobody uses is grown by the owner host.
 //
+// Layers: a volume is a tree of layers from its first day. Only the active one is written to; all others are
+// committed and never change. The allocation's spec says which there shall be, its status which lie there; the
+// owner host makes, pulls together and removes them. While a host uses the volume, its chain stays as it is.
+//
 // Epochs: an Attachment carries the epoch of its owner; the agent keeps the highest epoch it has
 // seen beside the volume and refuses lower ones. QEMU's image locks stay on as the last wall.
 //

@@ -46,6 +46,10 @@ type VolumeStatus struct {
 	SizeMiB int64 `json:"sizeMiB,omitempty"`
 	// UsedMiB is the space that it takes on the datastore.
 	UsedMiB int64 `json:"usedMiB"`
+	// Layers are the steps of its content, parents first; ActiveLayer is the one that is written to, all others
+	// are committed and never change.
+	Layers      []Layer `json:"layers,omitempty"`
+	ActiveLayer string  `json:"activeLayer,omitempty"`
 }
 
 // Volume is a virtual disk.
@@ -84,7 +88,14 @@ type AllocationSpec struct {
 	SizeMiB int64 `json:"sizeMiB"`
 	// Base is the content it is backed by.
 	Base *Base `json:"base,omitempty"`
+	// Layers are the steps of its content that there shall be, parents first; ActiveLayer is the one that is
+	// written to.
+	Layers      []Layer `json:"layers"`
+	ActiveLayer string  `json:"activeLayer"`
 }
+
+// Chain is what its layers shall be.
+func (s *AllocationSpec) Chain() Chain { return Chain{Layers: s.Layers, Active: s.ActiveLayer} }
 
 // The phases of an allocation and of an image copy.
 const (
@@ -103,6 +114,8 @@ type AllocationStatus struct {
 	SizeMiB int64 `json:"sizeMiB"`
 	// UsedMiB is the space that it takes.
 	UsedMiB int64 `json:"usedMiB"`
+	// Layers are those that lie there, each with the one that it builds on there.
+	Layers []Layer `json:"layers,omitempty"`
 	// HighestEpoch is a higher epoch than its own that the host found on the storage, after records
 	// were restored from a backup; 0: none.
 	HighestEpoch int64 `json:"highestEpoch,omitempty"`

@@ -108,7 +108,8 @@ func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume
 		return false, true
 	}
 	life := func(id resource.ID) host.LifeState { return host.StateOf(snap, id) }
-	a := &Allocation{Spec: AllocationSpec{VolumeID: v.ID, DatastoreID: d.ID, BackendID: d.Spec.BackendID,
+	layers := NewChain()
+	a := &Allocation{Spec: AllocationSpec{Layers: layers.Layers, ActiveLayer: layers.Active, VolumeID: v.ID, DatastoreID: d.ID, BackendID: d.Spec.BackendID,
 		OwnerHostID: OwnerHost("", using, d.Status.HostIDs, life), Epoch: c.db.Revision(), HostIDs: using, SizeMiB: v.Spec.SizeMiB, Base: v.Spec.Base}}
 	a.ID, a.Project, a.Name = resource.NewID(), v.Project, string(v.ID) // named so: one for each volume
 	c.w.Allocations.Create(b, a, AgentHolder)
@@ -118,6 +119,7 @@ func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume
 	c.w.Volumes.Set(b, v, func(s *VolumeStatus) {
 		s.Observed = c.observed(s.Observed, v.Generation, "", "")
 		s.Phase, s.DatastoreID, s.AllocationID = VolumeCreating, d.ID, a.ID
+		s.Layers, s.ActiveLayer = layers.Layers, layers.Active
 	})
 	return false, false
 }
@@ -175,6 +177,7 @@ func (c *Controller) keepVolume(b *store.Batch, snap *store.Snapshot, v *Volume,
 	})
 	c.w.Volumes.Set(b, v, func(s *VolumeStatus) {
 		s.DatastoreID, s.AllocationID, s.SizeMiB, s.UsedMiB = a.Spec.DatastoreID, a.ID, a.Status.SizeMiB, a.Status.UsedMiB
+		s.Layers, s.ActiveLayer = layersOf(a), a.Spec.ActiveLayer
 		s.Phase = phaseOf(a)
 		kind, message := problemOf(snap, a, d, using)
 		switch {
@@ -188,6 +191,17 @@ func (c *Controller) keepVolume(b *store.Batch, snap *store.Snapshot, v *Volume,
 		}
 		s.Observed = c.observed(s.Observed, v.Generation, kind, message)
 	})
+}
+
+// layersOf are the layers that there shall be, with the space that they take as their host has seen it.
+func layersOf(a *Allocation) []Layer {
+	there, out := Chain{Layers: a.Status.Layers}, slices.Clone(a.Spec.Layers)
+	for i, l := range out {
+		if seen := there.Find(l.ID); seen != nil {
+			out[i].UsedMiB = seen.UsedMiB
+		}
+	}
+	return out
 }
 
 // ownAllocation makes a host the one that looks after an allocation.

@@ -45,12 +45,14 @@ type Devices interface {
 type Pool interface {
 	// List tells all volumes and images that lie there, or fails.
 	List(ctx context.Context, at Place) ([]Item, error)
-	// EnsureVolume makes a volume, and tells its size and use. One that is there is left as it is. fault.Unavailable:
-	// its base is not there yet. fault.Precondition: it was made, and is not there.
+	// EnsureVolume makes the layers of a volume that are not there yet, and tells its size and use, and all
+	// layers that lie there. One that is there is left as it is. fault.Unavailable: its base is not there
+	// yet. fault.Precondition: a layer was made, and is not there.
 	EnsureVolume(ctx context.Context, at Place, v Volume) (Usage, error)
-	// Open gives a volume to an owner. fault.Precondition: an owner with a higher epoch has had it, or
-	// another one with the same.
-	Open(ctx context.Context, at Place, o Owner) (storage.Source, error)
+	// Open gives a layer of a volume to an owner, who writes to it, and all that it builds on, the nearest
+	// first. fault.Precondition: an owner with a higher epoch has had it, or another one with the same, or
+	// another layer builds on it.
+	Open(ctx context.Context, at Place, o Owner) (storage.Source, []storage.Source, error)
 	// RemoveVolume removes a volume. Only its id and epoch are read.
 	RemoveVolume(ctx context.Context, at Place, v Volume) error
 }
@@ -72,6 +74,16 @@ type Grower interface {
 	Grow(ctx context.Context, at Place, v Volume) (Usage, error)
 }
 
+// Snapshotter is a driver whose volumes can have several layers.
+type Snapshotter interface {
+	// Rebase lets a layer build on the parent that v names: it pulls into it what lies between. What is seen
+	// through it stays the same, whoever dies in the middle. Nobody may have it open. fault.Unavailable:
+	// somebody has.
+	Rebase(ctx context.Context, at Place, v Volume, layer string) error
+	// RemoveLayer removes a layer that v does not name. fault.Precondition: it does, or another layer builds on it.
+	RemoveLayer(ctx context.Context, at Place, v Volume, layer string) error
+}
+
 // Tidier is a driver that makes things half in a place of their own.
 type Tidier interface {
 	// Tidy removes what was half made by those who died, and tells how many things that were. What
@@ -87,6 +99,9 @@ func AbilitiesOf(d Driver) []storage.Ability {
 	}
 	if _, can := d.(Grower); can {
 		out = append(out, storage.CanGrow)
+	}
+	if _, can := d.(Snapshotter); can {
+		out = append(out, storage.CanSnapshot)
 	}
 	return out
 }
@@ -158,12 +173,18 @@ type Volume struct {
 	Base    *storage.Base
 	// Epoch is that of the host that looks after it.
 	Epoch int64
-	// Made: it was made before. A file that is missing is then an error, never a new one.
-	Made bool
+	// Chain are its layers.
+	storage.Chain
+	// Made are the layers that were made before. One that is missing is then an error, never a new one.
+	Made []string
 }
 
 // Usage is what became of it. Sizes in MiB.
-type Usage struct{ SizeMiB, UsedMiB int64 }
+type Usage struct {
+	SizeMiB, UsedMiB int64
+	// Layers are those that lie there, each with the one that it builds on there.
+	Layers []storage.Layer
+}
 
 // Owner wants to open a volume.
 type Owner struct {
@@ -172,4 +193,6 @@ type Owner struct {
 	InstanceID resource.ID
 	Epoch      int64
 	UID        int64
+	// Layer is the one that it writes to.
+	Layer string
 }

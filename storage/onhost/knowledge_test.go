@@ -131,7 +131,7 @@ func TestAHostWithoutADriverForABackendSaysSo(t *testing.T) {
 
 func TestADatastoreReportsWhatItsVolumesCan(t *testing.T) {
 	c := newCloud(t, 2)
-	if d := c.share(); !slices.Equal(d.Status.Abilities, []storage.Ability{storage.CanClone, storage.CanGrow}) {
+	if d := c.share(); !slices.Equal(d.Status.Abilities, []storage.Ability{storage.CanClone, storage.CanGrow, storage.CanSnapshot}) {
 		t.Errorf("it can %v", d.Status.Abilities)
 	}
 }

@@ -3,6 +3,7 @@ package onhost
 import (
 	"context"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -127,13 +128,17 @@ func (a *Agent) allocation(ctx context.Context, id resource.ID) (reconcile.Resul
 	if met == nil {
 		u, met = a.ensure(ctx, al, at)
 	}
+	if met == nil {
+		u, met = a.tend(ctx, al, at, u)
+	}
 	result := reconcile.Result{}
-	if met == nil && u.SizeMiB < al.Spec.SizeMiB {
+	if met == nil && (u.SizeMiB < al.Spec.SizeMiB || len(planLayers(al.Spec.Chain(), u.Layers, false)) > 0) {
 		result.After = growing
 	}
+	layers := coarseLayers(u.Layers)
 	b, opened := a.db.Begin(), map[resource.ID]int64{}
 	switch s := al.Status; {
-	case met == nil && s.Phase == storage.Ready && s.SizeMiB == u.SizeMiB && s.UsedMiB == coarseUse(u.UsedMiB) && len(s.Problems) == 0:
+	case met == nil && s.Phase == storage.Ready && s.SizeMiB == u.SizeMiB && s.UsedMiB == coarseUse(u.UsedMiB) && slices.Equal(s.Layers, layers) && len(s.Problems) == 0:
 		return result, nil // which hosts use it is no business of its file
 	case phaseOf(met) == storage.Pending && s.Phase == "" && al.Young(a.db.Now()):
 		return result, met // its image comes: that is no news yet
@@ -146,7 +151,7 @@ func (a *Agent) allocation(ctx context.Context, id resource.ID) (reconcile.Resul
 			s.Phase = phaseOf(met) // what was made stays made, whatever fails later
 		}
 		if met == nil {
-			s.SizeMiB, s.UsedMiB = u.SizeMiB, coarseUse(u.UsedMiB)
+			s.SizeMiB, s.UsedMiB, s.Layers = u.SizeMiB, coarseUse(u.UsedMiB), layers
 		}
 	})
 	err := a.commit(ctx, b, met)
@@ -160,7 +165,7 @@ func (a *Agent) allocation(ctx context.Context, id resource.ID) (reconcile.Resul
 
 // ensure makes a volume, and makes it larger where nobody may have it open.
 func (a *Agent) ensure(ctx context.Context, al *storage.Allocation, at within) (Usage, error) {
-	v := Volume{ID: al.Spec.VolumeID, SizeMiB: al.Spec.SizeMiB, Base: al.Spec.Base, Epoch: al.Spec.Epoch, Made: al.Status.Phase == storage.Ready}
+	v := volumeOf(al)
 	u, err := at.EnsureVolume(ctx, at.Place, v)
 	if err != nil || u.SizeMiB >= v.SizeMiB || len(al.Spec.HostIDs) > 0 {
 		return u, err
@@ -183,23 +188,23 @@ func (a *Agent) openWaiting(ctx context.Context, b *store.Batch, al *storage.All
 		if at.Spec.HostID != a.host || at.Deleting != nil || at.Status.Phase == storage.AttachmentReady {
 			continue
 		}
-		if o, err := place.Open(ctx, place.Place, ownerOf(at)); err == nil {
-			a.report(b, at, o, nil)
+		if source, backing, err := place.Open(ctx, place.Place, ownerOf(at, al)); err == nil {
+			a.report(b, at, source, backing, nil)
 			opened[at.ID] = at.Generation
 		}
 	}
 	return opened
 }
 
-func ownerOf(at *storage.Attachment) Owner {
-	return Owner{VolumeID: at.Spec.VolumeID, InstanceID: at.Spec.InstanceID, Epoch: at.Spec.Epoch, UID: at.Spec.UID}
+func ownerOf(at *storage.Attachment, al *storage.Allocation) Owner {
+	return Owner{VolumeID: at.Spec.VolumeID, InstanceID: at.Spec.InstanceID, Epoch: at.Spec.Epoch, UID: at.Spec.UID, Layer: al.Spec.ActiveLayer}
 }
 
 // report writes how the opening of a volume went.
-func (a *Agent) report(b *store.Batch, at *storage.Attachment, opened storage.Source, met error) {
+func (a *Agent) report(b *store.Batch, at *storage.Attachment, source storage.Source, backing []storage.Source, met error) {
 	a.w.Attachments.Set(b, at, func(s *storage.AttachmentStatus) {
 		s.Observed = a.observed(s.Observed, at.Generation, met)
-		s.Phase, s.Source, s.HighestEpoch = storage.AttachmentReady, opened, max(s.HighestEpoch, Highest(met))
+		s.Phase, s.Source, s.Backing, s.HighestEpoch = storage.AttachmentReady, source, backing, max(s.HighestEpoch, Highest(met))
 		if met != nil {
 			s.Phase = storage.AttachmentWaiting
 		}
@@ -221,7 +226,7 @@ func (a *Agent) removeAllocation(ctx context.Context, snap *store.Snapshot, al *
 	}
 	if met == nil {
 		met = a.destroy(func() error {
-			return at.RemoveVolume(ctx, at.Place, Volume{ID: al.Spec.VolumeID, Epoch: al.Spec.Epoch})
+			return at.RemoveVolume(ctx, at.Place, volumeOf(al))
 		})
 	}
 	b := a.db.Begin()
@@ -249,7 +254,7 @@ func (a *Agent) attachment(ctx context.Context, id resource.ID) (reconcile.Resul
 	if at.Deleting != nil {
 		a.opened.forget(id)
 		a.w.Attachments.Set(b, at, func(s *storage.AttachmentStatus) {
-			s.Observed, s.Phase, s.Source = a.observed(s.Observed, at.Generation, nil), storage.AttachmentClosed, storage.Source{}
+			s.Observed, s.Phase, s.Source, s.Backing = a.observed(s.Observed, at.Generation, nil), storage.AttachmentClosed, storage.Source{}, nil
 		})
 		store.Release(b, at, storage.AgentHolder)
 		return reconcile.Result{}, a.db.Commit(ctx, b)
@@ -257,11 +262,11 @@ func (a *Agent) attachment(ctx context.Context, id resource.ID) (reconcile.Resul
 	if at.Status.Phase == storage.AttachmentReady && a.opened.has(id, at.Generation) {
 		return reconcile.Result{}, nil
 	}
-	opened, met := a.open(ctx, snap, at)
+	source, backing, met := a.open(ctx, snap, at)
 	if phaseOf(met) == storage.Pending && at.Status.Phase == "" && at.Young(a.db.Now()) {
 		return reconcile.Result{}, met
 	}
-	a.report(b, at, opened, met)
+	a.report(b, at, source, backing, met)
 	err := a.commit(ctx, b, met)
 	if err == nil {
 		a.opened.add(id, at.Generation)
@@ -269,18 +274,19 @@ func (a *Agent) attachment(ctx context.Context, id resource.ID) (reconcile.Resul
 	return reconcile.Result{}, err
 }
 
-func (a *Agent) open(ctx context.Context, snap *store.Snapshot, at *storage.Attachment) (storage.Source, error) {
+func (a *Agent) open(ctx context.Context, snap *store.Snapshot, at *storage.Attachment) (storage.Source, []storage.Source, error) {
 	for _, al := range store.Referring(snap, storage.Allocations, at.Spec.VolumeID) {
-		if al.Deleting != nil || al.Status.Phase != storage.Ready {
-			return storage.Source{}, fault.New(fault.Unavailable, "volume %s is not made yet%s", at.Spec.VolumeID, because(al.Status.Observed))
+		there := storage.Chain{Layers: al.Status.Layers}
+		if al.Deleting != nil || al.Status.Phase != storage.Ready || there.Find(al.Spec.ActiveLayer) == nil {
+			return storage.Source{}, nil, fault.New(fault.Unavailable, "volume %s is not made yet%s", at.Spec.VolumeID, because(al.Status.Observed))
 		}
 		place, err := a.place(snap, al.Spec.DatastoreID, al.Spec.BackendID)
 		if err != nil {
-			return storage.Source{}, err
+			return storage.Source{}, nil, err
 		}
-		return place.Open(ctx, place.Place, ownerOf(at))
+		return place.Open(ctx, place.Place, ownerOf(at, al))
 	}
-	return storage.Source{}, fault.New(fault.Unavailable, "volume %s has no place yet", at.Spec.VolumeID)
+	return storage.Source{}, nil, fault.New(fault.Unavailable, "volume %s has no place yet", at.Spec.VolumeID)
 }
 
 func because(o resource.Observed) string {

@@ -16,11 +16,11 @@ import (
 // older program could no longer read what a newer one wrote. 2: kinds and fields have the field's own
 // words, and records say beside them which hosts may see them. 3: values have a checksum.
 // 4: what the platform decides is in the statuses. 5: devices have addresses.
-// 6: a project is its id.
-const Format = 6
+// 6: a project is its id. 7: a volume is a chain of layers.
+const Format = 7
 
 // oldest is the lowest format that this program reads.
-const oldest = 6
+const oldest = 7
 
 // checkFormat refuses a folder that a newer program wrote, and marks a new one.
 func checkFormat(dir string) error {

@@ -30,6 +30,9 @@ type Subject struct {
 	Image []byte
 }
 
+// one is the chain of a volume without snapshots.
+var one = storage.Chain{Layers: []storage.Layer{{ID: "a0"}}, Active: "a0"}
+
 // Run runs all.
 func Run(t *testing.T, fresh func(*testing.T) Subject) {
 	for name, test := range map[string]func(*testing.T, Subject, onhost.Place){
@@ -47,6 +50,12 @@ func Run(t *testing.T, fresh func(*testing.T) Subject) {
 		"AVolumeThatIsMissingIsNotMadeAnew":     missing,
 		"ContentThatBacksAVolumeStays":          backing,
 		"AnOwnerHostOfThePastIsRefused":         ownerEpochs,
+		"ALayerIsPutOnAnotherAndPulledTogether": layerLife,
+		"ALayerThatAnotherBuildsOnStays":        layerNeeded,
+		"ACommittedLayerOpensForNobody":         layerCommitted,
+		"AnOwnerOfThePastTouchesNoLayer":        layerEpochs,
+		"ALayerOfAnotherVolumeIsNotThere":       layerOfAnother,
+		"ALayerThatIsMissingIsNotMadeAnew":      layerMissing,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := fresh(t)
@@ -81,10 +90,10 @@ func anotherPlace(t *testing.T, s Subject, at onhost.Place) {
 	}
 	for _, wrong := range []onhost.Place{{Path: s.Bare, Identity: at.Identity}, {Path: s.Path, Identity: "other"}} {
 		id := resource.NewID()
-		_, made := s.One.EnsureVolume(t.Context(), wrong, onhost.Volume{ID: id, SizeMiB: 16})
-		_, grown := grower(t, s.One).Grow(t.Context(), wrong, onhost.Volume{ID: id, SizeMiB: 32})
+		_, made := s.One.EnsureVolume(t.Context(), wrong, onhost.Volume{Chain: one, ID: id, SizeMiB: 16})
+		_, grown := grower(t, s.One).Grow(t.Context(), wrong, onhost.Volume{Chain: one, ID: id, SizeMiB: 32})
 		_, listed := s.One.List(t.Context(), wrong)
-		_, opened := s.One.Open(t.Context(), wrong, onhost.Owner{VolumeID: id})
+		_, _, opened := s.One.Open(t.Context(), wrong, onhost.Owner{Layer: one.Active, VolumeID: id})
 		_, kept := cloner(t, s.One).EnsureImage(t.Context(), wrong, onhost.Image{Digest: digest(s.Image)}, content(s.Image))
 		for _, err := range []error{made, grown, listed, opened, kept, s.One.RemoveVolume(t.Context(), wrong, onhost.Volume{ID: id}), cloner(t, s.One).RemoveImage(t.Context(), wrong, onhost.Image{Digest: digest(s.Image)})} {
 			if !fault.Is(err, fault.Unavailable) {
@@ -95,7 +104,7 @@ func anotherPlace(t *testing.T, s Subject, at onhost.Place) {
 }
 
 func volumeLife(t *testing.T, s Subject, at onhost.Place) {
-	v := onhost.Volume{ID: resource.NewID(), SizeMiB: 16}
+	v := onhost.Volume{Chain: one, ID: resource.NewID(), SizeMiB: 16}
 	for _, d := range []onhost.Driver{s.One, s.Two} {
 		u, err := d.EnsureVolume(t.Context(), at, v)
 		must(t, err)
@@ -128,7 +137,7 @@ func volumeLife(t *testing.T, s Subject, at onhost.Place) {
 func madeOnce(t *testing.T, s Subject, at onhost.Place) {
 	id := resource.NewID()
 	for _, size := range []int64{16, 32} {
-		u, err := s.One.EnsureVolume(t.Context(), at, onhost.Volume{ID: id, SizeMiB: size})
+		u, err := s.One.EnsureVolume(t.Context(), at, onhost.Volume{Chain: one, ID: id, SizeMiB: size})
 		must(t, err)
 		if u.SizeMiB != 16 {
 			t.Errorf("with a desired size of %d MiB it has %d", size, u.SizeMiB)
@@ -138,7 +147,7 @@ func madeOnce(t *testing.T, s Subject, at onhost.Place) {
 
 func left(t *testing.T, s Subject, at onhost.Place) {
 	id := resource.NewID()
-	_, err := s.One.EnsureVolume(t.Context(), at, onhost.Volume{ID: id, SizeMiB: 16})
+	_, err := s.One.EnsureVolume(t.Context(), at, onhost.Volume{Chain: one, ID: id, SizeMiB: 16})
 	must(t, err)
 	must(t, s.Two.Leave(t.Context(), at))
 	if found, err := s.One.Scan(t.Context(), s.Path, false); err != nil || found.Identity != at.Identity {
@@ -158,7 +167,7 @@ func left(t *testing.T, s Subject, at onhost.Place) {
 }
 
 func base(t *testing.T, s Subject, at onhost.Place) {
-	v := onhost.Volume{ID: resource.NewID(), SizeMiB: 64, Base: &storage.Base{Digest: digest(s.Image), VirtualMiB: 16}}
+	v := onhost.Volume{Chain: one, ID: resource.NewID(), SizeMiB: 64, Base: &storage.Base{Digest: digest(s.Image), VirtualMiB: 16}}
 	if _, err := s.One.EnsureVolume(t.Context(), at, v); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("a volume without its base: %v", err)
 	}
@@ -211,14 +220,14 @@ func (failing) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
 
 func epochs(t *testing.T, s Subject, at onhost.Place) {
 	id := resource.NewID()
-	_, err := s.One.EnsureVolume(t.Context(), at, onhost.Volume{ID: id, SizeMiB: 16})
+	_, err := s.One.EnsureVolume(t.Context(), at, onhost.Volume{Chain: one, ID: id, SizeMiB: 16})
 	must(t, err)
 	for _, step := range []struct {
 		driver onhost.Driver
 		epoch  int64
 		ok     bool
 	}{{s.One, 3, true}, {s.One, 3, true}, {s.Two, 2, false}, {s.Two, 4, true}, {s.One, 3, false}, {s.One, 4, true}} {
-		o, err := step.driver.Open(t.Context(), at, onhost.Owner{VolumeID: id, Epoch: step.epoch, UID: int64(os.Geteuid())})
+		o, _, err := step.driver.Open(t.Context(), at, onhost.Owner{Layer: one.Active, VolumeID: id, Epoch: step.epoch, UID: int64(os.Geteuid())})
 		if step.ok && (err != nil || o.Path == "" || o.Format != "qcow2") || !step.ok && !fault.Is(err, fault.Precondition) {
 			t.Errorf("epoch %d: %+v, %v", step.epoch, o, err)
 		}
@@ -228,7 +237,7 @@ func epochs(t *testing.T, s Subject, at onhost.Place) {
 // twoWriters: two instances that were given one epoch are not both let in.
 func twoWriters(t *testing.T, s Subject, at onhost.Place) {
 	id, first, second := resource.NewID(), resource.NewID(), resource.NewID()
-	_, err := s.One.EnsureVolume(t.Context(), at, onhost.Volume{ID: id, SizeMiB: 16})
+	_, err := s.One.EnsureVolume(t.Context(), at, onhost.Volume{Chain: one, ID: id, SizeMiB: 16})
 	must(t, err)
 	for i, step := range []struct {
 		driver onhost.Driver
@@ -236,7 +245,7 @@ func twoWriters(t *testing.T, s Subject, at onhost.Place) {
 		epoch  int64
 		ok     bool
 	}{{s.One, first, 3, true}, {s.One, first, 3, true}, {s.Two, second, 3, false}, {s.Two, second, 4, true}, {s.One, first, 4, false}, {s.One, first, 5, true}} {
-		_, err := step.driver.Open(t.Context(), at, onhost.Owner{VolumeID: id, InstanceID: step.who, Epoch: step.epoch, UID: int64(os.Geteuid())})
+		_, _, err := step.driver.Open(t.Context(), at, onhost.Owner{Layer: one.Active, VolumeID: id, InstanceID: step.who, Epoch: step.epoch, UID: int64(os.Geteuid())})
 		if step.ok != (err == nil) || err != nil && !fault.Is(err, fault.Precondition) {
 			t.Errorf("step %d: %v", i, err)
 		}
@@ -245,17 +254,17 @@ func twoWriters(t *testing.T, s Subject, at onhost.Place) {
 
 // missing: what was made is not made again, whoever took it away.
 func missing(t *testing.T, s Subject, at onhost.Place) {
-	v := onhost.Volume{ID: resource.NewID(), SizeMiB: 16, Made: true}
+	v := onhost.Volume{Chain: one, ID: resource.NewID(), SizeMiB: 16, Made: []string{one.Active}}
 	for _, d := range []onhost.Driver{s.One, s.Two} {
 		if _, err := d.EnsureVolume(t.Context(), at, v); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), string(v.ID)) {
 			t.Errorf("a volume that is missing: %v", err)
 		}
 	}
 	isEmpty(t, s, at)
-	v.Made = false
+	v.Made = nil
 	_, err := s.One.EnsureVolume(t.Context(), at, v)
 	must(t, err)
-	v.Made = true
+	v.Made = []string{one.Active}
 	_, err = s.Two.EnsureVolume(t.Context(), at, v)
 	must(t, err)
 }
@@ -264,7 +273,7 @@ func backing(t *testing.T, s Subject, at onhost.Place) {
 	image := onhost.Image{Digest: digest(s.Image), Epoch: 1}
 	_, err := cloner(t, s.One).EnsureImage(t.Context(), at, image, content(s.Image))
 	must(t, err)
-	v := onhost.Volume{ID: resource.NewID(), SizeMiB: 64, Base: &storage.Base{Digest: image.Digest, VirtualMiB: 16}}
+	v := onhost.Volume{Chain: one, ID: resource.NewID(), SizeMiB: 64, Base: &storage.Base{Digest: image.Digest, VirtualMiB: 16}}
 	_, err = s.One.EnsureVolume(t.Context(), at, v)
 	must(t, err)
 	for _, d := range []onhost.Driver{s.One, s.Two} {
@@ -281,7 +290,7 @@ func backing(t *testing.T, s Subject, at onhost.Place) {
 // when the thing was removed and made anew meanwhile.
 func ownerEpochs(t *testing.T, s Subject, at onhost.Place) {
 	past, now := onhost.Image{Digest: digest(s.Image), Epoch: 3}, onhost.Image{Digest: digest(s.Image), Epoch: 7}
-	v := onhost.Volume{ID: resource.NewID(), SizeMiB: 16, Epoch: 3}
+	v := onhost.Volume{Chain: one, ID: resource.NewID(), SizeMiB: 16, Epoch: 3}
 	for _, epoch := range []int64{3, 7} {
 		v.Epoch = epoch
 		_, err := s.One.EnsureVolume(t.Context(), at, v)
@@ -311,7 +320,7 @@ func ownerEpochs(t *testing.T, s Subject, at onhost.Place) {
 }
 
 func absent(t *testing.T, s Subject, at onhost.Place) {
-	if _, err := s.One.Open(t.Context(), at, onhost.Owner{VolumeID: resource.NewID(), Epoch: 1}); !fault.Is(err, fault.Unavailable) {
+	if _, _, err := s.One.Open(t.Context(), at, onhost.Owner{Layer: one.Active, VolumeID: resource.NewID(), Epoch: 1}); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("open: %v", err)
 	}
 	isEmpty(t, s, at)

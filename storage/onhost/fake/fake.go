@@ -37,6 +37,7 @@ type volume struct {
 	size, epoch int64
 	who         resource.ID // opened it in that epoch
 	base        string
+	layers      []storage.Layer
 }
 
 // fence remembers the epoch of whoever looks after a thing, or refuses it.
@@ -62,6 +63,8 @@ var (
 	_ onhost.Driver = (*Driver)(nil)
 	_ onhost.Cloner = (*Driver)(nil)
 	_ onhost.Grower = (*Driver)(nil)
+
+	_ onhost.Snapshotter = (*Driver)(nil)
 )
 
 // Host makes the driver of a host. It sees nothing before Mount.
@@ -260,11 +263,13 @@ func (d *Driver) EnsureVolume(_ context.Context, at onhost.Place, v onhost.Volum
 		return onhost.Usage{}, err
 	}
 	there := f.volumes[v.ID]
-	if there == nil && v.Made {
-		return onhost.Usage{}, fault.Wrap(onhost.Missing(at.Path+"/volumes/"+string(v.ID)), "look after volume %s", v.ID)
-	}
 	if there == nil {
 		there = &volume{size: v.SizeMiB}
+	}
+	if err := there.missing(at, v); err != nil {
+		return onhost.Usage{}, fault.Wrap(err, "look after volume %s", v.ID)
+	}
+	if f.volumes[v.ID] == nil {
 		if v.Base != nil {
 			there.base = v.Base.Digest
 			if _, ok := f.images[v.Base.Digest]; !ok {
@@ -276,7 +281,8 @@ func (d *Driver) EnsureVolume(_ context.Context, at onhost.Place, v onhost.Volum
 		}
 		f.volumes[v.ID] = there
 	}
-	return onhost.Usage{SizeMiB: there.size, UsedMiB: there.size / 10}, nil
+	there.make(v)
+	return there.usage(), nil
 }
 
 // Grow implements onhost.Grower.
@@ -297,31 +303,36 @@ func (d *Driver) Grow(_ context.Context, at onhost.Place, v onhost.Volume) (onho
 		return onhost.Usage{}, fault.New(fault.Exhausted, "grow volume %s: no space is left", v.ID)
 	}
 	there.size = max(there.size, v.SizeMiB)
-	return onhost.Usage{SizeMiB: there.size, UsedMiB: there.size / 10}, nil
+	return there.usage(), nil
 }
 
 // Open implements onhost.Pool.
-func (d *Driver) Open(_ context.Context, at onhost.Place, o onhost.Owner) (storage.Source, error) {
+func (d *Driver) Open(_ context.Context, at onhost.Place, o onhost.Owner) (storage.Source, []storage.Source, error) {
+	none := storage.Source{}
 	f, leave, err := d.enter("Open", at)
 	if err != nil {
-		return storage.Source{}, err
+		return none, nil, err
 	}
 	defer leave()
 	v := f.volumes[o.VolumeID]
-	if v == nil {
-		return storage.Source{}, fault.New(fault.Unavailable, "open volume %s: it is not there", o.VolumeID)
+	if v == nil || v.chain().Find(o.Layer) == nil {
+		return none, nil, fault.New(fault.Unavailable, "open volume %s: it has no layer %q", o.VolumeID, o.Layer)
+	}
+	if err := v.builtOn(o.Layer); err != nil {
+		return none, nil, fault.Wrap(err, "open volume %s", o.VolumeID)
 	}
 	if err := onhost.Judge(o.Epoch, v.epoch); err != nil {
-		return storage.Source{}, fault.Wrap(err, "open volume %s", o.VolumeID)
+		return none, nil, fault.Wrap(err, "open volume %s", o.VolumeID)
 	}
 	if o.Epoch == v.epoch && v.who != "" && o.InstanceID != "" && v.who != o.InstanceID {
-		return storage.Source{}, fault.New(fault.Precondition, "open volume %s: instance %s has it open in epoch %d", o.VolumeID, v.who, o.Epoch)
+		return none, nil, fault.New(fault.Precondition, "open volume %s: instance %s has it open in epoch %d", o.VolumeID, v.who, o.Epoch)
 	}
 	if o.Epoch > v.epoch || o.InstanceID != "" {
 		v.who = o.InstanceID
 	}
 	v.epoch = o.Epoch
-	return storage.InFile(at.Path+"/volumes/"+string(o.VolumeID)+"/disk.qcow2", "qcow2"), nil
+	sources := v.sources(at, o)
+	return sources[0], sources[1:], nil
 }
 
 // RemoveVolume implements onhost.Pool.

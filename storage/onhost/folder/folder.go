@@ -3,7 +3,7 @@
 //
 //	virga-datastore.json              the identity, made once
 //	images/sha256-<hex>.qcow2         content that volumes are backed by, never changed
-//	volumes/<id>/disk.qcow2           a volume
+//	volumes/<id>/<layer>.qcow2        a layer of a volume
 //	volumes/<id>/epoch                the highest epoch that has opened it, and which instance that was
 //	owners/<id or digest>/epoch       the highest epoch of a host that looked after it
 //	.../lock                          held while that is compared and acted upon
@@ -185,11 +185,15 @@ func (d *Driver) List(_ context.Context, at onhost.Place) ([]onhost.Item, error)
 			return onhost.Item{Kind: onhost.AnImage, Name: "sha256:" + hex, UsedMiB: used(filepath.Join(at.Path, "images", e.Name()))}
 		},
 		"volumes": func(e fs.DirEntry) onhost.Item {
-			file := filepath.Join(at.Path, "volumes", e.Name(), disk)
-			if _, err := os.Lstat(file); err != nil {
+			files, _ := filepath.Glob(filepath.Join(at.Path, "volumes", e.Name(), "*"+layerSuffix))
+			if len(files) == 0 {
 				return onhost.Item{Kind: onhost.Leftover, Name: "volumes/" + e.Name()}
 			}
-			return onhost.Item{Kind: onhost.AVolume, Name: e.Name(), UsedMiB: used(file)}
+			out := onhost.Item{Kind: onhost.AVolume, Name: e.Name()}
+			for _, f := range files {
+				out.UsedMiB += used(f)
+			}
+			return out
 		},
 		partial: func(e fs.DirEntry) onhost.Item {
 			return onhost.Item{Kind: onhost.Leftover, Name: partial + "/" + e.Name(), UsedMiB: used(filepath.Join(at.Path, partial, e.Name()))}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/storage"
 	"github.com/virga-cloud/virga/storage/onhost"
 	"github.com/virga-cloud/virga/storage/onhost/drivertest"
 	"github.com/virga-cloud/virga/storage/onhost/folder"
@@ -55,6 +56,9 @@ func TestTheFolderDriverIsADriver(t *testing.T) {
 			Path: t.TempDir(), Bare: t.TempDir(), Image: data}
 	})
 }
+
+// one is the chain of a volume without snapshots.
+var one = storage.Chain{Layers: []storage.Layer{{ID: "a0"}}, Active: "a0"}
 
 func place(t *testing.T, d *folder.Driver) onhost.Place {
 	t.Helper()
@@ -121,7 +125,7 @@ func TestAFullDiskLeavesNothingHalfMade(t *testing.T) {
 	}
 	d := folder.New(qcow2.Tool{Binary: script})
 	at := place(t, d)
-	_, err := d.EnsureVolume(t.Context(), at, onhost.Volume{ID: resource.NewID(), SizeMiB: 16})
+	_, err := d.EnsureVolume(t.Context(), at, onhost.Volume{Chain: one, ID: resource.NewID(), SizeMiB: 16})
 	if !fault.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), "no space is left") {
 		t.Fatalf("error is %v", err)
 	}
@@ -138,17 +142,17 @@ func TestAVolumeBelongsToTheUserWhoOpensIt(t *testing.T) {
 	d := folder.New(qcow2.Tool{})
 	at := place(t, d)
 	id := resource.NewID()
-	if _, err := d.EnsureVolume(t.Context(), at, onhost.Volume{ID: id, SizeMiB: 16}); err != nil {
+	if _, err := d.EnsureVolume(t.Context(), at, onhost.Volume{Chain: one, ID: id, SizeMiB: 16}); err != nil {
 		t.Fatal(err)
 	}
-	owner := onhost.Owner{VolumeID: id, Epoch: 1, UID: 54321}
-	if _, err := d.Open(t.Context(), at, owner); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), "chmod o+x "+at.Path) {
+	owner := onhost.Owner{Layer: one.Active, VolumeID: id, Epoch: 1, UID: 54321}
+	if _, _, err := d.Open(t.Context(), at, owner); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), "chmod o+x "+at.Path) {
 		t.Fatalf("a closed folder: %v", err)
 	}
 	if err := os.Chmod(at.Path, 0o711); err != nil {
 		t.Fatal(err)
 	}
-	o, err := d.Open(t.Context(), at, owner)
+	o, _, err := d.Open(t.Context(), at, owner)
 	if err != nil {
 		t.Fatal(err)
 	}

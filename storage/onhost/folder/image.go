@@ -117,20 +117,23 @@ func backs(at onhost.Place, image string) (string, error) {
 		return "", err
 	}
 	for _, e := range entries {
-		f, err := os.OpenFile(filepath.Join(at.Path, "volumes", e.Name(), disk), os.O_RDONLY|syscall.O_NOFOLLOW, 0)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		name, err := qcow2.BackingName(f)
-		f.Close()
-		if err != nil {
-			return "", fault.New(fault.Precondition, "read what volume %s is backed by: %w", e.Name(), err)
-		}
-		if filepath.Base(name) == filepath.Base(image) {
-			return e.Name(), nil
+		files, _ := filepath.Glob(filepath.Join(at.Path, "volumes", e.Name(), "*"+layerSuffix))
+		for _, file := range files {
+			f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return "", err
+			}
+			name, err := qcow2.BackingName(f)
+			f.Close()
+			if err != nil {
+				return "", fault.New(fault.Precondition, "read what volume %s is backed by: %w", e.Name(), err)
+			}
+			if filepath.Base(name) == filepath.Base(image) {
+				return e.Name(), nil
+			}
 		}
 	}
 	return "", nil

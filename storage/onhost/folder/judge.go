@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/virga-cloud/virga/engine/fault"
+	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/storage/onhost"
 	"github.com/virga-cloud/virga/storage/onhost/qcow2"
 )
@@ -51,16 +52,21 @@ func imagesOf(at onhost.Place) func(string) error {
 	}
 }
 
-// grow makes a volume larger that nobody has open. Where a guest could have written to it, as that guest's user.
-func (d *Driver) grow(ctx context.Context, at onhost.Place, file string, size int64) error {
-	uid, err := judged(file, imagesOf(at))
+// grow makes a volume larger that nobody has open.
+func (d *Driver) grow(ctx context.Context, at onhost.Place, id resource.ID, file string, size int64) error {
+	uid, err := judged(file, buildsOn(at, id))
 	if err != nil {
 		return err
 	}
+	return d.as(uid).Resize(ctx, qcow2.File{Path: file, Format: qcow2.QCOW2}, size)
+}
+
+// as is the tool for a file of a user: where a guest could have written to it, as that guest's user.
+func (d *Driver) as(uid uint32) qcow2.Tool {
 	tool := d.tool
 	if uid != 0 {
 		tool.As = &qcow2.User{UID: uid, GID: uid}
 		tool.MemoryMiB, tool.CPUSeconds = toolMemoryMiB, toolCPUSeconds
 	}
-	return tool.Resize(ctx, qcow2.File{Path: file, Format: qcow2.QCOW2}, size)
+	return tool
 }

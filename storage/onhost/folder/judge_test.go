@@ -48,15 +48,15 @@ func volume(t *testing.T, d *folder.Driver, at onhost.Place, uid int64) (onhost.
 	if err := os.Chmod(at.Path, 0o711); err != nil {
 		t.Fatal(err)
 	}
-	v := onhost.Volume{ID: resource.NewID(), SizeMiB: 16, Epoch: 1}
+	v := onhost.Volume{Chain: one, ID: resource.NewID(), SizeMiB: 16, Epoch: 1}
 	if _, err := d.EnsureVolume(t.Context(), at, v); err != nil {
 		t.Fatal(err)
 	}
-	o, err := d.Open(t.Context(), at, onhost.Owner{VolumeID: v.ID, Epoch: 1, UID: uid})
+	o, _, err := d.Open(t.Context(), at, onhost.Owner{Layer: one.Active, VolumeID: v.ID, Epoch: 1, UID: uid})
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.Made = true
+	v.Made = []string{one.Active}
 	return v, o.Path
 }
 
@@ -127,7 +127,7 @@ func TestAHeadThatLeadsElsewhereIsRefusedBeforeAnyToolRuns(t *testing.T) {
 		if _, err := d.Grow(t.Context(), at, v); !fault.Is(err, fault.Precondition) || !strings.Contains(err.Error(), "restore it from a backup") {
 			t.Errorf("%s: grown: %v", name, err)
 		}
-		if _, err := d.Open(t.Context(), at, onhost.Owner{VolumeID: v.ID, Epoch: 2, UID: uid}); !fault.Is(err, fault.Precondition) {
+		if _, _, err := d.Open(t.Context(), at, onhost.Owner{Layer: one.Active, VolumeID: v.ID, Epoch: 2, UID: uid}); !fault.Is(err, fault.Precondition) {
 			t.Errorf("%s: opened: %v", name, err)
 		}
 		if log := said(); log != "" {
@@ -152,7 +152,7 @@ func TestAVolumesFileThatIsALinkIsNotFollowed(t *testing.T) {
 	if _, err := d.Grow(t.Context(), at, v); err == nil || said() != "" {
 		t.Fatalf("a link was followed: %v", err)
 	}
-	if _, err := d.Open(t.Context(), at, onhost.Owner{VolumeID: v.ID, Epoch: 2, UID: int64(os.Geteuid())}); err == nil {
+	if _, _, err := d.Open(t.Context(), at, onhost.Owner{Layer: one.Active, VolumeID: v.ID, Epoch: 2, UID: int64(os.Geteuid())}); err == nil {
 		t.Fatal("a link was opened")
 	}
 }

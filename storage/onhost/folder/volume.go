@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/virga-cloud/virga/engine/durable"
@@ -15,77 +16,91 @@ import (
 	"github.com/virga-cloud/virga/storage/onhost/qcow2"
 )
 
-const (
-	disk         = "disk.qcow2"
-	volumePrefix = "volume-" // of one in the making
-)
+const volumePrefix = "volume-" // of a layer in the making
 
 // EnsureVolume implements onhost.Pool.
 func (d *Driver) EnsureVolume(ctx context.Context, at onhost.Place, v onhost.Volume) (onhost.Usage, error) {
-	return tended(ctx, at, v, func(file string) error {
-		_, err := os.Lstat(file)
-		switch {
-		case !errors.Is(err, fs.ErrNotExist):
-			return err
-		case v.Made:
-			return onhost.Missing(file)
+	return tended(ctx, at, v, func() error {
+		for _, l := range v.Layers {
+			file, err := layerPath(at, v.ID, l.ID)
+			if err != nil {
+				return err
+			}
+			_, err = os.Lstat(file)
+			switch {
+			case !errors.Is(err, fs.ErrNotExist):
+			case slices.Contains(v.Made, l.ID):
+				err = onhost.Missing(file)
+			default:
+				err = explain(d.create(ctx, at, v, l, file), "make it")
+			}
+			if err != nil {
+				return err
+			}
 		}
-		return explain(d.create(ctx, at, v, file), "make it")
+		return nil
 	})
 }
 
 // Grow implements onhost.Grower.
 func (d *Driver) Grow(ctx context.Context, at onhost.Place, v onhost.Volume) (onhost.Usage, error) {
-	return tended(ctx, at, v, func(file string) error {
+	return tended(ctx, at, v, func() error {
+		file, err := layerPath(at, v.ID, v.Active)
+		if err != nil {
+			return err
+		}
 		size, err := virtualSize(file)
 		if err != nil || size >= v.SizeMiB*mib {
 			return explain(err, "read it")
 		}
-		err = d.grow(ctx, at, file, v.SizeMiB*mib)
-		if tool, ok := errors.AsType[*qcow2.Error](err); ok && tool.InUse {
-			return fault.New(fault.Unavailable, "a VM has just opened it, and grows it now")
-		}
-		return explain(err, "grow it")
+		return explain(opened(d.grow(ctx, at, v.ID, file, v.SizeMiB*mib)), "grow it")
 	})
 }
 
-// tended does something to a volume's file as the host that looks after it, and measures it.
-func tended(ctx context.Context, at onhost.Place, v onhost.Volume, do func(file string) error) (u onhost.Usage, err error) {
+// opened says of a tool's error that somebody has a volume open.
+func opened(err error) error {
+	if tool, ok := errors.AsType[*qcow2.Error](err); ok && tool.InUse {
+		return fault.New(fault.Unavailable, "a VM has just opened it")
+	}
+	return err
+}
+
+// tended does something to a volume as the host that looks after it, and measures it.
+func tended(ctx context.Context, at onhost.Place, v onhost.Volume, do func() error) (u onhost.Usage, err error) {
 	if err := errors.Join(enter(at), checkID(v.ID)); err != nil {
 		return onhost.Usage{}, explain(err, "look after volume %s", v.ID)
 	}
-	file := filepath.Join(at.Path, "volumes", string(v.ID), disk)
 	err = fenced(ctx, at, string(v.ID), v.Epoch, func() error {
-		if err := do(file); err != nil {
+		if err := do(); err != nil {
+			return err
+		}
+		file, err := layerPath(at, v.ID, v.Active)
+		if err != nil {
 			return err
 		}
 		size, err := virtualSize(file)
-		u = onhost.Usage{SizeMiB: size / mib, UsedMiB: used(file)}
-		return explain(err, "read it")
+		if err != nil {
+			return explain(err, "read it")
+		}
+		u.SizeMiB = size / mib
+		if u.Layers, err = layersIn(at, v); err != nil {
+			return explain(err, "read it")
+		}
+		for _, l := range u.Layers {
+			u.UsedMiB += l.UsedMiB
+		}
+		return nil
 	})
 	return u, explain(err, "look after volume %s", v.ID)
 }
 
-// create makes the file beside its place and renames it: who finds it finds it whole.
-func (d *Driver) create(ctx context.Context, at onhost.Place, v onhost.Volume, file string) error {
-	var backing *qcow2.File
-	if v.Base != nil {
-		base, err := basePath(at, v.Base.Digest)
-		if err != nil {
-			return err
-		}
-		unused, err := d.use(ctx, at, v.Base.Digest)
-		if err != nil {
-			return err
-		}
-		defer unused()
-		if _, err := judged(base, nil); errors.Is(err, fs.ErrNotExist) {
-			return fault.New(fault.Unavailable, "image %s is not there yet", v.Base.Digest)
-		} else if err != nil {
-			return fault.New(fault.Precondition, "image %s: %w", v.Base.Digest, err)
-		}
-		backing = &qcow2.File{Path: base, Format: qcow2.QCOW2}
+// create makes the file of a layer beside its place and renames it: who finds it finds it whole.
+func (d *Driver) create(ctx context.Context, at onhost.Place, v onhost.Volume, l storage.Layer, file string) error {
+	backing, unused, err := d.backing(ctx, at, v, l)
+	if err != nil {
+		return err
 	}
+	defer unused()
 	if err := folders(at, "volumes", partial); err != nil {
 		return err
 	}
@@ -99,7 +114,7 @@ func (d *Driver) create(ctx context.Context, at onhost.Place, v onhost.Volume, f
 		return err
 	}
 	defer making.Close()
-	temp := filepath.Join(work, disk)
+	temp := filepath.Join(work, filepath.Base(file))
 	if err := d.tool.Create(ctx, temp, v.SizeMiB*mib, backing); err != nil {
 		return err
 	}
@@ -114,6 +129,36 @@ func (d *Driver) create(ctx context.Context, at onhost.Place, v onhost.Volume, f
 		return err
 	}
 	return durable.SyncFolder(filepath.Dir(file))
+}
+
+// backing is what a layer builds on. It stays until unused is called.
+func (d *Driver) backing(ctx context.Context, at onhost.Place, v onhost.Volume, l storage.Layer) (backing *qcow2.File, unused func(), err error) {
+	unused = func() {}
+	if l.ParentID != "" {
+		parent, err := layerPath(at, v.ID, l.ParentID)
+		if err == nil {
+			_, err = os.Lstat(parent)
+		}
+		return &qcow2.File{Path: parent, Format: qcow2.QCOW2}, unused, err
+	}
+	if v.Base == nil {
+		return nil, unused, nil
+	}
+	base, err := basePath(at, v.Base.Digest)
+	if err != nil {
+		return nil, unused, err
+	}
+	if unused, err = d.use(ctx, at, v.Base.Digest); err != nil {
+		return nil, unused, err
+	}
+	if _, err = judged(base, nil); err != nil {
+		unused()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, unused, fault.New(fault.Unavailable, "image %s is not there yet", v.Base.Digest)
+		}
+		return nil, unused, fault.New(fault.Precondition, "image %s: %w", v.Base.Digest, err)
+	}
+	return &qcow2.File{Path: base, Format: qcow2.QCOW2}, unused, nil
 }
 
 // use keeps content from being removed until the volume that is made from it is there to be seen.
@@ -141,37 +186,51 @@ func virtualSize(file string) (int64, error) {
 }
 
 // Open implements onhost.Pool.
-func (d *Driver) Open(ctx context.Context, at onhost.Place, o onhost.Owner) (storage.Source, error) {
-	if err := errors.Join(enter(at), checkID(o.VolumeID)); err != nil {
-		return storage.Source{}, explain(err, "open volume %s", o.VolumeID)
+func (d *Driver) Open(ctx context.Context, at onhost.Place, o onhost.Owner) (storage.Source, []storage.Source, error) {
+	fail := func(err error) (storage.Source, []storage.Source, error) {
+		return storage.Source{}, nil, explain(err, "open volume %s", o.VolumeID)
 	}
-	folder := filepath.Join(at.Path, "volumes", string(o.VolumeID))
-	file := filepath.Join(folder, disk)
+	if err := errors.Join(enter(at), checkID(o.VolumeID)); err != nil {
+		return fail(err)
+	}
+	file, err := layerPath(at, o.VolumeID, o.Layer)
+	if err != nil {
+		return fail(err)
+	}
+	folder := filepath.Dir(file)
 	if _, err := os.Lstat(file); err != nil {
-		return storage.Source{}, fault.New(fault.Unavailable, "open volume %s: its file %s is not there", o.VolumeID, file)
+		return fail(fault.New(fault.Unavailable, "its file %s is not there", file))
 	}
 	// QEMU follows what the head says, too: one that a guest has taken over must not have its way again.
-	if _, err := judged(file, imagesOf(at)); err != nil {
-		return storage.Source{}, explain(err, "open volume %s", o.VolumeID)
+	sources, err := chainOf(at, o.VolumeID, file)
+	if err != nil {
+		return fail(err)
 	}
 	lock, err := hold(ctx, folder, syscall.LOCK_EX)
 	if err == nil {
-		err = raise(folder, o.Epoch, o.InstanceID)
+		if err = builtOn(at, onhost.Volume{ID: o.VolumeID}, o.Layer); err == nil {
+			err = raise(folder, o.Epoch, o.InstanceID)
+		}
 		lock.Close()
 	}
 	if err != nil {
-		return storage.Source{}, explain(err, "open volume %s", o.VolumeID)
+		return fail(err)
 	}
 	if closed := closedTo(file, o.UID); closed != "" {
-		return storage.Source{}, fault.New(fault.Precondition, "open volume %s: folder %s is closed to user %d; run: chmod o+x %s", o.VolumeID, closed, o.UID, closed)
+		return fail(fault.New(fault.Precondition, "folder %s is closed to user %d; run: chmod o+x %s", closed, o.UID, closed))
 	}
-	if info, err := os.Stat(file); err == nil && int64(info.Sys().(*syscall.Stat_t).Uid) == o.UID {
-		return storage.InFile(file, qcow2.QCOW2), nil
+	for _, s := range sources {
+		if s.Layer == "" {
+			continue // everybody reads an image
+		}
+		if info, err := os.Lstat(s.Path); err == nil && int64(info.Sys().(*syscall.Stat_t).Uid) == o.UID {
+			continue
+		}
+		if err := os.Lchown(s.Path, int(o.UID), -1); err != nil {
+			return fail(explain(err, "give it to user %d", o.UID))
+		}
 	}
-	if err := os.Lchown(file, int(o.UID), -1); err != nil {
-		return storage.Source{}, explain(err, "give volume %s to user %d", o.VolumeID, o.UID)
-	}
-	return storage.InFile(file, qcow2.QCOW2), nil
+	return sources[0], sources[1:], nil
 }
 
 // closedTo finds a folder on the way to a file that a user may not walk through; empty: none.
@@ -195,10 +254,13 @@ func (d *Driver) RemoveVolume(ctx context.Context, at onhost.Place, v onhost.Vol
 	}
 	owner := filepath.Join(at.Path, owners, string(v.ID))
 	err := fenced(ctx, at, string(v.ID), v.Epoch, func() error {
-		// the disk first: a folder without one is a leftover, a disk without an epoch would be a danger
+		// the layers first: a folder without one is a leftover, a layer without an epoch would be a danger
 		folder := filepath.Join(at.Path, "volumes", string(v.ID))
-		if err := os.Remove(filepath.Join(folder, disk)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		files, _ := filepath.Glob(filepath.Join(folder, "*"+layerSuffix))
+		for _, f := range files {
+			if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
 		}
 		return os.RemoveAll(folder)
 	})

@@ -103,6 +103,17 @@ func (t Tool) Resize(ctx context.Context, f File, size int64) error {
 	return err
 }
 
+// Rebase lets a disk build on another file, or on none, and pulls into it what its content needs of those
+// that it built on before. It is killed at any moment, and the content is the same.
+func (t Tool) Rebase(ctx context.Context, f File, backing *File) error {
+	args := []string{"rebase", "-q", "-f", f.Format, "-b", ""}
+	if backing != nil {
+		args = []string{"rebase", "-q", "-f", f.Format, "-b", backing.Path, "-F", backing.Format}
+	}
+	_, err := t.run(ctx, call{doing: "rebase " + f.Path, args: append(args, f.Path), paths: []string{f.Path}})
+	return err
+}
+
 // Check looks for damage in a qcow2 file; leaked clusters, which only cost space, are no damage. It
 // returns where the content ends in the file, in bytes: a file that is shorter is cut off, and
 // would be read as zeros there.

@@ -48,7 +48,7 @@ func (s *server) start() {
 type nowhere struct{}
 
 // Apply implements ovn.Sink.
-func (nowhere) Apply(context.Context, []ovn.Row) error { return nil }
+func (nowhere) Apply(context.Context, []*ovn.Owned) error { return nil }
 
 // RemoveChassis implements ovn.ChassisRemover.
 func (nowhere) RemoveChassis(context.Context, resource.ID) error { return nil }

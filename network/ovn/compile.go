@@ -52,41 +52,11 @@ type Row struct {
 	Model model.Model
 }
 
-// Compile makes the rows of the whole cloud, in a fixed order.
-func Compile(c Cloud) []Row {
-	k := &compiler{
-		gateways: gateways(c), bindings: map[resource.ID][]*network.PortBinding{},
-		subnets: map[resource.ID][]*network.Subnet{}, ports: map[resource.ID][]*network.Port{},
-	}
-	for _, p := range c.PortBindings {
-		k.bindings[p.Spec.PortID] = append(k.bindings[p.Spec.PortID], p)
-	}
-	for _, s := range c.Subnets {
-		k.subnets[s.Spec.NetworkID] = append(k.subnets[s.Spec.NetworkID], s)
-	}
-	for _, all := range k.subnets { // guests are told of all of a network, in an order that stays
-		slices.SortFunc(all, func(a, b *network.Subnet) int { return cmp.Compare(a.ID, b.ID) })
-	}
-	for _, p := range c.Ports {
-		k.ports[p.Spec.NetworkID] = append(k.ports[p.Spec.NetworkID], p)
-	}
-	k.outside()
-	k.guard(c.Hosts)
-	for _, n := range c.Networks {
-		k.network(n)
-	}
-	k.ext.Ports = k.extPorts
-	return k.rows
-}
-
+// compiler makes the rows of one owner.
 type compiler struct {
+	facts
 	rows     []Row
-	gateways []resource.ID
 	bindings map[resource.ID][]*network.PortBinding
-	subnets  map[resource.ID][]*network.Subnet
-	ports    map[resource.ID][]*network.Port
-	ext      *nbdb.LogicalSwitch
-	extPorts []string
 }
 
 func (k *compiler) add(key string, m model.Model) string {
@@ -96,18 +66,30 @@ func (k *compiler) add(key string, m model.Model) string {
 
 func marked(key string) map[string]string { return map[string]string{mark: key} }
 
-// outside makes the one switch that routers go out by.
-func (k *compiler) outside() {
+// outside makes the one switch that routers go out by, with a port for each of them.
+func (k *compiler) outside(routers []resource.ID) {
 	const local = "lsp/ext-localnet"
-	k.ext = &nbdb.LogicalSwitch{Name: "virga-ext", ExternalIDs: marked(extSwitch)}
-	k.add(extSwitch, k.ext)
-	k.extPorts = append(k.extPorts, k.add(local, &nbdb.LogicalSwitchPort{
+	ext := &nbdb.LogicalSwitch{Name: "virga-ext", ExternalIDs: marked(extSwitch)}
+	k.add(extSwitch, ext)
+	ext.Ports = append(ext.Ports, k.add(local, &nbdb.LogicalSwitchPort{
 		Name: "virga-ext-localnet", Type: "localnet", Addresses: []string{"unknown"},
 		Options: map[string]string{"network_name": ExternalNetwork}, ExternalIDs: marked(local),
 	}))
+	for _, id := range routers {
+		key := "lsp/out-" + string(id)
+		ext.Ports = append(ext.Ports, k.add(key, &nbdb.LogicalSwitchPort{
+			Name: "virga-xs-" + string(id), Type: "router", Addresses: []string{"router"},
+			Options: map[string]string{"router-port": "virga-out-" + string(id)}, ExternalIDs: marked(key),
+		}))
+	}
 }
 
-func (k *compiler) network(n *network.Network) {
+// goesOut says whether a network's router has a port on the outside switch.
+func goesOut(n *network.Network) bool {
+	return n.Spec.Outside == network.NAT && n.Status.OutsideAddress != ""
+}
+
+func (k *compiler) makeNetwork(n *network.Network) {
 	key, routerKey := "switch/"+string(n.ID), "router/"+string(n.ID)
 	ls := &nbdb.LogicalSwitch{Name: "virga-" + string(n.ID), ExternalIDs: marked(key)}
 	lr := &nbdb.LogicalRouter{Name: "virga-" + string(n.ID), ExternalIDs: marked(routerKey),
@@ -116,11 +98,11 @@ func (k *compiler) network(n *network.Network) {
 	k.add(key, ls)
 	k.add(routerKey, lr)
 	options := map[resource.ID]string{}
-	for _, s := range k.subnets[n.ID] {
+	for _, s := range k.subnets {
 		options[s.ID] = k.subnet(n, s, ls, lr)
 	}
 	// A port that no host has needs no row: of the ports of stopped VMs OVN would only make flows that nobody uses.
-	for _, p := range k.ports[n.ID] {
+	for _, p := range k.ports {
 		if dhcp, known := options[p.Status.SubnetID]; known && len(k.bindings[p.ID]) > 0 {
 			ls.Ports = append(ls.Ports, k.port(p, dhcp))
 			k.limits(p, ls)
@@ -129,7 +111,7 @@ func (k *compiler) network(n *network.Network) {
 	if len(options) > 0 {
 		ls.Ports = append(ls.Ports, k.service(n))
 	}
-	if n.Spec.Outside == network.NAT && n.Status.OutsideAddress != "" {
+	if goesOut(n) {
 		k.uplink(n, lr)
 	}
 }
@@ -163,7 +145,7 @@ func (k *compiler) dhcp(n *network.Network, s *network.Subnet, mac string) map[s
 		out["router"] = s.Spec.Gateway
 		routes = append(routes, "0.0.0.0/0,"+s.Spec.Gateway)
 	} else {
-		for _, other := range k.subnets[n.ID] {
+		for _, other := range k.subnets {
 			if other.ID != s.ID {
 				routes = append(routes, other.Spec.CIDR+","+s.Spec.Gateway)
 			}
@@ -247,7 +229,7 @@ func left(p *network.PortBinding) int {
 func (k *compiler) service(n *network.Network) string {
 	key := "lsp/service-" + string(n.ID)
 	words := []string{network.ServiceMAC(n.ID)}
-	for _, s := range k.subnets[n.ID] {
+	for _, s := range k.subnets {
 		words = append(words, s.Spec.Service)
 	}
 	words = append(words, network.MetadataAddress)
@@ -260,9 +242,14 @@ func (k *compiler) service(n *network.Network) string {
 // hostSet is the addresses of all hosts, by the name that matches use.
 const hostSet = "virga_hosts"
 
-// guard lists the addresses of the hosts. Their own services are not for VMs: neither on the host
+// guard names the addresses of the hosts. Their own services are not for VMs: neither on the host
 // that a VM goes out by (its packet filter sees to that), nor on any other.
-func (k *compiler) guard(hosts []*host.Host) {
+func (k *compiler) guard(addresses []string) {
+	const key = "addresses/hosts"
+	k.add(key, &nbdb.AddressSet{Name: hostSet, Addresses: addresses, ExternalIDs: marked(key)})
+}
+
+func addressesOf(hosts []*host.Host) []string {
 	outside := netip.MustParsePrefix(network.OutsideRange) // the packet filter of the way out judges that
 	var addresses []string
 	for _, h := range hosts {
@@ -276,8 +263,7 @@ func (k *compiler) guard(hosts []*host.Host) {
 		}
 	}
 	slices.Sort(addresses)
-	const key = "addresses/hosts"
-	k.add(key, &nbdb.AddressSet{Name: hostSet, Addresses: slices.Compact(addresses), ExternalIDs: marked(key)})
+	return slices.Compact(addresses)
 }
 
 // uplink gives a router its way out: a port on the outside switch that lives on one host at a
@@ -289,17 +275,12 @@ func (k *compiler) uplink(n *network.Network, lr *nbdb.LogicalRouter) {
 	out := &nbdb.LogicalRouterPort{Name: name, MAC: outsideMAC(address),
 		Networks: []string{fmt.Sprintf("%s/%d", address, bits)}, ExternalIDs: marked(key)}
 	lr.Ports = append(lr.Ports, k.add(key, out))
-	for i, h := range drawn(k.gateways, n.ID) {
+	for i, h := range k.ways {
 		key := "gateway/" + id + "/" + string(h)
 		out.GatewayChassis = append(out.GatewayChassis, k.add(key, &nbdb.GatewayChassis{
 			Name: name + "-" + string(h), ChassisName: string(h), Priority: 10 * (ways - i), ExternalIDs: marked(key),
 		}))
 	}
-	key = "lsp/out-" + id
-	k.extPorts = append(k.extPorts, k.add(key, &nbdb.LogicalSwitchPort{
-		Name: "virga-xs-" + id, Type: "router", Addresses: []string{"router"},
-		Options: map[string]string{"router-port": name}, ExternalIDs: marked(key),
-	}))
 	key = "route/" + id
 	lr.StaticRoutes = append(lr.StaticRoutes, k.add(key, &nbdb.LogicalRouterStaticRoute{
 		IPPrefix: "0.0.0.0/0", Nexthop: network.OutsideGateway, OutputPort: &name, ExternalIDs: marked(key),
@@ -309,7 +290,7 @@ func (k *compiler) uplink(n *network.Network, lr *nbdb.LogicalRouter) {
 	lr.Policies = append(lr.Policies, k.add(key, &nbdb.LogicalRouterPolicy{
 		Priority: 1000, Match: "ip4.dst == $" + hostSet + " && (tcp || udp || sctp)", Action: nbdb.LogicalRouterPolicyActionDrop, ExternalIDs: marked(key),
 	}))
-	for _, s := range k.subnets[n.ID] {
+	for _, s := range k.subnets {
 		key := "nat/" + string(s.ID)
 		lr.Nat = append(lr.Nat, k.add(key, &nbdb.NAT{
 			Type: nbdb.NATTypeSNAT, ExternalIP: address, LogicalIP: s.Spec.CIDR, ExternalIDs: marked(key),

@@ -2,6 +2,7 @@ package ovn
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -18,6 +19,9 @@ import (
 type Database struct {
 	endpoint string
 	client   client.Client
+
+	inForce []*Owned  // what the database is known to have; nil when a write failed
+	looked  time.Time // when all that it has was last compared
 }
 
 // NewDatabase speaks to the northbound server at an endpoint: unix:PATH. It connects when first
@@ -34,17 +38,37 @@ func (d *Database) Close() {
 // globals are the options of the whole database: a gateway that dies is noticed in 0.3 s.
 var globals = map[string]string{"bfd-min-rx": "100", "bfd-min-tx": "100", "bfd-mult": "3"}
 
+// trust is how long the database is believed to have what was written: after it all is compared again.
+const trust = relook / 2
+
 // Apply makes the database have exactly the rows, among those that are ours, in one transaction.
+// It compares the owners that have changed; all of them now and then, should somebody else have written.
 // It returns when the local copy shows them, so that the next pass does not send them twice.
-func (d *Database) Apply(ctx context.Context, want []Row) error {
+func (d *Database) Apply(ctx context.Context, want []*Owned) error {
+	inForce := d.inForce
+	d.inForce = nil
 	if err := d.connect(ctx); err != nil {
 		return fault.New(fault.Unavailable, "connect to OVN's northbound database: %w", err)
 	}
 	if d.global() == nil {
 		return fault.New(fault.Unavailable, "OVN's northbound database is empty; wait for ovn-northd")
 	}
-	p := makePlan(d.existing(), want)
-	ops, err := d.operations(p)
+	rows, have := rowsOf(want), d.existing
+	if whole := inForce == nil || time.Since(d.looked) > trust; whole {
+		d.looked = time.Now()
+	} else {
+		now, before := changed(inForce, want)
+		rows, have = now, func() existing { return d.existingOf(before, now) }
+	}
+	if err := d.send(ctx, have, rows); err != nil {
+		return err
+	}
+	d.inForce = want
+	return nil
+}
+
+func (d *Database) send(ctx context.Context, have func() existing, want []Row) error {
+	ops, err := d.operations(makePlan(have(), want))
 	if err != nil {
 		return fault.New(fault.Internal, "encode rows for OVN: %w", err)
 	}
@@ -61,12 +85,12 @@ func (d *Database) Apply(ctx context.Context, want []Row) error {
 	if _, err := ovsdb.CheckOperationResults(results, ops); err != nil {
 		return fault.New(fault.Internal, "OVN's northbound database refuses rows: %w", err)
 	}
-	return d.settle(ctx, want)
+	return d.settle(ctx, have, want)
 }
 
-func (d *Database) settle(ctx context.Context, want []Row) error {
+func (d *Database) settle(ctx context.Context, have func() existing, want []Row) error {
 	for end := time.Now().Add(5 * time.Second); ; {
-		if makePlan(d.existing(), want).empty() && d.globalOps() == nil {
+		if makePlan(have(), want).empty() && d.globalOps() == nil {
 			return nil
 		}
 		if time.Now().After(end) || ctx.Err() != nil {
@@ -84,6 +108,7 @@ func (d *Database) connect(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		schema.SetIndexes(byMark())
 		c, err := dial(ctx, d.endpoint, schema)
 		if err != nil {
 			return err
@@ -125,6 +150,35 @@ func (d *Database) existing() existing {
 	for _, t := range tables {
 		if rows := d.client.Cache().Table(t.name); rows != nil {
 			out[t.name] = rows.Rows()
+		}
+	}
+	return out
+}
+
+// byMark finds rows by their keys.
+func byMark() map[string][]model.ClientIndex {
+	out := map[string][]model.ClientIndex{}
+	for _, t := range tables {
+		if slices.Contains(t.columns, "external_ids") {
+			out[t.name] = []model.ClientIndex{{Columns: []model.ColumnKey{{Column: "external_ids", Key: mark}}}}
+		}
+	}
+	return out
+}
+
+// existingOf is what the database has of some rows.
+func (d *Database) existingOf(lists ...[]Row) existing {
+	asked := map[string][]model.Model{}
+	for _, rows := range lists {
+		for _, r := range rows {
+			name := tableOf(r.Model).name
+			asked[name] = append(asked[name], r.Model)
+		}
+	}
+	out := existing{}
+	for name, models := range asked {
+		if rows := d.client.Cache().Table(name); rows != nil {
+			out[name], _ = rows.RowsByModels(models) // it fails for models of another table only
 		}
 	}
 	return out

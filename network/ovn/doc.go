@@ -1,9 +1,13 @@
 // Package ovn compiles the records of networks to rows of OVN's northbound database, is the only
 // writer of those rows, and keeps OVN's central daemons running.
 //
-//	records --Compile--> Rows --plan against what is there--> one transaction
+//	records --facts by owner--> Rows --plan against what is there--> one transaction
 //
-// Compile is a pure function. A row of ours is known by external_ids:virga, which holds its key;
+// An owner is a network, or what all networks share; its rows are a pure function of its facts and refer to no
+// other owner's. Owners of which no fact has changed keep their rows, and only the others are compared with what
+// is there. All is compared when a write failed, and every minute, should somebody else have written.
+//
+// A row of ours is known by external_ids:virga, which holds its key;
 // rows without it are somebody else's and left alone. What carries our mark and is no longer
 // compiled is deleted. If we die at any point, the next pass compiles again and sends the rest.
 //

@@ -18,17 +18,18 @@ const (
 	relook    = time.Minute           // a look without a reason, should somebody else have written
 )
 
-// Sink takes the rows of the whole cloud: OVN's database. The simulator has none.
+// Sink takes the rows of the whole cloud, by owner: OVN's database. The simulator has none.
 type Sink interface {
-	Apply(ctx context.Context, want []Row) error
+	Apply(ctx context.Context, want []*Owned) error
 }
 
 // Northbound brings the network's records to OVN, reports them as ready, and writes the DNS zones in the same commit. OVN being away is
 // reported on the networks and tried again; the records are the truth meanwhile.
 type Northbound struct {
-	db   *store.DB
-	sink Sink
-	w    *network.Writers
+	db       *store.DB
+	sink     Sink
+	w        *network.Writers
+	compiler Compiler
 }
 
 // NewNorthbound makes it; its chore calls Step.
@@ -36,7 +37,7 @@ func NewNorthbound(db *store.DB, sink Sink, w *network.Writers) *Northbound {
 	return &Northbound{db: db, sink: sink, w: w}
 }
 
-// Step compiles all records, sends the difference, and reports.
+// Step compiles what has changed, sends the difference, and reports.
 func (n *Northbound) Step(ctx context.Context) error {
 	if err := n.db.Confirm(ctx); err != nil {
 		return err // no commit guards OVN's rows: another server may write them by now
@@ -44,7 +45,7 @@ func (n *Northbound) Step(ctx context.Context) error {
 	snap := n.db.Snapshot()
 	cloud := Read(snap)
 	if n.sink != nil {
-		if err := n.sink.Apply(ctx, Compile(cloud)); err != nil {
+		if err := n.sink.Apply(ctx, n.compiler.Compile(cloud)); err != nil {
 			return n.reportTrouble(ctx, cloud, err)
 		}
 	}

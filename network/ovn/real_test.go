@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/network/ovn/nbdb"
 )
 
@@ -38,7 +39,7 @@ func startCentral(t *testing.T, c CentralConfig) *Central {
 }
 
 // applied tries until ovn-northd has made the database ready.
-func applied(t *testing.T, d *Database, rows []Row) {
+func applied(t *testing.T, d *Database, rows []*Owned) {
 	t.Helper()
 	var err error
 	for range 100 {
@@ -54,7 +55,7 @@ func TestTheDatabaseTakesARealCloud(t *testing.T) {
 	central := startCentral(t, CentralConfig{})
 	d := NewDatabase(central.North())
 	defer d.Close()
-	applied(t, d, Compile(someCloud()))
+	applied(t, d, new(Compiler).Compile(someCloud()))
 	if p := makePlan(d.existing(), Compile(someCloud())); !p.empty() {
 		t.Errorf("a second plan is not empty: %+v", p)
 	}
@@ -66,7 +67,7 @@ func TestTheDatabaseTakesARealCloud(t *testing.T) {
 	if _, err := d.client.Transact(t.Context(), ops...); err != nil {
 		t.Fatal(err)
 	}
-	applied(t, d, Compile(Cloud{}))
+	applied(t, d, new(Compiler).Compile(Cloud{}))
 	for _, table := range tables {
 		for _, row := range d.existing()[table.name] {
 			if ls, ok := row.(*nbdb.LogicalSwitch); ok && (ls.Name == "theirs" || ls.Name == "virga-ext") {
@@ -86,17 +87,76 @@ func TestTheDatabaseTakesARealCloud(t *testing.T) {
 	if err := central.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Apply(t.Context(), Compile(someCloud())); err == nil {
+	if err := d.Apply(t.Context(), new(Compiler).Compile(someCloud())); err == nil {
 		t.Error("a write to a database that is away succeeded")
 	}
 	if err := central.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	applied(t, d, Compile(someCloud()))
+	applied(t, d, new(Compiler).Compile(someCloud()))
 }
 
 func asks(conn net.Conn) bool {
 	_, _ = conn.Write([]byte(`{"id":1,"method":"list_dbs","params":[]}`))
 	n, err := conn.Read(make([]byte, 100))
 	return err == nil && n > 0
+}
+
+func TestTheDatabaseTakesWhatChangedAndLooksAtAllNowAndThen(t *testing.T) {
+	central := startCentral(t, CentralConfig{})
+	d := NewDatabase(central.North())
+	defer d.Close()
+	var k Compiler
+	cloud := someCloud()
+	applied(t, d, k.Compile(cloud))
+	looked := d.looked
+	complete := func(what string) {
+		t.Helper()
+		if p := makePlan(d.existing(), Compile(cloud)); !p.empty() {
+			t.Errorf("%s: a look at all finds %d new, %d changed, %d gone", what, len(p.create), len(p.update), len(p.remove))
+		}
+	}
+	step := func(what string) {
+		t.Helper()
+		if err := d.Apply(t.Context(), k.Compile(cloud)); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		complete(what)
+	}
+	cloud.Ports[1] = resource.Copy(cloud.Ports[1])
+	cloud.Ports[1].Spec.SendKbps = 77
+	cloud.PortBindings = append(cloud.PortBindings, aBinding("binding-two", cloud.Ports[1], "host-1", 1))
+	step("a port is bound")
+	whole := cloud.Networks
+	cloud.Networks = whole[1:]
+	step("a network goes")
+	cloud.Networks = whole
+	step("it comes back")
+	if d.looked != looked {
+		t.Error("all was compared for one change")
+	}
+
+	var switches []*nbdb.LogicalSwitch
+	for _, row := range d.existing()[nbdb.LogicalSwitchTable] {
+		if ls := row.(*nbdb.LogicalSwitch); ls.ExternalIDs[mark] == "switch/net-red" {
+			switches = append(switches, ls)
+		}
+	}
+	if len(switches) != 1 {
+		t.Fatalf("%d switches are net-red's", len(switches))
+	}
+	ops, err := d.client.Where(switches[0]).Delete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.client.Transact(t.Context(), ops...); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(5 * time.Second); makePlan(d.existing(), Compile(cloud)).empty(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("a switch that somebody removed is there still")
+		}
+	}
+	d.looked = time.Now().Add(-trust - time.Second)
+	step("somebody removed a switch")
 }

@@ -24,6 +24,7 @@ var (
 	imageOf       = model[client.Image]()
 	imageCopyOf   = model[client.ImageCopy]()
 	instanceOf    = model[client.Instance]()
+	evacuationOf  = model[client.Evacuation]()
 	livenessOf    = model[client.Liveness]()
 	networkOf     = model[client.Network]()
 	operationOf   = model[client.Operation]()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,9 +14,9 @@ import (
 
 func hosts() *noun {
 	return &noun{api: client.As[record](client.Hosts), group: groupCloud, sample: "h1", short: "Hardware that runs the cloud's work",
-		long: "A host joins with a token (`virga host token` here, `virga join` there). In maintenance it takes\nno new work.", verbs: everyVerb, commands: hostCommands, removal: declareDead,
+		long: "A host joins with a token (`virga host token` here, `virga join` there). Cordoned it takes no\nnew work; in maintenance its VMs move away as well.", verbs: everyVerb, commands: hostCommands, removal: declareDead,
 		states: []string{"alive", "lost"}, life: lifeText,
-		columns: []column{computed("State", lifeText), field("Mode", at(&hostOf.Spec.Mode)), computed("CPUs", promisedCPUs), computed("Memory", promisedMemory),
+		columns: []column{computed("State", lifeText), field("Mode", at(&hostOf.Spec.Mode)), computed("Evacuation", evacuationText).only(), computed("CPUs", promisedCPUs), computed("Memory", promisedMemory),
 			field("Accelerator", at(&hostOf.Status.Profile.Accelerator)), field("Address", at(&hostOf.Status.Address)), field("Version", at(&hostOf.Status.Version)).wide(),
 			name("Cluster", "cluster", at(&hostOf.Spec.ClusterID)).wide(), field("Zone", at(&hostOf.Spec.Zone)).wide(), field("QEMU", at(&hostOf.Status.Profile.QEMUVersion)).wide(), field("Kernel", at(&hostOf.Status.Profile.KernelVersion)).wide(),
 			field("Datapath", at(&hostOf.Status.Profile.Datapath)).wide(), field("Processor", at(&hostOf.Status.Inventory.CPUModel)).only(),
@@ -150,22 +151,92 @@ func several(n int64, what string) string {
 
 func hostCommands(s *session, n *noun) []*cobra.Command {
 	return []*cobra.Command{
-		s.hostMode(n, "maintenance", "Let a host take no new work", "is in maintenance: it takes no new work"),
-		s.hostMode(n, "active", "Let a host take work again", "is active: it takes work"),
+		s.hostMaintenance(n),
+		s.hostMode(n, "cordoned", "cordon", "Let a host take no new work, and keep what it has", "is cordoned: it takes no new work"),
+		s.hostMode(n, "active", "activate", "Let a host take work again", "is active: it takes work"),
 		s.hostSet(n),
 		s.hostToken(),
 	}
 }
 
-func (s *session) hostMode(n *noun, mode, summary, done string) *cobra.Command {
-	verb := mode
-	if mode == "active" {
-		verb = "activate"
+func (s *session) hostMode(n *noun, mode, verb, summary, done string) *cobra.Command {
+	c := &cobra.Command{Use: verb + " NAME", Short: summary, Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1), Example: "  virga host " + verb + " h1"}
+	addDryRun(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		return s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{"mode": mode}}, done)
 	}
-	return &cobra.Command{Use: verb + " NAME", Short: summary, Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1), Example: "  virga host " + verb + " h1",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{"mode": mode}}, done)
-		}}
+	return c
+}
+
+// hostMaintenance is a change of mode that can be waited for: until the last VM has left.
+func (s *session) hostMaintenance(n *noun) *cobra.Command {
+	c := s.hostMode(n, "maintenance", "maintenance", "Empty a host: its VMs move away, and it takes no new work", "is in maintenance: it takes no new work, and its VMs move away")
+	c.Long = "Running VMs move to other hosts by live migration, two at once. What cannot be moved stays, and\n`virga host show` says why: migrate, stop or delete it; it is looked at again. `virga host activate` ends it."
+	c.Example += "\n  virga host maintenance h1 --wait"
+	p, patch := addPatience(c, "no VM is left on it"), c.RunE
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := patch(cmd, args); err != nil || !p.wait {
+			return err
+		}
+		h, err := s.get(cmd.Context(), n, "", args[0])
+		if err == nil {
+			err = s.evacuated(cmd, h, p.limit)
+		}
+		if err == nil {
+			fmt.Fprintf(cmd.OutOrStdout(), "host %s is empty\n", h.Name)
+		}
+		return err
+	}
+	return c
+}
+
+// evacuated waits until no VM is left on a host.
+func (s *session) evacuated(cmd *cobra.Command, h *record, limit time.Duration) error {
+	n, e := evacuations(), &record{}
+	err := s.patiently(cmd.Context(), limit, func(time.Duration) error { // the record is made after the mode has changed
+		err := s.do(cmd.Context(), client.Call{Method: "GET", Path: s.path(n, "", h.Name), Out: e})
+		if client.IsKind(err, "not-found") {
+			return fail("unavailable", "the evacuation of host %s has not begun", h.Name)
+		}
+		return err
+	})
+	if err == nil {
+		_, err = s.ready(cmd, n, e, limit)
+	}
+	return err
+}
+
+// evacuationText says of a host in maintenance what is left on it.
+func evacuationText(s *lookup, r *record) string {
+	all, err := s.remembered(s.ctx, "evacuation")
+	if err != nil {
+		return ""
+	}
+	for _, e := range all {
+		if e.text(at(&evacuationOf.Spec.HostID)) == r.ID {
+			return e.state() + leftText(s, e)
+		}
+	}
+	return ""
+}
+
+// leftText is a line for each VM that is still there.
+func leftText(_ *lookup, e *record) string {
+	var out strings.Builder
+	for _, vm := range e.list(at(&evacuationOf.Status.Left)) {
+		fmt.Fprintf(&out, "\n%s: %s", member(vm, "name"), member(vm, "state"))
+		if why := member(vm, "why"); why != "" {
+			out.WriteString(", " + why)
+		}
+	}
+	return out.String()
+}
+
+func evacuations() *noun {
+	return &noun{api: client.As[record](client.Evacuations), inner: true, group: groupCloud, sample: "h1", short: "Hosts in maintenance, and what is left on them",
+		long: "One for each host in maintenance. It goes when the host is active or cordoned again.", verbs: []string{"list", "show"},
+		states:  []string{"emptying", "blocked", "empty"},
+		columns: []column{name("Host", "host", at(&evacuationOf.Spec.HostID)), state("Phase"), since("Since", at(&evacuationOf.Status.Since)), computed("VMs", func(_ *lookup, e *record) string { return count(e.list(at(&evacuationOf.Status.Left))) }), computed("Left", leftText).only(), trouble()}}
 }
 
 func (s *session) hostToken() *cobra.Command {

@@ -11,6 +11,7 @@ var (
 	Datastores   = Kind[Datastore]{"datastore", "datastores", false}
 	Devices      = Kind[Device]{"device", "devices", false}
 	DNSZones     = Kind[DNSZone]{"dnszone", "dnszones", true}
+	Evacuations  = Kind[Evacuation]{"evacuation", "evacuations", false}
 	Events       = Kind[Event]{"event", "events", true}
 	Hosts        = Kind[Host]{"host", "hosts", false}
 	Images       = Kind[Image]{"image", "images", true}

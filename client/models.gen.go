@@ -295,6 +295,51 @@ func (e EntryState) Valid() bool {
 	}
 }
 
+// Defines values for EvacuationStatusPhase.
+const (
+	Blocked  EvacuationStatusPhase = "blocked"
+	Empty    EvacuationStatusPhase = "empty"
+	Emptying EvacuationStatusPhase = "emptying"
+)
+
+// Valid indicates whether the value is a known member of the EvacuationStatusPhase enum.
+func (e EvacuationStatusPhase) Valid() bool {
+	switch e {
+	case Blocked:
+		return true
+	case Empty:
+		return true
+	case Emptying:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EvacuationVMState.
+const (
+	EvacuationVMStateMoving  EvacuationVMState = "moving"
+	EvacuationVMStateQueued  EvacuationVMState = "queued"
+	EvacuationVMStateStays   EvacuationVMState = "stays"
+	EvacuationVMStateWaiting EvacuationVMState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the EvacuationVMState enum.
+func (e EvacuationVMState) Valid() bool {
+	switch e {
+	case EvacuationVMStateMoving:
+		return true
+	case EvacuationVMStateQueued:
+		return true
+	case EvacuationVMStateStays:
+		return true
+	case EvacuationVMStateWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for EventSpecSeverity.
 const (
 	EventSpecSeverityError   EventSpecSeverity = "error"
@@ -319,6 +364,7 @@ func (e EventSpecSeverity) Valid() bool {
 // Defines values for HostSpecMode.
 const (
 	Active      HostSpecMode = "active"
+	Cordoned    HostSpecMode = "cordoned"
 	Maintenance HostSpecMode = "maintenance"
 )
 
@@ -326,6 +372,8 @@ const (
 func (e HostSpecMode) Valid() bool {
 	switch e {
 	case Active:
+		return true
+	case Cordoned:
 		return true
 	case Maintenance:
 		return true
@@ -2428,6 +2476,114 @@ type Entry struct {
 // EntryState State is started, done or undone.
 type EntryState string
 
+// Evacuation Evacuation is the emptying of a host in maintenance.
+type Evacuation struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders name who still has something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Owner Ref is the full address of a record.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec Spec names the host.
+	Spec EvacuationSpec `json:"spec"`
+
+	// Status Status is how far it is.
+	Status EvacuationStatus `json:"status"`
+}
+
+// EvacuationList Page is a part of a list.
+type EvacuationList struct {
+	// Items The records, in the order of their making.
+	Items []Evacuation `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// EvacuationSpec Spec names the host.
+type EvacuationSpec struct {
+	// HostID HostID is the host that is emptied.
+	HostID string `json:"hostID"`
+}
+
+// EvacuationStatus Status is how far it is.
+type EvacuationStatus struct {
+	// Left Left are the VMs that are still there.
+	Left []EvacuationVM `json:"left,omitempty,omitzero"`
+
+	// Phase Phase is emptying, blocked or empty.
+	Phase EvacuationStatusPhase `json:"phase,omitempty,omitzero"`
+
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+
+	// Since Since is when the phase began.
+	Since time.Time `json:"since,omitempty,omitzero"`
+}
+
+// EvacuationStatusPhase Phase is emptying, blocked or empty.
+type EvacuationStatusPhase string
+
+// EvacuationVM VM is a VM that is still on the host.
+type EvacuationVM struct {
+	// Name VMID is the VM, and Name what it is called.
+	Name string `json:"name"`
+
+	// ProjectID ProjectID is whose it is.
+	ProjectID string `json:"projectID"`
+
+	// State State is moving, queued, waiting or stays.
+	State EvacuationVMState `json:"state"`
+
+	// VMID VMID is the VM, and Name what it is called.
+	VMID string `json:"vmID"`
+
+	// Why Why says what it waits for, or why it cannot be moved.
+	Why string `json:"why,omitempty,omitzero"`
+}
+
+// EvacuationVMState State is moving, queued, waiting or stays.
+type EvacuationVMState string
+
 // Event Event is something that happened.
 type Event struct {
 	// Created Created is when the record was first stored.
@@ -2667,7 +2823,7 @@ type HostSpec struct {
 	// MemoryOvercommitPercent MemoryOvercommitPercent is how much guest memory is promised for 100 MiB of the host's; 0: what its cluster says.
 	MemoryOvercommitPercent int64 `json:"memoryOvercommitPercent,omitempty,omitzero"`
 
-	// Mode Mode says whether placement may choose the host.
+	// Mode Mode says whether placement may choose the host, and whether what runs there moves away.
 	Mode HostSpecMode `json:"mode"`
 
 	// PageSharing PageSharing says when memory pages of the same content, of whatever guests, are kept once: never (the default), or when-short: as long as the host is short of memory. A guest can tell by the time of a write whether another has a page that it guesses.
@@ -2677,7 +2833,7 @@ type HostSpec struct {
 	Zone string `json:"zone,omitempty,omitzero"`
 }
 
-// HostSpecMode Mode says whether placement may choose the host.
+// HostSpecMode Mode says whether placement may choose the host, and whether what runs there moves away.
 type HostSpecMode string
 
 // HostSpecPageSharing PageSharing says when memory pages of the same content, of whatever guests, are kept once: never (the default), or when-short: as long as the host is short of memory. A guest can tell by the time of a write whether another has a page that it guesses.

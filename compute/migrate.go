@@ -61,6 +61,8 @@ func Movable(vm *VM, target resource.ID) error {
 		return refuse(fault.Precondition, "it is being deleted")
 	case vm.Status.Phase == PhaseMoving:
 		return refuse(fault.Precondition, "it is being moved already; wait for that operation, or cancel it")
+	case vm.Status.Phase == PhasePaused:
+		return refuse(fault.Precondition, "it is paused, and only a running VM can be moved live; resume it first")
 	case vm.Status.Phase != PhaseRunning:
 		return refuse(fault.Precondition, "it is "+vm.Status.Phase+", and only a running VM can be moved live; start it first")
 	case target != "" && target == vm.Status.HostID:

@@ -16,30 +16,34 @@ func Remarks() observe.Remarks {
 	return observe.Remarks{host.Hosts.Kind: remarkHost, storage.Volumes.Kind: remarkVolume, VMs.Kind: remarkVM}
 }
 
-// remarkHost says what a host in maintenance does not do, and what still runs there.
+// remarkHost says what a host that is cordoned or in maintenance does not do, and what still runs there.
 func remarkHost(s *store.Snapshot, x resource.Object) []string {
 	h := x.(*host.Host)
-	if h.Spec.Mode != host.Maintenance || h.Deleting != nil {
+	if h.Spec.Mode == host.Active || h.Deleting != nil {
 		return nil
 	}
 	since := ""
 	var newest *observe.Event
 	for _, e := range store.Referring(s, observe.Events, h.ID) {
-		if e.Spec.About.ID == h.ID && e.Spec.Reason == string(host.Maintenance) && (newest == nil || e.Spec.At.After(newest.Spec.At)) {
+		if e.Spec.About.ID == h.ID && e.Spec.Reason == string(h.Spec.Mode) && (newest == nil || e.Spec.At.After(newest.Spec.At)) {
 			newest = e
 		}
 	}
 	if newest != nil {
 		since = fmt.Sprintf(" since %s, by %s", newest.Spec.At.UTC().Format("2006-01-02 15:04 MST"), newest.Spec.By)
 	}
-	out := []string{fmt.Sprintf("it is in maintenance%s, and takes no new VMs; to end it: virga host activate %s", since, h.Name)}
+	is, away := "cordoned", "virga vm migrate NAME moves one away, virga host maintenance "+h.Name+" all"
+	if h.Spec.Mode == host.Maintenance {
+		is, away = "in maintenance", "virga host show "+h.Name+" says what becomes of each"
+	}
+	out := []string{fmt.Sprintf("it is %s%s, and takes no new VMs; to end it: virga host activate %s", is, since, h.Name)}
 	switch n := len(store.Referring(s, Instances, h.ID)); n {
 	case 0:
 		return append(out, "no VM runs on it")
 	case 1:
-		return append(out, "1 VM still runs on it; to move it away: virga vm migrate NAME")
+		return append(out, "1 VM still runs on it; "+away)
 	default:
-		return append(out, fmt.Sprintf("%d VMs still run on it; to move one away: virga vm migrate NAME", n))
+		return append(out, fmt.Sprintf("%d VMs still run on it; %s", n, away))
 	}
 }
 

@@ -101,22 +101,34 @@ func (f *Front) migrate(_ context.Context, c *httpapi.Call, vm *VM, in *MigrateR
 		}
 		target = h.ID
 	}
-	if err := Movable(vm, target); err != nil {
+	if err := f.movable(c.Snapshot, vm, target, c.User); err != nil {
 		return nil, err
 	}
-	if err := f.Placer.Check(moving(c.Snapshot, vm, target, "migration asked for by "+c.User, "")); err != nil {
-		return nil, err
-	}
-	if err := operation.Free(c.Snapshot, vm.Ref()); err != nil {
-		return nil, err
-	}
-	op, err := operation.Start(c.Batch, f.Operations, operation.Request{
+	return operation.Start(c.Batch, f.Operations, operation.Request{
 		Type: MigrateType, Targets: []resource.Ref{vm.Ref()}, Input: MigrateInput{HostID: target}, By: c.User, Deadline: deadline(c.Now(), in.WithinSeconds),
 	})
-	if err != nil {
-		return nil, err
+}
+
+// movable refuses a move that could not begin now; target is empty where the cloud chooses.
+func (f *Front) movable(snap *store.Snapshot, vm *VM, target resource.ID, by string) error {
+	if err := Movable(vm, target); err != nil {
+		return err
 	}
-	return op, nil
+	if err := f.Placer.Check(moving(snap, vm, target, "migration asked for by "+by, "")); err != nil {
+		return err
+	}
+	return operation.Free(snap, vm.Ref())
+}
+
+// CheckMigration says why a VM cannot be moved to another host now; nil: it can.
+func (f *Front) CheckMigration(snap *store.Snapshot, vm *VM, by string) error {
+	return f.movable(snap, vm, "", by)
+}
+
+// StartMigration puts the operation that moves a VM to another host, which the cloud chooses, into a batch.
+func (f *Front) StartMigration(b *store.Batch, vm *VM, by string) error {
+	_, err := operation.Start(b, f.Operations, operation.Request{Type: MigrateType, Targets: []resource.Ref{vm.Ref()}, Input: MigrateInput{}, By: by})
+	return err
 }
 
 // deadline is so many seconds from now; none: never.

@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/resource"
@@ -31,8 +32,8 @@ func Default(s *Spec) {
 func Check(s *Spec) []fault.Detail {
 	var out []fault.Detail
 	wrong := func(field, message string) { out = append(out, fault.Detail{Field: field, Message: message}) }
-	if s.Mode != Active && s.Mode != Maintenance {
-		wrong("spec.mode", "must be active or maintenance")
+	if !slices.Contains([]Mode{Active, Cordoned, Maintenance}, s.Mode) {
+		wrong("spec.mode", "must be active, cordoned or maintenance")
 	}
 	if s.Zone != "" && !zoneName.MatchString(s.Zone) {
 		wrong("spec.zone", "must be lower case letters, digits and dashes, at most 63")

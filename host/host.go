@@ -8,13 +8,14 @@ type Mode string
 // The modes.
 const (
 	Active      Mode = "active"      // takes work
-	Maintenance Mode = "maintenance" // takes no new work
+	Cordoned    Mode = "cordoned"    // takes no new work; what runs there stays
+	Maintenance Mode = "maintenance" // takes no new work, and what runs there moves away
 )
 
 // Spec is what is wanted of a host.
 type Spec struct {
-	// Mode says whether placement may choose the host.
-	Mode Mode `json:"mode" enum:"active,maintenance"`
+	// Mode says whether placement may choose the host, and whether what runs there moves away.
+	Mode Mode `json:"mode" enum:"active,cordoned,maintenance"`
 	// ClusterID is the cluster that the host belongs to.
 	ClusterID resource.ID `json:"clusterID,omitempty" ref:"cluster"`
 	// Zone is the failure domain that the host lies in.

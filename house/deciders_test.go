@@ -10,6 +10,7 @@ import (
 // Deciders choose from facts, and what they choose is done without another look: each has at least as many
 // lines of test as of code. A name that ends in * stands for all files that begin so.
 var deciders = []string{
+	"cluster/evacuation/plan*",
 	"cluster/placement/*",
 	"compute/device*",
 	"compute/disk_plan*",

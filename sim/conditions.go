@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/virga-cloud/virga/cluster/evacuation"
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/engine/operation"
 	"github.com/virga-cloud/virga/engine/resource"
@@ -27,6 +28,7 @@ import (
 //	stale h1 0                                   size web-disk0 2048
 //	device web data attached|waiting|detaching|gone
 //	given web 1024 | less web 1024: what its balloon leaves a guest, in MiB
+//	evacuation h1 emptying|blocked|empty|none    evacuation h1 leaves web because "words"
 //	empty
 func (c *Cluster) holds(words []string) (bool, string) {
 	a := args{c, words}
@@ -50,6 +52,8 @@ func (c *Cluster) holds(words []string) (bool, string) {
 		return h != nil && h.Status.Inventoried == "yes", "not yet"
 	case "migration":
 		return c.holdsMigration(a)
+	case "evacuation":
+		return c.holdsEvacuation(a)
 	case "volume":
 		v := store.Named(c.all.Snapshot(), storage.Volumes, project, a.word(1))
 		if v == nil {
@@ -114,6 +118,23 @@ func (c *Cluster) holds(words []string) (bool, string) {
 	}
 	c.fail("the script has no condition %q", a.word(0))
 	return false, ""
+}
+
+func (c *Cluster) holdsEvacuation(a args) (bool, string) {
+	e := store.Named(c.all.Snapshot(), evacuation.Evacuations, "", a.word(1))
+	if e == nil {
+		return a.word(2) == "none", "none"
+	}
+	saw := fmt.Sprintf("%s: %+v", e.Status.Phase, e.Status.Left)
+	if a.word(2) != "leaves" {
+		return string(e.Status.Phase) == a.word(2), saw
+	}
+	for _, vm := range e.Status.Left {
+		if vm.Name == a.word(3) {
+			return strings.Contains(vm.Why, a.word(5)), saw
+		}
+	}
+	return false, saw
 }
 
 func (c *Cluster) holdsVM(a args) (bool, string) {

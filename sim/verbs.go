@@ -27,7 +27,7 @@ func init() { // a map that refers to itself by way of "after"
 		"hosts": makeHosts, "host": hostVerb, "datastore": makeDatastore, "volume": makeVolume, "image": makeImage,
 		"vm": vmVerb, "guest": guestVerb, "agent": agentVerb, "server": serverVerb, "orphan": makeOrphan, "resize": resize,
 		"partition": partition, "heal": heal, "advance": advance, "clock": clock, "fault": planFault,
-		"migrate": migrate, "cancel": cancel, "maintenance": mode(host.Maintenance), "active": mode(host.Active),
+		"migrate": migrate, "cancel": cancel, "maintenance": mode(host.Maintenance), "cordon": mode(host.Cordoned), "active": mode(host.Active),
 		"run": runUntil, "expect": expect, "settle": settle, "after": after,
 		"interrupt": interrupt, "undisturbed": undisturbed, "lose": lose, "backup": backup, "records": records,
 	}

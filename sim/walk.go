@@ -119,7 +119,7 @@ func (w *walk) accident(h string) {
 	case 5:
 		w.line("fault %s Transfer fails %s precondition", h, w.pick("always", "never"))
 	case 6:
-		w.line("%s %s", w.pick("maintenance", "active", "active"), h)
+		w.line("%s %s", w.pick("maintenance", "cordon", "active", "active"), h)
 	case 7:
 		w.line("clock jump %s", w.pick("+10m", "-10m", "+1s", "+25h"))
 	case 8:

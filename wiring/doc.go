@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/virga-cloud/virga/cluster"
+	"github.com/virga-cloud/virga/cluster/evacuation"
 	"github.com/virga-cloud/virga/cluster/placement"
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/engine/operation"
@@ -24,7 +25,7 @@ import (
 // Catalog is every noun that this version knows.
 func Catalog() *resource.Catalog {
 	return resource.NewCatalog(slices.Concat(
-		identity.Nouns, host.Nouns, cluster.Nouns, compute.Nouns, storage.Nouns, network.Nouns, placement.Nouns, observe.Nouns,
+		identity.Nouns, host.Nouns, cluster.Nouns, compute.Nouns, storage.Nouns, network.Nouns, placement.Nouns, evacuation.Nouns, observe.Nouns,
 		[]resource.Noun{operation.Operations, task.Tasks},
 	)...)
 }

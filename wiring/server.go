@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/virga-cloud/virga/cluster"
+	"github.com/virga-cloud/virga/cluster/evacuation"
 	"github.com/virga-cloud/virga/cluster/placement"
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/compute/image"
@@ -91,6 +92,7 @@ func NewServer(d ServerDeps) *Server {
 		cluster.Server(r.Clusters),
 		placement.Server(),
 		observe.Server(d.Leader, r.Events, compute.Remarks(), compute.Seen(d.Dial)),
+		evacuation.Server(d.Leader, r.Evacuations, s.Front, s.Events),
 	}
 	if d.Images != nil {
 		d.Images.Home, d.Images.Progress = d.Home, d.Progress
@@ -119,6 +121,7 @@ type Rights struct {
 	VMs          *store.SpecWriter[compute.VMSpec, compute.VMStatus]
 	Compute      compute.Writers
 	Pools        compute.PoolWriters
+	Evacuations  evacuation.Writers
 	Claims       *store.SpecWriter[placement.ClaimSpec, placement.ClaimStatus]
 	Storage      storage.APIRights
 	StorageLoops storage.Writers
@@ -140,6 +143,7 @@ func newRights(l *store.Registry) Rights {
 		VMs:          compute.NewAPIRight(l),
 		Compute:      compute.NewWriters(l),
 		Pools:        compute.NewPoolWriters(l),
+		Evacuations:  evacuation.NewWriters(l),
 		Claims:       placement.NewRight(l),
 		Storage:      storage.NewAPIRights(l),
 		StorageLoops: storage.Rights(l, "storage loops"),

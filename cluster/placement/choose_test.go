@@ -25,6 +25,7 @@ func TestEveryFilterRefusesWithItsReason(t *testing.T) {
 		{"heartbeat", "h1: no heartbeat yet", fault.Precondition, func(_ *State, n *node, _ *Request) { n.life = host.Unknown }},
 		{"heartbeat", "h1: no heartbeat yet", fault.Precondition, func(_ *State, n *node, _ *Request) { n.total.CPUs = 0 }},
 		{"mode", "h1: in maintenance", fault.Precondition, func(_ *State, n *node, _ *Request) { n.mode = host.Maintenance }},
+		{"mode", "h1: cordoned", fault.Precondition, func(_ *State, n *node, _ *Request) { n.mode = host.Cordoned }},
 		{"hypervisor", "h1: install QEMU 7.2", fault.Precondition, func(_ *State, n *node, _ *Request) { n.machineType, n.problem = "", "install QEMU 7.2" }},
 		{"hypervisor", "h1: what its QEMU can is not reported yet", fault.Precondition, func(_ *State, n *node, _ *Request) { n.machineType = "" }},
 		{"machine type", "up to pc-q35-7.2, needed is pc-q35-10.0", fault.Precondition, func(_ *State, _ *node, r *Request) { r.MachineType = "pc-q35-10.0" }},

@@ -45,8 +45,14 @@ var filters = []Filter{
 		Passes: func(_ *State, n *node, _ *Request) bool { return n.life != host.Lost && !n.removed }},
 	{Name: "heartbeat", Why: says("no heartbeat yet"),
 		Passes: func(_ *State, n *node, _ *Request) bool { return n.life == host.Alive && n.total.CPUs > 0 }},
-	{Name: "mode", Why: says("in maintenance"),
-		Passes: func(_ *State, n *node, _ *Request) bool { return n.mode == host.Active }},
+	{Name: "mode",
+		Passes: func(_ *State, n *node, _ *Request) bool { return n.mode == host.Active },
+		Why: func(_ *State, n *node, _ *Request) string {
+			if n.mode == host.Cordoned {
+				return "cordoned"
+			}
+			return "in maintenance"
+		}},
 	{Name: "hypervisor",
 		Passes: func(_ *State, n *node, _ *Request) bool { return n.machineType != "" },
 		Why: func(_ *State, n *node, _ *Request) string {

@@ -69,7 +69,7 @@ func (m *memoryFlags) check(cmd *cobra.Command) error {
 // createFlags are the flags of vm create.
 type createFlags struct {
 	image, host, pool, hostname, restart, userData, description, numa string
-	os, firmware, watchdog                                            string
+	os, firmware, watchdog, hugePages                                 string
 	bootOrder                                                         []string
 	policy                                                            cpuFlags
 	share                                                             memoryFlags
@@ -125,6 +125,8 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 		s.completeFlag(c, flag, kind)
 	}
 	fixed(c, "restart-policy", "on-failure", "always", "never")
+	f.StringVar(&w.hugePages, "huge-pages", "", "size of the host's huge pages that its memory lies in: 2MiB, 1GiB (default: in none)")
+	fixed(c, "huge-pages", "2MiB", "1GiB")
 	fixed(c, "numa", "preferred", "required", "none")
 	fixed(c, "os", "linux", "freebsd", "windows", "other")
 	fixed(c, "firmware", "bios", "uefi", "uefi-secure")
@@ -151,7 +153,7 @@ func (w *createFlags) spec(cmd *cobra.Command) (*client.VMSpec, error) {
 		ImageID: images().spelled(w.image), CPUs: w.cpus, CPUShares: w.policy.shares, CPUReservationMHz: w.policy.reservation, CPULimitMHz: w.policy.limit,
 		MemoryMiB: w.memory.mib, MaxMemoryMiB: w.most.mib, MemoryShares: w.share.shares, MemoryReservationMiB: w.share.reservation.mib, MemoryLimitMiB: w.share.limit.mib, PoolID: w.pool, HostID: w.host, Hostname: w.hostname,
 		RestartPolicy: client.VMSpecRestartPolicy(w.restart), StopTimeoutSeconds: w.stopTimeout, Description: w.description,
-		NUMA: client.VMSpecNUMA(w.numa), Os: client.VMSpecOs(w.os), Firmware: client.VMSpecFirmware(w.firmware),
+		NUMA: client.VMSpecNUMA(w.numa), Os: client.VMSpecOs(w.os), HugePages: client.VMSpecHugePages(w.hugePages), Firmware: client.VMSpecFirmware(w.firmware),
 		Watchdog: client.VMSpecWatchdog(w.watchdog), BootOrder: w.bootOrder,
 	}
 	if w.stopped {

@@ -568,6 +568,24 @@ func (e InstanceSpecFirmware) Valid() bool {
 	}
 }
 
+// Defines values for InstanceSpecHugePages.
+const (
+	InstanceSpecHugePagesN1GiB InstanceSpecHugePages = "1GiB"
+	InstanceSpecHugePagesN2MiB InstanceSpecHugePages = "2MiB"
+)
+
+// Valid indicates whether the value is a known member of the InstanceSpecHugePages enum.
+func (e InstanceSpecHugePages) Valid() bool {
+	switch e {
+	case InstanceSpecHugePagesN1GiB:
+		return true
+	case InstanceSpecHugePagesN2MiB:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for InstanceSpecOs.
 const (
 	InstanceSpecOsFreebsd InstanceSpecOs = "freebsd"
@@ -1156,6 +1174,24 @@ func (e VMSpecFirmware) Valid() bool {
 	case VMSpecFirmwareUefi:
 		return true
 	case VMSpecFirmwareUefiSecure:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for VMSpecHugePages.
+const (
+	VMSpecHugePagesN1GiB VMSpecHugePages = "1GiB"
+	VMSpecHugePagesN2MiB VMSpecHugePages = "2MiB"
+)
+
+// Valid indicates whether the value is a known member of the VMSpecHugePages enum.
+func (e VMSpecHugePages) Valid() bool {
+	switch e {
+	case VMSpecHugePagesN1GiB:
+		return true
+	case VMSpecHugePagesN2MiB:
 		return true
 	default:
 		return false
@@ -1865,6 +1901,12 @@ type ClaimSpec struct {
 
 	// HostID HostID is the host.
 	HostID string `json:"hostID"`
+
+	// Huge1GMiB Huge2MMiB and Huge1GMiB are what it has of the host's huge pages of 2 MiB and of 1 GiB, in MiB; they are no part of MemoryMiB.
+	Huge1GMiB int64 `json:"huge1GMiB,omitempty,omitzero"`
+
+	// Huge2MMiB Huge2MMiB and Huge1GMiB are what it has of the host's huge pages of 2 MiB and of 1 GiB, in MiB; they are no part of MemoryMiB.
+	Huge2MMiB int64 `json:"huge2MMiB,omitempty,omitzero"`
 
 	// MemoryMiB CPUs and MemoryMiB are its size.
 	MemoryMiB int64 `json:"memoryMiB"`
@@ -3339,6 +3381,9 @@ type InstanceSpec struct {
 	// Hostname VMID is the VM that it runs; VMName and Hostname are its names.
 	Hostname string `json:"hostname"`
 
+	// HugePages HugePages is the size of the host's huge pages that its memory lies in: 2MiB, 1GiB; empty: in none. They are the VM's alone: nothing of its memory is taken or shared.
+	HugePages InstanceSpecHugePages `json:"hugePages,omitempty,omitzero"`
+
 	// Incoming Incoming tells a target whose memory it takes, and from nobody else.
 	Incoming Incoming `json:"incoming,omitempty,omitzero"`
 
@@ -3405,6 +3450,9 @@ type InstanceSpec struct {
 
 // InstanceSpecFirmware Firmware is what the VM boots by: bios, uefi, uefi-secure.
 type InstanceSpecFirmware string
+
+// InstanceSpecHugePages HugePages is the size of the host's huge pages that its memory lies in: 2MiB, 1GiB; empty: in none. They are the VM's alone: nothing of its memory is taken or shared.
+type InstanceSpecHugePages string
 
 // InstanceSpecOs OS is what the guest's system needs: linux, freebsd, windows (a local clock, what Hyper-V has; emulated devices and secure boot where nothing else is said), other (emulated devices where nothing else is said).
 type InstanceSpecOs string
@@ -4657,6 +4705,9 @@ type Profile struct {
 	// Datapath Datapath is what the virtual switch uses.
 	Datapath string `json:"datapath,omitempty,omitzero"`
 
+	// HugePages1GiB HugePages1GiB is the number of those of 1 GiB.
+	HugePages1GiB int64 `json:"hugePages1GiB,omitempty,omitzero"`
+
 	// HugePages2MiB HugePages2MiB is the number of huge pages of 2 MiB that are set aside.
 	HugePages2MiB int64 `json:"hugePages2MiB"`
 
@@ -5695,6 +5746,9 @@ type VMSpec struct {
 	// Hostname Hostname is what the guest is told to be called; empty: as the VM is.
 	Hostname string `json:"hostname,omitempty,omitzero"`
 
+	// HugePages HugePages is the size of the host's huge pages that its memory lies in: 2MiB, 1GiB; empty: in none. They are the VM's alone: nothing of its memory is taken or shared.
+	HugePages VMSpecHugePages `json:"hugePages,omitempty,omitzero"`
+
 	// ImageID ImageID is the image that the first disks are made from; a request may name it. Empty: they are empty.
 	ImageID string `json:"imageID,omitempty,omitzero"`
 
@@ -5749,6 +5803,9 @@ type VMSpec struct {
 
 // VMSpecFirmware Firmware is what the VM boots by: bios, uefi, uefi-secure.
 type VMSpecFirmware string
+
+// VMSpecHugePages HugePages is the size of the host's huge pages that its memory lies in: 2MiB, 1GiB; empty: in none. They are the VM's alone: nothing of its memory is taken or shared.
+type VMSpecHugePages string
 
 // VMSpecNUMA NUMA says how its memory and vCPUs are kept together on the host's memory nodes: preferred (on as few nodes as possible), required (only on a host that has all of it fit on one node), none. It holds from the next boot on.
 type VMSpecNUMA string

@@ -46,6 +46,34 @@ type Hardware struct {
 	// Watchdog is a device that the guest feeds, and what follows when it does not any more: none (no device),
 	// reset (it boots anew), crash (as the restart policy says).
 	Watchdog Watchdog `json:"watchdog" enum:"none,reset,crash"`
+	// HugePages is the size of the host's huge pages that its memory lies in: 2MiB, 1GiB; empty: in none. They are the
+	// VM's alone: nothing of its memory is taken or shared.
+	HugePages HugePages `json:"hugePages,omitempty" enum:"2MiB,1GiB"`
+}
+
+// HugePages is a size of pages.
+type HugePages string
+
+// The sizes.
+const (
+	HugePages2MiB HugePages = "2MiB"
+	HugePages1GiB HugePages = "1GiB"
+)
+
+// mib is the size in MiB; 0: no huge pages.
+func (h HugePages) mib() int64 { return map[HugePages]int64{HugePages2MiB: 2, HugePages1GiB: 1024}[h] }
+
+// checkHugePages judges memory that is to lie in huge pages.
+func checkHugePages(s *VMSpec, wrong func(field, format string, args ...any)) {
+	switch size := s.HugePages.mib(); {
+	case s.HugePages == "":
+	case size == 0:
+		wrong("spec.hugePages", "%q is none of 2MiB, 1GiB", s.HugePages)
+	case s.MemoryMiB%size != 0:
+		wrong("spec.memoryMiB", "%d MiB are no whole pages of %s", s.MemoryMiB, s.HugePages)
+	case s.MaxMemoryMiB != 0:
+		wrong("spec.maxMemoryMiB", "memory in huge pages does not grow while the VM runs; leave one of both out")
+	}
 }
 
 // fill fills in what was not said.

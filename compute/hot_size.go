@@ -39,6 +39,8 @@ func hotSize(old *VM, spec *VMSpec, i *Instance) error {
 	switch {
 	case spec.CPUs != old.Spec.CPUs:
 		return fault.New(fault.Precondition, "change the processors of VM %s: it runs; %s", old.Name, stop)
+	case spec.HugePages != old.Spec.HugePages:
+		return fault.New(fault.Precondition, "change the pages of VM %s: it runs; %s", old.Name, stop)
 	case spec.MemoryMiB == old.Spec.MemoryMiB:
 		return nil
 	case spec.MemoryMiB < old.Spec.MemoryMiB:

@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -60,6 +61,37 @@ func TestSizeOfAVMThatRunsOnlyGrowsAsFarAsItWasStartedFor(t *testing.T) {
 		if err != nil && !fault.Is(err, fault.Precondition) && !fault.Is(err, fault.Invalid) {
 			t.Errorf("%s: %v is a %s", name, err, fault.KindOf(err))
 		}
+	}
+}
+
+func TestMemoryInHugePagesIsWholePagesAndDoesNotGrow(t *testing.T) {
+	for name, c := range map[string]struct {
+		pages        HugePages
+		memory, most int64
+		want         string
+	}{
+		"none":               {"", 513, 0, ""},
+		"of 2 MiB":           {HugePages2MiB, 512, 0, ""},
+		"half a page":        {HugePages2MiB, 513, 0, "spec.memoryMiB: 513 MiB are no whole pages of 2MiB"},
+		"of 1 GiB":           {HugePages1GiB, 2048, 0, ""},
+		"half a large page":  {HugePages1GiB, 1536, 0, "spec.memoryMiB: 1536 MiB are no whole pages of 1GiB"},
+		"of an unknown size": {"4KiB", 512, 0, `spec.hugePages: "4KiB" is none of 2MiB, 1GiB`},
+		"that would grow":    {HugePages2MiB, 512, 1024, "spec.maxMemoryMiB: memory in huge pages does not grow"},
+	} {
+		said := ""
+		spec := VMSpec{MemoryMiB: c.memory, MaxMemoryMiB: c.most, Hardware: Hardware{HugePages: c.pages}}
+		checkHugePages(&spec, func(field, format string, args ...any) { said += field + ": " + fmt.Sprintf(format, args...) })
+		if (said == "") != (c.want == "") || !strings.Contains(said, c.want) {
+			t.Errorf("%s: %q, want %q", name, said, c.want)
+		}
+		d := demandOf(&spec)
+		if d.MemoryMiB+d.Huge2MMiB+d.Huge1GMiB != c.memory && c.want == "" || (d.Huge2MMiB > 0) != (c.pages == HugePages2MiB) || (d.Huge1GMiB > 0) != (c.pages == HugePages1GiB) {
+			t.Errorf("%s: it takes %+v", name, d)
+		}
+	}
+	old := &VM{Meta: resource.Meta{Name: "web"}, Spec: VMSpec{MemoryMiB: 512}}
+	if err := hotSize(old, &VMSpec{MemoryMiB: 512, Hardware: Hardware{HugePages: HugePages2MiB}}, nil); !fault.Is(err, fault.Precondition) {
+		t.Errorf("the pages of a VM that runs are changed: %v", err)
 	}
 }
 

@@ -56,9 +56,16 @@ func placing(snap *store.Snapshot, vm *VM, beside ...*storage.Volume) placement.
 
 // demandOf is what a VM takes of its host.
 func demandOf(s *VMSpec) placement.Demand {
-	return placement.Demand{
+	d := placement.Demand{
 		CPUs: s.CPUs, MemoryMiB: s.MemoryMiB, CPUReservationMHz: s.CPUReservationMHz, MemoryReservationMiB: s.MemoryReservationMiB,
 	}
+	switch s.HugePages {
+	case HugePages2MiB:
+		d.MemoryMiB, d.MemoryReservationMiB, d.Huge2MMiB = 0, 0, s.MemoryMiB
+	case HugePages1GiB:
+		d.MemoryMiB, d.MemoryReservationMiB, d.Huge1GMiB = 0, 0, s.MemoryMiB
+	}
+	return d
 }
 
 // claimOn finds what a VM has claimed on a host; nil: nothing.

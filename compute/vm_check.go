@@ -97,6 +97,7 @@ func CheckVM(s *VMSpec) []fault.Detail {
 		}
 	}
 	s.Hardware.check(wrong)
+	checkHugePages(s, wrong)
 	checkDisks(s.Disks, wrong)
 	checkNICs(s.NICs, wrong)
 	return out

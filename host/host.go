@@ -32,6 +32,9 @@ type Spec struct {
 	PageSharing PageSharing `json:"pageSharing,omitempty" enum:"never,when-short"`
 }
 
+// HugeMiB is the memory in all huge pages that are set aside, in MiB: nobody else has it.
+func (p Profile) HugeMiB() int64 { return 2*p.HugePages2MiB + 1024*p.HugePages1GiB }
+
 // PageSharing says when pages of the same content are kept once.
 type PageSharing string
 
@@ -79,6 +82,8 @@ type Profile struct {
 	CPUFeatures string `json:"cpuFeatures,omitempty"`
 	// HugePages2MiB is the number of huge pages of 2 MiB that are set aside.
 	HugePages2MiB int64 `json:"hugePages2MiB"`
+	// HugePages1GiB is the number of those of 1 GiB.
+	HugePages1GiB int64 `json:"hugePages1GiB,omitempty"`
 	// PageSharing is "yes" where the kernel can keep pages of the same content once (KSM).
 	PageSharing string `json:"pageSharing,omitempty"`
 	// SwapMiB is the swap that the host has, and CompressedSwap "yes" where what is swapped is compressed in memory

@@ -31,6 +31,12 @@ func TestEveryFilterRefusesWithItsReason(t *testing.T) {
 		{"machine type", "up to pc-q35-7.2, needed is pc-q35-10.0", fault.Precondition, func(_ *State, _ *node, r *Request) { r.MachineType = "pc-q35-10.0" }},
 		{"cpu", "h1: not enough vCPUs (needs 2; most free 1 of 8 on h1)", fault.Exhausted, func(_ *State, n *node, _ *Request) { n.claimed.CPUs = 7 }},
 		{"memory", "h1: not enough memory (needs 1024 MiB; most free 192 of 8192 MiB on h1)", fault.Exhausted, func(_ *State, n *node, _ *Request) { n.claimed.MemoryMiB = 8000 }},
+		{"huge pages of 2 MiB", "h1: not enough huge pages of 2 MiB (needs 512 MiB; most free 100 of 200 MiB on h1)", fault.Exhausted,
+			func(_ *State, n *node, r *Request) {
+				n.total.Huge2MMiB, n.claimed.Huge2MMiB, r.Huge2MMiB = 200, 100, 512
+			}},
+		{"huge pages of 1 GiB", "h1: not enough huge pages of 1 GiB (needs 1024 MiB)", fault.Exhausted,
+			func(_ *State, _ *node, r *Request) { r.Huge1GMiB = 1024 }},
 		{"cpu speed", "h1: a vCPU uses at most 2500 MHz there, 2 of them can never use the 5001 MHz that are to be reserved", fault.Precondition,
 			func(_ *State, _ *node, r *Request) { r.CPUReservationMHz = 5001 }},
 		{"cpu reservation", "h1: not enough CPU that nobody has reserved (needs 5000 MHz; most free 2000 of 20000 MHz on h1)", fault.Exhausted,

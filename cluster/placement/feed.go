@@ -125,11 +125,13 @@ func (f *Feed) size(n *node, h *host.Host) {
 	}
 	cpu, memory := cluster.Ratios(&h.Spec, of)
 	inv := h.Status.Inventory
-	own := inv.MemoryMiB - inv.ReservedMemoryMiB
+	pages := h.Status.Profile
+	own := inv.MemoryMiB - inv.ReservedMemoryMiB - pages.HugeMiB()
 	n.mhz = inv.MHz
 	n.total = Demand{
 		CPUs: inv.Threads * cpu / 100, MemoryMiB: own * memory / 100,
 		CPUReservationMHz: inv.Threads * inv.MHz, MemoryReservationMiB: own,
+		Huge2MMiB: 2 * pages.HugePages2MiB, Huge1GMiB: 1024 * pages.HugePages1GiB,
 	}
 	n.layOut(numa.Cells(&inv, cpu))
 }

@@ -67,6 +67,8 @@ var filters = []Filter{
 		}},
 	amount("cpu", "not enough vCPUs", "", func(d Demand) int64 { return d.CPUs }),
 	amount("memory", "not enough memory", " MiB", func(d Demand) int64 { return d.MemoryMiB }),
+	amount("huge pages of 2 MiB", "not enough huge pages of 2 MiB", " MiB", func(d Demand) int64 { return d.Huge2MMiB }),
+	amount("huge pages of 1 GiB", "not enough huge pages of 1 GiB", " MiB", func(d Demand) int64 { return d.Huge1GMiB }),
 	{Name: "cpu speed",
 		Passes: func(_ *State, n *node, r *Request) bool {
 			return r.CPUReservationMHz == 0 || r.CPUReservationMHz <= r.CPUs*n.mhz
@@ -81,7 +83,7 @@ var filters = []Filter{
 			return r.NUMA != numa.Required || spread(n, r) == max(1, len(r.Parts))
 		},
 		Capacity: func(*node) (int64, int64) { return 0, 0 }, // one node may lack vCPUs, and another memory
-		Needs:    func(r *Request) (int64, string) { return r.CPUs, fmt.Sprintf(" vCPUs and %d MiB on one", r.MemoryMiB) }},
+		Needs:    func(r *Request) (int64, string) { return r.CPUs, fmt.Sprintf(" vCPUs and %d MiB on one", r.allMiB()) }},
 	{Name: "reach", Passes: func(s *State, n *node, r *Request) bool { return unreached(s, n, r) == nil },
 		Why: func(s *State, n *node, r *Request) string {
 			d := unreached(s, n, r)

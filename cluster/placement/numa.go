@@ -46,7 +46,7 @@ func spread(n *node, r *Request) int {
 		}
 		return 0
 	}
-	return numa.Spread(n.cells, n.bound, numa.Size{CPUs: r.CPUs, MemoryMiB: r.MemoryMiB})
+	return numa.Spread(n.cells, n.bound, numa.Size{CPUs: r.CPUs, MemoryMiB: r.allMiB()})
 }
 
 // narrowness scores a host for those who want to be bound: on fewer nodes is better, not at all is worst.
@@ -70,5 +70,5 @@ func bindings(n *node, r *Request) []host.NUMAPart {
 	case r.NUMA == "" || r.NUMA == numa.None:
 		return nil
 	}
-	return numa.Plan(n.cells, n.bound, numa.Size{CPUs: r.CPUs, MemoryMiB: r.MemoryMiB})
+	return numa.Plan(n.cells, n.bound, numa.Size{CPUs: r.CPUs, MemoryMiB: r.allMiB()})
 }

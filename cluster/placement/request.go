@@ -18,12 +18,20 @@ type Demand struct {
 	CPUReservationMHz int64 `json:"cpuReservationMHz,omitempty"`
 	// MemoryReservationMiB is what it has of the host's own memory however short that is, in MiB.
 	MemoryReservationMiB int64 `json:"memoryReservationMiB,omitempty"`
+	// Huge2MMiB and Huge1GMiB are what it has of the host's huge pages of 2 MiB and of 1 GiB, in MiB; they are no part
+	// of MemoryMiB.
+	Huge2MMiB int64 `json:"huge2MMiB,omitempty"`
+	Huge1GMiB int64 `json:"huge1GMiB,omitempty"`
 }
+
+// allMiB is all its memory, whatever pages it lies in.
+func (d Demand) allMiB() int64 { return d.MemoryMiB + d.Huge2MMiB + d.Huge1GMiB }
 
 func (d Demand) plus(o Demand) Demand {
 	return Demand{
 		CPUs: d.CPUs + o.CPUs, MemoryMiB: d.MemoryMiB + o.MemoryMiB,
 		CPUReservationMHz: d.CPUReservationMHz + o.CPUReservationMHz, MemoryReservationMiB: d.MemoryReservationMiB + o.MemoryReservationMiB,
+		Huge2MMiB: d.Huge2MMiB + o.Huge2MMiB, Huge1GMiB: d.Huge1GMiB + o.Huge1GMiB,
 	}
 }
 
@@ -31,6 +39,7 @@ func (d Demand) minus(o Demand) Demand {
 	return d.plus(Demand{
 		CPUs: -o.CPUs, MemoryMiB: -o.MemoryMiB,
 		CPUReservationMHz: -o.CPUReservationMHz, MemoryReservationMiB: -o.MemoryReservationMiB,
+		Huge2MMiB: -o.Huge2MMiB, Huge1GMiB: -o.Huge1GMiB,
 	})
 }
 
@@ -39,6 +48,7 @@ func (d Demand) most(o Demand) Demand {
 	return Demand{
 		CPUs: max(d.CPUs, o.CPUs), MemoryMiB: max(d.MemoryMiB, o.MemoryMiB),
 		CPUReservationMHz: max(d.CPUReservationMHz, o.CPUReservationMHz), MemoryReservationMiB: max(d.MemoryReservationMiB, o.MemoryReservationMiB),
+		Huge2MMiB: max(d.Huge2MMiB, o.Huge2MMiB), Huge1GMiB: max(d.Huge1GMiB, o.Huge1GMiB),
 	}
 }
 

@@ -54,7 +54,9 @@ type MemoryDivider struct {
 	inventory func() host.Inventory
 	// maySharePages is the policy of the host; nil: it may not.
 	maySharePages func() bool
-	sharesPages   bool // by our word
+	// hugePages are set aside in MiB, which are nobody's to divide; nil: none are.
+	hugePages   func() int64
+	sharesPages bool // by our word
 
 	last  map[resource.ID]seenMemory
 	given map[string]memoryGroup
@@ -131,7 +133,7 @@ func (d *MemoryDivider) Divide(ctx context.Context) error {
 // facts are those of the host.
 func (d *MemoryDivider) facts() (f memoryFacts, err error) {
 	inv := d.inventory()
-	f = memoryFacts{all: (inv.MemoryMiB - inv.ReservedMemoryMiB) * mib, kept: inv.ReservedMemoryMiB * mib, available: -1, before: d.state}
+	f = memoryFacts{all: (inv.MemoryMiB - inv.ReservedMemoryMiB - d.huge()) * mib, kept: inv.ReservedMemoryMiB * mib, available: -1, before: d.state}
 	if d.memory == nil {
 		return f, nil
 	}
@@ -146,6 +148,13 @@ func (d *MemoryDivider) facts() (f memoryFacts, err error) {
 		}
 	}
 	return f, err
+}
+
+func (d *MemoryDivider) huge() int64 {
+	if d.hugePages == nil {
+		return 0
+	}
+	return d.hugePages()
 }
 
 // share begins or ends the search for pages of the same content. Where the host's policy is not to, only what was
@@ -177,10 +186,10 @@ func (d *MemoryDivider) publish(state MemoryState, f memoryFacts, parts []memory
 	d.state, d.figures = state, figures
 }
 
-// living are the instances that have a process, in a fixed order.
+// living are the instances that have a process, in a fixed order, but for those whose memory nobody can take.
 func (d *MemoryDivider) living() []*compute.Instance {
 	all := slices.Clone(store.Every(d.db.Snapshot(), compute.Instances))
-	all = slices.DeleteFunc(all, func(i *compute.Instance) bool { return i.Status.PID == 0 })
+	all = slices.DeleteFunc(all, func(i *compute.Instance) bool { return i.Status.PID == 0 || i.Spec.HugePages != "" })
 	slices.SortFunc(all, func(a, b *compute.Instance) int { return cmp.Compare(a.ID, b.ID) })
 	return all
 }

@@ -57,6 +57,9 @@ func Host(l *store.Registry, d HostDeps) Half {
 	}
 	if h.Memory = NewMemoryDivider(d.DB, d.Hypervisor, d.Memory, d.MemoryGroups, d.Inventory); h.Memory != nil {
 		h.Memory.maySharePages = d.MaySharePages
+		if d.Options.Profile != nil {
+			h.Memory.hugePages = func() int64 { return d.Options.Profile().HugeMiB() }
+		}
 		h.Chores = append(h.Chores, part.Chore{Name: "compute/onhost/memory", Every: divideMemoryEvery, Do: h.Memory.Divide})
 	}
 	if d.Logs != nil {

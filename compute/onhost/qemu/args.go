@@ -77,7 +77,7 @@ func (a *arguments) memory(m onhost.VMConfig) {
 	}
 	first := int64(0)
 	for i, n := range nodes {
-		object := fmt.Sprintf("memory-backend-ram,id=m%d,size=%dM", i, n.MemoryMiB)
+		object := backend(m, i, n.MemoryMiB)
 		if n.HostNode != host.Unbound {
 			object += fmt.Sprintf(",host-nodes=%d,policy=bind", n.HostNode)
 		}
@@ -87,6 +87,23 @@ func (a *arguments) memory(m onhost.VMConfig) {
 		}
 		first += n.CPUs
 	}
+}
+
+// backend is memory for one node. Huge pages are taken at the start, all of them: a guest that finds none later
+// would die of it.
+func backend(m onhost.VMConfig, node int, mib int64) string {
+	if m.HugePages == "" {
+		return fmt.Sprintf("memory-backend-ram,id=m%d,size=%dM", node, mib)
+	}
+	return fmt.Sprintf("memory-backend-memfd,id=m%d,size=%dM,hugetlb=on,hugetlbsize=%s,prealloc=on", node, mib, strings.TrimSuffix(string(m.HugePages), "iB"))
+}
+
+// balloon is the device that every guest has. One in huge pages reports no free pages: it keeps its own.
+func balloon(m onhost.VMConfig) string {
+	if m.HugePages != "" {
+		return strings.Replace(balloonDevice, "free-page-reporting=on", "free-page-reporting=off", 1)
+	}
+	return balloonDevice
 }
 
 type arguments struct {
@@ -120,7 +137,7 @@ func (a *arguments) fixedDevices(m onhost.VMConfig) {
 	if m.Screen != onhost.NoScreen {
 		a.add("-device", "VGA,id=vga0,bus=pcie.0,addr=0x1", "-vnc", "none") // viewers are handed to it one by one
 	}
-	a.add("-device", balloonDevice)
+	a.add("-device", balloon(m))
 	a.add("-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,bus=pcie.0,addr=0x3,rng=rng0")
 	a.add("-device", "virtio-serial-pci,id=vser0,bus=pcie.0,addr=0x4", "-device", "virtserialport,bus=vser0.0,nr=1,chardev=qga,id=qga0,name=org.qemu.guest_agent.0")
 	a.add("-device", "virtio-scsi-pci,id="+scsiController+",bus=pcie.0,addr=0x5")

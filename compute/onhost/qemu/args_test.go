@@ -76,10 +76,11 @@ func TestTheCommandLineIsAsInTheGoldenFiles(t *testing.T) {
 	old.Hardware = compute.Hardware{OS: compute.OtherOS, Firmware: compute.UEFI, Watchdog: compute.WatchdogCrash}
 	old.Disks[0].Model, old.Disks[0].Address, old.Disks[0].BootIndex = compute.IDE, onhost.Address{Bus: compute.IDEBus, Slot: 3}, 2
 	old.Disks[1].Model, old.Disks[1].Address, old.Disks[1].BootIndex = compute.CDROM, onhost.Address{Bus: compute.AHCI, Slot: 1}, 1
-	growing, grown := goldenVM(), one
+	growing, grown, huge := goldenVM(), one, two
+	huge.HugePages = compute.HugePages2MiB
 	growing.BootMemoryMiB, growing.MaxMemoryMiB = growing.MemoryMiB, 4096
 	grown.BootMemoryMiB, grown.MaxMemoryMiB, grown.MemoryMiB, grown.Incoming = 128, 1024, 512, true
-	for name, m := range map[string]onhost.VMConfig{"growing": growing, "growing-moved": grown, "full": goldenVM(), "windows": windows, "old": old, "throughput": throughput, "incoming": incoming, "kvm": kvm, "bare": bare, "models": models, "numa-one": one, "numa-two": two, "numa-moved": moved} {
+	for name, m := range map[string]onhost.VMConfig{"huge": huge, "growing": growing, "growing-moved": grown, "full": goldenVM(), "windows": windows, "old": old, "throughput": throughput, "incoming": incoming, "kvm": kvm, "bare": bare, "models": models, "numa-one": one, "numa-two": two, "numa-moved": moved} {
 		var b strings.Builder
 		here := place
 		switch name {

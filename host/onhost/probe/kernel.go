@@ -17,6 +17,7 @@ func Kernel(files fs.FS, p *host.Profile) {
 	p.KernelVersion = line(files, "proc/sys/kernel/osrelease")
 	p.CgroupVersion = cgroups(files)
 	p.HugePages2MiB, _ = strconv.ParseInt(line(files, "sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"), 10, 64)
+	p.HugePages1GiB, _ = strconv.ParseInt(line(files, "sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages"), 10, 64)
 	_, err := fs.Stat(files, "sys/kernel/mm/ksm/run")
 	p.PageSharing = yes(err == nil)
 	swap(files, p)

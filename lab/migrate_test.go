@@ -118,5 +118,22 @@ func TestAVMMovesUnderPing(t *testing.T) {
 	a.Must(boot, "for i in $(seq 60); do grep -q 'line 200$' /tmp/lines && break; sleep 1; done; seq 200 | sed 's/^/line /' | cmp - /tmp/lines")
 	a.Must(boot, "ping -c 3 -W 2 "+addressB)
 	a.MustReach(Outside)
+
+	// Both are on one host now. It is emptied: one that cannot move says why, and follows when it can.
+	from = h.on("a")
+	h.Must("vm", "pause", "b", "--wait")
+	if _, err := h.Virga("host", "maintenance", from, "--wait", "--timeout", "3m"); err == nil || !strings.Contains(err.Error(), "resume it first") {
+		t.Errorf("a host with a paused VM is emptied: %v", err)
+	}
+	if now := h.on("a"); now != other(from) {
+		t.Errorf("a is on %s", now)
+	}
+	h.Must("vm", "resume", "b", "--wait")
+	h.Must("host", "maintenance", from, "--wait", "--timeout", "3m")
+	if now := h.on("b"); now != other(from) {
+		t.Errorf("host %s is empty, and b is on %s", from, now)
+	}
+	h.Must("host", "activate", from)
+	h.Guest("b").Must(boot, "ping -c 3 -W 2 "+addressA)
 	h.Must("vm", "delete", "a", "--wait")
 }

@@ -4276,9 +4276,9 @@ type PoolFigures struct {
 	Vms int64 `json:"vms"`
 }
 
-// PoolFiguresOutBody defines model for PoolFiguresOutBody.
-type PoolFiguresOutBody struct {
-	// Items The pools, each before those in it.
+// PoolFiguresList PoolFiguresList is what the VMs of resource pools use of their hosts.
+type PoolFiguresList struct {
+	// Items Items are the pools, each before those in it.
 	Items []PoolFigures `json:"items"`
 }
 
@@ -5696,6 +5696,12 @@ type VMFigures struct {
 	Project string `json:"project"`
 }
 
+// VMFiguresList VMFiguresList is what VMs use of their hosts.
+type VMFiguresList struct {
+	// Items Items are the VMs that run, those that use most first.
+	Items []VMFigures `json:"items"`
+}
+
 // VMList Page is a part of a list.
 type VMList struct {
 	// Items The records, in the order of their making.
@@ -5893,12 +5899,6 @@ type VMStatus struct {
 
 // VMStatusPhase Phase is the VM's state in one word.
 type VMStatusPhase string
-
-// VMFiguresOutBody defines model for VmFiguresOutBody.
-type VMFiguresOutBody struct {
-	// Items The VMs that run, those that use most first.
-	Items []VMFigures `json:"items"`
-}
 
 // Volume Volume is a virtual disk.
 type Volume struct {

@@ -235,17 +235,21 @@ type (
 	allFiguresIn struct {
 		Name []string `query:"name,explode" doc:"Only VMs with these names."`
 	}
-	vmFiguresOut struct {
-		Body struct {
-			Items []VMFigures `json:"items" doc:"The VMs that run, those that use most first."`
-		}
-	}
-	poolFiguresOut struct {
-		Body struct {
-			Items []PoolFigures `json:"items" doc:"The pools, each before those in it."`
-		}
-	}
+	vmFiguresOut   struct{ Body VMFiguresList }
+	poolFiguresOut struct{ Body PoolFiguresList }
 )
+
+// VMFiguresList is what VMs use of their hosts.
+type VMFiguresList struct {
+	// Items are the VMs that run, those that use most first.
+	Items []VMFigures `json:"items"`
+}
+
+// PoolFiguresList is what the VMs of resource pools use of their hosts.
+type PoolFiguresList struct {
+	// Items are the pools, each before those in it.
+	Items []PoolFigures `json:"items"`
+}
 
 // Register offers figures.
 func (a Asker) Register(api *httpapi.API) {

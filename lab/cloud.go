@@ -282,11 +282,11 @@ func (c *Cloud) remove() {
 				c.t.Errorf("on %s: %v", h.Name, err)
 			}
 		}
-		if left := append(pids(h.NS), below(filepath.Dir(h.Run))...); len(left) > 0 {
+		if left := pids(h.NS); len(left) > 0 {
 			c.t.Errorf("%s left processes behind: %v", h.Name, describe(left))
 		}
 	}
-	wipe(c.prefix, c.dir)
+	wipe(c.prefix)
 	removeFolder(c.dir)
 }
 
@@ -312,15 +312,12 @@ func sweep() {
 		if !ok || !strings.HasPrefix(name, "vl") || err != nil || syscall.Kill(pid, 0) == nil {
 			continue
 		}
-		wipe(name+"-", labFolder(pid))
+		wipe(name + "-")
 		removeFolder(labFolder(pid))
 	}
 }
 
-func wipe(prefix, folder string) {
-	for _, pid := range below(folder) {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
+func wipe(prefix string) {
 	entries, _ := os.ReadDir("/run/netns")
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), prefix) {
@@ -349,23 +346,6 @@ func pids(ns string) []int {
 	var all []int
 	for _, word := range strings.Fields(string(out)) {
 		if pid, err := strconv.Atoi(word); err == nil {
-			all = append(all, pid)
-		}
-	}
-	return all
-}
-
-// below finds the guests whose folders lie in another: each has a network of its own.
-func below(folder string) []int {
-	var all []int
-	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, name := range lines {
-		line, _ := os.ReadFile(name)
-		program, _, _ := bytes.Cut(line, []byte{0})
-		if !strings.HasPrefix(filepath.Base(string(program)), "qemu-system-") || !bytes.Contains(line, []byte(folder+"/")) {
-			continue
-		}
-		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name))); err == nil {
 			all = append(all, pid)
 		}
 	}

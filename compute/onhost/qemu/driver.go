@@ -7,9 +7,8 @@
 // ended is ended again.
 //
 // A QEMU process is held by a pidfd that was checked against pid, start time and command line. It runs
-// as its guest's own user, in its own session and control group, inside QEMU's seccomp sandbox, and where
-// the kernel lets us with a network that is empty: a guest that has broken out of its QEMU reaches no service of
-// the host. It is handed its sockets, which lie in a folder of root's; only the daemon can reach them, and
+// as its guest's own user, in its own session and control group, inside QEMU's seccomp sandbox.
+// It is handed its sockets, which lie in a folder of root's; only the daemon can reach them, and
 // it asks the kernel whether the process at the other end is the one that is meant.
 //
 // When the guest powers itself off or panics QEMU stays, stopped: whoever looks first

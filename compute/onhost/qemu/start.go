@@ -15,7 +15,6 @@ import (
 	"github.com/virga-cloud/virga/compute/onhost"
 	"github.com/virga-cloud/virga/compute/onhost/seed"
 	"github.com/virga-cloud/virga/engine/fault"
-	"github.com/virga-cloud/virga/engine/proc"
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
@@ -216,7 +215,6 @@ func (g *guest) spawn(m onhost.VMConfig, taps [][]*os.File) error {
 	}
 	if dropping(m.UID) {
 		attr.Sys.Credential = &syscall.Credential{Uid: uint32(m.UID), Gid: uint32(m.UID)}
-		attr.Sys.Cloneflags = proc.Apart() // taps, sockets and memory that moves are handed to it as open files
 		if group := deviceGroup(); group != 0 && m.Accelerator == "kvm" {
 			attr.Sys.Credential.Groups = []uint32{group}
 		}

@@ -3,7 +3,6 @@ package ovn
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -23,13 +22,14 @@ type Sink interface {
 	Apply(ctx context.Context, want []*Owned) error
 }
 
-// Northbound brings the network's records to OVN, reports them as ready, and writes the DNS zones in the same commit. OVN being away is
-// reported on the networks and tried again; the records are the truth meanwhile.
+// Northbound brings the network's records to OVN, reports them as ready, and writes the DNS zones in the same
+// commit. OVN being away is reported on the networks and tried again; the records are the truth meanwhile.
 type Northbound struct {
 	db       *store.DB
 	sink     Sink
 	w        *network.Writers
 	compiler Compiler
+	reports  reports
 }
 
 // NewNorthbound makes it; its chore calls Step.
@@ -44,12 +44,13 @@ func (n *Northbound) Step(ctx context.Context) error {
 	}
 	snap := n.db.Snapshot()
 	cloud := Read(snap)
+	want := n.compiler.Compile(cloud)
 	if n.sink != nil {
-		if err := n.sink.Apply(ctx, n.compiler.Compile(cloud)); err != nil {
+		if err := n.sink.Apply(ctx, want); err != nil {
 			return n.reportTrouble(ctx, cloud, err)
 		}
 	}
-	return n.reportReady(ctx, snap, cloud)
+	return n.reportReady(ctx, snap, want)
 }
 
 func (n *Northbound) reportTrouble(ctx context.Context, c Cloud, trouble error) error {
@@ -68,60 +69,3 @@ func (n *Northbound) reportTrouble(ctx context.Context, c Cloud, trouble error) 
 	}
 	return trouble
 }
-
-func (n *Northbound) reportReady(ctx context.Context, snap *store.Snapshot, c Cloud) error {
-	bindings := map[resource.ID][]*network.PortBinding{}
-	for _, p := range c.PortBindings {
-		bindings[p.Spec.PortID] = append(bindings[p.Spec.PortID], p)
-	}
-	var reports []func(*store.Batch)
-	for _, r := range c.Networks {
-		if network.ZoneStale(snap, r) {
-			reports = append(reports, func(b *store.Batch) { network.KeepZone(b, snap, n.w, r) })
-		}
-		if r.Status.Phase != network.Ready || r.Status.SeenGeneration != r.Generation || len(r.Status.Problems) > 0 {
-			reports = append(reports, func(b *store.Batch) {
-				n.w.Networks.Set(b, r, func(st *network.Status) { st.Phase, st.Observed = network.Ready, seen(r.Generation) })
-			})
-		}
-	}
-	for _, r := range c.Subnets {
-		if r.Status.Phase != network.Ready || r.Status.SeenGeneration != r.Generation {
-			reports = append(reports, func(b *store.Batch) {
-				n.w.Subnets.Set(b, r, func(st *network.SubnetStatus) { st.Phase, st.Observed = network.Ready, seen(r.Generation) })
-			})
-		}
-	}
-	for _, r := range c.Ports {
-		hosts := hostsOf(bindings[r.ID])
-		if r.Status.Phase != network.Ready || r.Status.SeenGeneration != r.Generation || !slices.Equal(r.Status.HostIDs, hosts) {
-			reports = append(reports, func(b *store.Batch) {
-				n.w.Ports.Set(b, r, func(st *network.PortStatus) {
-					st.Phase, st.HostIDs, st.Observed = network.Ready, hosts, seen(r.Generation)
-				})
-			})
-		}
-	}
-	for part := range slices.Chunk(reports, perCommit) {
-		b := n.db.Begin()
-		for _, report := range part {
-			report(b)
-		}
-		if err := n.db.Commit(ctx, b); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// hostsOf are the hosts that a port is bound to: two while its VM moves.
-func hostsOf(bindings []*network.PortBinding) []resource.ID {
-	var out []resource.ID
-	for _, b := range bindings {
-		out = append(out, b.Spec.HostID)
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
-func seen(generation int64) resource.Observed { return resource.Observed{SeenGeneration: generation} }

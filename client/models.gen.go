@@ -4837,8 +4837,8 @@ type ProjectSpec struct {
 	// Description Description is for people.
 	Description string `json:"description,omitempty,omitzero"`
 
-	// Quota Quota limits a project. Zero: no limit.
-	Quota Quota `json:"quota"`
+	// Quota Quota limits what the project may have. What it does not name is not limited.
+	Quota map[string]int64 `json:"quota,omitempty,omitzero"`
 }
 
 // ProjectStatus ProjectStatus has nothing to observe yet.
@@ -4858,23 +4858,8 @@ type ProjectUsage struct {
 	// ProjectID ProjectID is the project.
 	ProjectID string `json:"projectID"`
 
-	// Used Usage is what a project has, or is about to have more, in the units of Quota.
-	Used Usage `json:"used"`
-}
-
-// Quota Quota limits a project. Zero: no limit.
-type Quota struct {
-	// CPUs CPUs is the sum of the virtual CPUs of all VMs.
-	CPUs int64 `json:"cpus,omitempty,omitzero"`
-
-	// DiskMiB DiskMiB is the sum of the sizes of all volumes, in MiB.
-	DiskMiB int64 `json:"diskMiB,omitempty,omitzero"`
-
-	// MemoryMiB MemoryMiB is the sum of the memory of all VMs, in MiB.
-	MemoryMiB int64 `json:"memoryMiB,omitempty,omitzero"`
-
-	// Vms VMs is the number of virtual machines.
-	Vms int64 `json:"vms,omitempty,omitzero"`
+	// Used Used is what it has.
+	Used map[string]int64 `json:"used"`
 }
 
 // RecoverRequest RecoverRequest asks for a certificate in the place of one that may have run out.
@@ -5565,21 +5550,6 @@ type UnreadableRecord struct {
 
 	// Why Why it cannot be read.
 	Why string `json:"why"`
-}
-
-// Usage Usage is what a project has, or is about to have more, in the units of Quota.
-type Usage struct {
-	// CPUs CPUs is the sum of the virtual CPUs of all VMs.
-	CPUs int64 `json:"cpus"`
-
-	// DiskMiB DiskMiB is the sum of the sizes of all volumes, in MiB.
-	DiskMiB int64 `json:"diskMiB"`
-
-	// MemoryMiB MemoryMiB is the sum of the memory of all VMs, in MiB.
-	MemoryMiB int64 `json:"memoryMiB"`
-
-	// Vms VMs is the number of virtual machines.
-	Vms int64 `json:"vms"`
 }
 
 // UsageList defines model for UsageList.

@@ -215,20 +215,15 @@ func Hostname(vm *VM) string { return cmp.Or(vm.Spec.Hostname, vm.Name) }
 // VM is a virtual machine, as the user wants it.
 type VM = resource.Record[VMSpec, VMStatus]
 
-// What VMs count of their project.
-const (
-	CountVMs       = "vms"
-	CountCPUs      = "cpus"
-	CountMemoryMiB = "memoryMiB"
-)
-
 // VMs is the kind.
 var VMs = resource.Define("vm", "vms", resource.Options[VMSpec, VMStatus]{
 	Doc: "A virtual machine.", Scope: resource.InProject,
 	// User data may carry passwords: who may only look does not see them.
 	Guards: map[string]resource.Sight{"spec.userData": resource.Writer, "status.uid": resource.Operator, "status.hostID": resource.Operator},
-	Counts: func(v *VM) map[string]int64 {
-		return map[string]int64{CountVMs: 1, CountCPUs: v.Spec.CPUs, CountMemoryMiB: v.Spec.MemoryMiB}
+	Counts: map[string]func(*VM) int64{
+		"vms":       resource.One[VMSpec, VMStatus],
+		"cpus":      func(v *VM) int64 { return v.Spec.CPUs },
+		"memoryMiB": func(v *VM) int64 { return v.Spec.MemoryMiB },
 	},
 	Refs: func(v *VM) []resource.Ref {
 		return []resource.Ref{

@@ -51,6 +51,7 @@ type Network = resource.Record[Spec, Status]
 // Networks is the kind.
 var Networks = resource.Define("network", "networks", resource.Options[Spec, Status]{
 	Doc: "A virtual network of one tenant.", Scope: resource.InProject,
+	Counts: map[string]func(*Network) int64{"networks": resource.One[Spec, Status]},
 	Takes: func(n *Network) []string {
 		if n.Status.OutsideAddress == "" {
 			return nil
@@ -89,6 +90,7 @@ type Subnet = resource.Record[SubnetSpec, SubnetStatus]
 // Subnets is the kind.
 var Subnets = resource.Define("subnet", "subnets", resource.Options[SubnetSpec, SubnetStatus]{
 	Doc: "A range of addresses in a network.", Scope: resource.InProject,
+	Counts: map[string]func(*Subnet) int64{"subnets": resource.One[SubnetSpec, SubnetStatus]},
 	Needs: func(s *Subnet) []resource.Need {
 		return []resource.Need{{Ref: resource.Ref{Kind: "network", Project: s.Project, ID: s.Spec.NetworkID}, Tie: resource.Following}}
 	},
@@ -131,6 +133,7 @@ type Port = resource.Record[PortSpec, PortStatus]
 // Ports is the kind.
 var Ports = resource.Define("port", "ports", resource.Options[PortSpec, PortStatus]{
 	Doc: "A place in a network with its own MAC and IP address.", Scope: resource.InProject,
+	Counts: map[string]func(*Port) int64{"ports": resource.One[PortSpec, PortStatus]},
 	Guards: map[string]resource.Sight{"status.hostIDs": resource.Operator},
 	Needs: func(p *Port) []resource.Need {
 		return []resource.Need{

@@ -81,3 +81,9 @@ func at(field any) string {
 	}
 	return path
 }
+
+// key gives the last word of the path of a field: its name in the spec that it belongs to.
+func key(field any) string {
+	path := at(field)
+	return path[strings.LastIndexByte(path, '.')+1:]
+}

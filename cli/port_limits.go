@@ -49,7 +49,7 @@ func (r *rateFlags) flags(c *cobra.Command) {
 
 // put writes what was said into a spec.
 func (r *rateFlags) put(cmd *cobra.Command, spec map[string]any) error {
-	for flag, x := range map[string]struct{ field, text string }{"send": {"sendKbps", r.send}, "receive": {"receiveKbps", r.receive}} {
+	for flag, x := range map[string]struct{ field, text string }{"send": {key(&portOf.Spec.SendKbps), r.send}, "receive": {key(&portOf.Spec.ReceiveKbps), r.receive}} {
 		if !cmd.Flags().Changed(flag) {
 			continue
 		}

@@ -135,13 +135,13 @@ func projectCommands(s *session, n *noun) []*cobra.Command {
 	create.Flags().StringVar(&description, "description", "", "for people")
 	limits, m := addQuota(create), addMaking(create)
 	create.RunE = func(cmd *cobra.Command, args []string) error {
-		spec := texts(map[string]string{"description": description})
+		spec := texts(map[string]string{key(&projectOf.Spec.Description): description})
 		q, err := limits.spec()
 		if err != nil {
 			return err
 		}
 		if len(q) > 0 {
-			spec["quota"] = q
+			spec[key(&projectOf.Spec.Quota)] = q
 		}
 		return s.create(cmd, n, args[0], spec, m)
 	}
@@ -156,7 +156,7 @@ func projectCommands(s *session, n *noun) []*cobra.Command {
 		if err != nil {
 			return err
 		}
-		return s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{"quota": q}}, "has new limits")
+		return s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{key(&projectOf.Spec.Quota): q}}, "has new limits")
 	}
 	return []*cobra.Command{create, change}
 }

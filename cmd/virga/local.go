@@ -169,7 +169,7 @@ func said(f store.Finding) finding {
 
 // examine looks at all records, and repairs what is safe to.
 func examine(ctx context.Context, s store.Store, repair bool) ([]finding, error) {
-	entries, _, err := s.List(ctx)
+	entries, err := store.Held(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +193,7 @@ func deleteUnreadable(ctx context.Context, s store.Store, record string) error {
 	if !ok {
 		return fault.New(fault.Invalid, "delete the record %s: name it by kind and id, like vm/0190a0b0-0000-7000-8000-000000000000", record)
 	}
-	entries, _, err := s.List(ctx)
+	entries, err := store.Held(ctx, s)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ var (
 	portBindingOf = model[client.PortBinding]()
 	projectOf     = model[client.Project]()
 	removalOf     = model[client.Removal]()
+	sessionOf     = model[client.Session]()
 	subnetOf      = model[client.Subnet]()
 	tokenOf       = model[client.Token]()
 	vmOf          = model[client.VM]()

@@ -1024,6 +1024,27 @@ func (e ServerStatusServiceManager) Valid() bool {
 	}
 }
 
+// Defines values for SessionSpecRole.
+const (
+	SessionSpecRoleAdmin  SessionSpecRole = "admin"
+	SessionSpecRoleMember SessionSpecRole = "member"
+	SessionSpecRoleViewer SessionSpecRole = "viewer"
+)
+
+// Valid indicates whether the value is a known member of the SessionSpecRole enum.
+func (e SessionSpecRole) Valid() bool {
+	switch e {
+	case SessionSpecRoleAdmin:
+		return true
+	case SessionSpecRoleMember:
+		return true
+	case SessionSpecRoleViewer:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SourceFormat.
 const (
 	Qcow2 SourceFormat = "qcow2"
@@ -1117,6 +1138,24 @@ func (e TaskStatusPhase) Valid() bool {
 	}
 }
 
+// Defines values for TokenRequestPurpose.
+const (
+	TokenRequestPurposeRequests TokenRequestPurpose = "requests"
+	TokenRequestPurposeSignIn   TokenRequestPurpose = "sign-in"
+)
+
+// Valid indicates whether the value is a known member of the TokenRequestPurpose enum.
+func (e TokenRequestPurpose) Valid() bool {
+	switch e {
+	case TokenRequestPurposeRequests:
+		return true
+	case TokenRequestPurposeSignIn:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TokenRequestRole.
 const (
 	TokenRequestRoleAdmin  TokenRequestRole = "admin"
@@ -1132,6 +1171,24 @@ func (e TokenRequestRole) Valid() bool {
 	case TokenRequestRoleMember:
 		return true
 	case TokenRequestRoleViewer:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TokenSpecPurpose.
+const (
+	TokenSpecPurposeRequests TokenSpecPurpose = "requests"
+	TokenSpecPurposeSignIn   TokenSpecPurpose = "sign-in"
+)
+
+// Valid indicates whether the value is a known member of the TokenSpecPurpose enum.
+func (e TokenSpecPurpose) Valid() bool {
+	switch e {
+	case TokenSpecPurposeRequests:
+		return true
+	case TokenSpecPurposeSignIn:
 		return true
 	default:
 		return false
@@ -5150,6 +5207,111 @@ type ServerStatusReady string
 // ServerStatusServiceManager What starts the server: systemd, at boot and when it has ended; supervisor, when it has died, but not at boot; none.
 type ServerStatusServiceManager string
 
+// Session Session lets one browser use the API, until it ends.
+type Session struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders name who still has something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Owner Ref is the full address of a record.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec SessionSpec is one sign-in of a person, by a browser.
+	Spec SessionSpec `json:"spec"`
+
+	// Status SessionStatus has nothing to observe.
+	Status SessionStatus `json:"status"`
+}
+
+// SessionList Page is a part of a list.
+type SessionList struct {
+	// Items The records, in the order of their making.
+	Items []Session `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// SessionSpec SessionSpec is one sign-in of a person, by a browser.
+type SessionSpec struct {
+	// Browser Browser is what the browser said of itself.
+	Browser string `json:"browser,omitempty,omitzero"`
+
+	// Expires Expires ends it.
+	Expires time.Time `json:"expires"`
+
+	// From From is the address that it was begun from.
+	From string `json:"from,omitempty,omitzero"`
+
+	// Hash Hash is the SHA-256 of the secret in the browser's cookie, in hex.
+	Hash string `json:"hash,omitempty,omitzero"`
+
+	// ProjectID ProjectID limits a member or viewer to one project; the session goes with it.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
+
+	// Role Role is what they may do.
+	Role SessionSpecRole `json:"role"`
+
+	// TokenID TokenID is the token that was shown to sign in: the session ends with it. Empty: a sign-in link was followed.
+	TokenID string `json:"tokenID,omitempty,omitzero"`
+
+	// User User is the person; it appears in events.
+	User string `json:"user"`
+}
+
+// SessionSpecRole Role is what they may do.
+type SessionSpecRole string
+
+// SessionStatus SessionStatus has nothing to observe.
+type SessionStatus struct {
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+}
+
+// SignInRequest SignInRequest shows who is there.
+type SignInRequest struct {
+	// Secret The secret of a token, or of a sign-in link.
+	Secret string `json:"secret"`
+}
+
 // Source Source is what a QEMU process opens for a disk, and says itself what it is.
 type Source struct {
 	// Format Format is how the disk lies in there: qcow2.
@@ -5479,7 +5641,7 @@ type TokenReply struct {
 
 // TokenRequest TokenRequest asks for a token.
 type TokenRequest struct {
-	// Expires Ends it; none: never.
+	// Expires Ends it; none: never, and a sign-in link after ten minutes.
 	Expires time.Time `json:"expires,omitempty,omitzero"`
 
 	// Name Unique; none: the user's.
@@ -5488,12 +5650,18 @@ type TokenRequest struct {
 	// ProjectID Limits a member or viewer to a project, by its name or id.
 	ProjectID string `json:"projectID,omitempty,omitzero"`
 
+	// Purpose What it is for: requests (the default), each of which shows it, or sign-in, a link that begins one session of a browser.
+	Purpose TokenRequestPurpose `json:"purpose,omitempty,omitzero"`
+
 	// Role What it may do.
 	Role TokenRequestRole `json:"role"`
 
 	// User The person or program that the token stands for.
 	User string `json:"user"`
 }
+
+// TokenRequestPurpose What it is for: requests (the default), each of which shows it, or sign-in, a link that begins one session of a browser.
+type TokenRequestPurpose string
 
 // TokenRequestRole What it may do.
 type TokenRequestRole string
@@ -5509,12 +5677,18 @@ type TokenSpec struct {
 	// ProjectID ProjectID limits a member or viewer to one project; the token goes with it.
 	ProjectID string `json:"projectID,omitempty,omitzero"`
 
+	// Purpose Purpose is what it is for: requests, each of which shows it, or sign-in, which is a link that begins one session.
+	Purpose TokenSpecPurpose `json:"purpose,omitempty,omitzero"`
+
 	// Role Role is what it may do.
 	Role TokenSpecRole `json:"role"`
 
 	// User User is the person or program that the token stands for; it appears in events.
 	User string `json:"user"`
 }
+
+// TokenSpecPurpose Purpose is what it is for: requests, each of which shows it, or sign-in, which is a link that begins one session.
+type TokenSpecPurpose string
 
 // TokenSpecRole Role is what it may do.
 type TokenSpecRole string
@@ -6027,6 +6201,9 @@ type WhoAmI struct {
 
 	// Right The highest right.
 	Right WhoAmIRight `json:"right"`
+
+	// SessionID The session that asks; none: a token, a certificate or the socket was shown.
+	SessionID string `json:"sessionID,omitempty,omitzero"`
 
 	// User The person or program.
 	User string `json:"user"`

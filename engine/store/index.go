@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/tidwall/btree"
 
@@ -14,6 +15,7 @@ type index[T any] struct {
 	tree   *btree.BTreeG[T]
 	by     func(a, b T) int                                             // its order
 	of     func(out []T, _ *resource.Descriptor, x resource.Object) []T // adds what stands in it for a record
+	words  []func(T) string                                             // by which to sort what comes by id, one after the other, to have that order
 	record func(T) resource.Object                                      // which record an item stands for
 }
 
@@ -51,7 +53,8 @@ func (x index[T]) replace(had, has []T) {
 	}
 }
 
-// fill fills the empty tree in its own order: to sort costs less than to search a place for each.
+// fill fills the empty tree in its own order: to sort costs less than to search a place for each. The records come by
+// id, so that of two of one name the later has it.
 func (x index[T]) fill(kinds []*resource.Descriptor, deltas []Delta) {
 	all := make([]T, 0, len(deltas))
 	for i, d := range deltas {
@@ -59,18 +62,50 @@ func (x index[T]) fill(kinds []*resource.Descriptor, deltas []Delta) {
 			all = x.of(all, kinds[i], d.New)
 		}
 	}
-	if !slices.IsSortedFunc(all, x.by) { // by place they come sorted from the store
-		slices.SortFunc(all, func(a, b T) int {
-			if c := x.by(a, b); c != 0 {
-				return c
-			}
-			return byID(x.record(a), x.record(b)) // one place, as two records of one name have: the later has it
-		})
+	for _, word := range x.words {
+		all = inOrder(all, word)
 	}
 	for _, item := range all {
 		x.tree.Load(item)
 	}
 }
+
+// inOrder sorts by a word, and leaves those of one word as they stand. Many have the same: so the words are sorted,
+// and not what has them, which lies all over the memory.
+func inOrder[T any](all []T, word func(T) string) []T {
+	type place struct {
+		word  string
+		n, at int
+	}
+	var places []place
+	known, of := map[string]int{}, make([]int, len(all))
+	for i, x := range all {
+		w := word(x)
+		n, is := known[w]
+		if !is {
+			n = len(places)
+			known[w], places = n, append(places, place{word: w, n: n})
+		}
+		of[i] = n
+		places[n].at++
+	}
+	slices.SortFunc(places, func(a, b place) int { return strings.Compare(a.word, b.word) })
+	begin, at := make([]int, len(places)), 0
+	for _, p := range places {
+		begin[p.n], at = at, at+p.at
+	}
+	out := make([]T, len(all))
+	for i, x := range all {
+		out[begin[of[i]]] = x
+		begin[of[i]]++
+	}
+	return out
+}
+
+func idOf(x resource.Object) string      { return string(x.Head().ID) }
+func kindOf(x resource.Object) string    { return string(x.Head().Kind) }
+func projectOf(x resource.Object) string { return string(x.Head().Project) }
+func nameOf(x resource.Object) string    { return x.Head().Name }
 
 func byID(a, b resource.Object) int { return cmp.Compare(a.Head().ID, b.Head().ID) }
 
@@ -145,3 +180,7 @@ func takenBy(out []taking, kind *resource.Descriptor, x resource.Object) []takin
 }
 
 func (t taking) record() resource.Object { return t.by }
+
+func (t tie) fromKind() string   { return kindOf(t.from) }
+func (t tie) toID() string       { return string(t.to) }
+func (t taking) theWord() string { return t.word }

@@ -62,6 +62,9 @@ const parallel = 1000
 func (p *picture) put(catalog *resource.Catalog, deltas []Delta) {
 	kinds := make([]*resource.Descriptor, len(deltas))
 	known := map[resource.Kind]*resource.Descriptor{}
+	if p.ids.Len() == 0 && len(deltas) >= parallel {
+		deltas = inOrder(deltas, func(d Delta) string { return idOf(d.New) })
+	}
 	for i, d := range deltas {
 		kind := cmp.Or(d.New, d.Old).Head().Kind
 		if known[kind] == nil {
@@ -72,17 +75,32 @@ func (p *picture) put(catalog *resource.Catalog, deltas []Delta) {
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for _, put := range []func([]*resource.Descriptor, []Delta){
-		index[resource.Object]{p.ids, byID, itself, same}.put, index[resource.Object]{p.kinds, byKind, itself, same}.put,
-		index[resource.Object]{p.places, byPlace, itself, same}.put, index[resource.Object]{p.names, byName, itself, same}.put,
-		index[tie]{p.refs, byTie, refsOf, tie.record}.put, index[tie]{p.hosts, byTie, hostsOf, tie.record}.put,
-		index[taking]{p.taken, byWord, takenBy, taking.record}.put, p.count,
-	} {
+	for _, put := range p.puts() {
 		if len(deltas) < parallel {
 			put(kinds, deltas)
 		} else {
 			wg.Go(func() { put(kinds, deltas) })
 		}
+	}
+}
+
+// puts brings changes into each index.
+func (p *picture) puts() []func([]*resource.Descriptor, []Delta) {
+	type (
+		byWords = []func(resource.Object) string
+		one     = index[resource.Object]
+		many    = index[tie]
+	)
+	ties := []func(tie) string{tie.fromKind, tie.toID}
+	return []func([]*resource.Descriptor, []Delta){
+		one{p.ids, byID, itself, nil, same}.put,
+		one{p.kinds, byKind, itself, byWords{kindOf}, same}.put,
+		one{p.places, byPlace, itself, byWords{projectOf, kindOf}, same}.put,
+		one{p.names, byName, itself, byWords{nameOf, projectOf, kindOf}, same}.put,
+		many{p.refs, byTie, refsOf, ties, tie.record}.put,
+		many{p.hosts, byTie, hostsOf, ties, tie.record}.put,
+		index[taking]{p.taken, byWord, takenBy, []func(taking) string{taking.theWord}, taking.record}.put,
+		p.count,
 	}
 }
 

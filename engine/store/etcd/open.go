@@ -209,6 +209,8 @@ func (s *Store) etcdConfig() (*embed.Config, error) {
 		// Nobody is told by a tick that we lead, and each wakes the processor; but a start waits one
 		// to five of them for its own election.
 		c.TickMs, c.ElectionMs = 100, 500
+		// No member lags behind that would want the last commits, which lie in memory for it.
+		c.SnapshotCatchUpEntries = 100
 		// etcd binds a peer's listener to the host part alone: with the path where it belongs it
 		// would open an abstract socket, which every user of the host can reach.
 		c.ListenPeerUrls = []url.URL{{Scheme: "unix", Host: s.socketPath("peer")}}

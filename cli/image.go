@@ -72,19 +72,19 @@ func (s *session) addImageFlags(c *cobra.Command) *imageFlags {
 	return f
 }
 
-func (f *imageFlags) spec(source client.ImageSource) map[string]any {
-	spec := map[string]any{key(&imageOf.Spec.Source): source}
+func (f *imageFlags) spec(source map[string]any) map[string]any {
+	spec := map[string]any{"source": source}
 	if f.visibility != "" {
-		spec[key(&imageOf.Spec.Visibility)] = f.visibility
+		spec["visibility"] = f.visibility
 	}
 	if len(f.sharedWith) > 0 {
-		spec[key(&imageOf.Spec.SharedWith)] = f.sharedWith
+		spec["sharedWith"] = f.sharedWith
 	}
 	if f.description != "" {
-		spec[key(&imageOf.Spec.Description)] = f.description
+		spec["description"] = f.description
 	}
 	if f.minMemory.mib > 0 {
-		spec[key(&imageOf.Spec.MinMemoryMiB)] = f.minMemory.mib
+		spec["minMemoryMiB"] = f.minMemory.mib
 	}
 	return spec
 }
@@ -125,7 +125,7 @@ func (s *session) imageUnshare(n *noun) *cobra.Command {
 }
 
 func (s *session) show(cmd *cobra.Command, n *noun, name, visibility string, with []string, done string) error {
-	return s.patch(cmd, n, name, map[string]any{"spec": map[string]any{key(&imageOf.Spec.Visibility): visibility, key(&imageOf.Spec.SharedWith): with}}, done)
+	return s.patch(cmd, n, name, map[string]any{"spec": map[string]any{"visibility": visibility, "sharedWith": with}}, done)
 }
 
 func (s *session) imageBuild(n *noun) *cobra.Command {
@@ -140,7 +140,7 @@ func (s *session) imageBuild(n *noun) *cobra.Command {
 		if called == "" {
 			called = args[0]
 		}
-		return s.create(cmd, n, n.spelled(called), f.spec(client.ImageSource{Type: "build", Recipe: args[0]}), f.making)
+		return s.create(cmd, n, n.spelled(called), f.spec(map[string]any{"type": "build", "recipe": args[0]}), f.making)
 	}
 	return c
 }
@@ -159,16 +159,16 @@ func (s *session) imageImport(n *noun) *cobra.Command {
 		if (file == "") == (url == "") {
 			return refuse("%s: say either --file or --url", called(cmd))
 		}
-		source := client.ImageSource{Type: "url", URL: url}
+		source := map[string]any{"type": "url", "url": url}
 		if file != "" {
-			source = client.ImageSource{Type: "upload"}
+			source = map[string]any{"type": "upload"}
 		}
 		if checksum != "" {
 			sum, err := readSum(checksum, path.Base(file+strings.SplitN(url, "?", 2)[0]))
 			if err != nil {
 				return err
 			}
-			source.Checksum = sum
+			source["checksum"] = sum
 		}
 		if url != "" {
 			r, err := s.post(cmd, n, n.spelled(args[0]), f.spec(source), f.making)

@@ -15,17 +15,8 @@ func tokens() *noun {
 		columns: []column{field("User", at(&tokenOf.Spec.User)), field("Role", at(&tokenOf.Spec.Role)), name("Project", "project", at(&tokenOf.Spec.ProjectID)), computed("Expires", expiry)}}
 }
 
-func sessions() *noun {
-	return &noun{api: client.As[record](client.Sessions), group: groupCloud, sample: "session-3f0c5de1a9b2", short: "Browsers that are signed in to the console",
-		long: "A session is begun by a sign-in link or a token, and lasts twelve hours at most. One that is deleted ends at once.", verbs: []string{"list", "show", "delete"},
-		columns: []column{field("User", at(&sessionOf.Spec.User)), field("Role", at(&sessionOf.Spec.Role)), name("Project", "project", at(&sessionOf.Spec.ProjectID)),
-			field("From", at(&sessionOf.Spec.From)), computed("Ends", func(s *lookup, r *record) string { return ends(s, r, at(&sessionOf.Spec.Expires)) })}}
-}
-
-func expiry(s *lookup, r *record) string { return ends(s, r, at(&tokenOf.Spec.Expires)) }
-
-func ends(s *lookup, r *record, when string) string {
-	end := r.time(when)
+func expiry(s *lookup, r *record) string {
+	end := r.time(at(&tokenOf.Spec.Expires))
 	switch {
 	case end.IsZero():
 		return "never"
@@ -37,35 +28,30 @@ func ends(s *lookup, r *record, when string) string {
 
 func tokenCommands(s *session, n *noun) []*cobra.Command {
 	var role, user, life string
-	var signIn bool
 	c := &cobra.Command{Use: "create NAME --role ROLE", Short: "Make a token and print its secret once", Args: exactly("NAME"), ValidArgsFunction: cobra.NoFileCompletions,
 		Example: "  virga token create ci --role member --project shop --expires 30d\n  export VIRGA_TOKEN=$(virga token create me --role admin)"}
 	c.Flags().StringVar(&role, "role", "", "what it may do: admin, member, viewer; member and viewer in --project")
 	c.Flags().StringVar(&user, "user", "", "the person or program that it stands for (default: NAME)")
 	c.Flags().StringVar(&life, "expires", "", "how long it is good for, for example 30d (default: for ever)")
-	c.Flags().BoolVar(&signIn, "sign-in", false, "make a link by which a browser begins one session of the console, within ten minutes or --expires")
 	fixed(c, "role", "admin", "member", "viewer")
 	f := addFormat(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if role == "" {
 			return refuse("%s: say --role: admin, member or viewer", called(cmd))
 		}
-		in := client.TokenRequest{Name: args[0], Role: client.TokenRequestRole(role), User: args[0]}
+		in := map[string]any{"name": args[0], "role": role, "user": args[0]}
 		if user != "" {
-			in.User = user
+			in["user"] = user
 		}
 		if role != "admin" {
-			in.ProjectID = s.project
+			in["projectID"] = s.project
 		}
 		if life != "" {
 			d, err := parseLife(life)
 			if err != nil {
 				return err
 			}
-			in.Expires = s.now().Add(d).UTC().Truncate(time.Second)
-		}
-		if signIn {
-			in.Purpose = client.TokenRequestPurposeSignIn
+			in["expires"] = s.now().Add(d).UTC().Format(time.RFC3339)
 		}
 		made := map[string]any{}
 		// No Idempotency-Key: a secret is told once.
@@ -77,9 +63,6 @@ func tokenCommands(s *session, n *noun) []*cobra.Command {
 			fmt.Fprintln(cmd.OutOrStdout(), args[0])
 		case !f.forPeople():
 			return f.value(cmd.OutOrStdout(), made)
-		case signIn:
-			fmt.Fprintf(cmd.ErrOrStderr(), "the console, at the address of any server; the link is good once:\n")
-			fmt.Fprintln(cmd.OutOrStdout(), "/sign-in#"+secretOf(made))
 		default:
 			fmt.Fprintf(cmd.ErrOrStderr(), "the secret of token %s; it is not shown again:\n", args[0])
 			fmt.Fprintln(cmd.OutOrStdout(), secretOf(made))

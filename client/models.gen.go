@@ -985,6 +985,66 @@ func (e RemovalSpecCause) Valid() bool {
 	}
 }
 
+// Defines values for SecurityGroupStatusPhase.
+const (
+	SecurityGroupStatusPhasePending SecurityGroupStatusPhase = "pending"
+	SecurityGroupStatusPhaseReady   SecurityGroupStatusPhase = "ready"
+)
+
+// Valid indicates whether the value is a known member of the SecurityGroupStatusPhase enum.
+func (e SecurityGroupStatusPhase) Valid() bool {
+	switch e {
+	case SecurityGroupStatusPhasePending:
+		return true
+	case SecurityGroupStatusPhaseReady:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SecurityRuleDirection.
+const (
+	Egress  SecurityRuleDirection = "egress"
+	Ingress SecurityRuleDirection = "ingress"
+)
+
+// Valid indicates whether the value is a known member of the SecurityRuleDirection enum.
+func (e SecurityRuleDirection) Valid() bool {
+	switch e {
+	case Egress:
+		return true
+	case Ingress:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SecurityRuleProtocol.
+const (
+	Any  SecurityRuleProtocol = "any"
+	Icmp SecurityRuleProtocol = "icmp"
+	TCP  SecurityRuleProtocol = "tcp"
+	UDP  SecurityRuleProtocol = "udp"
+)
+
+// Valid indicates whether the value is a known member of the SecurityRuleProtocol enum.
+func (e SecurityRuleProtocol) Valid() bool {
+	switch e {
+	case Any:
+		return true
+	case Icmp:
+		return true
+	case TCP:
+		return true
+	case UDP:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ServerStatusReady.
 const (
 	ServerStatusReadyNo  ServerStatusReady = "no"
@@ -1018,27 +1078,6 @@ func (e ServerStatusServiceManager) Valid() bool {
 	case ServerStatusServiceManagerSupervisor:
 		return true
 	case ServerStatusServiceManagerSystemd:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for SessionSpecRole.
-const (
-	SessionSpecRoleAdmin  SessionSpecRole = "admin"
-	SessionSpecRoleMember SessionSpecRole = "member"
-	SessionSpecRoleViewer SessionSpecRole = "viewer"
-)
-
-// Valid indicates whether the value is a known member of the SessionSpecRole enum.
-func (e SessionSpecRole) Valid() bool {
-	switch e {
-	case SessionSpecRoleAdmin:
-		return true
-	case SessionSpecRoleMember:
-		return true
-	case SessionSpecRoleViewer:
 		return true
 	default:
 		return false
@@ -1138,24 +1177,6 @@ func (e TaskStatusPhase) Valid() bool {
 	}
 }
 
-// Defines values for TokenRequestPurpose.
-const (
-	TokenRequestPurposeRequests TokenRequestPurpose = "requests"
-	TokenRequestPurposeSignIn   TokenRequestPurpose = "sign-in"
-)
-
-// Valid indicates whether the value is a known member of the TokenRequestPurpose enum.
-func (e TokenRequestPurpose) Valid() bool {
-	switch e {
-	case TokenRequestPurposeRequests:
-		return true
-	case TokenRequestPurposeSignIn:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for TokenRequestRole.
 const (
 	TokenRequestRoleAdmin  TokenRequestRole = "admin"
@@ -1171,24 +1192,6 @@ func (e TokenRequestRole) Valid() bool {
 	case TokenRequestRoleMember:
 		return true
 	case TokenRequestRoleViewer:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for TokenSpecPurpose.
-const (
-	TokenSpecPurposeRequests TokenSpecPurpose = "requests"
-	TokenSpecPurposeSignIn   TokenSpecPurpose = "sign-in"
-)
-
-// Valid indicates whether the value is a known member of the TokenSpecPurpose enum.
-func (e TokenSpecPurpose) Valid() bool {
-	switch e {
-	case TokenSpecPurposeRequests:
-		return true
-	case TokenSpecPurposeSignIn:
 		return true
 	default:
 		return false
@@ -4659,6 +4662,9 @@ type PortSpec struct {
 	// ReceiveKbps SendKbps is the most that its VM sends, ReceiveKbps the most that reaches it, in kbit/s; 0: no limit. They may change at any time.
 	ReceiveKbps int64 `json:"receiveKbps,omitempty,omitzero"`
 
+	// SecurityGroupIDs SecurityGroupIDs are the security groups that it is in; a request may name them. Empty in a request for a new port: the project's "default". They may change at any time.
+	SecurityGroupIDs []string `json:"securityGroupIDs,omitempty,omitzero"`
+
 	// SendKbps SendKbps is the most that its VM sends, ReceiveKbps the most that reaches it, in kbit/s; 0: no limit. They may change at any time.
 	SendKbps int64 `json:"sendKbps,omitempty,omitzero"`
 
@@ -4894,8 +4900,8 @@ type ProjectSpec struct {
 	// Description Description is for people.
 	Description string `json:"description,omitempty,omitzero"`
 
-	// Quota Quota limits what the project may have. What it does not name is not limited.
-	Quota map[string]int64 `json:"quota,omitempty,omitzero"`
+	// Quota Quota limits a project. Zero: no limit.
+	Quota Quota `json:"quota"`
 }
 
 // ProjectStatus ProjectStatus has nothing to observe yet.
@@ -4915,8 +4921,23 @@ type ProjectUsage struct {
 	// ProjectID ProjectID is the project.
 	ProjectID string `json:"projectID"`
 
-	// Used Used is what it has.
-	Used map[string]int64 `json:"used"`
+	// Used Usage is what a project has, or is about to have more, in the units of Quota.
+	Used Usage `json:"used"`
+}
+
+// Quota Quota limits a project. Zero: no limit.
+type Quota struct {
+	// CPUs CPUs is the sum of the virtual CPUs of all VMs.
+	CPUs int64 `json:"cpus,omitempty,omitzero"`
+
+	// DiskMiB DiskMiB is the sum of the sizes of all volumes, in MiB.
+	DiskMiB int64 `json:"diskMiB,omitempty,omitzero"`
+
+	// MemoryMiB MemoryMiB is the sum of the memory of all VMs, in MiB.
+	MemoryMiB int64 `json:"memoryMiB,omitempty,omitzero"`
+
+	// Vms VMs is the number of virtual machines.
+	Vms int64 `json:"vms,omitempty,omitzero"`
 }
 
 // RecoverRequest RecoverRequest asks for a certificate in the place of one that may have run out.
@@ -5180,35 +5201,8 @@ type SecretStatus struct {
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
-// ServerStatus Status is what anybody may know of the server.
-type ServerStatus struct {
-	// Ready Whether the server can do its work.
-	Ready ServerStatusReady `json:"ready"`
-
-	// Revision The revision of the store that the server shows.
-	Revision int64 `json:"revision"`
-
-	// ServiceManager What starts the server: systemd, at boot and when it has ended; supervisor, when it has died, but not at boot; none.
-	ServiceManager ServerStatusServiceManager `json:"serviceManager,omitempty,omitzero"`
-
-	// UnreadableRecords How many records the server cannot read; GET /v1/unreadable-records lists them.
-	UnreadableRecords int64 `json:"unreadableRecords,omitempty,omitzero"`
-
-	// Version The version of the program.
-	Version string `json:"version"`
-
-	// Why What is missing when it is not ready.
-	Why string `json:"why,omitempty,omitzero"`
-}
-
-// ServerStatusReady Whether the server can do its work.
-type ServerStatusReady string
-
-// ServerStatusServiceManager What starts the server: systemd, at boot and when it has ended; supervisor, when it has died, but not at boot; none.
-type ServerStatusServiceManager string
-
-// Session Session lets one browser use the API, until it ends.
-type Session struct {
+// SecurityGroup SecurityGroup is a firewall that ports share.
+type SecurityGroup struct {
 	// Created Created is when the record was first stored.
 	Created time.Time `json:"created"`
 
@@ -5245,17 +5239,41 @@ type Session struct {
 	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
 	Revision int64 `json:"revision"`
 
-	// Spec SessionSpec is one sign-in of a person, by a browser.
-	Spec SessionSpec `json:"spec"`
+	// Spec SecurityGroupSpec is a firewall: what no rule lets through is dropped.
+	Spec SecurityGroupSpec `json:"spec"`
 
-	// Status SessionStatus has nothing to observe.
-	Status SessionStatus `json:"status"`
+	// Status SecurityGroupStatus is what is known of it.
+	Status SecurityGroupStatus `json:"status"`
 }
 
-// SessionList Page is a part of a list.
-type SessionList struct {
+// SecurityGroupChange Change is the request for a changed record, in the same shape.
+type SecurityGroupChange struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Spec SecurityGroupSpec is a firewall: what no rule lets through is dropped.
+	Spec SecurityGroupSpec `json:"spec"`
+}
+
+// SecurityGroupDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
+type SecurityGroupDraft struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Unique within the kind and the project: lower case letters, digits and dashes, at most 63.
+	Name string `json:"name"`
+
+	// Spec SecurityGroupSpec is a firewall: what no rule lets through is dropped.
+	Spec SecurityGroupSpec `json:"spec"`
+}
+
+// SecurityGroupList Page is a part of a list.
+type SecurityGroupList struct {
 	// Items The records, in the order of their making.
-	Items []Session `json:"items"`
+	Items []SecurityGroup `json:"items"`
 
 	// NextPage The token of the next page; none: this is the last.
 	NextPage string `json:"nextPage,omitempty,omitzero"`
@@ -5267,38 +5285,20 @@ type SessionList struct {
 	Total int64 `json:"total"`
 }
 
-// SessionSpec SessionSpec is one sign-in of a person, by a browser.
-type SessionSpec struct {
-	// Browser Browser is what the browser said of itself.
-	Browser string `json:"browser,omitempty,omitzero"`
+// SecurityGroupSpec SecurityGroupSpec is a firewall: what no rule lets through is dropped.
+type SecurityGroupSpec struct {
+	// Description Description is for people.
+	Description string `json:"description,omitempty,omitzero"`
 
-	// Expires Expires ends it.
-	Expires time.Time `json:"expires"`
-
-	// From From is the address that it was begun from.
-	From string `json:"from,omitempty,omitzero"`
-
-	// Hash Hash is the SHA-256 of the secret in the browser's cookie, in hex.
-	Hash string `json:"hash,omitempty,omitzero"`
-
-	// ProjectID ProjectID limits a member or viewer to one project; the session goes with it.
-	ProjectID string `json:"projectID,omitempty,omitzero"`
-
-	// Role Role is what they may do.
-	Role SessionSpecRole `json:"role"`
-
-	// TokenID TokenID is the token that was shown to sign in: the session ends with it. Empty: a sign-in link was followed.
-	TokenID string `json:"tokenID,omitempty,omitzero"`
-
-	// User User is the person; it appears in events.
-	User string `json:"user"`
+	// Rules Rules let connections through. Answers of a connection need no rule. A port in several groups has the rules of all of them.
+	Rules []SecurityRule `json:"rules,omitempty,omitzero"`
 }
 
-// SessionSpecRole Role is what they may do.
-type SessionSpecRole string
+// SecurityGroupStatus SecurityGroupStatus is what is known of it.
+type SecurityGroupStatus struct {
+	// Phase Phase is pending or ready: its rules are in force for all of its members.
+	Phase SecurityGroupStatusPhase `json:"phase,omitempty,omitzero"`
 
-// SessionStatus SessionStatus has nothing to observe.
-type SessionStatus struct {
 	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
 
@@ -5306,11 +5306,68 @@ type SessionStatus struct {
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
-// SignInRequest SignInRequest shows who is there.
-type SignInRequest struct {
-	// Secret The secret of a token, or of a sign-in link.
-	Secret string `json:"secret"`
+// SecurityGroupStatusPhase Phase is pending or ready: its rules are in force for all of its members.
+type SecurityGroupStatusPhase string
+
+// SecurityRule SecurityRule lets connections through.
+type SecurityRule struct {
+	// CIDR CIDR is the range of the other side's addresses; GroupID the group whose members the other side is of, which a request may name. Both empty: 0.0.0.0/0, which is everybody.
+	CIDR string `json:"cidr,omitempty,omitzero"`
+
+	// Description Description is for people.
+	Description string `json:"description,omitempty,omitzero"`
+
+	// Direction Direction is ingress (others connect to the port) or egress (the port connects to others).
+	Direction SecurityRuleDirection `json:"direction"`
+
+	// FirstPort FirstPort and LastPort are the ports that are connected to; 0: all.
+	FirstPort int64 `json:"firstPort,omitempty,omitzero"`
+
+	// GroupID CIDR is the range of the other side's addresses; GroupID the group whose members the other side is of, which a request may name. Both empty: 0.0.0.0/0, which is everybody.
+	GroupID string `json:"groupID,omitempty,omitzero"`
+
+	// LastPort FirstPort and LastPort are the ports that are connected to; 0: all.
+	LastPort int64 `json:"lastPort,omitempty,omitzero"`
+
+	// Name Name is its name within the group; empty in a request: rule0, rule1, …
+	Name string `json:"name"`
+
+	// Protocol Protocol is any, tcp, udp or icmp.
+	Protocol SecurityRuleProtocol `json:"protocol"`
 }
+
+// SecurityRuleDirection Direction is ingress (others connect to the port) or egress (the port connects to others).
+type SecurityRuleDirection string
+
+// SecurityRuleProtocol Protocol is any, tcp, udp or icmp.
+type SecurityRuleProtocol string
+
+// ServerStatus Status is what anybody may know of the server.
+type ServerStatus struct {
+	// Ready Whether the server can do its work.
+	Ready ServerStatusReady `json:"ready"`
+
+	// Revision The revision of the store that the server shows.
+	Revision int64 `json:"revision"`
+
+	// ServiceManager What starts the server: systemd, at boot and when it has ended; supervisor, when it has died, but not at boot; none.
+	ServiceManager ServerStatusServiceManager `json:"serviceManager,omitempty,omitzero"`
+
+	// UnreadableRecords How many records the server cannot read; GET /v1/unreadable-records lists them.
+	UnreadableRecords int64 `json:"unreadableRecords,omitempty,omitzero"`
+
+	// Version The version of the program.
+	Version string `json:"version"`
+
+	// Why What is missing when it is not ready.
+	Why string `json:"why,omitempty,omitzero"`
+}
+
+// ServerStatusReady Whether the server can do its work.
+type ServerStatusReady string
+
+// ServerStatusServiceManager What starts the server: systemd, at boot and when it has ended; supervisor, when it has died, but not at boot; none.
+type ServerStatusServiceManager string
 
 // Source Source is what a QEMU process opens for a disk, and says itself what it is.
 type Source struct {
@@ -5641,7 +5698,7 @@ type TokenReply struct {
 
 // TokenRequest TokenRequest asks for a token.
 type TokenRequest struct {
-	// Expires Ends it; none: never, and a sign-in link after ten minutes.
+	// Expires Ends it; none: never.
 	Expires time.Time `json:"expires,omitempty,omitzero"`
 
 	// Name Unique; none: the user's.
@@ -5650,18 +5707,12 @@ type TokenRequest struct {
 	// ProjectID Limits a member or viewer to a project, by its name or id.
 	ProjectID string `json:"projectID,omitempty,omitzero"`
 
-	// Purpose What it is for: requests (the default), each of which shows it, or sign-in, a link that begins one session of a browser.
-	Purpose TokenRequestPurpose `json:"purpose,omitempty,omitzero"`
-
 	// Role What it may do.
 	Role TokenRequestRole `json:"role"`
 
 	// User The person or program that the token stands for.
 	User string `json:"user"`
 }
-
-// TokenRequestPurpose What it is for: requests (the default), each of which shows it, or sign-in, a link that begins one session of a browser.
-type TokenRequestPurpose string
 
 // TokenRequestRole What it may do.
 type TokenRequestRole string
@@ -5677,18 +5728,12 @@ type TokenSpec struct {
 	// ProjectID ProjectID limits a member or viewer to one project; the token goes with it.
 	ProjectID string `json:"projectID,omitempty,omitzero"`
 
-	// Purpose Purpose is what it is for: requests, each of which shows it, or sign-in, which is a link that begins one session.
-	Purpose TokenSpecPurpose `json:"purpose,omitempty,omitzero"`
-
 	// Role Role is what it may do.
 	Role TokenSpecRole `json:"role"`
 
 	// User User is the person or program that the token stands for; it appears in events.
 	User string `json:"user"`
 }
-
-// TokenSpecPurpose Purpose is what it is for: requests, each of which shows it, or sign-in, which is a link that begins one session.
-type TokenSpecPurpose string
 
 // TokenSpecRole Role is what it may do.
 type TokenSpecRole string
@@ -5724,6 +5769,21 @@ type UnreadableRecord struct {
 
 	// Why Why it cannot be read.
 	Why string `json:"why"`
+}
+
+// Usage Usage is what a project has, or is about to have more, in the units of Quota.
+type Usage struct {
+	// CPUs CPUs is the sum of the virtual CPUs of all VMs.
+	CPUs int64 `json:"cpus"`
+
+	// DiskMiB DiskMiB is the sum of the sizes of all volumes, in MiB.
+	DiskMiB int64 `json:"diskMiB"`
+
+	// MemoryMiB MemoryMiB is the sum of the memory of all VMs, in MiB.
+	MemoryMiB int64 `json:"memoryMiB"`
+
+	// Vms VMs is the number of virtual machines.
+	Vms int64 `json:"vms"`
 }
 
 // UsageList defines model for UsageList.
@@ -5937,6 +5997,9 @@ type VMSpec struct {
 
 	// RestartPolicy RestartPolicy says when an ended guest is started again.
 	RestartPolicy VMSpecRestartPolicy `json:"restartPolicy"`
+
+	// SecurityGroupIDs SecurityGroupIDs are the security groups of the ports that are made for it; a request may name them. Empty: the project's "default". They may change at any time.
+	SecurityGroupIDs []string `json:"securityGroupIDs,omitempty,omitzero"`
 
 	// SSHKeys SSHKeys are put into the guest by cloud-init.
 	SSHKeys []string `json:"sshKeys,omitempty,omitzero"`
@@ -6201,9 +6264,6 @@ type WhoAmI struct {
 
 	// Right The highest right.
 	Right WhoAmIRight `json:"right"`
-
-	// SessionID The session that asks; none: a token, a certificate or the socket was shown.
-	SessionID string `json:"sessionID,omitempty,omitzero"`
 
 	// User The person or program.
 	User string `json:"user"`

@@ -2,7 +2,6 @@ package identity
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/virga-cloud/virga/engine/httpapi"
@@ -14,13 +13,12 @@ import (
 )
 
 // Nouns are the kinds of this domain.
-var Nouns = []resource.Noun{Projects, Tokens, Sessions, JoinTokens, Secrets}
+var Nouns = []resource.Noun{Projects, Tokens, JoinTokens, Secrets}
 
 // Writers is who writes what of this domain on a server. Nobody writes a status.
 type Writers struct {
 	Projects   *store.SpecWriter[ProjectSpec, ProjectStatus]
 	Tokens     *store.SpecWriter[TokenSpec, TokenStatus]
-	Sessions   *store.SpecWriter[SessionSpec, SessionStatus]
 	JoinTokens *store.SpecWriter[JoinTokenSpec, JoinTokenStatus]
 	Secrets    *store.SpecWriter[SecretSpec, SecretStatus]
 }
@@ -30,7 +28,6 @@ func NewWriters(l *store.Registry) Writers {
 	return Writers{
 		Projects:   store.Specs(l, Projects, "api"),
 		Tokens:     store.Specs(l, Tokens, "api"),
-		Sessions:   store.Specs(l, Sessions, "api"),
 		JoinTokens: store.Specs(l, JoinTokens, "api"),
 		Secrets:    store.Specs(l, Secrets, "api and key rotation"),
 	}
@@ -40,8 +37,8 @@ func NewWriters(l *store.Registry) Writers {
 type ServerDeps struct {
 	DB      *store.DB // for the loops
 	Writers Writers
-	Auth    *Authenticator
 	Own     Contents
+	Used    func(s *store.Snapshot, project resource.ID) Usage
 	Gate    Gate
 	Audit   *Audit
 	Ring    *keyring.Ring
@@ -53,13 +50,11 @@ func Server(d ServerDeps) part.Part {
 	return part.Part{
 		Loops: []*reconcile.Loop{NewProjectLoop(d.DB), secrets},
 		Chores: []part.Chore{
-			{Name: "identity/audit", Every: time.Hour, Do: func(ctx context.Context) error {
-				return errors.Join(d.Audit.Forget(ctx, d.DB), forgetExpired(ctx, d.DB, d.Writers))
-			}},
+			{Name: "identity/audit", Every: time.Hour, Do: func(ctx context.Context) error { return d.Audit.Forget(ctx, d.DB) }},
 			{Name: "identity/secretkeys", Every: time.Minute, Do: func(ctx context.Context) error { return rewrap(ctx, d.DB, d.Ring, secrets.Step) }},
 		},
 		Routes: func(a *httpapi.API) {
-			Register(a, d.Writers, d.Auth, d.Own, d.DB.Catalog().Totals())
+			Register(a, d.Writers, d.Own, d.Used)
 			RegisterGate(a, d.Writers, d.Gate)
 			registerSecrets(a, d.Writers, d.Ring)
 			d.Audit.Register(a)

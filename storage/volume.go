@@ -55,15 +55,13 @@ type VolumeStatus struct {
 // Volume is a virtual disk.
 type Volume = resource.Record[VolumeSpec, VolumeStatus]
 
-// CountDiskMiB is the total of what volumes and images take of disks, in MiB.
+// CountDiskMiB is what volumes count of their project.
 const CountDiskMiB = "diskMiB"
 
 // Volumes is the kind.
 var Volumes = resource.Define("volume", "volumes", resource.Options[VolumeSpec, VolumeStatus]{
 	Doc: "A virtual disk.", Scope: resource.InProject,
-	Counts: map[string]func(*Volume) int64{
-		"volumes": resource.One[VolumeSpec, VolumeStatus], CountDiskMiB: func(v *Volume) int64 { return v.Spec.SizeMiB },
-	},
+	Counts: func(v *Volume) map[string]int64 { return map[string]int64{CountDiskMiB: v.Spec.SizeMiB} },
 	Refs: func(v *Volume) []resource.Ref {
 		return []resource.Ref{{Kind: "datastore", ID: v.Status.DatastoreID}}
 	},

@@ -8,36 +8,26 @@ type total struct {
 	sum int64
 }
 
-// count brings the totals up to date with changes: nobody has to count ten thousand records to let one more in.
-func (p *picture) count(kinds []*resource.Descriptor, deltas []Delta) {
-	diff := map[totalKey]int64{}
-	for i, d := range deltas {
-		addTotals(diff, kinds[i], d.Old, -1)
-		addTotals(diff, kinds[i], d.New, 1)
+// count brings the totals up to date with one change: nobody has to count ten thousand records to
+// let one more in.
+func (p *picture) count(kind resource.Descriptor, d Delta) {
+	diff := map[string]int64{}
+	for sign, x := range map[int64]resource.Object{-1: d.Old, 1: d.New} {
+		if x == nil {
+			continue
+		}
+		head := x.Head()
+		diff[string(head.Project)+"\x00"+ofKind(head.Kind)] += sign
+		for name, n := range kind.Counts(x) {
+			diff[string(head.Project)+"\x00"+name] += sign * n
+		}
 	}
-	for k, n := range diff {
+	for key, n := range diff {
 		if n == 0 {
 			continue
 		}
-		key := string(k.project) + "\x00" + k.name
 		there, _ := p.totals.Get(total{key: key})
 		p.totals.Set(total{key, there.sum + n})
-	}
-}
-
-type totalKey struct {
-	project resource.ID
-	name    string
-}
-
-func addTotals(diff map[totalKey]int64, kind *resource.Descriptor, x resource.Object, sign int64) {
-	if x == nil {
-		return
-	}
-	project := x.Head().Project
-	diff[totalKey{project, ofKind(x.Head().Kind)}] += sign
-	for _, name := range kind.Totals {
-		diff[totalKey{project, name}] += sign * kind.Count(x, name)
 	}
 }
 
@@ -62,13 +52,13 @@ func (d *DB) Growth(s *Snapshot, b *Batch, project resource.ID) map[string]int64
 			continue
 		}
 		if now := b.work[ref].object; now.Head().Deleting == nil || len(now.Head().Holders) > 0 {
-			for _, name := range kind.Totals {
-				out[name] += kind.Count(now, name)
+			for name, n := range kind.Counts(now) {
+				out[name] += n
 			}
 		}
 		if old := s.Lookup(ref.ID); old != nil {
-			for _, name := range kind.Totals {
-				out[name] -= kind.Count(old, name)
+			for name, n := range kind.Counts(old) {
+				out[name] -= n
 			}
 		}
 	}

@@ -20,13 +20,13 @@ func securityGroups() *noun {
 		columns: []column{state("State"), computed("Rules", rulesText), computed("Ports", membersText), field("Description", at(&securityGroupOf.Spec.Description)), trouble()}}
 }
 
-// rulesText says each rule in a line.
+// rulesText says what each rule lets through.
 func rulesText(s *lookup, r *record) string {
 	var out []string
 	for _, x := range r.list(at(&securityGroupOf.Spec.Rules)) {
 		out = append(out, member(x, "name")+": "+ruleText(s, r, x))
 	}
-	return strings.Join(out, "\n")
+	return strings.Join(out, "; ")
 }
 
 func ruleText(s *lookup, r *record, rule any) string {

@@ -42,7 +42,7 @@ func addOvercommit(c *cobra.Command, none string) *overcommit {
 // spec is what was said; cluster stands for what the cluster says.
 func (o *overcommit) spec(ofHost bool) (map[string]any, error) {
 	out := map[string]any{}
-	for name, text := range map[string]string{"cpuOvercommitPercent": o.cpu, "memoryOvercommitPercent": o.memory} {
+	for name, text := range map[string]string{key(&clusterOf.Spec.CPUOvercommitPercent): o.cpu, key(&clusterOf.Spec.MemoryOvercommitPercent): o.memory} {
 		n, err := strconv.ParseInt(strings.TrimSuffix(text, "%"), 10, 64)
 		switch {
 		case text == "":
@@ -69,7 +69,7 @@ func clusterCommands(s *session, n *noun) []*cobra.Command {
 			return err
 		}
 		if description != "" {
-			spec["description"] = description
+			spec[key(&clusterOf.Spec.Description)] = description
 		}
 		return s.create(cmd, n, args[0], spec, m)
 	}
@@ -80,7 +80,7 @@ func clusterCommands(s *session, n *noun) []*cobra.Command {
 	set.RunE = func(cmd *cobra.Command, args []string) error {
 		spec, err := changed.spec(false)
 		if err == nil && cmd.Flags().Changed("description") {
-			spec["description"] = description
+			spec[key(&clusterOf.Spec.Description)] = description
 		}
 		if err == nil && len(spec) == 0 {
 			err = refuse("%s: say what to change, for example --memory-overcommit 150", called(cmd))
@@ -105,10 +105,10 @@ func (s *session) hostSet(n *noun) *cobra.Command {
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		spec, err := own.spec(true)
 		if err == nil && cluster != "" {
-			spec["clusterID"] = cluster
+			spec[key(&hostOf.Spec.ClusterID)] = cluster
 		}
 		if err == nil && sharing != "" {
-			spec["pageSharing"] = sharing
+			spec[key(&hostOf.Spec.PageSharing)] = sharing
 		}
 		if err == nil && len(spec) == 0 {
 			err = refuse("%s: say what to change, for example --cluster edge", called(cmd))

@@ -11,35 +11,35 @@ import (
 // The generated models, whose fields name what is read of a record, as in at(&vmOf.Spec.CPUs): one that is
 // renamed, or goes, does not compile.
 var (
-	allocationOf    = model[client.Allocation]()
-	attachmentOf    = model[client.Attachment]()
-	backendOf       = model[client.Backend]()
-	claimOf         = model[client.Claim]()
-	clusterOf       = model[client.Cluster]()
-	dnsZoneOf       = model[client.DNSZone]()
-	deviceOf        = model[client.Device]()
-	datastoreOf     = model[client.Datastore]()
-	eventOf         = model[client.Event]()
-	hostOf          = model[client.Host]()
-	imageOf         = model[client.Image]()
-	imageCopyOf     = model[client.ImageCopy]()
-	instanceOf      = model[client.Instance]()
-	evacuationOf    = model[client.Evacuation]()
-	livenessOf      = model[client.Liveness]()
-	networkOf       = model[client.Network]()
-	operationOf     = model[client.Operation]()
-	taskOf          = model[client.Task]()
-	ofSecret        = model[client.Secret]()
-	portOf          = model[client.Port]()
-	poolOf          = model[client.Pool]()
-	portBindingOf   = model[client.PortBinding]()
-	projectOf       = model[client.Project]()
-	removalOf       = model[client.Removal]()
-	securityGroupOf = model[client.SecurityGroup]()
-	subnetOf        = model[client.Subnet]()
-	tokenOf         = model[client.Token]()
-	vmOf            = model[client.VM]()
-	volumeOf        = model[client.Volume]()
+	allocationOf  = model[client.Allocation]()
+	attachmentOf  = model[client.Attachment]()
+	backendOf     = model[client.Backend]()
+	claimOf       = model[client.Claim]()
+	clusterOf     = model[client.Cluster]()
+	dnsZoneOf     = model[client.DNSZone]()
+	deviceOf      = model[client.Device]()
+	datastoreOf   = model[client.Datastore]()
+	eventOf       = model[client.Event]()
+	hostOf        = model[client.Host]()
+	imageOf       = model[client.Image]()
+	imageCopyOf   = model[client.ImageCopy]()
+	instanceOf    = model[client.Instance]()
+	evacuationOf  = model[client.Evacuation]()
+	livenessOf    = model[client.Liveness]()
+	networkOf     = model[client.Network]()
+	operationOf   = model[client.Operation]()
+	taskOf        = model[client.Task]()
+	ofSecret      = model[client.Secret]()
+	portOf        = model[client.Port]()
+	poolOf        = model[client.Pool]()
+	portBindingOf = model[client.PortBinding]()
+	projectOf     = model[client.Project]()
+	removalOf     = model[client.Removal]()
+	subnetOf      = model[client.Subnet]()
+	tokenOf       = model[client.Token]()
+	vmOf          = model[client.VM]()
+	snapshotOf    = model[client.VolumeSnapshot]()
+	volumeOf      = model[client.Volume]()
 )
 
 // spot is where a field of a model lies, and what it is: a struct begins where its first field does.
@@ -81,4 +81,10 @@ func at(field any) string {
 		panic("cli: this is no field of a model")
 	}
 	return path
+}
+
+// key gives the last word of the path of a field: its name in the spec that it belongs to.
+func key(field any) string {
+	path := at(field)
+	return path[strings.LastIndexByte(path, '.')+1:]
 }

@@ -4,8 +4,10 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -29,7 +31,7 @@ func TestAFieldOfAModelNamesItsPath(t *testing.T) {
 
 // A path that is written as a text goes on compiling when its field is renamed.
 func TestNoPathOfAFieldIsATextOfItsOwn(t *testing.T) {
-	generic := regexp.MustCompile(`^(spec|status)\.(problems|phase|quota\.)$`) // those that are read of every kind, and the parts of a quota
+	generic := regexp.MustCompile(`^(spec|status)\.(problems|phase)$`) // those that are read of every kind
 	path := regexp.MustCompile(`^(spec|status|owner)\.[a-zA-Z.]+$`)
 	files := token.NewFileSet()
 	packages, err := parser.ParseDir(files, ".", nil, 0)
@@ -48,4 +50,48 @@ func TestNoPathOfAFieldIsATextOfItsOwn(t *testing.T) {
 			return true
 		})
 	}
+}
+
+// What is sent has the fields of the models: maps that become specs take their keys from them.
+func TestNoKeyOfASpecIsATextOfItsOwn(t *testing.T) {
+	envelope := regexp.MustCompile(`^(name|spec|labels)$`) // of every record
+	files := token.NewFileSet()
+	packages, err := parser.ParseDir(files, ".", func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuse := func(e ast.Expr) {
+		if lit, ok := e.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+			if text, _ := strconv.Unquote(lit.Value); !envelope.MatchString(text) {
+				t.Errorf("%s: %q: write key(&kindOf.Spec.Field), or send a request of package client", files.Position(lit.Pos()), text)
+			}
+		}
+	}
+	for _, f := range packages["cli"].Files {
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CompositeLit:
+				if m, ok := n.Type.(*ast.MapType); ok && nameOf(m.Value) == "any" {
+					for _, pair := range n.Elts {
+						refuse(pair.(*ast.KeyValueExpr).Key)
+					}
+				}
+			case *ast.AssignStmt:
+				for _, to := range n.Lhs {
+					if at, ok := to.(*ast.IndexExpr); ok && (nameOf(at.X) == "spec" || nameOf(at.X) == "in") {
+						refuse(at.Index)
+					}
+				}
+			}
+			return true
+		})
+	}
+}
+
+func nameOf(e ast.Expr) string {
+	name, _ := e.(*ast.Ident)
+	if name == nil {
+		return ""
+	}
+	return name.Name
 }

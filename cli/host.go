@@ -163,7 +163,7 @@ func (s *session) hostMode(n *noun, mode, verb, summary, done string) *cobra.Com
 	c := &cobra.Command{Use: verb + " NAME", Short: summary, Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1), Example: "  virga host " + verb + " h1"}
 	addDryRun(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		return s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{"mode": mode}}, done)
+		return s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{key(&hostOf.Spec.Mode): mode}}, done)
 	}
 	return c
 }
@@ -251,7 +251,7 @@ func (s *session) hostToken() *cobra.Command {
 			return err
 		}
 		made := map[string]any{}
-		in := map[string]any{"expiresInSeconds": int64(d.Seconds())}
+		in := client.JoinTokenRequest{ExpiresInSeconds: int64(d.Seconds())}
 		if err := s.do(cmd.Context(), client.Call{Method: "POST", Path: "/v1/jointokens", In: in, Out: &made, Once: true}); err != nil {
 			return err
 		}
@@ -291,7 +291,7 @@ func declareDead(s *session, c *cobra.Command) func(context.Context, *record) (b
 			return false, refuse("--dry-run cannot judge --dead; say one of them")
 		}
 		n := nounOf("host")
-		return true, s.do(ctx, client.Call{Method: "POST", Path: s.path(n, "", r.ID) + "/declare-dead", In: map[string]any{"switchedOff": switchedOff}})
+		return true, s.do(ctx, client.Call{Method: "POST", Path: s.path(n, "", r.ID) + "/declare-dead", In: client.DeadRequest{SwitchedOff: switchedOff}})
 	}
 }
 

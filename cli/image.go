@@ -72,19 +72,19 @@ func (s *session) addImageFlags(c *cobra.Command) *imageFlags {
 	return f
 }
 
-func (f *imageFlags) spec(source map[string]any) map[string]any {
-	spec := map[string]any{"source": source}
+func (f *imageFlags) spec(source client.ImageSource) map[string]any {
+	spec := map[string]any{key(&imageOf.Spec.Source): source}
 	if f.visibility != "" {
-		spec["visibility"] = f.visibility
+		spec[key(&imageOf.Spec.Visibility)] = f.visibility
 	}
 	if len(f.sharedWith) > 0 {
-		spec["sharedWith"] = f.sharedWith
+		spec[key(&imageOf.Spec.SharedWith)] = f.sharedWith
 	}
 	if f.description != "" {
-		spec["description"] = f.description
+		spec[key(&imageOf.Spec.Description)] = f.description
 	}
 	if f.minMemory.mib > 0 {
-		spec["minMemoryMiB"] = f.minMemory.mib
+		spec[key(&imageOf.Spec.MinMemoryMiB)] = f.minMemory.mib
 	}
 	return spec
 }
@@ -125,7 +125,7 @@ func (s *session) imageUnshare(n *noun) *cobra.Command {
 }
 
 func (s *session) show(cmd *cobra.Command, n *noun, name, visibility string, with []string, done string) error {
-	return s.patch(cmd, n, name, map[string]any{"spec": map[string]any{"visibility": visibility, "sharedWith": with}}, done)
+	return s.patch(cmd, n, name, map[string]any{"spec": map[string]any{key(&imageOf.Spec.Visibility): visibility, key(&imageOf.Spec.SharedWith): with}}, done)
 }
 
 func (s *session) imageBuild(n *noun) *cobra.Command {
@@ -140,7 +140,7 @@ func (s *session) imageBuild(n *noun) *cobra.Command {
 		if called == "" {
 			called = args[0]
 		}
-		return s.create(cmd, n, n.spelled(called), f.spec(map[string]any{"type": "build", "recipe": args[0]}), f.making)
+		return s.create(cmd, n, n.spelled(called), f.spec(client.ImageSource{Type: "build", Recipe: args[0]}), f.making)
 	}
 	return c
 }
@@ -159,16 +159,16 @@ func (s *session) imageImport(n *noun) *cobra.Command {
 		if (file == "") == (url == "") {
 			return refuse("%s: say either --file or --url", called(cmd))
 		}
-		source := map[string]any{"type": "url", "url": url}
+		source := client.ImageSource{Type: "url", URL: url}
 		if file != "" {
-			source = map[string]any{"type": "upload"}
+			source = client.ImageSource{Type: "upload"}
 		}
 		if checksum != "" {
 			sum, err := readSum(checksum, path.Base(file+strings.SplitN(url, "?", 2)[0]))
 			if err != nil {
 				return err
 			}
-			source["checksum"] = sum
+			source.Checksum = sum
 		}
 		if url != "" {
 			r, err := s.post(cmd, n, n.spelled(args[0]), f.spec(source), f.making)

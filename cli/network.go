@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -47,9 +46,9 @@ func networkCommands(s *session, n *noun) []*cobra.Command {
 	fixed(c, "outside", "nat", "none")
 	m := addMaking(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		spec := texts(map[string]string{"outside": outside, "domain": domain, "description": description})
+		spec := texts(map[string]string{key(&networkOf.Spec.Outside): outside, key(&networkOf.Spec.Domain): domain, key(&networkOf.Spec.Description): description})
 		if mtu != 0 {
-			spec["mtu"] = mtu
+			spec[key(&networkOf.Spec.MTU)] = mtu
 		}
 		r, err := s.post(cmd, n, args[0], spec, m)
 		if err != nil {
@@ -57,7 +56,7 @@ func networkCommands(s *session, n *noun) []*cobra.Command {
 		}
 		// A subnet of a network that is not there cannot be judged.
 		if dry, _ := dryRun(cmd); cidr != "" && !dry {
-			if _, err := s.post(cmd, subnets(), args[0], map[string]any{"networkID": r.ID, "cidr": cidr}, m); err != nil {
+			if _, err := s.post(cmd, subnets(), args[0], map[string]any{key(&subnetOf.Spec.NetworkID): r.ID, key(&subnetOf.Spec.CIDR): cidr}, m); err != nil {
 				// A network without the range that was asked for is not what was asked for.
 				if undo := s.do(context.WithoutCancel(cmd.Context()), client.Call{Method: "DELETE", Path: s.path(n, r.Project, r.ID)}); undo != nil {
 					return fmt.Errorf("network %s is created, but its subnet is not (`virga subnet create` makes one): %w", args[0], err)
@@ -104,9 +103,9 @@ func subnetCommands(s *session, n *noun) []*cobra.Command {
 		if network == "" || cidr == "" {
 			return refuse("%s: say --network and --cidr", called(cmd))
 		}
-		spec := texts(map[string]string{"networkID": network, "cidr": cidr, "gateway": gateway})
+		spec := texts(map[string]string{key(&subnetOf.Spec.NetworkID): network, key(&subnetOf.Spec.CIDR): cidr, key(&subnetOf.Spec.Gateway): gateway})
 		if len(dns) > 0 {
-			spec["dns"] = dns
+			spec[key(&subnetOf.Spec.DNS)] = dns
 		}
 		return s.create(cmd, n, args[0], spec, m)
 	}
@@ -117,16 +116,7 @@ func ports() *noun {
 	return &noun{api: client.As[record](client.Ports), group: groupNetwork, sample: "web-nic0", short: "MAC and IP addresses in networks",
 		long: "A port has a MAC and an IP address. The ports of a VM's NICs are made and go with it;\none that was made by itself keeps its addresses for the next VM.", verbs: everyVerb, commands: portCommands,
 		columns: []column{state("State"), name("Network", "network", at(&portOf.Spec.NetworkID)), field("Address", at(&portOf.Status.Address)), field("MAC", at(&portOf.Status.MAC)),
-			computed("VM", func(s *lookup, r *record) string { return userText(s, r, "nics", "portID") }), name("Hosts", "host", at(&portOf.Status.HostIDs)).wide(), name("Subnet", "subnet", at(&portOf.Status.SubnetID)).wide(), field("Hostname", at(&portOf.Spec.Hostname)).wide(), computed("Security groups", groupsText).wide(), computed("Limits", portLimits).only(), trouble()}}
-}
-
-// groupsText names the security groups of a port.
-func groupsText(s *lookup, r *record) string {
-	var out []string
-	for _, id := range r.list(at(&portOf.Spec.SecurityGroupIDs)) {
-		out = append(out, s.nameOf(s.ctx, "securitygroup", r.Project, fmt.Sprint(id)))
-	}
-	return strings.Join(out, ", ")
+			computed("VM", func(s *lookup, r *record) string { return userText(s, r, "nics", "portID") }), name("Hosts", "host", at(&portOf.Status.HostIDs)).wide(), name("Subnet", "subnet", at(&portOf.Status.SubnetID)).wide(), field("Hostname", at(&portOf.Spec.Hostname)).wide(), computed("Limits", portLimits).only(), trouble()}}
 }
 
 func portLimits(_ *lookup, r *record) string {
@@ -149,12 +139,12 @@ func portCommands(s *session, n *noun) []*cobra.Command {
 	f.StringVar(&hostname, "hostname", "", "the name that DNS gives it")
 	s.completeFlag(c, "network", "network")
 	s.completeFlag(c, "subnet", "subnet")
-	var more portFlags
-	more.flags(s, c)
+	var rates rateFlags
+	rates.flags(c)
 	m := addMaking(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		spec := texts(map[string]string{"networkID": network, "subnetID": subnet, "address": address, "mac": mac, "hostname": hostname})
-		if err := more.put(cmd, spec); err != nil {
+		spec := texts(map[string]string{key(&portOf.Spec.NetworkID): network, key(&portOf.Spec.SubnetID): subnet, key(&portOf.Spec.Address): address, key(&portOf.Spec.MAC): mac, key(&portOf.Spec.Hostname): hostname})
+		if err := rates.put(cmd, spec); err != nil {
 			return err
 		}
 		return s.create(cmd, n, args[0], spec, m)

@@ -91,9 +91,9 @@ func (p *poolFlags) said(cmd *cobra.Command) (map[string]any, error) {
 		field string
 		value any
 	}{
-		"cpu-shares": {"cpuShares", p.policy.shares}, "cpu-reservation": {"cpuReservationMHz", p.policy.reservation}, "cpu-limit": {"cpuLimitMHz", p.policy.limit},
-		"memory-shares": {"memoryShares", p.share.shares}, "memory-reservation": {"memoryReservationMiB", p.share.reservation.mib}, "memory-limit": {"memoryLimitMiB", p.share.limit.mib},
-		"for-project": {"projectID", project}, "description": {"description", p.description},
+		"cpu-shares": {key(&poolOf.Spec.CPUShares), p.policy.shares}, "cpu-reservation": {key(&poolOf.Spec.CPUReservationMHz), p.policy.reservation}, "cpu-limit": {key(&poolOf.Spec.CPULimitMHz), p.policy.limit},
+		"memory-shares": {key(&poolOf.Spec.MemoryShares), p.share.shares}, "memory-reservation": {key(&poolOf.Spec.MemoryReservationMiB), p.share.reservation.mib}, "memory-limit": {key(&poolOf.Spec.MemoryLimitMiB), p.share.limit.mib},
+		"for-project": {key(&poolOf.Spec.ProjectID), project}, "description": {key(&poolOf.Spec.Description), p.description},
 	} {
 		if cmd.Flags().Changed(flag) {
 			out[is.field] = is.value
@@ -118,7 +118,7 @@ func poolCommands(s *session, n *noun) []*cobra.Command {
 		if err != nil {
 			return err
 		}
-		for field, text := range texts(map[string]string{"clusterID": cluster, "parentID": parent}) {
+		for field, text := range texts(map[string]string{key(&poolOf.Spec.ClusterID): cluster, key(&poolOf.Spec.ParentID): parent}) {
 			spec[field] = text
 		}
 		return s.create(cmd, n, args[0], spec, m)

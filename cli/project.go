@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,28 +14,42 @@ import (
 func projects() *noun {
 	return &noun{api: client.As[record](client.Projects), group: groupCloud, sample: "shop", short: "Tenants, and what they may use",
 		long: "A project owns VMs, disks, networks and images, and sees nothing of other projects. It is deleted when\nnothing is in it but the network default, which was made with it and goes with it.", verbs: everyVerb, commands: projectCommands,
-		columns: []column{limit("VMs", "vms", false), limit("CPUs", "cpus", false), limit("Memory", "memoryMiB", true), limit("Disk", "diskMiB", true),
+		columns: []column{limit("VMs", "vms"), limit("CPUs", "cpus"), limit("Memory", "memoryMiB"), limit("Disk", "diskMiB"), computed("Other limits", otherLimits),
 			field("Description", at(&projectOf.Spec.Description)), trouble()}}
 }
 
 // limit is a part of a quota, and what is used of it.
-func limit(title, part string, isSize bool) column {
+func limit(title, part string) column {
+	return computed(title, func(s *lookup, r *record) string { return s.limited(r, part) })
+}
+
+// otherLimits are the parts of a quota that have no column of their own.
+func otherLimits(s *lookup, r *record) string {
+	var out []string
+	quota, _ := r.at(at(&projectOf.Spec.Quota)).(map[string]any)
+	for _, part := range slices.Sorted(maps.Keys(quota)) {
+		if !slices.Contains([]string{"vms", "cpus", "memoryMiB", "diskMiB"}, part) {
+			out = append(out, part+" "+s.limited(r, part))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func (s *lookup) limited(r *record, part string) string {
 	say := func(n int64) string {
-		if isSize && n > 0 {
+		if strings.HasSuffix(part, "MiB") && n > 0 {
 			return size(n)
 		}
 		return strconv.FormatInt(n, 10)
 	}
-	return computed(title, func(s *lookup, r *record) string {
-		most := "no limit"
-		if n := r.number("spec.quota." + part); n > 0 {
-			most = say(n)
-		}
-		if u := s.usageOf(r.Name); u != nil {
-			return say(u.number("used."+part)) + " of " + most
-		}
-		return most
-	})
+	most := "no limit"
+	if quota, _ := r.at(at(&projectOf.Spec.Quota)).(map[string]any); quota[part] != nil {
+		most = say(r.number(at(&projectOf.Spec.Quota) + "." + part))
+	}
+	if u := s.usageOf(r.Name); u != nil {
+		return say(u.number("used."+part)) + " of " + most
+	}
+	return most
 }
 
 // usageOf is what a project uses, asked once for all; nil where nobody says it.
@@ -51,42 +67,65 @@ func (s *lookup) usageOf(project string) *record {
 
 // quota are the flags that limit a project.
 type quota struct {
-	vms, cpus    string
-	memory, disk string
+	named map[string]*string // what has a flag of its own, by its name in a quota
+	more  []string           // NAME=NUMBER
 }
 
 func addQuota(c *cobra.Command) *quota {
-	q := &quota{}
-	c.Flags().StringVar(&q.vms, "quota-vms", "", "how many VMs; none: no limit")
-	c.Flags().StringVar(&q.cpus, "quota-cpus", "", "how many virtual CPUs; none: no limit")
-	c.Flags().StringVar(&q.memory, "quota-memory", "", "how much memory, for example 16GiB; none: no limit")
-	c.Flags().StringVar(&q.disk, "quota-disk", "", "how much disk, for example 1TiB; none: no limit")
+	q := &quota{named: map[string]*string{}}
+	for _, f := range []struct{ flag, name, help string }{
+		{"vms", "vms", "how many VMs; none: no limit"},
+		{"cpus", "cpus", "how many virtual CPUs; none: no limit"},
+		{"memory", "memoryMiB", "how much memory, for example 16GiB; none: no limit"},
+		{"disk", "diskMiB", "how much disk, for example 1TiB; none: no limit"},
+	} {
+		q.named[f.name] = c.Flags().String("quota-"+f.flag, "", f.help)
+	}
+	c.Flags().StringArrayVar(&q.more, "quota", nil, "how many of anything that is counted, as NAME=NUMBER, for example networks=5; NAME=none: no limit; can be repeated")
 	return q
 }
 
+// spec gives what is said of the quota: a number, or nil for no limit.
 func (q *quota) spec() (map[string]any, error) {
 	out := map[string]any{}
-	for _, part := range []struct {
-		name, text string
-		isSize     bool
-	}{{"vms", q.vms, false}, {"cpus", q.cpus, false}, {"memoryMiB", q.memory, true}, {"diskMiB", q.disk, true}} {
-		var n int64
-		var err error
-		switch {
-		case part.text == "":
-			continue
-		case part.text == "none":
-		case part.isSize:
-			n, err = parseSize(part.text)
-		default:
-			n, err = parseCount(part.text)
+	for name, text := range q.named {
+		if err := say(out, name, *text, "--quota-"+strings.TrimSuffix(name, "MiB")); err != nil {
+			return nil, err
 		}
-		if err != nil {
-			return nil, refuse("--quota-%s: %v", strings.TrimSuffix(part.name, "MiB"), err)
+	}
+	for _, pair := range q.more {
+		name, text, both := strings.Cut(pair, "=")
+		if !both || name == "" || text == "" {
+			return nil, refuse("--quota %s: say NAME=NUMBER, for example networks=5", pair)
 		}
-		out[part.name] = n
+		if _, twice := out[name]; twice {
+			return nil, refuse("--quota %s: %s is limited twice", pair, name)
+		}
+		if err := say(out, name, text, "--quota "+name); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
+}
+
+// say reads one limit of a quota; what is not said is left out.
+func say(out map[string]any, name, text, flag string) error {
+	read := parseCount
+	if strings.HasSuffix(name, "MiB") {
+		read = parseSize
+	}
+	switch text {
+	case "":
+	case "none":
+		out[name] = nil
+	default:
+		n, err := read(text)
+		if err != nil {
+			return refuse("%s: %v", flag, err)
+		}
+		out[name] = n
+	}
+	return nil
 }
 
 func projectCommands(s *session, n *noun) []*cobra.Command {
@@ -96,13 +135,13 @@ func projectCommands(s *session, n *noun) []*cobra.Command {
 	create.Flags().StringVar(&description, "description", "", "for people")
 	limits, m := addQuota(create), addMaking(create)
 	create.RunE = func(cmd *cobra.Command, args []string) error {
-		spec := texts(map[string]string{"description": description})
+		spec := texts(map[string]string{key(&projectOf.Spec.Description): description})
 		q, err := limits.spec()
 		if err != nil {
 			return err
 		}
 		if len(q) > 0 {
-			spec["quota"] = q
+			spec[key(&projectOf.Spec.Quota)] = q
 		}
 		return s.create(cmd, n, args[0], spec, m)
 	}
@@ -117,7 +156,7 @@ func projectCommands(s *session, n *noun) []*cobra.Command {
 		if err != nil {
 			return err
 		}
-		return s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{"quota": q}}, "has new limits")
+		return s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{key(&projectOf.Spec.Quota): q}}, "has new limits")
 	}
 	return []*cobra.Command{create, change}
 }

@@ -54,7 +54,7 @@ func (v *secretValue) spec(cmd *cobra.Command, needed bool) (map[string]any, err
 	if len(value) == 0 {
 		return nil, refuse("%s: the value is empty", called(cmd))
 	}
-	return map[string]any{"value": base64.StdEncoding.EncodeToString(value)}, nil
+	return map[string]any{key(&ofSecret.Spec.Value): base64.StdEncoding.EncodeToString(value)}, nil
 }
 
 func secretCommands(s *session, n *noun) []*cobra.Command {
@@ -69,7 +69,7 @@ func secretCommands(s *session, n *noun) []*cobra.Command {
 			return err
 		}
 		if description != "" {
-			spec["description"] = description
+			spec[key(&ofSecret.Spec.Description)] = description
 		}
 		return s.create(cmd, n, args[0], spec, m)
 	}

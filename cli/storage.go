@@ -38,7 +38,7 @@ func storageCommands(s *session, n *noun) []*cobra.Command {
 		if err != nil {
 			return fmt.Errorf("%s: %w", called(cmd), err)
 		}
-		return s.create(cmd, n, args[0], map[string]any{"type": "folder", "path": path, "hostIDs": onHosts}, m)
+		return s.create(cmd, n, args[0], map[string]any{key(&backendOf.Spec.Type): "folder", key(&backendOf.Spec.Path): path, key(&backendOf.Spec.HostIDs): onHosts}, m)
 	}
 	return []*cobra.Command{c, s.storageHost(n, "add-host", "Let a host reach a storage backend too", "is reached from", "would be reached from"),
 		s.storageHost(n, "remove-host", "Let a host reach a storage backend no more", "is not reached any more from", "would not be reached any more from")}
@@ -69,7 +69,7 @@ func (s *session) storageHost(n *noun, verb, summary, done, would string) *cobra
 			if verb == "add-host" {
 				ids = append(ids, h.ID)
 			}
-			change := client.Call{Method: "PATCH", Path: s.path(n, "", r.ID), Query: query, In: map[string]any{"spec": map[string]any{"hostIDs": ids}}, Out: &record{}, IfMatch: r.Revision}
+			change := client.Call{Method: "PATCH", Path: s.path(n, "", r.ID), Query: query, In: map[string]any{"spec": map[string]any{key(&backendOf.Spec.HostIDs): ids}}, Out: &record{}, IfMatch: r.Revision}
 			if err = s.do(cmd.Context(), change); client.IsKind(err, "stale") && attempt < 20 {
 				continue // a scan has reported meanwhile
 			}
@@ -134,7 +134,7 @@ func datastoreCommands(s *session, n *noun) []*cobra.Command {
 		if on == "" {
 			return refuse("%s: say --storage; `virga storage list` shows what there is", called(cmd))
 		}
-		return s.create(cmd, n, args[0], map[string]any{"backendID": on}, m)
+		return s.create(cmd, n, args[0], map[string]any{key(&datastoreOf.Spec.BackendID): on}, m)
 	}
 	return []*cobra.Command{c}
 }

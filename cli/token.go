@@ -39,19 +39,19 @@ func tokenCommands(s *session, n *noun) []*cobra.Command {
 		if role == "" {
 			return refuse("%s: say --role: admin, member or viewer", called(cmd))
 		}
-		in := map[string]any{"name": args[0], "role": role, "user": args[0]}
+		in := client.TokenRequest{Name: args[0], Role: client.TokenRequestRole(role), User: args[0]}
 		if user != "" {
-			in["user"] = user
+			in.User = user
 		}
 		if role != "admin" {
-			in["projectID"] = s.project
+			in.ProjectID = s.project
 		}
 		if life != "" {
 			d, err := parseLife(life)
 			if err != nil {
 				return err
 			}
-			in["expires"] = s.now().Add(d).UTC().Format(time.RFC3339)
+			in.Expires = s.now().Add(d).UTC().Truncate(time.Second)
 		}
 		made := map[string]any{}
 		// No Idempotency-Key: a secret is told once.

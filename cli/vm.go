@@ -135,17 +135,10 @@ func (s *session) vmMigrate(n *noun) *cobra.Command {
 	f := addFormat(c)
 	p := addPatience(c, "the move has ended")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		in := map[string]any{}
-		if to != "" {
-			in["host"] = to
-		}
 		if within < 0 || within%time.Second != 0 {
 			return refuse("--within %s: it is a number of whole seconds, like 90s or 5m", within)
 		}
-		if within > 0 {
-			in["withinSeconds"] = int64(within / time.Second)
-		}
-		op := &record{}
+		in, op := client.MigrateRequest{Host: to, WithinSeconds: int64(within / time.Second)}, &record{}
 		if err := s.do(cmd.Context(), client.Call{Method: "POST", Path: s.path(n, s.project, args[0], "migrate"), In: in, Out: op}); err != nil {
 			return err
 		}
@@ -195,15 +188,15 @@ func (s *session) vmResize(n *noun) *cobra.Command {
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		spec := map[string]any{}
 		if cmd.Flags().Changed("cpus") {
-			spec["cpus"] = cpus
+			spec[key(&vmOf.Spec.CPUs)] = cpus
 		}
 		if memory.mib > 0 {
-			spec["memoryMiB"] = memory.mib
+			spec[key(&vmOf.Spec.MemoryMiB)] = memory.mib
 		}
 		if pool != "" {
-			spec["poolID"] = pool
+			spec[key(&vmOf.Spec.PoolID)] = pool
 			if pool == "none" {
-				spec["poolID"] = ""
+				spec[key(&vmOf.Spec.PoolID)] = ""
 			}
 		}
 		if err := errors.Join(policy.check(cmd), share.check(cmd)); err != nil {
@@ -213,8 +206,8 @@ func (s *session) vmResize(n *noun) *cobra.Command {
 			field string
 			value int64
 		}{
-			"cpu-shares": {"cpuShares", policy.shares}, "cpu-reservation": {"cpuReservationMHz", policy.reservation}, "cpu-limit": {"cpuLimitMHz", policy.limit},
-			"memory-shares": {"memoryShares", share.shares}, "memory-reservation": {"memoryReservationMiB", share.reservation.mib}, "memory-limit": {"memoryLimitMiB", share.limit.mib}, "max-memory": {"maxMemoryMiB", most.mib},
+			"cpu-shares": {key(&vmOf.Spec.CPUShares), policy.shares}, "cpu-reservation": {key(&vmOf.Spec.CPUReservationMHz), policy.reservation}, "cpu-limit": {key(&vmOf.Spec.CPULimitMHz), policy.limit},
+			"memory-shares": {key(&vmOf.Spec.MemoryShares), share.shares}, "memory-reservation": {key(&vmOf.Spec.MemoryReservationMiB), share.reservation.mib}, "memory-limit": {key(&vmOf.Spec.MemoryLimitMiB), share.limit.mib}, "max-memory": {key(&vmOf.Spec.MaxMemoryMiB), most.mib},
 		} {
 			if cmd.Flags().Changed(flag) {
 				spec[is.field] = is.value

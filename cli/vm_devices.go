@@ -39,7 +39,7 @@ func (s *session) changeVM(cmd *cobra.Command, n *noun, name, done string, p *pa
 		}
 		after := &record{}
 		dry, query := dryRun(cmd)
-		in := map[string]any{"spec": map[string]any{"disks": vm.Spec.Disks, "nics": vm.Spec.NICs}}
+		in := map[string]any{"spec": map[string]any{key(&vmOf.Spec.Disks): vm.Spec.Disks, key(&vmOf.Spec.NICs): vm.Spec.NICs}}
 		err = s.do(cmd.Context(), client.Call{Method: "PATCH", Path: s.path(n, s.project, vm.ID), Query: query, In: in, Out: after, IfMatch: vm.Revision})
 		switch {
 		case client.IsKind(err, "stale") && attempt < 20:

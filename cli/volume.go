@@ -46,9 +46,9 @@ func (s *session) volumeCreate(n *noun) *cobra.Command {
 		if wanted.mib == 0 {
 			return refuse("%s: say --size, for example --size 10GiB", called(cmd))
 		}
-		spec := map[string]any{"sizeMiB": wanted.mib}
+		spec := map[string]any{key(&volumeOf.Spec.SizeMiB): wanted.mib}
 		if datastore != "" {
-			spec["datastoreID"] = datastore // the server knows names, also those that a member may not list
+			spec[key(&volumeOf.Spec.DatastoreID)] = datastore // the server knows names, also those that a member may not list
 		}
 		return s.create(cmd, n, args[0], spec, m)
 	}
@@ -67,7 +67,7 @@ func (s *session) volumeResize(n *noun) *cobra.Command {
 		if wanted.mib == 0 {
 			return refuse("%s: say --size, for example --size 20GiB", called(cmd))
 		}
-		if err := s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{"sizeMiB": wanted.mib}}, "is to have "+size(wanted.mib)); err != nil || !p.wait || c.Flags().Changed("dry-run") {
+		if err := s.patch(cmd, n, args[0], map[string]any{"spec": map[string]any{key(&volumeOf.Spec.SizeMiB): wanted.mib}}, "is to have "+size(wanted.mib)); err != nil || !p.wait || c.Flags().Changed("dry-run") {
 			return err
 		}
 		r, err := s.get(cmd.Context(), n, s.project, args[0])

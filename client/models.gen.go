@@ -985,66 +985,6 @@ func (e RemovalSpecCause) Valid() bool {
 	}
 }
 
-// Defines values for SecurityGroupStatusPhase.
-const (
-	SecurityGroupStatusPhasePending SecurityGroupStatusPhase = "pending"
-	SecurityGroupStatusPhaseReady   SecurityGroupStatusPhase = "ready"
-)
-
-// Valid indicates whether the value is a known member of the SecurityGroupStatusPhase enum.
-func (e SecurityGroupStatusPhase) Valid() bool {
-	switch e {
-	case SecurityGroupStatusPhasePending:
-		return true
-	case SecurityGroupStatusPhaseReady:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for SecurityRuleDirection.
-const (
-	Egress  SecurityRuleDirection = "egress"
-	Ingress SecurityRuleDirection = "ingress"
-)
-
-// Valid indicates whether the value is a known member of the SecurityRuleDirection enum.
-func (e SecurityRuleDirection) Valid() bool {
-	switch e {
-	case Egress:
-		return true
-	case Ingress:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for SecurityRuleProtocol.
-const (
-	Any  SecurityRuleProtocol = "any"
-	Icmp SecurityRuleProtocol = "icmp"
-	TCP  SecurityRuleProtocol = "tcp"
-	UDP  SecurityRuleProtocol = "udp"
-)
-
-// Valid indicates whether the value is a known member of the SecurityRuleProtocol enum.
-func (e SecurityRuleProtocol) Valid() bool {
-	switch e {
-	case Any:
-		return true
-	case Icmp:
-		return true
-	case TCP:
-		return true
-	case UDP:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for ServerStatusReady.
 const (
 	ServerStatusReadyNo  ServerStatusReady = "no"
@@ -1402,6 +1342,24 @@ func (e VMStatusPhase) Valid() bool {
 	case VMStatusPhaseStopping:
 		return true
 	case VMStatusPhaseUnknown:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for VolumeSnapshotStatusPhase.
+const (
+	VolumeSnapshotStatusPhasePending VolumeSnapshotStatusPhase = "pending"
+	VolumeSnapshotStatusPhaseReady   VolumeSnapshotStatusPhase = "ready"
+)
+
+// Valid indicates whether the value is a known member of the VolumeSnapshotStatusPhase enum.
+func (e VolumeSnapshotStatusPhase) Valid() bool {
+	switch e {
+	case VolumeSnapshotStatusPhasePending:
+		return true
+	case VolumeSnapshotStatusPhaseReady:
 		return true
 	default:
 		return false
@@ -4662,9 +4620,6 @@ type PortSpec struct {
 	// ReceiveKbps SendKbps is the most that its VM sends, ReceiveKbps the most that reaches it, in kbit/s; 0: no limit. They may change at any time.
 	ReceiveKbps int64 `json:"receiveKbps,omitempty,omitzero"`
 
-	// SecurityGroupIDs SecurityGroupIDs are the security groups that it is in; a request may name them. Empty in a request for a new port: the project's "default". They may change at any time.
-	SecurityGroupIDs []string `json:"securityGroupIDs,omitempty,omitzero"`
-
 	// SendKbps SendKbps is the most that its VM sends, ReceiveKbps the most that reaches it, in kbit/s; 0: no limit. They may change at any time.
 	SendKbps int64 `json:"sendKbps,omitempty,omitzero"`
 
@@ -4900,8 +4855,8 @@ type ProjectSpec struct {
 	// Description Description is for people.
 	Description string `json:"description,omitempty,omitzero"`
 
-	// Quota Quota limits a project. Zero: no limit.
-	Quota Quota `json:"quota"`
+	// Quota Quota limits what the project may have. What it does not name is not limited.
+	Quota map[string]int64 `json:"quota,omitempty,omitzero"`
 }
 
 // ProjectStatus ProjectStatus has nothing to observe yet.
@@ -4921,23 +4876,8 @@ type ProjectUsage struct {
 	// ProjectID ProjectID is the project.
 	ProjectID string `json:"projectID"`
 
-	// Used Usage is what a project has, or is about to have more, in the units of Quota.
-	Used Usage `json:"used"`
-}
-
-// Quota Quota limits a project. Zero: no limit.
-type Quota struct {
-	// CPUs CPUs is the sum of the virtual CPUs of all VMs.
-	CPUs int64 `json:"cpus,omitempty,omitzero"`
-
-	// DiskMiB DiskMiB is the sum of the sizes of all volumes, in MiB.
-	DiskMiB int64 `json:"diskMiB,omitempty,omitzero"`
-
-	// MemoryMiB MemoryMiB is the sum of the memory of all VMs, in MiB.
-	MemoryMiB int64 `json:"memoryMiB,omitempty,omitzero"`
-
-	// Vms VMs is the number of virtual machines.
-	Vms int64 `json:"vms,omitempty,omitzero"`
+	// Used Used is what it has.
+	Used map[string]int64 `json:"used"`
 }
 
 // RecoverRequest RecoverRequest asks for a certificate in the place of one that may have run out.
@@ -5081,6 +5021,21 @@ type Revealed struct {
 	Value []byte `json:"value"`
 }
 
+// Revert Revert asks for the content of a snapshot.
+type Revert struct {
+	// SnapshotID SnapshotID is the snapshot of the volume.
+	SnapshotID string `json:"snapshotID"`
+
+	// Token Token is another one each time that it is asked for.
+	Token string `json:"token"`
+}
+
+// RevertRequest RevertRequest asks for the content of a snapshot.
+type RevertRequest struct {
+	// SnapshotID SnapshotID is a snapshot of the volume, by its id or name.
+	SnapshotID string `json:"snapshotID"`
+}
+
 // Sealed Sealed is a value that only a ring with its key opens.
 type Sealed struct {
 	// DataKey DataKey is the value's own key, wrapped.
@@ -5200,147 +5155,6 @@ type SecretStatus struct {
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
-
-// SecurityGroup SecurityGroup is a firewall that ports share.
-type SecurityGroup struct {
-	// Created Created is when the record was first stored.
-	Created time.Time `json:"created"`
-
-	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
-	Deleting time.Time `json:"deleting,omitempty,omitzero"`
-
-	// Generation Generation rises by one with every change of the spec.
-	Generation int64 `json:"generation"`
-
-	// Holders Holders name who still has something to undo before the record may go.
-	Holders []string `json:"holders,omitempty,omitzero"`
-
-	// ID ID names the record for ever; minted by the API.
-	ID string `json:"id"`
-
-	// Kind Kind is the noun, in the singular.
-	Kind string `json:"kind"`
-
-	// Labels Labels are free words for people and selectors.
-	Labels map[string]string `json:"labels,omitempty,omitzero"`
-
-	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
-	Name string `json:"name"`
-
-	// Owner Ref is the full address of a record.
-	Owner Ref `json:"owner,omitempty,omitzero"`
-
-	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
-	Project string `json:"project,omitempty,omitzero"`
-
-	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
-	ProjectID string `json:"projectID,omitempty,omitzero"`
-
-	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
-	Revision int64 `json:"revision"`
-
-	// Spec SecurityGroupSpec is a firewall: what no rule lets through is dropped.
-	Spec SecurityGroupSpec `json:"spec"`
-
-	// Status SecurityGroupStatus is what is known of it.
-	Status SecurityGroupStatus `json:"status"`
-}
-
-// SecurityGroupChange Change is the request for a changed record, in the same shape.
-type SecurityGroupChange struct {
-	// Labels Free words for people and selectors.
-	Labels map[string]string `json:"labels,omitempty,omitzero"`
-
-	// Name Another name; unique within the kind and the project.
-	Name string `json:"name,omitempty,omitzero"`
-
-	// Spec SecurityGroupSpec is a firewall: what no rule lets through is dropped.
-	Spec SecurityGroupSpec `json:"spec"`
-}
-
-// SecurityGroupDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
-type SecurityGroupDraft struct {
-	// Labels Free words for people and selectors.
-	Labels map[string]string `json:"labels,omitempty,omitzero"`
-
-	// Name Unique within the kind and the project: lower case letters, digits and dashes, at most 63.
-	Name string `json:"name"`
-
-	// Spec SecurityGroupSpec is a firewall: what no rule lets through is dropped.
-	Spec SecurityGroupSpec `json:"spec"`
-}
-
-// SecurityGroupList Page is a part of a list.
-type SecurityGroupList struct {
-	// Items The records, in the order of their making.
-	Items []SecurityGroup `json:"items"`
-
-	// NextPage The token of the next page; none: this is the last.
-	NextPage string `json:"nextPage,omitempty,omitzero"`
-
-	// Revision The revision of the store that the list is of; a watch goes on from it.
-	Revision int64 `json:"revision"`
-
-	// Total How many records the whole list has at this moment.
-	Total int64 `json:"total"`
-}
-
-// SecurityGroupSpec SecurityGroupSpec is a firewall: what no rule lets through is dropped.
-type SecurityGroupSpec struct {
-	// Description Description is for people.
-	Description string `json:"description,omitempty,omitzero"`
-
-	// Rules Rules let connections through. Answers of a connection need no rule. A port in several groups has the rules of all of them.
-	Rules []SecurityRule `json:"rules,omitempty,omitzero"`
-}
-
-// SecurityGroupStatus SecurityGroupStatus is what is known of it.
-type SecurityGroupStatus struct {
-	// Phase Phase is pending or ready: its rules are in force for all of its members.
-	Phase SecurityGroupStatusPhase `json:"phase,omitempty,omitzero"`
-
-	// Problems Problems are what keeps the record from being as specified; empty when all is well.
-	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
-
-	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
-	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
-}
-
-// SecurityGroupStatusPhase Phase is pending or ready: its rules are in force for all of its members.
-type SecurityGroupStatusPhase string
-
-// SecurityRule SecurityRule lets connections through.
-type SecurityRule struct {
-	// CIDR CIDR is the range of the other side's addresses; GroupID the group whose members the other side is of, which a request may name. Both empty: 0.0.0.0/0, which is everybody.
-	CIDR string `json:"cidr,omitempty,omitzero"`
-
-	// Description Description is for people.
-	Description string `json:"description,omitempty,omitzero"`
-
-	// Direction Direction is ingress (others connect to the port) or egress (the port connects to others).
-	Direction SecurityRuleDirection `json:"direction"`
-
-	// FirstPort FirstPort and LastPort are the ports that are connected to; 0: all.
-	FirstPort int64 `json:"firstPort,omitempty,omitzero"`
-
-	// GroupID CIDR is the range of the other side's addresses; GroupID the group whose members the other side is of, which a request may name. Both empty: 0.0.0.0/0, which is everybody.
-	GroupID string `json:"groupID,omitempty,omitzero"`
-
-	// LastPort FirstPort and LastPort are the ports that are connected to; 0: all.
-	LastPort int64 `json:"lastPort,omitempty,omitzero"`
-
-	// Name Name is its name within the group; empty in a request: rule0, rule1, …
-	Name string `json:"name"`
-
-	// Protocol Protocol is any, tcp, udp or icmp.
-	Protocol SecurityRuleProtocol `json:"protocol"`
-}
-
-// SecurityRuleDirection Direction is ingress (others connect to the port) or egress (the port connects to others).
-type SecurityRuleDirection string
-
-// SecurityRuleProtocol Protocol is any, tcp, udp or icmp.
-type SecurityRuleProtocol string
 
 // ServerStatus Status is what anybody may know of the server.
 type ServerStatus struct {
@@ -5771,21 +5585,6 @@ type UnreadableRecord struct {
 	Why string `json:"why"`
 }
 
-// Usage Usage is what a project has, or is about to have more, in the units of Quota.
-type Usage struct {
-	// CPUs CPUs is the sum of the virtual CPUs of all VMs.
-	CPUs int64 `json:"cpus"`
-
-	// DiskMiB DiskMiB is the sum of the sizes of all volumes, in MiB.
-	DiskMiB int64 `json:"diskMiB"`
-
-	// MemoryMiB MemoryMiB is the sum of the memory of all VMs, in MiB.
-	MemoryMiB int64 `json:"memoryMiB"`
-
-	// Vms VMs is the number of virtual machines.
-	Vms int64 `json:"vms"`
-}
-
 // UsageList defines model for UsageList.
 type UsageList struct {
 	// Items The projects, by name.
@@ -5998,9 +5797,6 @@ type VMSpec struct {
 	// RestartPolicy RestartPolicy says when an ended guest is started again.
 	RestartPolicy VMSpecRestartPolicy `json:"restartPolicy"`
 
-	// SecurityGroupIDs SecurityGroupIDs are the security groups of the ports that are made for it; a request may name them. Empty: the project's "default". They may change at any time.
-	SecurityGroupIDs []string `json:"securityGroupIDs,omitempty,omitzero"`
-
 	// SSHKeys SSHKeys are put into the guest by cloud-init.
 	SSHKeys []string `json:"sshKeys,omitempty,omitzero"`
 
@@ -6191,6 +5987,120 @@ type VolumeList struct {
 	Total int64 `json:"total"`
 }
 
+// VolumeSnapshot VolumeSnapshot keeps what a volume held at one moment.
+type VolumeSnapshot struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders name who still has something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Owner Ref is the full address of a record.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec VolumeSnapshotSpec is whose content is kept.
+	Spec VolumeSnapshotSpec `json:"spec"`
+
+	// Status VolumeSnapshotStatus is where that content is.
+	Status VolumeSnapshotStatus `json:"status"`
+}
+
+// VolumeSnapshotChange Change is the request for a changed record, in the same shape.
+type VolumeSnapshotChange struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Spec VolumeSnapshotSpec is whose content is kept.
+	Spec VolumeSnapshotSpec `json:"spec"`
+}
+
+// VolumeSnapshotDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
+type VolumeSnapshotDraft struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Unique within the kind and the project: lower case letters, digits and dashes, at most 63.
+	Name string `json:"name"`
+
+	// Spec VolumeSnapshotSpec is whose content is kept.
+	Spec VolumeSnapshotSpec `json:"spec"`
+}
+
+// VolumeSnapshotList Page is a part of a list.
+type VolumeSnapshotList struct {
+	// Items The records, in the order of their making.
+	Items []VolumeSnapshot `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// VolumeSnapshotSpec VolumeSnapshotSpec is whose content is kept.
+type VolumeSnapshotSpec struct {
+	// VolumeID VolumeID is the volume; a request may name it instead.
+	VolumeID string `json:"volumeID"`
+}
+
+// VolumeSnapshotStatus VolumeSnapshotStatus is where that content is.
+type VolumeSnapshotStatus struct {
+	// LayerID LayerID is the layer of the volume that keeps it.
+	LayerID string `json:"layerID,omitempty,omitzero"`
+
+	// Phase Phase is pending or ready.
+	Phase VolumeSnapshotStatusPhase `json:"phase,omitempty,omitzero"`
+
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+
+	// SizeMiB SizeMiB is the size that the volume had.
+	SizeMiB int64 `json:"sizeMiB,omitempty,omitzero"`
+
+	// TakenAt TakenAt is when it was asked for.
+	TakenAt time.Time `json:"takenAt,omitempty,omitzero"`
+}
+
+// VolumeSnapshotStatusPhase Phase is pending or ready.
+type VolumeSnapshotStatusPhase string
+
 // VolumeSpec VolumeSpec is the desired state of a volume.
 type VolumeSpec struct {
 	// Base Base is the immutable content that a volume starts from.
@@ -6198,6 +6108,9 @@ type VolumeSpec struct {
 
 	// DatastoreID DatastoreID is where it must live; a request may name it instead. Empty: where it is first needed.
 	DatastoreID string `json:"datastoreID,omitempty,omitzero"`
+
+	// Revert Revert asks for the content of a snapshot.
+	Revert Revert `json:"revert,omitempty,omitzero"`
 
 	// SizeMiB SizeMiB is the size that the guest sees.
 	SizeMiB int64 `json:"sizeMiB"`
@@ -6222,6 +6135,9 @@ type VolumeStatus struct {
 
 	// Problems Problems are what keeps the record from being as specified; empty when all is well.
 	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// RevertToken RevertToken is the request to go back to a snapshot that was last carried out.
+	RevertToken string `json:"revertToken,omitempty,omitzero"`
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`

@@ -91,6 +91,8 @@ func (c *Controller) addDevice(b *store.Batch, snap *store.Snapshot, vm *VM, i *
 			}}
 			a.ID, a.Name, a.Project = resource.NewID(), name, vm.Project
 			c.w.Attachments.Create(b, a, AgentHolder)
+			// its layers have not begun to change since: they do only while nobody uses it
+			b.InTurn(resource.Ref{Kind: storage.Volumes.Kind, Project: vm.Project, ID: d.ID}, snap)
 		}
 		limits, _ := limitsOf(vm, d.ID)
 		i.Spec.Disks = append(i.Spec.Disks, InstanceDisk{

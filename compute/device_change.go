@@ -218,6 +218,9 @@ func heldElsewhere(snap *store.Snapshot, vm *VM, d Device) error {
 		return fault.New(fault.Unavailable, "waits until %s %s has been detached from VM %s", d.Kind, deviceTitle(snap, d), name)
 	}
 	if d.Kind == DiskDevice {
+		if v := store.Find(snap, storage.Volumes, d.ID); v != nil && storage.Reverting(v) {
+			return fault.New(fault.Unavailable, "waits until volume %s has gone back to its snapshot", v.Name)
+		}
 		for _, a := range store.Referring(snap, storage.Attachments, d.ID) {
 			if err := by(a.Spec.Workload, a.Deleting != nil); err != nil {
 				return err

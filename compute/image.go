@@ -114,13 +114,13 @@ var Images = resource.Define("image", "images", resource.Options[ImageSpec, Imag
 	// else borrows.
 	Guards: map[string]resource.Sight{"spec.source.url": resource.Reader, "spec.sharedWith": resource.Reader,
 		"status.operationID": resource.Reader, "status.serverID": resource.Operator},
-	Counts: func(i *Image) map[string]int64 {
+	Counts: map[string]func(*Image) int64{"images": resource.One[ImageSpec, ImageStatus], storage.CountDiskMiB: func(i *Image) int64 {
 		size := i.Status.SizeMiB
 		for _, d := range i.Status.DataDisks {
 			size += d.SizeMiB
 		}
-		return map[string]int64{storage.CountDiskMiB: size}
-	},
+		return size
+	}},
 	Needs: func(i *Image) (out []resource.Need) {
 		for _, id := range i.Spec.SharedWith { // one that goes leaves it as it is
 			out = append(out, resource.Need{Ref: resource.Ref{Kind: "project", ID: id}, Tie: resource.Following})

@@ -7,7 +7,6 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/host"
 	"github.com/virga-cloud/virga/host/numa"
-	"github.com/virga-cloud/virga/network"
 )
 
 // Power is the desired power of a VM.
@@ -109,9 +108,6 @@ type VMSpec struct {
 	Disks []Disk `json:"disks"`
 	// NICs are its NICs in order; none in a request: one in the network "default".
 	NICs []NIC `json:"nics"`
-	// SecurityGroupIDs are the security groups of the ports that are made for it; a request may name them. Empty: the
-	// project's "default". They may change at any time.
-	SecurityGroupIDs []resource.ID `json:"securityGroupIDs,omitempty" ref:"securitygroup"`
 	// ImageID is the image that the first disks are made from; a request may name it. Empty: they are empty.
 	ImageID resource.ID `json:"imageID,omitempty" ref:"image"`
 	// Power is the desired power: running, paused, stopped.
@@ -219,20 +215,15 @@ func Hostname(vm *VM) string { return cmp.Or(vm.Spec.Hostname, vm.Name) }
 // VM is a virtual machine, as the user wants it.
 type VM = resource.Record[VMSpec, VMStatus]
 
-// What VMs count of their project.
-const (
-	CountVMs       = "vms"
-	CountCPUs      = "cpus"
-	CountMemoryMiB = "memoryMiB"
-)
-
 // VMs is the kind.
 var VMs = resource.Define("vm", "vms", resource.Options[VMSpec, VMStatus]{
 	Doc: "A virtual machine.", Scope: resource.InProject,
 	// User data may carry passwords: who may only look does not see them.
 	Guards: map[string]resource.Sight{"spec.userData": resource.Writer, "status.uid": resource.Operator, "status.hostID": resource.Operator},
-	Counts: func(v *VM) map[string]int64 {
-		return map[string]int64{CountVMs: 1, CountCPUs: v.Spec.CPUs, CountMemoryMiB: v.Spec.MemoryMiB}
+	Counts: map[string]func(*VM) int64{
+		"vms":       resource.One[VMSpec, VMStatus],
+		"cpus":      func(v *VM) int64 { return v.Spec.CPUs },
+		"memoryMiB": func(v *VM) int64 { return v.Spec.MemoryMiB },
 	},
 	Refs: func(v *VM) []resource.Ref {
 		return []resource.Ref{
@@ -253,7 +244,7 @@ var VMs = resource.Define("vm", "vms", resource.Options[VMSpec, VMStatus]{
 		for _, n := range v.Status.NICs {
 			out = append(out, resource.Need{Ref: resource.Ref{Kind: "port", Project: v.Project, ID: n.PortID}, Tie: resource.Alone})
 		}
-		return append(out, network.GroupNeeds(v.Project, v.Spec.SecurityGroupIDs)...)
+		return out
 	},
 	Takes: func(v *VM) []string {
 		if v.Status.UID == 0 {

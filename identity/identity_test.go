@@ -28,8 +28,9 @@ type thingSpec struct{}
 type thingStatus struct{ resource.Observed }
 
 var (
-	things = resource.Define("thing", "things", resource.Options[thingSpec, thingStatus]{Doc: "A toy.", Scope: resource.InProject})
-	hosts  = resource.Define("host", "hosts", resource.Options[thingSpec, thingStatus]{Doc: "A toy host.", Scope: resource.InCloud})
+	things = resource.Define("thing", "things", resource.Options[thingSpec, thingStatus]{Doc: "A toy.", Scope: resource.InProject,
+		Counts: map[string]func(*resource.Record[thingSpec, thingStatus]) int64{"things": resource.One[thingSpec, thingStatus], "grams": func(*resource.Record[thingSpec, thingStatus]) int64 { return 7 }}})
+	hosts = resource.Define("host", "hosts", resource.Options[thingSpec, thingStatus]{Doc: "A toy host.", Scope: resource.InCloud})
 )
 
 // gift is what comes with a project here: the thing of this name.
@@ -85,9 +86,7 @@ func newCloud(t *testing.T) *cloud {
 	y.api = api
 	registry := store.NewRegistry()
 	thingSpecs := store.Specs(registry, things, "api")
-	Register(api, y.writers, gift{thingSpecs}, func(s *store.Snapshot, project resource.ID) Usage {
-		return Usage{VMs: int64(len(s.NameOf(project))), DiskMiB: 7}
-	})
+	Register(api, y.writers, gift{thingSpecs}, db.Catalog().Totals())
 	hostSpecs := store.Specs(registry, hosts, "api")
 	y.audit.Register(api)
 	if y.ring, err = keyring.Open(filepath.Join(dir, "secrets.json"), false, time.Now()); err != nil {
@@ -247,9 +246,10 @@ func TestATokenMayDoWhatItsRoleSays(t *testing.T) {
 	y.want(201, y.as(y.admin, "POST", "/v1/projects", `{"name":"b"}`))
 	viewer := y.token(`{"user":"eve","role":"viewer","projectID":"a"}`)
 	member := y.token(`{"user":"mel","role":"member","projectID":"a"}`)
+	y.want(201, y.as(y.admin, "POST", "/v1/projects/a/things", `{"name":"counted"}`))
 	for secret, want := range map[string]string{
-		y.admin: `,"project":"a","used":{"vms":1,"cpus":0,"memoryMiB":0,"diskMiB":7}},{"projectID":"` + string(y.project("b")) + `","project":"b",`,
-		member:  `[{"projectID":"` + string(y.project("a")) + `","project":"a","used":{"vms":1,"cpus":0,"memoryMiB":0,"diskMiB":7}}]`,
+		y.admin: `,"project":"a","used":{"grams":7,"secrets":0,"things":1}},{"projectID":"` + string(y.project("b")) + `","project":"b",`,
+		member:  `[{"projectID":"` + string(y.project("a")) + `","project":"a","used":{"grams":7,"secrets":0,"things":1}}]`,
 	} {
 		if got := string(y.want(200, y.as(secret, "GET", "/v1/usage", "")).body); !strings.Contains(got, want) {
 			t.Errorf("usage is %s, want %s", got, want)
@@ -272,7 +272,8 @@ func TestATokenMayDoWhatItsRoleSays(t *testing.T) {
 		{y.admin, "POST", "/v1/tokens", `{"user":"x","role":"viewer"}`, 422},
 		{y.admin, "POST", "/v1/tokens", `{"user":"x","role":"king"}`, 422},
 		{y.admin, "POST", "/v1/tokens", `{"user":"x","role":"viewer","projectID":"none"}`, 404},
-		{y.admin, "POST", "/v1/projects", `{"name":"c","spec":{"quota":{"cpus":-1}}}`, 422},
+		{y.admin, "POST", "/v1/projects", `{"name":"c","spec":{"quota":{"things":-1}}}`, 422},
+		{y.admin, "POST", "/v1/projects", `{"name":"c","spec":{"quota":{"cows":1}}}`, 422},
 		{member[:len(member)-1], "GET", "/v1/projects/a", "", 401},
 		{"rubbish", "GET", "/v1/projects/a", "", 401},
 	} {

@@ -121,19 +121,21 @@ func TestAHostJoinsOnlyTheCloudOfItsToken(t *testing.T) {
 }
 
 func TestAQuotaRefusesWithNumbers(t *testing.T) {
-	q := Quota{VMs: 2, MemoryMiB: 1000}
+	q := Quota{"vms": 2, "memoryMiB": 1000, "networks": 0}
 	for _, c := range []struct {
 		used, more Usage
 		want       string
 	}{
-		{Usage{VMs: 1}, Usage{VMs: 1}, ""},
-		{Usage{VMs: 2}, Usage{VMs: 1}, "2 VMs are used, 1 more are wanted, the quota is 2"},
-		{Usage{CPUs: 900}, Usage{CPUs: 900}, ""},
-		{Usage{MemoryMiB: 800}, Usage{MemoryMiB: 201}, "800 MiB of memory are used, 201 more are wanted, the quota is 1000"},
-		{Usage{MemoryMiB: 2000}, Usage{MemoryMiB: -1}, ""},
-		{Usage{MemoryMiB: 2000}, Usage{VMs: 1}, ""},
+		{Usage{"vms": 1}, Usage{"vms": 1}, ""},
+		{Usage{"vms": 2}, Usage{"vms": 1}, "2 VMs are used, 1 more are wanted, the quota is 2"},
+		{Usage{"cpus": 900}, Usage{"cpus": 900}, ""},
+		{Usage{"memoryMiB": 800}, Usage{"memoryMiB": 201}, "800 MiB of memory are used, 201 more are wanted, the quota is 1000"},
+		{Usage{"memoryMiB": 2000}, Usage{"memoryMiB": -1}, ""},
+		{Usage{"memoryMiB": 2000}, Usage{"vms": 1}, ""},
+		{Usage{}, Usage{"networks": 1, "ports": 9}, "0 networks are used, 1 more are wanted, the quota is 0"},
+		{Usage{"vms": 2, "memoryMiB": 999}, Usage{"vms": 1, "memoryMiB": 2}, "2 more are wanted, the quota is 1000; 2 VMs are used"},
 	} {
-		err := Check(q, c.used, c.more)
+		err := check(q, func(total string) int64 { return c.used[total] }, c.more)
 		if (err == nil) != (c.want == "") || err != nil && (!fault.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%+v + %+v: %v", c.used, c.more, err)
 		}

@@ -65,7 +65,7 @@ func TestProjectRenamedKeepsAllThatItHas(t *testing.T) {
 // name that the second one has.
 func TestProjectInheritsNothingFromADeadOneOfItsName(t *testing.T) {
 	y := newCloud(t)
-	y.want(201, y.as(y.admin, "POST", "/v1/projects", `{"name":"shop","spec":{"quota":{"vms":7}}}`))
+	y.want(201, y.as(y.admin, "POST", "/v1/projects", `{"name":"shop","spec":{"quota":{"things":7}}}`))
 	dead := y.project("shop")
 	member := y.token(`{"user":"mel","role":"member","projectID":"shop"}`)
 	y.want(201, y.as(member, "POST", "/v1/projects/shop/things", `{"name":"x"}`))
@@ -79,7 +79,7 @@ func TestProjectInheritsNothingFromADeadOneOfItsName(t *testing.T) {
 	eve := y.token(`{"user":"eve","role":"member","projectID":"shop"}`)
 
 	y.want(401, y.as(member, "GET", "/v1/projects/shop/things", "")) // rights
-	if p := store.Find(y.db.Snapshot(), Projects, heir); p.Spec.Quota != (Quota{}) {
+	if p := store.Find(y.db.Snapshot(), Projects, heir); len(p.Spec.Quota) > 0 {
 		t.Errorf("the quota is %+v", p.Spec.Quota)
 	}
 	if heirs := y.entries(url.Values{"project": {"shop"}}); len(heirs) != 0 {

@@ -38,7 +38,6 @@ type ServerDeps struct {
 	DB      *store.DB // for the loops
 	Writers Writers
 	Own     Contents
-	Used    func(s *store.Snapshot, project resource.ID) Usage
 	Gate    Gate
 	Audit   *Audit
 	Ring    *keyring.Ring
@@ -54,7 +53,7 @@ func Server(d ServerDeps) part.Part {
 			{Name: "identity/secretkeys", Every: time.Minute, Do: func(ctx context.Context) error { return rewrap(ctx, d.DB, d.Ring, secrets.Step) }},
 		},
 		Routes: func(a *httpapi.API) {
-			Register(a, d.Writers, d.Own, d.Used)
+			Register(a, d.Writers, d.Own, d.DB.Catalog().Totals())
 			RegisterGate(a, d.Writers, d.Gate)
 			registerSecrets(a, d.Writers, d.Ring)
 			d.Audit.Register(a)

@@ -9,21 +9,14 @@ const DefaultProject = "default"
 type ProjectSpec struct {
 	// Description is for people.
 	Description string `json:"description,omitempty"`
-	// Quota limits what the project may have; zero fields are unlimited.
-	Quota Quota `json:"quota"`
+	// Quota limits what the project may have. What it does not name is not limited.
+	Quota Quota `json:"quota,omitempty"`
 }
 
-// Quota limits a project. Zero: no limit.
-type Quota struct {
-	// VMs is the number of virtual machines.
-	VMs int64 `json:"vms,omitempty"`
-	// CPUs is the sum of the virtual CPUs of all VMs.
-	CPUs int64 `json:"cpus,omitempty"`
-	// MemoryMiB is the sum of the memory of all VMs, in MiB.
-	MemoryMiB int64 `json:"memoryMiB,omitempty"`
-	// DiskMiB is the sum of the sizes of all volumes, in MiB.
-	DiskMiB int64 `json:"diskMiB,omitempty"`
-}
+// Quota says how much a project may have, by the name of what is counted: vms, cpus and memoryMiB (of all VMs,
+// running or not), diskMiB (the sizes of volumes, and what is stored of images), volumes, images, networks and so on;
+// the totals that usage lists. 0: nothing of it may be made. What is not named is not limited.
+type Quota map[string]int64
 
 // ProjectStatus has nothing to observe yet.
 type ProjectStatus struct{ resource.Observed }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,17 +15,8 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 )
 
-// Usage is what a project has, or is about to have more, in the units of Quota.
-type Usage struct {
-	// VMs is the number of virtual machines.
-	VMs int64 `json:"vms"`
-	// CPUs is the sum of the virtual CPUs of all VMs.
-	CPUs int64 `json:"cpus"`
-	// MemoryMiB is the sum of the memory of all VMs, in MiB.
-	MemoryMiB int64 `json:"memoryMiB"`
-	// DiskMiB is the sum of the sizes of all volumes, in MiB.
-	DiskMiB int64 `json:"diskMiB"`
-}
+// Usage is what a project has, by the names of Quota.
+type Usage map[string]int64
 
 // ProjectUsage is what a project has of what its quota limits.
 type ProjectUsage struct {
@@ -43,15 +35,19 @@ type usageList struct {
 type usageOut struct{ Body usageList }
 
 // registerUsage offers the totals, which the view keeps: it counts nothing.
-func registerUsage(a *httpapi.API, used func(*store.Snapshot, resource.ID) Usage) {
+func registerUsage(a *httpapi.API, totals []string) {
 	op := httpapi.Op{ID: "list-usage", Method: http.MethodGet, Path: "/v1/usage", Right: httpapi.Known, Tag: "projects",
-		Summary: "Say what each project uses of what its quota limits", Doc: "Who is limited to a project sees that one."}
+		Summary: "Say what each project uses of what a quota may limit", Doc: "Who is limited to a project sees that one."}
 	httpapi.Handle(a, op, func(_ context.Context, c *httpapi.Call, _ *struct{}) (*usageOut, error) {
 		out := &usageOut{}
 		out.Body.Items = []ProjectUsage{}
 		for _, p := range store.Every(c.Snapshot, Projects) {
 			if c.Caller.Project == "" || c.Caller.Project == p.ID {
-				out.Body.Items = append(out.Body.Items, ProjectUsage{p.ID, p.Name, used(c.Snapshot, p.ID)})
+				used := Usage{}
+				for _, total := range totals {
+					used[total] = c.Snapshot.Total(p.ID, total)
+				}
+				out.Body.Items = append(out.Body.Items, ProjectUsage{p.ID, p.Name, used})
 			}
 		}
 		slices.SortFunc(out.Body.Items, func(a, b ProjectUsage) int { return cmp.Compare(a.Project, b.Project) })
@@ -59,21 +55,29 @@ func registerUsage(a *httpapi.API, used func(*store.Snapshot, resource.ID) Usage
 	})
 }
 
-// Check refuses what would exceed a quota, with the numbers. What does not grow is never refused:
+// titles are the totals that are not called in messages as they are in quotas.
+var titles = map[string]string{"vms": "VMs", "cpus": "virtual CPUs", "memoryMiB": "MiB of memory", "diskMiB": "MiB of disk"}
+
+// Limits gives what holds a project to its quota; nil where it has none.
+func Limits(snap *store.Snapshot, project resource.ID) func(growth map[string]int64) error {
+	p := store.Find(snap, Projects, project)
+	if p == nil || len(p.Spec.Quota) == 0 {
+		return nil
+	}
+	return func(growth map[string]int64) error { return Check(snap, p, growth) }
+}
+
+// Check refuses what would exceed a project's quota, with the numbers. What does not grow is never refused:
 // a project whose quota was lowered can still shrink.
-func Check(q Quota, used, more Usage) error {
+func Check(snap *store.Snapshot, p *Project, more map[string]int64) error {
+	return check(p.Spec.Quota, func(total string) int64 { return snap.Total(p.ID, total) }, more)
+}
+
+func check(q Quota, used func(total string) int64, more map[string]int64) error {
 	var over []string
-	for _, l := range []struct {
-		what              string
-		quota, used, more int64
-	}{
-		{"VMs", q.VMs, used.VMs, more.VMs},
-		{"virtual CPUs", q.CPUs, used.CPUs, more.CPUs},
-		{"MiB of memory", q.MemoryMiB, used.MemoryMiB, more.MemoryMiB},
-		{"MiB of disk", q.DiskMiB, used.DiskMiB, more.DiskMiB},
-	} {
-		if l.quota > 0 && l.more > 0 && l.used+l.more > l.quota {
-			over = append(over, fmt.Sprintf("%d %s are used, %d more are wanted, the quota is %d", l.used, l.what, l.more, l.quota))
+	for _, total := range slices.Sorted(maps.Keys(q)) {
+		if n := more[total]; n > 0 && used(total)+n > q[total] {
+			over = append(over, fmt.Sprintf("%d %s are used, %d more are wanted, the quota is %d", used(total), cmp.Or(titles[total], total), n, q[total]))
 		}
 	}
 	if len(over) == 0 {

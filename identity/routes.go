@@ -2,7 +2,10 @@ package identity
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -12,13 +15,13 @@ import (
 )
 
 // Register offers projects, what is used of their quotas, tokens, and who one is. Own goes with a
-// project that is deleted; used is what a project has.
-func Register(a *httpapi.API, w Writers, own Contents, used func(s *store.Snapshot, project resource.ID) Usage) {
+// project that is deleted; totals are what a quota may limit.
+func Register(a *httpapi.API, w Writers, own Contents, totals []string) {
 	httpapi.Register(a, Projects, httpapi.Routes[ProjectSpec, ProjectStatus]{
 		Specs: w.Projects, Holders: []string{projectHolder}, Reading: httpapi.Known,
 		Visible:  func(c httpapi.Caller, p *Project) bool { return c.Project == "" || c.Project == p.ID },
 		Ready:    func(*Project) (bool, error) { return true, nil }, // nothing is done to it
-		Check:    checkProject,
+		Check:    func(s *ProjectSpec) []fault.Detail { return checkProject(s, totals) },
 		Renaming: httpapi.Named[ProjectSpec, ProjectStatus]("the cloud needs it", DefaultProject),
 		Deleting: deletingProject(w, own),
 	})
@@ -28,14 +31,17 @@ func Register(a *httpapi.API, w Writers, own Contents, used func(s *store.Snapsh
 		Deleting: deletingToken,
 	})
 	registerTokenCreate(a, w)
-	registerUsage(a, used)
+	registerUsage(a, totals)
 	registerWhoAmI(a)
 }
 
-func checkProject(s *ProjectSpec) (out []fault.Detail) {
-	for field, n := range map[string]int64{"vms": s.Quota.VMs, "cpus": s.Quota.CPUs, "memoryMiB": s.Quota.MemoryMiB, "diskMiB": s.Quota.DiskMiB} {
-		if n < 0 {
-			out = append(out, fault.Detail{Field: "quota." + field, Message: "must be 0 (no limit) or more"})
+func checkProject(s *ProjectSpec, totals []string) (out []fault.Detail) {
+	for _, total := range slices.Sorted(maps.Keys(s.Quota)) {
+		if !slices.Contains(totals, total) {
+			out = append(out, fault.Detail{Field: "quota." + total, Message: "is not counted; a quota may name " + strings.Join(totals, ", ")})
+		}
+		if s.Quota[total] < 0 {
+			out = append(out, fault.Detail{Field: "quota." + total, Message: "must be 0 (nothing may be made) or more; leave it out for no limit"})
 		}
 	}
 	return out

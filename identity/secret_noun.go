@@ -28,6 +28,7 @@ type Secret = resource.Record[SecretSpec, SecretStatus]
 // Secrets is the kind. It reaches no host: what a host needs of one, it is to ask for.
 var Secrets = resource.Define("secret", "secrets", resource.Options[SecretSpec, SecretStatus]{
 	Doc: "A value that is kept encrypted and shown only to who may reveal it.", Scope: resource.InProject,
+	Counts: map[string]func(*Secret) int64{"secrets": resource.One[SecretSpec, SecretStatus]},
 	Guards: map[string]resource.Sight{"spec.value": resource.Nobody, "spec.sealed": resource.Nobody},
 })
 

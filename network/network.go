@@ -23,9 +23,6 @@ const (
 // DefaultNetwork is there from the first start, in every project.
 const DefaultNetwork = "default"
 
-// DefaultGroup is the security group of ports that name none, in every project from the first moment.
-const DefaultGroup = "default"
-
 // Spec is what is wanted of a network.
 type Spec struct {
 	// Description is for people.
@@ -54,6 +51,7 @@ type Network = resource.Record[Spec, Status]
 // Networks is the kind.
 var Networks = resource.Define("network", "networks", resource.Options[Spec, Status]{
 	Doc: "A virtual network of one tenant.", Scope: resource.InProject,
+	Counts: map[string]func(*Network) int64{"networks": resource.One[Spec, Status]},
 	Takes: func(n *Network) []string {
 		if n.Status.OutsideAddress == "" {
 			return nil
@@ -92,6 +90,7 @@ type Subnet = resource.Record[SubnetSpec, SubnetStatus]
 // Subnets is the kind.
 var Subnets = resource.Define("subnet", "subnets", resource.Options[SubnetSpec, SubnetStatus]{
 	Doc: "A range of addresses in a network.", Scope: resource.InProject,
+	Counts: map[string]func(*Subnet) int64{"subnets": resource.One[SubnetSpec, SubnetStatus]},
 	Needs: func(s *Subnet) []resource.Need {
 		return []resource.Need{{Ref: resource.Ref{Kind: "network", Project: s.Project, ID: s.Spec.NetworkID}, Tie: resource.Following}}
 	},
@@ -113,9 +112,6 @@ type PortSpec struct {
 	// They may change at any time.
 	SendKbps    int64 `json:"sendKbps,omitempty"`
 	ReceiveKbps int64 `json:"receiveKbps,omitempty"`
-	// SecurityGroupIDs are the security groups that it is in; a request may name them. Empty in a request for a new
-	// port: the project's "default". They may change at any time.
-	SecurityGroupIDs []resource.ID `json:"securityGroupIDs,omitempty" ref:"securitygroup"`
 }
 
 // PortStatus is what is known of it.
@@ -137,11 +133,12 @@ type Port = resource.Record[PortSpec, PortStatus]
 // Ports is the kind.
 var Ports = resource.Define("port", "ports", resource.Options[PortSpec, PortStatus]{
 	Doc: "A place in a network with its own MAC and IP address.", Scope: resource.InProject,
+	Counts: map[string]func(*Port) int64{"ports": resource.One[PortSpec, PortStatus]},
 	Guards: map[string]resource.Sight{"status.hostIDs": resource.Operator},
 	Needs: func(p *Port) []resource.Need {
-		return append([]resource.Need{
+		return []resource.Need{
 			{Ref: resource.Ref{Kind: "network", Project: p.Project, ID: p.Spec.NetworkID}}, {Ref: resource.Ref{Kind: "subnet", Project: p.Project, ID: p.Status.SubnetID}},
-		}, GroupNeeds(p.Project, p.Spec.SecurityGroupIDs)...)
+		}
 	},
 	Takes: func(p *Port) []string {
 		return []string{addressIn(p.Spec.NetworkID, p.Status.Address), macIn(p.Spec.NetworkID, p.Status.MAC)}

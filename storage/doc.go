@@ -8,6 +8,7 @@
 //	Device      the finding agent      the finding agent      -
 //	Datastore   API                    storage loop           starting, unreachable, ready
 //	Volume      API                    storage loop           unbound, creating, ready, failed, lost, deleting
+//	VolumeSnapshot  API               storage loop           pending, ready
 //	Allocation  storage loop           owner host's agent     pending, ready, failed
 //	ImageCopy   storage loop           owner host's agent     pending, fetching, ready, failed
 //	Attachment  compute                the host's agent       waiting, ready, closed
@@ -25,7 +26,9 @@
 //
 // Layers: a volume is a tree of layers from its first day. Only the active one is written to; all others are
 // committed and never change. The allocation's spec says which there shall be, its status which lie there; the
-// owner host makes, pulls together and removes them. While a host uses the volume, its chain stays as it is.
+// owner host makes, pulls together and removes them. While a host uses the volume, its chain stays as it is: the
+// commit that changes it and the one that begins to use the volume go in turn. A VolumeSnapshot names a
+// committed layer; a volume that goes back to one gets a new layer on it.
 //
 // Epochs: an Attachment carries the epoch of its owner; the agent keeps the highest epoch it has
 // seen beside the volume and refuses lower ones. QEMU's image locks stay on as the last wall.

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"net/http"
 	"strconv"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -16,6 +17,8 @@ type APIRights struct {
 	Backends   *store.SpecWriter[BackendSpec, BackendStatus]
 	Datastores *store.SpecWriter[DatastoreSpec, DatastoreStatus]
 	Volumes    *store.SpecWriter[VolumeSpec, VolumeStatus]
+
+	VolumeSnapshots *store.SpecWriter[VolumeSnapshotSpec, VolumeSnapshotStatus]
 }
 
 // Register offers storages, datastores and volumes, and shows devices and what is made of them.
@@ -38,6 +41,19 @@ func Register(a *httpapi.API, w APIRights) {
 	httpapi.Register(a, Volumes, httpapi.Routes[VolumeSpec, VolumeStatus]{
 		Specs: w.Volumes, Holders: holders, Creating: createVolume,
 		Default: DefaultVolume, Check: CheckVolume, Changing: changeVolume, Deleting: deleteVolume, Ready: volumeReady,
+	})
+	httpapi.Action(a, Volumes, httpapi.Act{
+		Name: "revert", Summary: "Give a volume the content of one of its snapshots again", Status: http.StatusAccepted,
+		Doc: "What was written since its last snapshot is given up. All snapshots stay. No VM may have the volume open.",
+	}, func(_ context.Context, c *httpapi.Call, v *Volume, in *RevertRequest) (*Volume, error) {
+		return v, revertVolume(c, w.Volumes, v, in.SnapshotID)
+	})
+	httpapi.Register(a, VolumeSnapshots, httpapi.Routes[VolumeSnapshotSpec, VolumeSnapshotStatus]{
+		Specs: w.VolumeSnapshots, Holders: holders, Creating: createSnapshot, Changing: changeSnapshot, Deleting: deleteSnapshot,
+		Ready: func(s *VolumeSnapshot) (bool, error) {
+			well, err := untroubled(s.Ref(), s.Name, s.Generation, s.Status.Observed)
+			return well && s.Status.Phase == SnapshotReady, err
+		},
 	})
 	httpapi.Register(a, Allocations, httpapi.Routes[AllocationSpec, AllocationStatus]{})
 	httpapi.Register(a, ImageCopies, httpapi.Routes[ImageCopySpec, ImageCopyStatus]{})
@@ -69,7 +85,7 @@ func backendReady(r *Backend) (bool, error) {
 // volumeReady says that a volume without a user and without a requested datastore is as ready as it will be.
 func volumeReady(v *Volume) (bool, error) {
 	well, err := untroubled(v.Ref(), v.Name, v.Generation, v.Status.Observed)
-	return well && (v.Status.Phase == VolumeReady || v.Status.Phase == VolumeUnbound), err
+	return well && !Reverting(v) && (v.Status.Phase == VolumeReady || v.Status.Phase == VolumeUnbound), err
 }
 
 func createBackend(_ context.Context, c *httpapi.Call, r *Backend) error {
@@ -138,6 +154,11 @@ func createVolume(_ context.Context, c *httpapi.Call, v *Volume) error {
 }
 
 func changeVolume(_ context.Context, c *httpapi.Call, old *Volume, spec *VolumeSpec) error {
+	if r := spec.Revert; r != nil && (old.Spec.Revert == nil || *r != *old.Spec.Revert) {
+		if err := mayRevert(c, old, r.SnapshotID); err != nil {
+			return err
+		}
+	}
 	return Growable(c.Snapshot, old, spec)
 }
 

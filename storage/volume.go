@@ -21,6 +21,16 @@ type VolumeSpec struct {
 	Base *Base `json:"base,omitempty"`
 	// DatastoreID is where it must live; a request may name it instead. Empty: where it is first needed.
 	DatastoreID resource.ID `json:"datastoreID,omitempty" ref:"datastore"`
+	// Revert is the snapshot whose content it was last told to have again.
+	Revert *Revert `json:"revert,omitempty"`
+}
+
+// Revert asks for the content of a snapshot.
+type Revert struct {
+	// SnapshotID is the snapshot of the volume.
+	SnapshotID resource.ID `json:"snapshotID" ref:"volumesnapshot"`
+	// Token is another one each time that it is asked for.
+	Token string `json:"token"`
 }
 
 // The phases of a volume.
@@ -50,18 +60,22 @@ type VolumeStatus struct {
 	// are committed and never change.
 	Layers      []Layer `json:"layers,omitempty"`
 	ActiveLayer string  `json:"activeLayer,omitempty"`
+	// RevertToken is the request to go back to a snapshot that was last carried out.
+	RevertToken string `json:"revertToken,omitempty"`
 }
 
 // Volume is a virtual disk.
 type Volume = resource.Record[VolumeSpec, VolumeStatus]
 
-// CountDiskMiB is what volumes count of their project.
+// CountDiskMiB is the total of what volumes and images take of disks, in MiB.
 const CountDiskMiB = "diskMiB"
 
 // Volumes is the kind.
 var Volumes = resource.Define("volume", "volumes", resource.Options[VolumeSpec, VolumeStatus]{
 	Doc: "A virtual disk.", Scope: resource.InProject,
-	Counts: func(v *Volume) map[string]int64 { return map[string]int64{CountDiskMiB: v.Spec.SizeMiB} },
+	Counts: map[string]func(*Volume) int64{
+		"volumes": resource.One[VolumeSpec, VolumeStatus], CountDiskMiB: func(v *Volume) int64 { return v.Spec.SizeMiB },
+	},
 	Refs: func(v *Volume) []resource.Ref {
 		return []resource.Ref{{Kind: "datastore", ID: v.Status.DatastoreID}}
 	},

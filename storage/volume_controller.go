@@ -56,6 +56,9 @@ func hostsOf(attachments []*Attachment) []resource.ID {
 // removeVolume waits for the users, then for the space to be given back, then lets go.
 func (c *Controller) removeVolume(b *store.Batch, snap *store.Snapshot, v *Volume, attachments []*Attachment, allocation *Allocation) {
 	why := ""
+	for _, s := range store.Referring(snap, VolumeSnapshots, v.ID) {
+		store.Release(b, s, Holder) // they are being deleted too, or the volume could not be
+	}
 	switch {
 	case len(attachments) > 0:
 		why = "waits for " + countOf(len(attachments), "attachment") + " to be closed"
@@ -168,8 +171,9 @@ func (c *Controller) keepVolume(b *store.Batch, snap *store.Snapshot, v *Volume,
 	if a.Spec.Base != nil && a.Status.Phase != Ready && d != nil && !lost && !hasCopy(snap, a) {
 		c.needCopy(b, snap, d, a.Spec.Base.Digest, a)
 	}
+	chain, reverted := c.layers(b, snap, v, a, using)
 	c.w.Allocations.Set(b, a, func(s *AllocationSpec) {
-		s.HostIDs, s.SizeMiB = using, size
+		s.HostIDs, s.SizeMiB, s.Layers, s.ActiveLayer = using, size, chain.Layers, chain.Active
 		if len(using) == 0 {
 			s.HostIDs = nil
 		}
@@ -177,13 +181,16 @@ func (c *Controller) keepVolume(b *store.Batch, snap *store.Snapshot, v *Volume,
 	})
 	c.w.Volumes.Set(b, v, func(s *VolumeStatus) {
 		s.DatastoreID, s.AllocationID, s.SizeMiB, s.UsedMiB = a.Spec.DatastoreID, a.ID, a.Status.SizeMiB, a.Status.UsedMiB
-		s.Layers, s.ActiveLayer = layersOf(a), a.Spec.ActiveLayer
+		s.Layers, s.ActiveLayer = layersOf(chain, a), chain.Active
+		s.RevertToken = reverted
 		s.Phase = phaseOf(a)
 		kind, message := problemOf(snap, a, d, using)
 		switch {
 		case lost:
 			s.Phase = VolumeLost
 			kind, message = string(fault.Precondition), "it "+LostWith(snap, v)+"; delete it, or the VM that it belongs to"
+		case revertTrouble(snap, v, reverted) != "":
+			kind, message = string(fault.NotFound), revertTrouble(snap, v, reverted)
 		case refused != nil:
 			kind, message = string(fault.KindOf(refused)), "grow it: "+refused.Error()
 		case message == "" && a.Status.Phase == Ready && a.Status.SizeMiB < size:
@@ -191,17 +198,6 @@ func (c *Controller) keepVolume(b *store.Batch, snap *store.Snapshot, v *Volume,
 		}
 		s.Observed = c.observed(s.Observed, v.Generation, kind, message)
 	})
-}
-
-// layersOf are the layers that there shall be, with the space that they take as their host has seen it.
-func layersOf(a *Allocation) []Layer {
-	there, out := Chain{Layers: a.Status.Layers}, slices.Clone(a.Spec.Layers)
-	for i, l := range out {
-		if seen := there.Find(l.ID); seen != nil {
-			out[i].UsedMiB = seen.UsedMiB
-		}
-	}
-	return out
 }
 
 // ownAllocation makes a host the one that looks after an allocation.

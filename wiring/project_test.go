@@ -78,7 +78,7 @@ func TestProjectOfADeadOnesNameHasNothingOfAnyKind(t *testing.T) {
 			if s.NamedOf(d.Kind, heir, "left") != nil || s.NamedOf(d.Kind, heir, string(x.Head().ID)) != nil || s.CountInProject(d.Kind, heir) != 0 {
 				t.Error("it is among the records of the other")
 			}
-			for total := range d.Counts(x) {
+			for _, total := range d.Totals {
 				if s.Total(dead, total) == 0 || s.Total(heir, total) != 0 {
 					t.Errorf("%s counts %d for the dead one, %d for the other", total, s.Total(dead, total), s.Total(heir, total))
 				}

@@ -55,8 +55,6 @@ type ServerDeps struct {
 	Progress func(ctx context.Context, t *task.Task) (task.Progress, error)
 	// Ring is the keys of secrets.
 	Ring *keyring.Ring
-	// Used is what a project has of what its quota limits.
-	Used func(s *store.Snapshot, project resource.ID) identity.Usage
 }
 
 // Server is a server's parts, and what its requests are made with.
@@ -79,7 +77,7 @@ func NewServer(d ServerDeps) *Server {
 	s.Remover = &host.Remover{Hosts: r.Host.Hosts, Removals: r.Host.Removals, Home: d.Home, User: compute.UserOfHost(d.API.Catalog()),
 		Leaving: func(b *store.Batch, snap *store.Snapshot, h *host.Host) { r.Storage.Leave(b, snap, h.ID) }}
 	s.Parts = []part.Part{
-		identity.Server(identity.ServerDeps{DB: d.Leader, Writers: r.Identity, Own: r.Network.Seeder(), Used: d.Used, Gate: identity.Gate{
+		identity.Server(identity.ServerDeps{DB: d.Leader, Writers: r.Identity, Own: r.Network.Seeder(), Gate: identity.Gate{
 			Authority: d.Authority, Addresses: d.Addresses, Network: d.Overlay, NewHost: r.letIn, Removed: host.Refused,
 		}, Audit: s.Audit, Ring: d.Ring}),
 		host.Server(host.ServerDeps{DB: d.Leader, Rights: r.Host, Listener: d.Listener, Relay: s.Relay, Remover: s.Remover, Events: s.Events, Held: []host.Held{

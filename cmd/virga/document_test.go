@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/virga-cloud/virga/docs/api"
@@ -17,6 +18,17 @@ func TestEveryKindAndRouteIsDocumented(t *testing.T) {
 
 func TestTheDocumentThatIsCheckedInIsCurrent(t *testing.T) {
 	doctest.Current(t, documented(), api.Document)
+}
+
+// What a tenant can make without an end, a quota can limit.
+func TestAQuotaMayLimitWhateverATenantMakes(t *testing.T) {
+	routes := documented().Routes()
+	for _, d := range wiring.Catalog().All() {
+		made := slices.Contains(routes, "POST /v1/projects/{project}/"+d.Plural)
+		if counted := slices.Contains(d.Totals, d.Plural); made != counted {
+			t.Errorf("kind %s: there is a route that makes one: %v; it counts as one of %q: %v; see Counts of its kind", d.Kind, made, d.Plural, counted)
+		}
+	}
 }
 
 func TestTheTableOfActionsIsCurrent(t *testing.T) {

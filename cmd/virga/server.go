@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/virga-cloud/virga/cluster"
-	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/httpapi"
@@ -31,7 +30,6 @@ import (
 	"github.com/virga-cloud/virga/identity/keyring"
 	"github.com/virga-cloud/virga/network"
 	"github.com/virga-cloud/virga/network/ovn"
-	"github.com/virga-cloud/virga/storage"
 	"github.com/virga-cloud/virga/wiring"
 )
 
@@ -104,7 +102,7 @@ func (s *server) start(ctx context.Context, l *store.Registry) (err error) {
 		return err
 	}
 	s.db = store.NewDB(s.store, wiring.Catalog())
-	s.db.Quota = quota
+	s.db.Quota = identity.Limits
 	s.led = &store.DB{View: s.db.View, Now: s.db.Now, Fence: s.role.Fence}
 	if err := s.wire(l); err != nil {
 		return err
@@ -154,7 +152,7 @@ func (s *server) wire(l *store.Registry) error {
 		Authority: s.authority, Addresses: func() []string { return s.c.Servers }, Overlay: s.overlay,
 		AuditFor: time.Duration(s.c.AuditDays) * 24 * time.Hour,
 		Ring:     s.ring,
-		Home:     func() resource.ID { return s.c.HostID }, Dial: s.dialAgent, Progress: s.taskProgress, Used: used,
+		Home:     func() resource.ID { return s.c.HostID }, Dial: s.dialAgent, Progress: s.taskProgress,
 	})
 	s.runner = part.NewRunner(s.led, s.cloud.Parts...)
 	s.routes()
@@ -334,29 +332,6 @@ func (s *server) close() {
 	}
 	if s.store != nil {
 		s.store.Close()
-	}
-}
-
-// quota holds a project to its limits.
-func quota(snap *store.Snapshot, project resource.ID) func(growth map[string]int64) error {
-	p := store.Find(snap, identity.Projects, project)
-	if p == nil || p.Spec.Quota == (identity.Quota{}) {
-		return nil
-	}
-	return func(growth map[string]int64) error {
-		return identity.Check(p.Spec.Quota, used(snap, project), usage(func(name string) int64 { return growth[name] }))
-	}
-}
-
-// used is what a project has.
-func used(snap *store.Snapshot, project resource.ID) identity.Usage {
-	return usage(func(name string) int64 { return snap.Total(project, name) })
-}
-
-// usage is what a quota limits, out of totals by their names.
-func usage(total func(name string) int64) identity.Usage {
-	return identity.Usage{
-		VMs: total(compute.CountVMs), CPUs: total(compute.CountCPUs), MemoryMiB: total(compute.CountMemoryMiB), DiskMiB: total(storage.CountDiskMiB),
 	}
 }
 

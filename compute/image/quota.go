@@ -15,6 +15,5 @@ func (s *Service) allowed(project resource.ID, bytes int64) error {
 	if p == nil {
 		return nil
 	}
-	used := identity.Usage{DiskMiB: snap.Total(project, storage.CountDiskMiB)}
-	return identity.Check(p.Spec.Quota, used, identity.Usage{DiskMiB: inMiB(bytes)})
+	return identity.Check(snap, p, map[string]int64{storage.CountDiskMiB: inMiB(bytes)})
 }

@@ -20,7 +20,7 @@ func TestImagesCountInTheQuotaOfDisk(t *testing.T) {
 	s := newServer(t)
 	b := s.db.Begin()
 	p := store.Named(s.db.Snapshot(), identity.Projects, "", "p")
-	store.Specs(store.NewRegistry(), identity.Projects, "api").Set(b, p, func(s *identity.ProjectSpec) { s.Quota.DiskMiB = 4 })
+	store.Specs(store.NewRegistry(), identity.Projects, "api").Set(b, p, func(s *identity.ProjectSpec) { s.Quota = identity.Quota{storage.CountDiskMiB: 4} })
 	if err := s.db.Commit(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ type Boat = resource.Record[BoatSpec, BoatStatus]
 var boats = resource.Define("boat", "boats", resource.Options[BoatSpec, BoatStatus]{
 	Doc: "A toy.", Scope: resource.InProject,
 	Guards: map[string]resource.Sight{"spec.note": resource.Reader, "spec.chart": resource.Writer, "spec.keel": resource.Operator, "spec.masts.heightMM": resource.Operator},
-	Counts: func(b *Boat) map[string]int64 { return map[string]int64{"sails": b.Spec.Sails} },
+	Counts: map[string]func(*Boat) int64{"sails": func(b *Boat) int64 { return b.Spec.Sails }},
 })
 
 type HarbourSpec struct {

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"sort"
@@ -65,8 +66,10 @@ type Descriptor struct {
 	Needs func(Object) []Need
 	// Takes lists what this record alone may have, in words: "ip:<network>:10.0.0.7".
 	Takes func(Object) []string
-	// Counts says by how much a record adds to the totals of its project, by the name of the total.
-	Counts func(Object) map[string]int64
+	// Totals are the names under which a quota may limit what a project has of this kind, sorted, and Count says by
+	// how much a record adds to one of them.
+	Totals []string
+	Count  func(x Object, total string) int64
 	// See gives a record as it is shown: with the name that its project has now, and without what is not to
 	// be seen. It is the one place where fields are left out.
 	See func(x Object, as Sight, project string) Object
@@ -91,7 +94,8 @@ type Options[S, T any] struct {
 	Refs      func(*Record[S, T]) []Ref // beside the needs: of the status, and back to who made it
 	Needs     func(*Record[S, T]) []Need
 	Takes     func(*Record[S, T]) []string
-	Counts    func(*Record[S, T]) map[string]int64
+	// Counts says what a quota may limit, by its name ("vms", "memoryMiB"), and by how much a record adds to it.
+	Counts map[string]func(*Record[S, T]) int64
 	// Guards say of fields, by their JSON paths ("spec.hash"), how much sight it takes to see them.
 	// Those that are not named are seen by everybody who may read the record.
 	Guards map[string]Sight
@@ -112,7 +116,8 @@ func Define[S, T any](kind Kind, plural string, o Options[S, T]) *Type[S, T] {
 			return slices.DeleteFunc(told(o.Needs, x), func(n Need) bool { return n.ID == "" })
 		},
 		Takes:  func(x Object) []string { return told(o.Takes, x) },
-		Counts: func(x Object) map[string]int64 { return told(o.Counts, x) },
+		Totals: slices.Sorted(maps.Keys(o.Counts)),
+		Count:  func(x Object, total string) int64 { return o.Counts[total](x.(*Record[S, T])) },
 		See: func(x Object, as Sight, project string) Object {
 			return t.Seen(x.(*Record[S, T]), as, project)
 		},
@@ -136,6 +141,9 @@ func Define[S, T any](kind Kind, plural string, o Options[S, T]) *Type[S, T] {
 	}
 	return t
 }
+
+// One counts each record as one.
+func One[S, T any](*Record[S, T]) int64 { return 1 }
 
 // told asks a part of a kind that may be left out.
 func told[S, T, Out any](ask func(*Record[S, T]) Out, x Object) (out Out) {
@@ -190,6 +198,17 @@ func (c *Catalog) All() []Descriptor {
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Kind < out[j].Kind })
 	return out
+}
+
+// Totals lists what a quota may limit, by name.
+func (c *Catalog) Totals() []string {
+	all := map[string]bool{}
+	for _, d := range c.kinds {
+		for _, name := range d.Totals {
+			all[name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
 }
 
 // AnyHost stands among the hosts of a record for all of them.

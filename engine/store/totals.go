@@ -18,8 +18,8 @@ func (p *picture) count(kind resource.Descriptor, d Delta) {
 		}
 		head := x.Head()
 		diff[string(head.Project)+"\x00"+ofKind(head.Kind)] += sign
-		for name, n := range kind.Counts(x) {
-			diff[string(head.Project)+"\x00"+name] += sign * n
+		for _, name := range kind.Totals {
+			diff[string(head.Project)+"\x00"+name] += sign * kind.Count(x, name)
 		}
 	}
 	for key, n := range diff {
@@ -52,13 +52,13 @@ func (d *DB) Growth(s *Snapshot, b *Batch, project resource.ID) map[string]int64
 			continue
 		}
 		if now := b.work[ref].object; now.Head().Deleting == nil || len(now.Head().Holders) > 0 {
-			for name, n := range kind.Counts(now) {
-				out[name] += n
+			for _, name := range kind.Totals {
+				out[name] += kind.Count(now, name)
 			}
 		}
 		if old := s.Lookup(ref.ID); old != nil {
-			for name, n := range kind.Counts(old) {
-				out[name] -= n
+			for _, name := range kind.Totals {
+				out[name] -= kind.Count(old, name)
 			}
 		}
 	}

@@ -43,8 +43,8 @@ var (
 			}
 			return []string{"basket:" + c.Spec.Basket}
 		},
-		Counts: func(c *cat) map[string]int64 {
-			return map[string]int64{"cats": 1, "letters": int64(len(c.Spec.Colour))}
+		Counts: map[string]func(*cat) int64{
+			"cats": func(*cat) int64 { return 1 }, "letters": func(c *cat) int64 { return int64(len(c.Spec.Colour)) },
 		},
 	})
 	boxes = resource.Define("box", "boxes", resource.Options[struct{}, struct{}]{Scope: resource.InCloud})

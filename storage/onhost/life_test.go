@@ -41,6 +41,7 @@ type cloud struct {
 	backends    *store.SpecWriter[storage.BackendSpec, storage.BackendStatus]
 	datastores  *store.SpecWriter[storage.DatastoreSpec, storage.DatastoreStatus]
 	volumes     *store.SpecWriter[storage.VolumeSpec, storage.VolumeStatus]
+	snapshots   *store.SpecWriter[storage.VolumeSnapshotSpec, storage.VolumeSnapshotStatus]
 	attachments *store.SpecWriter[storage.AttachmentSpec, storage.AttachmentStatus]
 	lives       *store.SpecWriter[host.LivenessSpec, host.LivenessStatus]
 	liveStatus  *store.StatusWriter[host.LivenessSpec, host.LivenessStatus]
@@ -48,7 +49,7 @@ type cloud struct {
 
 func newCloud(t *testing.T, hosts int) *cloud {
 	catalog := resource.NewCatalog(host.Hosts, host.Livenesses, storage.Backends, storage.Devices, storage.Datastores,
-		storage.Volumes, storage.Allocations, storage.ImageCopies, storage.Attachments)
+		storage.Volumes, storage.VolumeSnapshots, storage.Allocations, storage.ImageCopies, storage.Attachments)
 	c := &cloud{T: t, db: store.NewDB(memory.New(), catalog), now: time.Unix(1_800_000_000, 0), drivers: map[resource.ID]*fake.Driver{}, image: []byte("content"), hearing: true}
 	c.db.Now = func() time.Time { return c.now }
 	ctx, cancel := context.WithCancel(context.Background())
@@ -57,6 +58,7 @@ func newCloud(t *testing.T, hosts int) *cloud {
 	t.Cleanup(func() { cancel(); <-done })
 	l := store.NewRegistry()
 	c.backends, c.datastores, c.volumes = store.Specs(l, storage.Backends, "api"), store.Specs(l, storage.Datastores, "api"), store.Specs(l, storage.Volumes, "api")
+	c.snapshots = store.Specs(l, storage.VolumeSnapshots, "api")
 	c.attachments = store.Specs(l, storage.Attachments, "compute")
 	c.lives, c.liveStatus = store.Specs(l, host.Livenesses, "host"), store.Statuses(l, host.Livenesses, "host")
 	c.loops = storage.NewLoops(c.db, storage.Rights(l, "storage"), storage.Policy{})

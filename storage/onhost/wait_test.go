@@ -17,17 +17,29 @@ import (
 // ready asks the API whether a record is as specified, as those do who wait.
 func (c *cloud) ready(path string, want fault.Kind, text string) {
 	c.Helper()
+	c.ask("GET", path+"?wait=ready&timeout=0s", "", want, text)
+}
+
+// ask sends a request to the API.
+func (c *cloud) ask(method, path, body string, want fault.Kind, text string) {
+	c.Helper()
 	if c.api == nil {
 		c.api = httpapi.New(c.db, httpapi.Options{Authenticate: func(*http.Request) (httpapi.Caller, error) {
 			return httpapi.Caller{User: "root", Right: httpapi.Admin}, nil
 		}})
-		storage.Register(c.api, storage.APIRights{Backends: c.backends, Datastores: c.datastores, Volumes: c.volumes})
+		storage.Register(c.api, storage.APIRights{Backends: c.backends, Datastores: c.datastores, Volumes: c.volumes, VolumeSnapshots: c.snapshots})
 	}
 	answer := httptest.NewRecorder()
-	c.api.ServeHTTP(answer, httptest.NewRequest("GET", "/v1/"+path+"?wait=ready&timeout=0s", nil))
-	status := http.StatusOK
+	request := httptest.NewRequest(method, "/v1/"+path, strings.NewReader(body))
+	if body != "" {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	c.api.ServeHTTP(answer, request)
+	status := answer.Code
 	if want != "" {
 		status = want.HTTPStatus()
+	} else if status >= 300 {
+		status = http.StatusOK
 	}
 	if answer.Code != status || !strings.Contains(answer.Body.String(), text) {
 		c.Errorf("%s: %d %s, want %d %q", path, answer.Code, answer.Body, status, text)

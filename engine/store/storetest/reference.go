@@ -44,7 +44,7 @@ var (
 			}
 			return []string{"seat:" + string(d.Spec.Table) + ":" + d.Spec.Seat}
 		},
-		Counts: func(d *toy) map[string]int64 { return map[string]int64{"dishes": 1, "size": d.Spec.Size} },
+		Counts: map[string]func(*toy) int64{"dishes": resource.One[toySpec, struct{}], "size": func(d *toy) int64 { return d.Spec.Size }},
 	})
 	bills = resource.Define("bill", "bills", resource.Options[toySpec, struct{}]{
 		Scope: resource.InProject,

@@ -39,6 +39,7 @@ var (
 	tokenOf       = model[client.Token]()
 	vmOf          = model[client.VM]()
 	snapshotOf    = model[client.VolumeSnapshot]()
+	vmSnapshotOf  = model[client.VMSnapshot]()
 	volumeOf      = model[client.Volume]()
 )
 

@@ -55,7 +55,7 @@ var everyVerb = []string{"list", "show", "label", "delete"}
 
 // nouns are all of them, in the order of the help.
 func nouns() []*noun {
-	return []*noun{vms(), images(), instances(), networks(), subnets(), ports(), volumes(), snapshots(), datastores(), storages(), devices(),
+	return []*noun{vms(), vmSnapshots(), images(), instances(), networks(), subnets(), ports(), volumes(), snapshots(), datastores(), storages(), devices(),
 		hosts(), clusters(), pools(), projects(), tokens(), secrets(), operations(), tasks(), events(), claims(), livenesses(), evacuations(), removals(),
 		attachments(), allocations(), imageCopies(), portBindings(), dnsZones()}
 }

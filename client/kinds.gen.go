@@ -32,6 +32,7 @@ var (
 	Tasks           = Kind[Task]{"task", "tasks", true}
 	Tokens          = Kind[Token]{"token", "tokens", false}
 	VMs             = Kind[VM]{"vm", "vms", true}
+	VMSnapshots     = Kind[VMSnapshot]{"vmsnapshot", "vmsnapshots", true}
 	Volumes         = Kind[Volume]{"volume", "volumes", true}
 	VolumeSnapshots = Kind[VolumeSnapshot]{"volumesnapshot", "volumesnapshots", true}
 )

@@ -1159,6 +1159,24 @@ func (e TokenSpecRole) Valid() bool {
 	}
 }
 
+// Defines values for VMSnapshotStatusPhase.
+const (
+	VMSnapshotStatusPhasePending VMSnapshotStatusPhase = "pending"
+	VMSnapshotStatusPhaseReady   VMSnapshotStatusPhase = "ready"
+)
+
+// Valid indicates whether the value is a known member of the VMSnapshotStatusPhase enum.
+func (e VMSnapshotStatusPhase) Valid() bool {
+	switch e {
+	case VMSnapshotStatusPhasePending:
+		return true
+	case VMSnapshotStatusPhaseReady:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for VMSpecFirmware.
 const (
 	VMSpecFirmwareBios       VMSpecFirmware = "bios"
@@ -5183,6 +5201,18 @@ type ServerStatusReady string
 // ServerStatusServiceManager What starts the server: systemd, at boot and when it has ended; supervisor, when it has died, but not at boot; none.
 type ServerStatusServiceManager string
 
+// SnapshotDisk SnapshotDisk is what is kept of one disk.
+type SnapshotDisk struct {
+	// Name Name is what the VM called the disk.
+	Name string `json:"name"`
+
+	// SnapshotID VolumeID is the disk, and SnapshotID the snapshot of it.
+	SnapshotID string `json:"snapshotID"`
+
+	// VolumeID VolumeID is the disk, and SnapshotID the snapshot of it.
+	VolumeID string `json:"volumeID"`
+}
+
 // Source Source is what a QEMU process opens for a disk, and says itself what it is.
 type Source struct {
 	// Format Format is how the disk lies in there: qcow2.
@@ -5719,6 +5749,120 @@ type VMList struct {
 	// Total How many records the whole list has at this moment.
 	Total int64 `json:"total"`
 }
+
+// VMRevertRequest VMRevertRequest asks for what the disks of a VM held.
+type VMRevertRequest struct {
+	// SnapshotID SnapshotID is a snapshot of the VM, by its id or name.
+	SnapshotID string `json:"snapshotID"`
+}
+
+// VMSnapshot VMSnapshot keeps what all disks of a VM held at one moment.
+type VMSnapshot struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders name who still has something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Owner Ref is the full address of a record.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec VMSnapshotSpec is whose disks are kept.
+	Spec VMSnapshotSpec `json:"spec"`
+
+	// Status VMSnapshotStatus is how far it is.
+	Status VMSnapshotStatus `json:"status"`
+}
+
+// VMSnapshotChange Change is the request for a changed record, in the same shape.
+type VMSnapshotChange struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Spec VMSnapshotSpec is whose disks are kept.
+	Spec VMSnapshotSpec `json:"spec"`
+}
+
+// VMSnapshotDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
+type VMSnapshotDraft struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Unique within the kind and the project: lower case letters, digits and dashes, at most 63.
+	Name string `json:"name"`
+
+	// Spec VMSnapshotSpec is whose disks are kept.
+	Spec VMSnapshotSpec `json:"spec"`
+}
+
+// VMSnapshotList Page is a part of a list.
+type VMSnapshotList struct {
+	// Items The records, in the order of their making.
+	Items []VMSnapshot `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// VMSnapshotSpec VMSnapshotSpec is whose disks are kept.
+type VMSnapshotSpec struct {
+	// VMID VMID is the VM; a request may name it instead.
+	VMID string `json:"vmID"`
+}
+
+// VMSnapshotStatus VMSnapshotStatus is how far it is.
+type VMSnapshotStatus struct {
+	// Disks Disks are the snapshots of its disks.
+	Disks []SnapshotDisk `json:"disks,omitempty,omitzero"`
+
+	// Phase Phase is pending or ready.
+	Phase VMSnapshotStatusPhase `json:"phase,omitempty,omitzero"`
+
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+}
+
+// VMSnapshotStatusPhase Phase is pending or ready.
+type VMSnapshotStatusPhase string
 
 // VMSpec VMSpec is what the user wants.
 type VMSpec struct {

@@ -20,6 +20,7 @@ const Holder = "compute"
 // Writers are the halves that compute writes.
 type Writers struct {
 	VMStatuses   *store.StatusWriter[VMSpec, VMStatus]
+	VMSnapshots  *store.StatusWriter[VMSnapshotSpec, VMSnapshotStatus]
 	Instances    *store.SpecWriter[InstanceSpec, InstanceStatus]
 	Attachments  *store.SpecWriter[storage.AttachmentSpec, storage.AttachmentStatus]
 	PortBindings *store.SpecWriter[network.PortBindingSpec, network.PortBindingStatus]

@@ -17,6 +17,9 @@ type Front struct {
 	VMs     *store.SpecWriter[VMSpec, VMStatus]
 	Volumes *store.SpecWriter[storage.VolumeSpec, storage.VolumeStatus]
 	Ports   *store.SpecWriter[network.PortSpec, network.PortStatus]
+	// VMSnapshots are those of VMs, Snapshots those of their volumes.
+	VMSnapshots *store.SpecWriter[VMSnapshotSpec, VMSnapshotStatus]
+	Snapshots   *store.SpecWriter[storage.VolumeSnapshotSpec, storage.VolumeSnapshotStatus]
 	// VMStatuses is the VM loop's right: the commit that gives a disk its volume and a NIC its port notes them.
 	VMStatuses *store.StatusWriter[VMSpec, VMStatus]
 	Operations *store.SpecWriter[operation.Spec, operation.Status]

@@ -205,6 +205,16 @@ func deviceBusy(snap *store.Snapshot, vm *VM, i *Instance, d Device) error {
 	return nil
 }
 
+// layersChange says that the layers of a volume nobody uses are to change first.
+func layersChange(snap *store.Snapshot, volumeID resource.ID) error {
+	if v := store.Find(snap, storage.Volumes, volumeID); v != nil && len(store.Referring(snap, storage.Attachments, v.ID)) == 0 {
+		if what := storage.Changing(snap, v); what != "" {
+			return fault.New(fault.Unavailable, "waits until volume %s %s", v.Name, what)
+		}
+	}
+	return nil
+}
+
 // heldElsewhere says that a volume or port is still in another guest's hands, or on its way out of this one's.
 func heldElsewhere(snap *store.Snapshot, vm *VM, d Device) error {
 	by := func(r resource.Ref, going bool) error {
@@ -218,8 +228,8 @@ func heldElsewhere(snap *store.Snapshot, vm *VM, d Device) error {
 		return fault.New(fault.Unavailable, "waits until %s %s has been detached from VM %s", d.Kind, deviceTitle(snap, d), name)
 	}
 	if d.Kind == DiskDevice {
-		if v := store.Find(snap, storage.Volumes, d.ID); v != nil && storage.Reverting(v) {
-			return fault.New(fault.Unavailable, "waits until volume %s has gone back to its snapshot", v.Name)
+		if err := layersChange(snap, d.ID); err != nil {
+			return err
 		}
 		for _, a := range store.Referring(snap, storage.Attachments, d.ID) {
 			if err := by(a.Spec.Workload, a.Deleting != nil); err != nil {

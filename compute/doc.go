@@ -3,6 +3,7 @@
 //	noun       spec written by   status written by     states
 //	Image      API               image loop            waiting, importing, ready, failed
 //	VM         API               VM loop               see below
+//	VMSnapshot API               VM snapshot loop    pending, ready
 //	Pool       API               pool spreader         none
 //	Instance   VM loop, migrate  the host's agent      see below
 //

@@ -15,17 +15,23 @@ import (
 )
 
 // Nouns are the kinds of this domain.
-var Nouns = []resource.Noun{Images, VMs, Instances, Pools}
+var Nouns = []resource.Noun{Images, VMs, VMSnapshots, Instances, Pools}
 
 // NewAPIRight takes the right to write the specs of VMs out of the registry.
 func NewAPIRight(l *store.Registry) *store.SpecWriter[VMSpec, VMStatus] {
 	return store.Specs(l, VMs, "api")
 }
 
+// NewSnapshotRight takes the right to write the specs of snapshots of VMs out of the registry.
+func NewSnapshotRight(l *store.Registry) *store.SpecWriter[VMSnapshotSpec, VMSnapshotStatus] {
+	return store.Specs(l, VMSnapshots, "api")
+}
+
 // NewWriters takes the rights of compute's loops out of the registry. Images are written by image.Rights.
 func NewWriters(l *store.Registry) Writers {
 	return Writers{
 		VMStatuses:   store.Statuses(l, VMs, "compute"),
+		VMSnapshots:  store.Statuses(l, VMSnapshots, "compute"),
 		Instances:    store.Specs(l, Instances, "compute"),
 		Attachments:  store.Specs(l, storage.Attachments, "compute"),
 		PortBindings: store.Specs(l, network.PortBindings, "compute"),
@@ -54,7 +60,7 @@ func Server(d ServerDeps) part.Part {
 	vms := NewController(d.DB, d.Writers, d.Front.Placer, d.Events)
 	people, loops := Asker{Dial: d.Dial, People: true}, Asker{Dial: d.Dial}
 	return part.Part{
-		Loops:      []*reconcile.Loop{vms.Loop()},
+		Loops:      []*reconcile.Loop{vms.Loop(), vms.SnapshotLoop()},
 		Chores:     []part.Chore{(&PoolSpreader{DB: d.DB, Statuses: d.Pools.Statuses, Figures: loops.Hosts}).Chore()},
 		Operations: []operation.Definition{vms.Migration()},
 		Routes: func(a *httpapi.API) {

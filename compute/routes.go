@@ -24,6 +24,23 @@ func (f *Front) Register(a *httpapi.API) {
 		Renaming: func(c *httpapi.Call, vm *VM, name string) error { return f.Rename(c.Snapshot, c.Batch, vm, name) },
 		Deleting: func(_ context.Context, c *httpapi.Call, vm *VM) error { return f.Delete(c.Snapshot, c.Batch, vm) },
 	})
+	httpapi.Register(a, VMSnapshots, httpapi.Routes[VMSnapshotSpec, VMSnapshotStatus]{
+		Specs: f.VMSnapshots,
+		Creating: func(_ context.Context, c *httpapi.Call, s *VMSnapshot) error {
+			return f.CreateSnapshot(c.Snapshot, c.Batch, s)
+		},
+		Changing: func(_ context.Context, _ *httpapi.Call, old *VMSnapshot, spec *VMSnapshotSpec) error {
+			if *spec != old.Spec {
+				return fault.New(fault.Invalid, "change snapshot %s: it stays what it is; take another one", old.Name)
+			}
+			return nil
+		},
+	})
+	httpapi.Action(a, VMs, httpapi.Act{Name: "revert", Summary: "Give the disks of a VM the content of one of its snapshots again", Status: 202,
+		Doc: "What was written since its last snapshot is given up. All snapshots stay. The VM must be stopped."},
+		func(_ context.Context, c *httpapi.Call, vm *VM, in *VMRevertRequest) (*VM, error) {
+			return vm, f.RevertVM(c.Snapshot, c.Batch, vm, in)
+		})
 	httpapi.Register(a, Instances, httpapi.Routes[InstanceSpec, InstanceStatus]{})
 	for _, verb := range []struct {
 		name, summary string

@@ -27,25 +27,27 @@ type office struct {
 	db       *store.DB
 	api      http.Handler
 	statuses *store.StatusWriter[compute.VMSpec, compute.VMStatus]
+	rights   *store.Registry
 }
 
 func newOffice(t *testing.T) *office {
-	db := store.NewDB(memory.New(), resource.NewCatalog(compute.VMs, compute.Instances, compute.Images, storage.Volumes, storage.Allocations, storage.Attachments, storage.Datastores,
+	db := store.NewDB(memory.New(), resource.NewCatalog(compute.VMs, compute.VMSnapshots, storage.VolumeSnapshots, compute.Instances, compute.Images, storage.Volumes, storage.Allocations, storage.Attachments, storage.Datastores,
 		storage.Backends, storage.Devices, storage.ImageCopies, network.Networks, network.Subnets, network.Ports, network.PortBindings, network.DNSZones,
 		host.Hosts, host.Livenesses, placement.Claims, operation.Operations))
 	db.Inline = true
 	l := store.NewRegistry()
 	hosts, datastores := store.Specs(l, host.Hosts, "test"), store.Specs(l, storage.Datastores, "test")
 	networks := network.APIRights{Networks: store.Specs(l, network.Networks, "api"), Subnets: store.Specs(l, network.Subnets, "api"), Ports: store.Specs(l, network.Ports, "api")}
-	o := &office{T: t, db: db, statuses: store.Statuses(l, compute.VMs, "compute")}
+	o := &office{T: t, db: db, statuses: store.Statuses(l, compute.VMs, "compute"), rights: l}
 	f := &compute.Front{VMs: store.Specs(l, compute.VMs, "api"), Volumes: store.Specs(l, storage.Volumes, "api"), Ports: networks.Ports, VMStatuses: o.statuses,
+		VMSnapshots: store.Specs(l, compute.VMSnapshots, "api"), Snapshots: store.Specs(l, storage.VolumeSnapshots, "api"),
 		Operations: store.Specs(l, operation.Operations, "api"), Placer: placement.NewGate(db, store.Specs(l, placement.Claims, "placement"))}
 	api := httpapi.New(db, httpapi.Options{Authenticate: func(*http.Request) (httpapi.Caller, error) {
 		return httpapi.Caller{User: "root", Right: httpapi.Admin}, nil
 	}})
 	f.Register(api)
 	network.Register(api, networks)
-	storage.Register(api, storage.APIRights{Backends: store.Specs(l, storage.Backends, "api"), Datastores: datastores, Volumes: f.Volumes})
+	storage.Register(api, storage.APIRights{Backends: store.Specs(l, storage.Backends, "api"), Datastores: datastores, Volumes: f.Volumes, VolumeSnapshots: f.Snapshots})
 	o.api = api
 	b := db.Begin()
 	hosts.Create(b, host.New("h1", "h1"))

@@ -155,7 +155,7 @@ func createVolume(_ context.Context, c *httpapi.Call, v *Volume) error {
 
 func changeVolume(_ context.Context, c *httpapi.Call, old *Volume, spec *VolumeSpec) error {
 	if r := spec.Revert; r != nil && (old.Spec.Revert == nil || *r != *old.Spec.Revert) {
-		if err := mayRevert(c, old, r.SnapshotID); err != nil {
+		if err := mayRevert(c.Batch, c.Snapshot, old, r.SnapshotID); err != nil {
 			return err
 		}
 	}

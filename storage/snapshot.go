@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
 )
 
 // VolumeSnapshotSpec is whose content is kept.
@@ -46,4 +47,17 @@ var VolumeSnapshots = resource.Define("volumesnapshot", "volumesnapshots", resou
 // Reverting reports whether a volume is to go back to a snapshot and has not yet. Nobody opens it meanwhile.
 func Reverting(v *Volume) bool {
 	return v.Spec.Revert != nil && v.Spec.Revert.Token != v.Status.RevertToken
+}
+
+// Changing says what the layers of a volume wait for, so that nobody opens it meanwhile; empty: nothing.
+func Changing(snap *store.Snapshot, v *Volume) string {
+	if Reverting(v) {
+		return "has gone back to its snapshot"
+	}
+	for _, s := range store.Referring(snap, VolumeSnapshots, v.ID) {
+		if s.Status.LayerID == "" && s.Deleting == nil {
+			return "has been kept as snapshot " + s.Name
+		}
+	}
+	return ""
 }

@@ -9,17 +9,26 @@ import (
 	"github.com/virga-cloud/virga/engine/store"
 )
 
-// createSnapshot refuses one of a volume that is written to: what it would keep is of no one moment. Of a VM
-// that runs, compute takes all disks at once.
+// createSnapshot refuses one of a volume that is written to: what it would keep is of no one moment.
 func createSnapshot(_ context.Context, c *httpapi.Call, s *VolumeSnapshot) error {
 	v, err := store.Need(c.Snapshot, Volumes, s.Spec.VolumeID)
 	if err == nil {
-		err = Snapshottable(c.Snapshot, v)
-	}
-	if err == nil && len(store.Referring(c.Snapshot, Attachments, v.ID)) > 0 {
-		err = fault.New(fault.Precondition, "a VM has volume %s open; take a snapshot of that VM, or stop it", v.Name)
+		err = Unused(c.Batch, c.Snapshot, v)
 	}
 	return fault.Wrap(err, "create snapshot %s", s.Name)
+}
+
+// Unused says why no snapshot of a volume can be taken now; nil: one can, and the commit is held to nobody's
+// opening it at the same moment. Who comes later waits until it is taken.
+func Unused(b *store.Batch, snap *store.Snapshot, v *Volume) error {
+	if err := Snapshottable(snap, v); err != nil {
+		return err
+	}
+	if len(store.Referring(snap, Attachments, v.ID)) > 0 {
+		return fault.New(fault.Precondition, "a VM has volume %s open; stop that VM first", v.Name)
+	}
+	b.InTurn(v.Ref(), snap)
+	return nil
 }
 
 // Snapshottable says why no snapshot of a volume can be taken; nil: one can.
@@ -40,6 +49,9 @@ func changeSnapshot(_ context.Context, _ *httpapi.Call, old *VolumeSnapshot, spe
 
 // deleteSnapshot refuses that of a snapshot to which its volume goes back right now.
 func deleteSnapshot(_ context.Context, c *httpapi.Call, s *VolumeSnapshot) error {
+	if s.Owner != nil && c.Snapshot.Lookup(s.Owner.ID) != nil {
+		return fault.New(fault.Precondition, "delete snapshot %s: it is a part of %s %s; delete that", s.Name, s.Owner.Kind, c.Snapshot.Lookup(s.Owner.ID).Head().Name)
+	}
 	v := store.Find(c.Snapshot, Volumes, s.Spec.VolumeID)
 	if v == nil {
 		return nil
@@ -61,20 +73,25 @@ func revertVolume(c *httpapi.Call, w *store.SpecWriter[VolumeSpec, VolumeStatus]
 	if s := store.Named(c.Snapshot, VolumeSnapshots, v.Project, string(snapshotID)); s != nil {
 		snapshotID = s.ID
 	}
-	if err := mayRevert(c, v, snapshotID); err != nil {
+	return RevertTo(c.Batch, c.Snapshot, w, v, snapshotID)
+}
+
+// RevertTo asks for a volume to go back to one of its snapshots.
+func RevertTo(b *store.Batch, snap *store.Snapshot, w *store.SpecWriter[VolumeSpec, VolumeStatus], v *Volume, snapshotID resource.ID) error {
+	if err := mayRevert(b, snap, v, snapshotID); err != nil {
 		return err
 	}
-	w.Set(c.Batch, v, func(s *VolumeSpec) { s.Revert = &Revert{SnapshotID: snapshotID, Token: string(resource.NewID())} })
+	w.Set(b, v, func(s *VolumeSpec) { s.Revert = &Revert{SnapshotID: snapshotID, Token: string(resource.NewID())} })
 	return nil
 }
 
 // mayRevert holds the request to nobody's opening the volume at the same moment: who comes later waits until it
 // has gone back.
-func mayRevert(c *httpapi.Call, v *Volume, snapshotID resource.ID) error {
-	if err := Revertible(c.Snapshot, v, snapshotID); err != nil {
+func mayRevert(b *store.Batch, snap *store.Snapshot, v *Volume, snapshotID resource.ID) error {
+	if err := Revertible(snap, v, snapshotID); err != nil {
 		return fault.Wrap(err, "revert volume %s", v.Name)
 	}
-	c.Batch.InTurn(v.Ref(), c.Snapshot)
+	b.InTurn(v.Ref(), snap)
 	return nil
 }
 

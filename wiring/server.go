@@ -73,7 +73,8 @@ func NewServer(d ServerDeps) *Server {
 	r := newRights(d.Registry)
 	s := &Server{Rights: r, Events: observe.NewRecorder(d.Leader, r.Events, ""), Relay: relay(d.Listener, d.Servers), Audit: identity.NewAudit(d.API, d.AuditFor)}
 	gate := placement.NewGate(d.Leader, r.Claims)
-	s.Front = &compute.Front{VMs: r.VMs, Volumes: r.Storage.Volumes, Ports: r.Network.Ports, VMStatuses: r.Compute.VMStatuses, Operations: r.Operations, Placer: gate}
+	s.Front = &compute.Front{VMs: r.VMs, Volumes: r.Storage.Volumes, Ports: r.Network.Ports, VMStatuses: r.Compute.VMStatuses,
+		VMSnapshots: r.VMSnapshots, Snapshots: r.Storage.VolumeSnapshots, Operations: r.Operations, Placer: gate}
 	s.Remover = &host.Remover{Hosts: r.Host.Hosts, Removals: r.Host.Removals, Home: d.Home, User: compute.UserOfHost(d.API.Catalog()),
 		Leaving: func(b *store.Batch, snap *store.Snapshot, h *host.Host) { r.Storage.Leave(b, snap, h.ID) }}
 	s.Parts = []part.Part{
@@ -117,6 +118,7 @@ type Rights struct {
 	Image        image.Rights
 	Clusters     *cluster.Writer
 	VMs          *store.SpecWriter[compute.VMSpec, compute.VMStatus]
+	VMSnapshots  *store.SpecWriter[compute.VMSnapshotSpec, compute.VMSnapshotStatus]
 	Compute      compute.Writers
 	Pools        compute.PoolWriters
 	Evacuations  evacuation.Writers
@@ -139,6 +141,7 @@ func newRights(l *store.Registry) Rights {
 		Image:        image.NewRights(l),
 		Clusters:     cluster.NewRight(l),
 		VMs:          compute.NewAPIRight(l),
+		VMSnapshots:  compute.NewSnapshotRight(l),
 		Compute:      compute.NewWriters(l),
 		Pools:        compute.NewPoolWriters(l),
 		Evacuations:  evacuation.NewWriters(l),

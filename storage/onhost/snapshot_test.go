@@ -86,7 +86,7 @@ func TestWhatIsInUseKeepsItsLayers(t *testing.T) {
 	one := c.snapshot("one", "disk")
 	use := c.attach(id, c.hosts[0], 1)
 	before := c.laid(id)
-	c.ask("POST", "projects/p/volumesnapshots", `{"name":"two","spec":{"volumeID":"disk"}}`, fault.Precondition, "a VM has volume disk open")
+	c.ask("POST", "projects/p/volumesnapshots", `{"name":"two","spec":{"volumeID":"disk"}}`, fault.Precondition, "a VM has volume disk open; stop that VM first")
 	c.ask("POST", "projects/p/volumes/disk/revert", `{"snapshotID":"one"}`, fault.Precondition, "stop that VM first")
 	c.ask("DELETE", "projects/p/volumesnapshots/one", "", "", "one")
 	c.settle()

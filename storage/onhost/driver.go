@@ -81,6 +81,7 @@ type Snapshotter interface {
 	// somebody has.
 	Rebase(ctx context.Context, at Place, v Volume, layer string) error
 	// RemoveLayer removes a layer that v does not name. fault.Precondition: it does, or another layer builds on it.
+	// fault.Unavailable: somebody has it open.
 	RemoveLayer(ctx context.Context, at Place, v Volume, layer string) error
 }
 

@@ -54,7 +54,7 @@ func imagesOf(at onhost.Place) func(string) error {
 
 // grow makes a volume larger that nobody has open.
 func (d *Driver) grow(ctx context.Context, at onhost.Place, id resource.ID, file string, size int64) error {
-	uid, err := judged(file, buildsOn(at, id))
+	uid, err := ownedAlike(at, id, file)
 	if err != nil {
 		return err
 	}

@@ -3,12 +3,15 @@ package folder
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/virga-cloud/virga/engine/durable"
 	"github.com/virga-cloud/virga/engine/fault"
@@ -25,6 +28,8 @@ const (
 	longestChain = 256
 	// unknownLayer is what a layer builds on whose head says something that is none of its volume's.
 	unknownLayer = "unknown"
+	// firstLock is where the bytes begin on which QEMU holds the locks of an image, locks how many they may be.
+	firstLock, locks = 100, 200
 )
 
 // layerPath is where a layer of a volume lies.
@@ -156,7 +161,8 @@ func (d *Driver) Rebase(ctx context.Context, at onhost.Place, v onhost.Volume, l
 		if err != nil {
 			return err
 		}
-		if _, err := chainOf(at, v.ID, file); err != nil {
+		uid, err := ownedAlike(at, v.ID, file)
+		if err != nil {
 			return err
 		}
 		backing, unused, err := d.backing(ctx, at, v, *l)
@@ -164,13 +170,63 @@ func (d *Driver) Rebase(ctx context.Context, at onhost.Place, v onhost.Volume, l
 			return err
 		}
 		defer unused()
-		uid, err := judged(file, buildsOn(at, v.ID))
-		if err != nil {
-			return err
-		}
 		return explain(opened(d.as(uid).Rebase(ctx, qcow2.File{Path: file, Format: qcow2.QCOW2}, backing)), "pull layer %s together", layer)
 	})
 	return err
+}
+
+// ownedAlike judges a layer and all that it builds on, and gives them to one user, as whom a tool may read them
+// all: who had the lowest one open last, which is the one that the guest of now shares. Nobody has written to
+// layers that are all ours.
+func ownedAlike(at onhost.Place, id resource.ID, file string) (uid uint32, err error) {
+	sources, err := chainOf(at, id, file)
+	if err != nil {
+		return 0, err
+	}
+	owners := map[string]uint32{}
+	for _, s := range slices.Backward(sources) {
+		if s.Layer == "" {
+			continue // everybody reads an image
+		}
+		info, err := os.Lstat(s.Path)
+		if err != nil {
+			return 0, err
+		}
+		owners[s.Path] = info.Sys().(*syscall.Stat_t).Uid
+		if uid == 0 {
+			uid = owners[s.Path]
+		}
+	}
+	for path, owner := range owners {
+		if owner == uid {
+			continue
+		}
+		if err := os.Lchown(path, int(uid), -1); err != nil {
+			return 0, err
+		}
+	}
+	return uid, nil
+}
+
+// inUse refuses a file that a QEMU process or a tool has open, on whichever host: they hold locks on some of its
+// bytes as long as they have.
+func inUse(file string) error {
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: firstLock, Len: locks}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock); err != nil {
+		return err
+	}
+	if lock.Type != unix.F_UNLCK {
+		return fault.New(fault.Unavailable, "a VM has file %s open", file)
+	}
+	return nil
 }
 
 // RemoveLayer implements onhost.Snapshotter.
@@ -182,6 +238,9 @@ func (d *Driver) RemoveLayer(ctx context.Context, at onhost.Place, v onhost.Volu
 		}
 		if err == nil {
 			err = builtOn(at, v, layer)
+		}
+		if err == nil {
+			err = inUse(file)
 		}
 		if err != nil {
 			return err

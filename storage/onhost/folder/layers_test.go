@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -107,5 +108,88 @@ func TestALayerThatBuildsOnAnotherVolumesLayerIsNotOpened(t *testing.T) {
 	}
 	if err := d.Rebase(t.Context(), at, mine, one.Active); !fault.Is(err, fault.Precondition) {
 		t.Errorf("pulled together: %v", err)
+	}
+}
+
+// A volume that went back has a layer that nobody has opened yet, on layers that a guest has written: no tool reads
+// those as root. The guest before had another user, and a branch of it is that user's still.
+func TestLayersAreReadAsTheGuestThatWroteThem(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root has users to give")
+	}
+	tool, calls := spy(t)
+	d := folder.New(tool)
+	at := place(t, d)
+	v, low := volume(t, d, at, 70001)
+	file := func(layer string) string { return filepath.Join(filepath.Dir(low), layer+".qcow2") }
+	grown := func(chain storage.Chain) {
+		t.Helper()
+		v.Chain = chain
+		if _, err := d.EnsureVolume(t.Context(), at, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opened := func(layer string, uid int64) {
+		t.Helper()
+		if _, _, err := d.Open(t.Context(), at, onhost.Owner{VolumeID: v.ID, Layer: layer, Epoch: 2, UID: uid}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	grown(one.On("a0", "b1"))
+	opened("b1", 70001)
+	grown(v.On("a0", "c2"))
+	opened("c2", 70002) // another VM has it now
+	written(t, low, 7, 0, 64)
+	want := seen(t, file("b1"))
+	grown(v.On("b1", "d3")) // back to what the first one wrote
+	calls()
+	v.SizeMiB = 32
+	if _, err := d.Grow(t.Context(), at, v); err != nil {
+		t.Fatal(err)
+	}
+	v.Chain = storage.Chain{Layers: []storage.Layer{{ID: "b1"}, {ID: "c2", ParentID: "a0"}, {ID: "d3", ParentID: "b1"}}, Active: "d3"}
+	if err := d.Rebase(t.Context(), at, v, "b1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, call := range strings.Split(strings.TrimSpace(calls()), "\n") {
+		if !strings.HasPrefix(call, "70002 ") && !strings.Contains(call, " create ") {
+			t.Errorf("called: %s", call)
+		}
+	}
+	if got := seen(t, file("b1")); got != want {
+		t.Error("the layer holds something else now")
+	}
+}
+
+func TestALayerThatSomebodyHasOpenIsNotRemoved(t *testing.T) {
+	if _, err := exec.LookPath("qemu-io"); err != nil {
+		t.Skip("qemu-io is not installed")
+	}
+	d := folder.New(qcow2.Tool{})
+	at := place(t, d)
+	v := onhost.Volume{ID: resource.NewID(), SizeMiB: 16, Chain: one.On("a0", "b1")}
+	if _, err := d.EnsureVolume(t.Context(), at, v); err != nil {
+		t.Fatal(err)
+	}
+	v.Chain = one
+	for _, how := range [][]string{{"-f", "qcow2"}, {"-r", "-f", "qcow2"}} {
+		cmd := exec.Command("qemu-io", append(how, filepath.Join(at.Path, "volumes", string(v.ID), "b1.qcow2"))...)
+		in, _ := cmd.StdinPipe()
+		out, _ := cmd.StdoutPipe()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(in, "length")
+		if _, err := out.Read(make([]byte, 1)); err != nil {
+			t.Error(err)
+		}
+		if err := d.RemoveLayer(t.Context(), at, v, "b1"); !fault.Is(err, fault.Unavailable) {
+			t.Errorf("%v has it open: %v", how, err)
+		}
+		in.Close()
+		_ = cmd.Wait()
+	}
+	if err := d.RemoveLayer(t.Context(), at, v, "b1"); err != nil {
+		t.Error(err)
 	}
 }

@@ -29,6 +29,7 @@ import (
 //	device web data attached|waiting|detaching|gone
 //	given web 1024 | less web 1024: what its balloon leaves a guest, in MiB
 //	evacuation h1 emptying|blocked|empty|none    evacuation h1 leaves web because "words"
+//	snapshot one ready|pending|gone               layers web-disk0 2
 //	empty
 func (c *Cluster) holds(words []string) (bool, string) {
 	a := args{c, words}
@@ -69,6 +70,10 @@ func (c *Cluster) holds(words []string) (bool, string) {
 		}
 		file := c.disks.SizeMiB(v.ID)
 		return fmt.Sprint(file) == a.word(2) && v.Status.SizeMiB == file && len(v.Status.Problems) == 0, fmt.Sprintf("%d, %+v", file, v.Status)
+	case "snapshot":
+		return c.holdsSnapshot(a.word(1), a.word(2))
+	case "layers":
+		return c.holdsLayers(a.word(1), a.word(2))
 	case "given", "less":
 		return c.holdsMemory(a.word(1), a.word(2), a.word(0) == "less")
 	case "problem":

@@ -100,6 +100,7 @@ func (c *Cluster) judgeGuests(snap *store.Snapshot) {
 			continue
 		}
 		c.judgeOpen(snap, g)
+		c.judgeLayers(snap, g)
 		for _, d := range g.vm.Disks {
 			if other, twice := writer[d.ID]; twice {
 				c.fail("volume %s is open for writing on %s (%s) and on %s (%s)", d.ID, other.h.Name, other.State, g.h.Name, g.State)

@@ -25,7 +25,7 @@ var verbs map[string]verb
 func init() { // a map that refers to itself by way of "after"
 	verbs = map[string]verb{
 		"hosts": makeHosts, "host": hostVerb, "datastore": makeDatastore, "volume": makeVolume, "image": makeImage,
-		"vm": vmVerb, "guest": guestVerb, "agent": agentVerb, "server": serverVerb, "orphan": makeOrphan, "resize": resize,
+		"vm": vmVerb, "guest": guestVerb, "agent": agentVerb, "server": serverVerb, "orphan": makeOrphan, "resize": resize, "snapshot": snapshotVerb,
 		"partition": partition, "heal": heal, "advance": advance, "clock": clock, "fault": planFault,
 		"migrate": migrate, "cancel": cancel, "maintenance": mode(host.Maintenance), "cordon": mode(host.Cordoned), "active": mode(host.Active),
 		"run": runUntil, "expect": expect, "settle": settle, "after": after,

@@ -79,10 +79,28 @@ func (w *walk) event() {
 		w.line("migrate %s %s", name, w.pick("", "", "to h1", "to h2", "to h3"))
 	case roll < 62:
 		w.line("cancel %s", name)
-	case roll < 70:
+	case roll < 69:
 		w.line("guest %s %s", name, w.pick("powers-off", "panics", "crashes", "ignores", "listens"))
+	case roll < 77:
+		w.snapshot(name)
 	default:
 		w.accident(h)
+	}
+}
+
+// snapshot takes one of a VM, or lets it go back to one, or deletes one; all in any order, and also while it runs.
+func (w *walk) snapshot(name string) {
+	all := store.Every(w.c.all.Snapshot(), compute.VMSnapshots)
+	if len(all) == 0 || w.c.rng.IntN(3) == 0 {
+		w.names++
+		w.line("snapshot take s%d of %s", w.names, name)
+		return
+	}
+	s := all[w.c.rng.IntN(len(all))]
+	if w.c.rng.IntN(3) == 0 {
+		w.line("snapshot delete %s", s.Name)
+	} else if vm := store.Find(w.c.all.Snapshot(), compute.VMs, s.Spec.VMID); vm != nil {
+		w.line("snapshot revert %s of %s", s.Name, vm.Name)
 	}
 }
 

@@ -110,6 +110,13 @@ func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume
 		})
 		return false, true
 	}
+	if v.Spec.Base != nil && copyGoes(snap, d, v.Spec.Base.Digest) {
+		c.w.Volumes.Set(b, v, func(s *VolumeStatus) {
+			s.Observed = c.observed(s.Observed, v.Generation, string(fault.Unavailable), "the copy of its image on datastore "+d.Name+" is being removed, and is fetched again")
+			s.Phase = VolumeUnbound
+		})
+		return true, false
+	}
 	life := func(id resource.ID) host.LifeState { return host.StateOf(snap, id) }
 	layers := NewChain()
 	a := &Allocation{Spec: AllocationSpec{Layers: layers.Layers, ActiveLayer: layers.Active, VolumeID: v.ID, DatastoreID: d.ID, BackendID: d.Spec.BackendID,
@@ -125,6 +132,14 @@ func (c *Controller) placeVolume(b *store.Batch, snap *store.Snapshot, v *Volume
 		s.Layers, s.ActiveLayer = layers.Layers, layers.Active
 	})
 	return false, false
+}
+
+// copyGoes reports whether content is being removed from a datastore. A volume that was made from it meanwhile, on
+// a host that does not know of that, would keep it there, half removed.
+func copyGoes(snap *store.Snapshot, d *Datastore, digest string) bool {
+	return slices.ContainsFunc(store.Referring(snap, ImageCopies, d.ID), func(have *ImageCopy) bool {
+		return have.Spec.Digest == digest && have.Deleting != nil
+	})
 }
 
 // needs are what a volume must be able to do from its first day. That it can grow shows when it shall.

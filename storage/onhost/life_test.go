@@ -370,3 +370,29 @@ func wantProblem(t *testing.T, o resource.Observed, kind fault.Kind, text string
 		t.Errorf("problems are %+v, want %s: %s", o.Problems, kind, text)
 	}
 }
+
+// A copy of an image that nobody needed is being removed when a volume asks for it: the volume is made from the next one.
+func TestAVolumeIsNotMadeFromACopyThatGoes(t *testing.T) {
+	c := newCloud(t, 1)
+	d := c.share()
+	spec := storage.VolumeSpec{SizeMiB: 100, DatastoreID: d.ID, Base: &storage.Base{Digest: c.digest(), VirtualMiB: 50}}
+	first := c.newVolume("first", spec)
+	c.commit(func(b *store.Batch) { c.volumes.Delete(b, c.volume(first)) })
+	c.settle()
+	c.drivers[c.hosts[0]].Fail("RemoveImage", fault.New(fault.Unavailable, "the share hangs"))
+	c.now = c.now.Add(11 * time.Minute)
+	c.settle()
+	if all := store.Every(c.db.Snapshot(), storage.ImageCopies); len(all) != 1 || all[0].Deleting == nil {
+		t.Fatalf("the copies are %+v", all)
+	}
+	id := c.newVolume("second", spec)
+	if c.world.SizeMiB(id) != 0 || c.volume(id).Status.Phase == storage.VolumeReady {
+		t.Fatal("it was made from a copy that goes")
+	}
+	wantProblem(t, c.volume(id).Status.Observed, fault.Unavailable, "is being removed, and is fetched again")
+	c.drivers[c.hosts[0]].Fail("RemoveImage", nil)
+	c.settle()
+	if v := c.volume(id); v.Status.Phase != storage.VolumeReady || c.fetches != 2 || c.world.SizeMiB(id) != 100 {
+		t.Errorf("afterwards it is %+v, and its image was fetched %d times", v.Status, c.fetches)
+	}
+}

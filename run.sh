@@ -21,7 +21,7 @@ fi
 "$virga" vm show "$name"
 cat <<END
 
-$name is running. Next:
+$name is running. The console is in a browser at the address above. Next:
   $virga vm console $name          its serial console (leave with Ctrl-])
   $virga vm list                   all VMs
   $virga explain vm $name          why it is as it is

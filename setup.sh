@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs that Virga uses and that are missing here. Says what it does; does nothing,
-# and quickly, when all is there. Starts and enables no daemon.
+# Installs the programs that Virga uses and that are missing here; with the word tests, also what its tests
+# use besides. Says what it does; does nothing, and quickly, when all is there. Starts and enables no daemon.
 set -euo pipefail
 export PATH="$PATH:/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -32,6 +32,11 @@ depmod                             kmod
 ping                               iputils-ping
 ps                                 procps
 '
+if [ "${1:-}" = tests ]; then
+	needs+='
+chromium                           chromium
+'
+fi
 # units of those packages that Debian would start by itself
 units='openvswitch-switch ovs-vswitchd ovsdb-server ovs-record-hostname ovn-central ovn-northd ovn-ovsdb-server-nb ovn-ovsdb-server-sb ovn-host ovn-controller'
 

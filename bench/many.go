@@ -95,8 +95,8 @@ func serveMany(p *Part, n int) {
 	p.Add(Figure{What: fmt.Sprintf("daemon, %d stopped VMs: anonymous memory", n), Unit: "MiB", Ours: Summarize(float64(kibibytes(fmt.Sprintf("/proc/%d/smaps_rollup", c.first.PID()), "Anonymous")) / 1024)})
 }
 
-// together is how many VMs are written in one commit.
-const together = 100
+// together is how many VMs are written in one commit: few, as commits are that people make.
+const together = 10
 
 // writeMany writes VMs on a thousand hosts, in ten projects, with all their records.
 func writeMany(t testing.TB, truth store.Store, count int) {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -116,7 +117,16 @@ func ports() *noun {
 	return &noun{api: client.As[record](client.Ports), group: groupNetwork, sample: "web-nic0", short: "MAC and IP addresses in networks",
 		long: "A port has a MAC and an IP address. The ports of a VM's NICs are made and go with it;\none that was made by itself keeps its addresses for the next VM.", verbs: everyVerb, commands: portCommands,
 		columns: []column{state("State"), name("Network", "network", at(&portOf.Spec.NetworkID)), field("Address", at(&portOf.Status.Address)), field("MAC", at(&portOf.Status.MAC)),
-			computed("VM", func(s *lookup, r *record) string { return userText(s, r, "nics", "portID") }), name("Hosts", "host", at(&portOf.Status.HostIDs)).wide(), name("Subnet", "subnet", at(&portOf.Status.SubnetID)).wide(), field("Hostname", at(&portOf.Spec.Hostname)).wide(), computed("Limits", portLimits).only(), trouble()}}
+			computed("VM", func(s *lookup, r *record) string { return userText(s, r, "nics", "portID") }), name("Hosts", "host", at(&portOf.Status.HostIDs)).wide(), name("Subnet", "subnet", at(&portOf.Status.SubnetID)).wide(), field("Hostname", at(&portOf.Spec.Hostname)).wide(), computed("Security groups", groupsText).wide(), computed("Limits", portLimits).only(), trouble()}}
+}
+
+// groupsText names the security groups of a port.
+func groupsText(s *lookup, r *record) string {
+	var out []string
+	for _, id := range r.list(at(&portOf.Spec.SecurityGroupIDs)) {
+		out = append(out, s.nameOf(s.ctx, "securitygroup", r.Project, fmt.Sprint(id)))
+	}
+	return strings.Join(out, ", ")
 }
 
 func portLimits(_ *lookup, r *record) string {
@@ -139,12 +149,12 @@ func portCommands(s *session, n *noun) []*cobra.Command {
 	f.StringVar(&hostname, "hostname", "", "the name that DNS gives it")
 	s.completeFlag(c, "network", "network")
 	s.completeFlag(c, "subnet", "subnet")
-	var rates rateFlags
-	rates.flags(c)
+	var more portFlags
+	more.flags(s, c)
 	m := addMaking(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		spec := texts(map[string]string{key(&portOf.Spec.NetworkID): network, key(&portOf.Spec.SubnetID): subnet, key(&portOf.Spec.Address): address, key(&portOf.Spec.MAC): mac, key(&portOf.Spec.Hostname): hostname})
-		if err := rates.put(cmd, spec); err != nil {
+		if err := more.put(cmd, spec); err != nil {
 			return err
 		}
 		return s.create(cmd, n, args[0], spec, m)

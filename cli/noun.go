@@ -55,8 +55,8 @@ var everyVerb = []string{"list", "show", "label", "delete"}
 
 // nouns are all of them, in the order of the help.
 func nouns() []*noun {
-	return []*noun{vms(), vmSnapshots(), images(), instances(), networks(), subnets(), ports(), volumes(), snapshots(), datastores(), storages(), devices(),
-		hosts(), clusters(), pools(), projects(), tokens(), secrets(), operations(), tasks(), events(), claims(), livenesses(), evacuations(), removals(),
+	return []*noun{vms(), vmSnapshots(), images(), instances(), networks(), subnets(), ports(), securityGroups(), volumes(), snapshots(), datastores(), storages(), devices(),
+		hosts(), clusters(), pools(), projects(), tokens(), sessions(), secrets(), operations(), tasks(), events(), claims(), livenesses(), evacuations(), removals(),
 		attachments(), allocations(), imageCopies(), portBindings(), dnsZones()}
 }
 

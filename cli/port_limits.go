@@ -39,16 +39,24 @@ func rateText(kbps int64) string {
 	return "-"
 }
 
-// rateFlags are the limits of a port.
-type rateFlags struct{ send, receive string }
+// portFlags are what may change of a port.
+type portFlags struct {
+	send, receive string
+	groups        []string
+}
 
-func (r *rateFlags) flags(c *cobra.Command) {
+func (r *portFlags) flags(s *session, c *cobra.Command) {
 	c.Flags().StringVar(&r.send, "send", "", "the most that its VM sends, for example 20Mbps; none lifts it")
 	c.Flags().StringVar(&r.receive, "receive", "", "the most that reaches its VM, for example 1Gbps; none lifts it")
+	c.Flags().StringSliceVar(&r.groups, "security-group", nil, "a security group that it is in; may be repeated (default: default)")
+	s.completeFlag(c, "security-group", "securitygroup")
 }
 
 // put writes what was said into a spec.
-func (r *rateFlags) put(cmd *cobra.Command, spec map[string]any) error {
+func (r *portFlags) put(cmd *cobra.Command, spec map[string]any) error {
+	if len(r.groups) > 0 {
+		spec[key(&portOf.Spec.SecurityGroupIDs)] = r.groups
+	}
 	for flag, x := range map[string]struct{ field, text string }{"send": {key(&portOf.Spec.SendKbps), r.send}, "receive": {key(&portOf.Spec.ReceiveKbps), r.receive}} {
 		if !cmd.Flags().Changed(flag) {
 			continue
@@ -63,43 +71,43 @@ func (r *rateFlags) put(cmd *cobra.Command, spec map[string]any) error {
 }
 
 // said is the spec of a change; one without anything is refused.
-func (r *rateFlags) said(cmd *cobra.Command) (map[string]any, error) {
+func (r *portFlags) said(cmd *cobra.Command) (map[string]any, error) {
 	spec := map[string]any{}
 	if err := r.put(cmd, spec); err != nil {
 		return nil, err
 	}
 	if len(spec) == 0 {
-		return nil, refuse("%s: say what to change: --send or --receive", called(cmd))
+		return nil, refuse("%s: say what to change: --send, --receive or --security-group", called(cmd))
 	}
 	return spec, nil
 }
 
 func (s *session) portSet(n *noun) *cobra.Command {
-	var rates rateFlags
-	c := &cobra.Command{Use: "set NAME", Short: "Limit what a port sends and receives", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
-		Long:    "Limit what the VM of a port sends, and what reaches it. What is above a limit is dropped, after a burst of\nmost of a second. It holds at once, wherever the VM is.",
-		Example: "  virga port set web --send 20Mbps --receive 100Mbps\n  virga port set web --send none"}
-	rates.flags(c)
+	var said portFlags
+	c := &cobra.Command{Use: "set NAME", Short: "Limit what a port sends and receives, and put it into security groups", Args: exactly("NAME"), ValidArgsFunction: s.completeNames(n, 1),
+		Long:    "Limit what the VM of a port sends, and what reaches it. What is above a limit is dropped, after a burst of\nmost of a second. --security-group names all groups that it is in from now on. It holds at once, wherever the VM is.",
+		Example: "  virga port set web --send 20Mbps --receive 100Mbps\n  virga port set web --send none\n  virga port set web --security-group web --security-group ssh"}
+	said.flags(s, c)
 	addDryRun(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		spec, err := rates.said(cmd)
+		spec, err := said.said(cmd)
 		if err != nil {
 			return err
 		}
-		return s.patch(cmd, n, args[0], map[string]any{"spec": spec}, "has its limits")
+		return s.patch(cmd, n, args[0], map[string]any{"spec": spec}, "is changed")
 	}
 	return c
 }
 
 func (s *session) setNIC(n *noun) *cobra.Command {
-	var rates rateFlags
-	c := &cobra.Command{Use: "set NAME NIC|PORT", Short: "Limit what a NIC of a VM sends and receives", Args: exactly("NAME", "NIC"), ValidArgsFunction: s.completeNames(n, 1),
-		Long:    "Limit a NIC, which is to limit its port: virga port set does the same by the port's name. What is above a limit\nis dropped, after a burst of most of a second. It holds at once.",
-		Example: "  virga vm nic set web nic0 --send 20Mbps --receive 100Mbps\n  virga vm nic set web nic0 --send none"}
-	rates.flags(c)
+	var said portFlags
+	c := &cobra.Command{Use: "set NAME NIC|PORT", Short: "Limit what a NIC of a VM sends and receives, and put it into security groups", Args: exactly("NAME", "NIC"), ValidArgsFunction: s.completeNames(n, 1),
+		Long:    "Limit a NIC, which is to limit its port: virga port set does the same by the port's name. What is above a limit\nis dropped, after a burst of most of a second. --security-group names all groups that it is in from now on.\nIt holds at once.",
+		Example: "  virga vm nic set web nic0 --send 20Mbps --receive 100Mbps\n  virga vm nic set web nic0 --send none\n  virga vm nic set web nic0 --security-group web"}
+	said.flags(s, c)
 	addDryRun(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		spec, err := rates.said(cmd)
+		spec, err := said.said(cmd)
 		if err != nil {
 			return err
 		}
@@ -115,7 +123,7 @@ func (s *session) setNIC(n *noun) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return s.patch(cmd, ports(), nic.PortID, map[string]any{"spec": spec}, "has its limits")
+		return s.patch(cmd, ports(), nic.PortID, map[string]any{"spec": spec}, "is changed")
 	}
 	return c
 }

@@ -76,7 +76,7 @@ type createFlags struct {
 	cpus, stopTimeout                                                 int64
 	memory                                                            sizeFlag
 	most                                                              memoryPart
-	disks, networks, addresses, keys                                  []string
+	disks, networks, addresses, keys, groups                          []string
 	stopped, noNetwork                                                bool
 }
 
@@ -102,6 +102,7 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 	f.Var(&w.most, "max-memory", maxMemoryText)
 	w.share.flags(f)
 	f.StringArrayVar(&w.disks, "disk", nil, "a disk, for example 10GiB; may be repeated (default: as large as the image)")
+	f.StringSliceVar(&w.groups, "security-group", nil, "a security group that its ports are in; may be repeated (default: default)")
 	f.StringArrayVar(&w.networks, "network", nil, "a network to be in; may be repeated (default: default)")
 	f.StringArrayVar(&w.addresses, "address", nil, "its address in the network; repeated: one for each network in order")
 	f.BoolVar(&w.noNetwork, "no-network", false, "without any NIC")
@@ -121,7 +122,7 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 	f.BoolVar(&w.stopped, "stopped", false, "do not start it")
 	m := addMaking(c)
 	addWaitFor(c, n, m.patience)
-	for flag, kind := range map[string]string{"image": "image", "network": "network", "host": "host", "pool": "resourcepool"} {
+	for flag, kind := range map[string]string{"image": "image", "network": "network", "host": "host", "pool": "resourcepool", "security-group": "securitygroup"} {
 		s.completeFlag(c, flag, kind)
 	}
 	fixed(c, "restart-policy", "on-failure", "always", "never")
@@ -167,6 +168,7 @@ func (w *createFlags) spec(cmd *cobra.Command) (*client.VMSpec, error) {
 		spec.Disks = append(spec.Disks, d)
 	}
 	var err error
+	spec.SecurityGroupIDs = w.groups
 	if spec.NICs, err = w.nics(); err != nil {
 		return nil, err
 	}

@@ -27,6 +27,8 @@ var (
 	Removals        = Kind[Removal]{"removal", "removals", false}
 	Pools           = Kind[Pool]{"resourcepool", "resourcepools", false}
 	Secrets         = Kind[Secret]{"secret", "secrets", true}
+	SecurityGroups  = Kind[SecurityGroup]{"securitygroup", "securitygroups", true}
+	Sessions        = Kind[Session]{"session", "sessions", false}
 	Backends        = Kind[Backend]{"storagebackend", "storagebackends", false}
 	Subnets         = Kind[Subnet]{"subnet", "subnets", true}
 	Tasks           = Kind[Task]{"task", "tasks", true}

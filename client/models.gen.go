@@ -985,6 +985,66 @@ func (e RemovalSpecCause) Valid() bool {
 	}
 }
 
+// Defines values for SecurityGroupStatusPhase.
+const (
+	SecurityGroupStatusPhasePending SecurityGroupStatusPhase = "pending"
+	SecurityGroupStatusPhaseReady   SecurityGroupStatusPhase = "ready"
+)
+
+// Valid indicates whether the value is a known member of the SecurityGroupStatusPhase enum.
+func (e SecurityGroupStatusPhase) Valid() bool {
+	switch e {
+	case SecurityGroupStatusPhasePending:
+		return true
+	case SecurityGroupStatusPhaseReady:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SecurityRuleDirection.
+const (
+	Egress  SecurityRuleDirection = "egress"
+	Ingress SecurityRuleDirection = "ingress"
+)
+
+// Valid indicates whether the value is a known member of the SecurityRuleDirection enum.
+func (e SecurityRuleDirection) Valid() bool {
+	switch e {
+	case Egress:
+		return true
+	case Ingress:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SecurityRuleProtocol.
+const (
+	Any  SecurityRuleProtocol = "any"
+	Icmp SecurityRuleProtocol = "icmp"
+	TCP  SecurityRuleProtocol = "tcp"
+	UDP  SecurityRuleProtocol = "udp"
+)
+
+// Valid indicates whether the value is a known member of the SecurityRuleProtocol enum.
+func (e SecurityRuleProtocol) Valid() bool {
+	switch e {
+	case Any:
+		return true
+	case Icmp:
+		return true
+	case TCP:
+		return true
+	case UDP:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ServerStatusReady.
 const (
 	ServerStatusReadyNo  ServerStatusReady = "no"
@@ -1018,6 +1078,27 @@ func (e ServerStatusServiceManager) Valid() bool {
 	case ServerStatusServiceManagerSupervisor:
 		return true
 	case ServerStatusServiceManagerSystemd:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SessionSpecRole.
+const (
+	SessionSpecRoleAdmin  SessionSpecRole = "admin"
+	SessionSpecRoleMember SessionSpecRole = "member"
+	SessionSpecRoleViewer SessionSpecRole = "viewer"
+)
+
+// Valid indicates whether the value is a known member of the SessionSpecRole enum.
+func (e SessionSpecRole) Valid() bool {
+	switch e {
+	case SessionSpecRoleAdmin:
+		return true
+	case SessionSpecRoleMember:
+		return true
+	case SessionSpecRoleViewer:
 		return true
 	default:
 		return false
@@ -1117,6 +1198,24 @@ func (e TaskStatusPhase) Valid() bool {
 	}
 }
 
+// Defines values for TokenRequestPurpose.
+const (
+	TokenRequestPurposeRequests TokenRequestPurpose = "requests"
+	TokenRequestPurposeSignIn   TokenRequestPurpose = "sign-in"
+)
+
+// Valid indicates whether the value is a known member of the TokenRequestPurpose enum.
+func (e TokenRequestPurpose) Valid() bool {
+	switch e {
+	case TokenRequestPurposeRequests:
+		return true
+	case TokenRequestPurposeSignIn:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TokenRequestRole.
 const (
 	TokenRequestRoleAdmin  TokenRequestRole = "admin"
@@ -1132,6 +1231,24 @@ func (e TokenRequestRole) Valid() bool {
 	case TokenRequestRoleMember:
 		return true
 	case TokenRequestRoleViewer:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TokenSpecPurpose.
+const (
+	TokenSpecPurposeRequests TokenSpecPurpose = "requests"
+	TokenSpecPurposeSignIn   TokenSpecPurpose = "sign-in"
+)
+
+// Valid indicates whether the value is a known member of the TokenSpecPurpose enum.
+func (e TokenSpecPurpose) Valid() bool {
+	switch e {
+	case TokenSpecPurposeRequests:
+		return true
+	case TokenSpecPurposeSignIn:
 		return true
 	default:
 		return false
@@ -4638,6 +4755,9 @@ type PortSpec struct {
 	// ReceiveKbps SendKbps is the most that its VM sends, ReceiveKbps the most that reaches it, in kbit/s; 0: no limit. They may change at any time.
 	ReceiveKbps int64 `json:"receiveKbps,omitempty,omitzero"`
 
+	// SecurityGroupIDs SecurityGroupIDs are the security groups that it is in; a request may name them. Empty in a request for a new port: the project's "default". They may change at any time.
+	SecurityGroupIDs []string `json:"securityGroupIDs,omitempty,omitzero"`
+
 	// SendKbps SendKbps is the most that its VM sends, ReceiveKbps the most that reaches it, in kbit/s; 0: no limit. They may change at any time.
 	SendKbps int64 `json:"sendKbps,omitempty,omitzero"`
 
@@ -5174,6 +5294,147 @@ type SecretStatus struct {
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
+// SecurityGroup SecurityGroup is a firewall that ports share.
+type SecurityGroup struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders name who still has something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Owner Ref is the full address of a record.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec SecurityGroupSpec is a firewall: what no rule lets through is dropped.
+	Spec SecurityGroupSpec `json:"spec"`
+
+	// Status SecurityGroupStatus is what is known of it.
+	Status SecurityGroupStatus `json:"status"`
+}
+
+// SecurityGroupChange Change is the request for a changed record, in the same shape.
+type SecurityGroupChange struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Spec SecurityGroupSpec is a firewall: what no rule lets through is dropped.
+	Spec SecurityGroupSpec `json:"spec"`
+}
+
+// SecurityGroupDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
+type SecurityGroupDraft struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Unique within the kind and the project: lower case letters, digits and dashes, at most 63.
+	Name string `json:"name"`
+
+	// Spec SecurityGroupSpec is a firewall: what no rule lets through is dropped.
+	Spec SecurityGroupSpec `json:"spec"`
+}
+
+// SecurityGroupList Page is a part of a list.
+type SecurityGroupList struct {
+	// Items The records, in the order of their making.
+	Items []SecurityGroup `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// SecurityGroupSpec SecurityGroupSpec is a firewall: what no rule lets through is dropped.
+type SecurityGroupSpec struct {
+	// Description Description is for people.
+	Description string `json:"description,omitempty,omitzero"`
+
+	// Rules Rules let connections through. Answers of a connection need no rule. A port in several groups has the rules of all of them.
+	Rules []SecurityRule `json:"rules,omitempty,omitzero"`
+}
+
+// SecurityGroupStatus SecurityGroupStatus is what is known of it.
+type SecurityGroupStatus struct {
+	// Phase Phase is pending or ready: its rules are in force for all of its members.
+	Phase SecurityGroupStatusPhase `json:"phase,omitempty,omitzero"`
+
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+}
+
+// SecurityGroupStatusPhase Phase is pending or ready: its rules are in force for all of its members.
+type SecurityGroupStatusPhase string
+
+// SecurityRule SecurityRule lets connections through.
+type SecurityRule struct {
+	// CIDR CIDR is the range of the other side's addresses; GroupID the group whose members the other side is of, which a request may name. Both empty: 0.0.0.0/0, which is everybody.
+	CIDR string `json:"cidr,omitempty,omitzero"`
+
+	// Description Description is for people.
+	Description string `json:"description,omitempty,omitzero"`
+
+	// Direction Direction is ingress (others connect to the port) or egress (the port connects to others).
+	Direction SecurityRuleDirection `json:"direction"`
+
+	// FirstPort FirstPort and LastPort are the ports that are connected to; 0: all.
+	FirstPort int64 `json:"firstPort,omitempty,omitzero"`
+
+	// GroupID CIDR is the range of the other side's addresses; GroupID the group whose members the other side is of, which a request may name. Both empty: 0.0.0.0/0, which is everybody.
+	GroupID string `json:"groupID,omitempty,omitzero"`
+
+	// LastPort FirstPort and LastPort are the ports that are connected to; 0: all.
+	LastPort int64 `json:"lastPort,omitempty,omitzero"`
+
+	// Name Name is its name within the group; empty in a request: rule0, rule1, …
+	Name string `json:"name"`
+
+	// Protocol Protocol is any, tcp, udp or icmp.
+	Protocol SecurityRuleProtocol `json:"protocol"`
+}
+
+// SecurityRuleDirection Direction is ingress (others connect to the port) or egress (the port connects to others).
+type SecurityRuleDirection string
+
+// SecurityRuleProtocol Protocol is any, tcp, udp or icmp.
+type SecurityRuleProtocol string
+
 // ServerStatus Status is what anybody may know of the server.
 type ServerStatus struct {
 	// Ready Whether the server can do its work.
@@ -5200,6 +5461,111 @@ type ServerStatusReady string
 
 // ServerStatusServiceManager What starts the server: systemd, at boot and when it has ended; supervisor, when it has died, but not at boot; none.
 type ServerStatusServiceManager string
+
+// Session Session lets one browser use the API, until it ends.
+type Session struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders name who still has something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Owner Ref is the full address of a record.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec SessionSpec is one sign-in of a person, by a browser.
+	Spec SessionSpec `json:"spec"`
+
+	// Status SessionStatus has nothing to observe.
+	Status SessionStatus `json:"status"`
+}
+
+// SessionList Page is a part of a list.
+type SessionList struct {
+	// Items The records, in the order of their making.
+	Items []Session `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// SessionSpec SessionSpec is one sign-in of a person, by a browser.
+type SessionSpec struct {
+	// Browser Browser is what the browser said of itself.
+	Browser string `json:"browser,omitempty,omitzero"`
+
+	// Expires Expires ends it.
+	Expires time.Time `json:"expires"`
+
+	// From From is the address that it was begun from.
+	From string `json:"from,omitempty,omitzero"`
+
+	// Hash Hash is the SHA-256 of the secret in the browser's cookie, in hex.
+	Hash string `json:"hash,omitempty,omitzero"`
+
+	// ProjectID ProjectID limits a member or viewer to one project; the session goes with it.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
+
+	// Role Role is what they may do.
+	Role SessionSpecRole `json:"role"`
+
+	// TokenID TokenID is the token that was shown to sign in: the session ends with it. Empty: a sign-in link was followed.
+	TokenID string `json:"tokenID,omitempty,omitzero"`
+
+	// User User is the person; it appears in events.
+	User string `json:"user"`
+}
+
+// SessionSpecRole Role is what they may do.
+type SessionSpecRole string
+
+// SessionStatus SessionStatus has nothing to observe.
+type SessionStatus struct {
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+}
+
+// SignInRequest SignInRequest shows who is there.
+type SignInRequest struct {
+	// Secret The secret of a token, or of a sign-in link.
+	Secret string `json:"secret"`
+}
 
 // SnapshotDisk SnapshotDisk is what is kept of one disk.
 type SnapshotDisk struct {
@@ -5542,7 +5908,7 @@ type TokenReply struct {
 
 // TokenRequest TokenRequest asks for a token.
 type TokenRequest struct {
-	// Expires Ends it; none: never.
+	// Expires Ends it; none: never, and a sign-in link after ten minutes.
 	Expires time.Time `json:"expires,omitempty,omitzero"`
 
 	// Name Unique; none: the user's.
@@ -5551,12 +5917,18 @@ type TokenRequest struct {
 	// ProjectID Limits a member or viewer to a project, by its name or id.
 	ProjectID string `json:"projectID,omitempty,omitzero"`
 
+	// Purpose What it is for: requests (the default), each of which shows it, or sign-in, a link that begins one session of a browser.
+	Purpose TokenRequestPurpose `json:"purpose,omitempty,omitzero"`
+
 	// Role What it may do.
 	Role TokenRequestRole `json:"role"`
 
 	// User The person or program that the token stands for.
 	User string `json:"user"`
 }
+
+// TokenRequestPurpose What it is for: requests (the default), each of which shows it, or sign-in, a link that begins one session of a browser.
+type TokenRequestPurpose string
 
 // TokenRequestRole What it may do.
 type TokenRequestRole string
@@ -5572,12 +5944,18 @@ type TokenSpec struct {
 	// ProjectID ProjectID limits a member or viewer to one project; the token goes with it.
 	ProjectID string `json:"projectID,omitempty,omitzero"`
 
+	// Purpose Purpose is what it is for: requests, each of which shows it, or sign-in, which is a link that begins one session.
+	Purpose TokenSpecPurpose `json:"purpose,omitempty,omitzero"`
+
 	// Role Role is what it may do.
 	Role TokenSpecRole `json:"role"`
 
 	// User User is the person or program that the token stands for; it appears in events.
 	User string `json:"user"`
 }
+
+// TokenSpecPurpose Purpose is what it is for: requests, each of which shows it, or sign-in, which is a link that begins one session.
+type TokenSpecPurpose string
 
 // TokenSpecRole Role is what it may do.
 type TokenSpecRole string
@@ -5940,6 +6318,9 @@ type VMSpec struct {
 
 	// RestartPolicy RestartPolicy says when an ended guest is started again.
 	RestartPolicy VMSpecRestartPolicy `json:"restartPolicy"`
+
+	// SecurityGroupIDs SecurityGroupIDs are the security groups of the ports that are made for it; a request may name them. Empty: the project's "default". They may change at any time.
+	SecurityGroupIDs []string `json:"securityGroupIDs,omitempty,omitzero"`
 
 	// SSHKeys SSHKeys are put into the guest by cloud-init.
 	SSHKeys []string `json:"sshKeys,omitempty,omitzero"`
@@ -6324,6 +6705,9 @@ type WhoAmI struct {
 
 	// Right The highest right.
 	Right WhoAmIRight `json:"right"`
+
+	// SessionID The session that asks; none: a token, a certificate or the socket was shown.
+	SessionID string `json:"sessionID,omitempty,omitzero"`
 
 	// User The person or program.
 	User string `json:"user"`

@@ -38,6 +38,9 @@ func (f *Front) Change(snap *store.Snapshot, b *store.Batch, old *VM, spec *VMSp
 		return err
 	}
 	f.tell(snap, b, old, Hostname(&after))
+	if err := f.guard(snap, b, old, spec); err != nil {
+		return fault.Wrap(err, "change VM %s", old.Name)
+	}
 	if err := f.changeDevices(snap, b, old, spec); err != nil {
 		return fault.Wrap(err, "change VM %s", old.Name)
 	}
@@ -73,6 +76,23 @@ func (f *Front) tell(snap *store.Snapshot, b *store.Batch, vm *VM, hostname stri
 			f.Ports.Set(b, p, func(s *network.PortSpec) { s.Hostname = hostname })
 		}
 	}
+}
+
+// guard puts the ports that were made for a VM into the security groups that it names now.
+func (f *Front) guard(snap *store.Snapshot, b *store.Batch, old *VM, spec *VMSpec) error {
+	if slices.Equal(old.Spec.SecurityGroupIDs, spec.SecurityGroupIDs) {
+		return nil
+	}
+	groups, err := network.GroupsOrDefault(snap, old.Project, spec.SecurityGroupIDs)
+	if err != nil {
+		return err
+	}
+	for _, n := range old.Status.NICs {
+		if p := store.Find(snap, network.Ports, n.PortID); p != nil && p.OwnedBy(old.ID) {
+			f.Ports.Set(b, p, func(s *network.PortSpec) { s.SecurityGroupIDs = groups })
+		}
+	}
+	return nil
 }
 
 // changeDevices attaches what is new among the disks and NICs, detaches what is not there any more, and

@@ -111,7 +111,7 @@ func (d *fitting) port(nic *NIC) (*network.Port, error) {
 		}
 		return p, err
 	}
-	p := &network.Port{Spec: network.PortSpec{NetworkID: nic.NetworkID, MAC: nic.MAC, Address: nic.Address, Hostname: Hostname(d.vm)}}
+	p := &network.Port{Spec: network.PortSpec{NetworkID: nic.NetworkID, MAC: nic.MAC, Address: nic.Address, Hostname: Hostname(d.vm), SecurityGroupIDs: d.vm.Spec.SecurityGroupIDs}}
 	p.ID, p.Name, p.Project, p.Owner = resource.NewID(), d.vm.Name+"-"+nic.Name, d.vm.Project, ownerOf(d.vm)
 	if err := network.Allocate(d.snap, p, slices.Concat(d.ports, d.askedByOthers(nic))...); err != nil {
 		return nil, err

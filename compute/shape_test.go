@@ -32,7 +32,7 @@ type office struct {
 
 func newOffice(t *testing.T) *office {
 	db := store.NewDB(memory.New(), resource.NewCatalog(compute.VMs, compute.VMSnapshots, storage.VolumeSnapshots, compute.Instances, compute.Images, storage.Volumes, storage.Allocations, storage.Attachments, storage.Datastores,
-		storage.Backends, storage.Devices, storage.ImageCopies, network.Networks, network.Subnets, network.Ports, network.PortBindings, network.DNSZones,
+		storage.Backends, storage.Devices, storage.ImageCopies, network.Networks, network.Subnets, network.Ports, network.PortBindings, network.DNSZones, network.SecurityGroups,
 		host.Hosts, host.Livenesses, placement.Claims, operation.Operations))
 	db.Inline = true
 	l := store.NewRegistry()

@@ -19,7 +19,7 @@ import (
 
 func TestAHostInUseNamesTheVMsAndVolumes(t *testing.T) {
 	catalog := resource.NewCatalog(compute.VMs, compute.Instances, storage.Attachments, storage.Volumes, storage.Allocations,
-		network.PortBindings, network.DNSZones, host.Hosts, host.Livenesses, host.Removals, placement.Claims, operation.Operations)
+		network.PortBindings, network.DNSZones, network.SecurityGroups, host.Hosts, host.Livenesses, host.Removals, placement.Claims, operation.Operations)
 	db := store.NewDB(memory.New(), catalog)
 	db.Inline = true
 	l := store.NewRegistry()

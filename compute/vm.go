@@ -7,6 +7,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/host"
 	"github.com/virga-cloud/virga/host/numa"
+	"github.com/virga-cloud/virga/network"
 )
 
 // Power is the desired power of a VM.
@@ -108,6 +109,9 @@ type VMSpec struct {
 	Disks []Disk `json:"disks"`
 	// NICs are its NICs in order; none in a request: one in the network "default".
 	NICs []NIC `json:"nics"`
+	// SecurityGroupIDs are the security groups of the ports that are made for it; a request may name them. Empty: the
+	// project's "default". They may change at any time.
+	SecurityGroupIDs []resource.ID `json:"securityGroupIDs,omitempty" ref:"securitygroup"`
 	// ImageID is the image that the first disks are made from; a request may name it. Empty: they are empty.
 	ImageID resource.ID `json:"imageID,omitempty" ref:"image"`
 	// Power is the desired power: running, paused, stopped.
@@ -244,7 +248,7 @@ var VMs = resource.Define("vm", "vms", resource.Options[VMSpec, VMStatus]{
 		for _, n := range v.Status.NICs {
 			out = append(out, resource.Need{Ref: resource.Ref{Kind: "port", Project: v.Project, ID: n.PortID}, Tie: resource.Alone})
 		}
-		return out
+		return append(out, network.GroupNeeds(v.Project, v.Spec.SecurityGroupIDs)...)
 	},
 	Takes: func(v *VM) []string {
 		if v.Status.UID == 0 {

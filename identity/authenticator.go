@@ -42,13 +42,16 @@ func (a *Authenticator) Authenticate(r *http.Request) (httpapi.Caller, error) {
 	if secret != "" {
 		return a.byToken(secret)
 	}
+	if shown, err := r.Cookie(SessionCookie); err == nil {
+		return a.bySession(r, shown.Value)
+	}
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		return a.byCertificate(r)
 	}
 	if c, ok := httpapi.ConnOf(r.Context()).(*net.UnixConn); ok {
 		return bySocket(c)
 	}
-	return httpapi.Caller{}, fault.New(fault.Unauthenticated, "nobody is signed in; show a token in the header Authorization: Bearer")
+	return httpapi.Caller{}, fault.New(fault.Unauthenticated, "nobody is signed in; show a token in the header Authorization: Bearer, or sign in by a browser")
 }
 
 // bearer gives the token that a request shows; none: it shows none. Who shows something else does
@@ -78,21 +81,73 @@ func bearer(r *http.Request) (string, error) {
 }
 
 func (a *Authenticator) byToken(secret string) (httpapi.Caller, error) {
-	wrong := fault.New(fault.Unauthenticated, "this token is not known, or was deleted; ask for another")
+	t, err := a.shown(a.db.Snapshot(), secret)
+	if err != nil {
+		return httpapi.Caller{}, err
+	}
+	if t.Spec.Purpose == SignIn {
+		return httpapi.Caller{}, fault.New(fault.Unauthenticated, "this is the secret of a sign-in link, which a browser follows once; requests show that of a token")
+	}
+	return callerOf(t), nil
+}
+
+// shown gives the token that a secret proves.
+func (a *Authenticator) shown(s *store.Snapshot, secret string) (*Token, error) {
+	wrong := fault.New(fault.Unauthenticated, "this token is not known, or was used or deleted; ask for another")
 	id, ok := SecretID(secret)
 	if !ok {
-		return httpapi.Caller{}, wrong
+		return nil, wrong
 	}
-	t := store.Find(a.db.Snapshot(), Tokens, id)
+	t := store.Find(s, Tokens, id)
 	if t == nil || t.Deleting != nil || !Proves(secret, t.Spec.Hash) {
-		return httpapi.Caller{}, wrong
+		return nil, wrong
 	}
-	if t.Spec.Expires != nil && !a.db.Now().Before(*t.Spec.Expires) {
-		return httpapi.Caller{}, fault.New(fault.Unauthenticated, "this token has expired at %s; ask for another", t.Spec.Expires.UTC().Format("2006-01-02 15:04 MST"))
+	if t.Spec.over(a.db.Now()) {
+		return nil, fault.New(fault.Unauthenticated, "this token has expired at %s; ask for another", t.Spec.Expires.UTC().Format("2006-01-02 15:04 MST"))
 	}
+	return t, nil
+}
+
+func callerOf(t *Token) httpapi.Caller {
 	c := CallerOf(&t.Spec)
 	c.Shown = "token " + t.Name
+	return c
+}
+
+// bySession believes the cookie of a session. The browser shows it whatever page asks, so a request that would
+// change something, or opens a websocket, has to come from a page of this server.
+func (a *Authenticator) bySession(r *http.Request, secret string) (httpapi.Caller, error) {
+	over := fault.New(fault.Unauthenticated, "this session is over; sign in again")
+	id, _ := SecretID(secret)
+	snap := a.db.Snapshot()
+	s := store.Find(snap, Sessions, id)
+	if s == nil || s.Deleting != nil || !Proves(secret, s.Spec.Hash) || !a.db.Now().Before(s.Spec.Expires) {
+		return httpapi.Caller{}, over
+	}
+	if s.Spec.TokenID != "" {
+		if t := store.Find(snap, Tokens, s.Spec.TokenID); t == nil || t.Deleting != nil || t.Spec.over(a.db.Now()) {
+			return httpapi.Caller{}, over
+		}
+	}
+	if err := sameSite(r); err != nil {
+		return httpapi.Caller{}, err
+	}
+	c := CallerOf(&TokenSpec{User: s.Spec.User, Role: s.Spec.Role, ProjectID: s.Spec.ProjectID})
+	c.Shown, c.Session = s.Name, s.ID
 	return c, nil
+}
+
+var origins http.CrossOriginProtection
+
+func sameSite(r *http.Request) error {
+	if r.Header.Get("Upgrade") != "" {
+		r = r.Clone(r.Context())
+		r.Method = http.MethodPost // a websocket acts, though it begins as a GET
+	}
+	if err := origins.Check(r); err != nil {
+		return fault.New(fault.Denied, "this request comes from a page of another site, and shows the session of a browser: %w; open the console of this server", err)
+	}
+	return nil
 }
 
 // CallerOf turns a role into rights.

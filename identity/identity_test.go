@@ -66,7 +66,7 @@ type cloud struct {
 
 func newCloud(t *testing.T) *cloud {
 	t.Helper()
-	db := store.NewDB(memory.New(), resource.NewCatalog(Projects, Tokens, JoinTokens, Secrets, things, hosts))
+	db := store.NewDB(memory.New(), resource.NewCatalog(Projects, Tokens, Sessions, JoinTokens, Secrets, things, hosts))
 	y := &cloud{t: t, db: db, writers: NewWriters(store.NewRegistry())}
 	db.Now = func() time.Time { return time.Now().Add(time.Duration(y.ahead.Load())) }
 	ctx, stop := context.WithCancel(context.Background())
@@ -82,11 +82,12 @@ func newCloud(t *testing.T) *cloud {
 		t.Fatal(err)
 	}
 	y.audit = NewAudit(db, 24*time.Hour)
-	api := httpapi.New(db, httpapi.Options{Version: "test", Audit: y.audit, Recheck: 20 * time.Millisecond, Authenticate: NewAuthenticator(db, func(*store.Snapshot, resource.ID) error { return nil }).Authenticate})
+	auth := NewAuthenticator(db, func(*store.Snapshot, resource.ID) error { return nil })
+	api := httpapi.New(db, httpapi.Options{Version: "test", Audit: y.audit, Recheck: 20 * time.Millisecond, Authenticate: auth.Authenticate})
 	y.api = api
 	registry := store.NewRegistry()
 	thingSpecs := store.Specs(registry, things, "api")
-	Register(api, y.writers, gift{thingSpecs}, db.Catalog().Totals())
+	Register(api, y.writers, auth, gift{thingSpecs}, db.Catalog().Totals())
 	hostSpecs := store.Specs(registry, hosts, "api")
 	y.audit.Register(api)
 	if y.ring, err = keyring.Open(filepath.Join(dir, "secrets.json"), false, time.Now()); err != nil {
@@ -289,7 +290,7 @@ func TestATokenMayDoWhatItsRoleSays(t *testing.T) {
 		t.Errorf("%v %+v", err, list)
 	}
 	var who WhoAmI
-	if err := json.Unmarshal(y.want(200, y.as(member, "GET", "/v1/whoami", "")).body, &who); err != nil || who != (WhoAmI{"mel", "write", y.project("a"), "a"}) {
+	if err := json.Unmarshal(y.want(200, y.as(member, "GET", "/v1/whoami", "")).body, &who); err != nil || who != (WhoAmI{User: "mel", Right: "write", ProjectID: y.project("a"), Project: "a"}) {
 		t.Errorf("%v %+v", err, who)
 	}
 }

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/virga-cloud/virga/engine/httpapi"
@@ -13,12 +14,13 @@ import (
 )
 
 // Nouns are the kinds of this domain.
-var Nouns = []resource.Noun{Projects, Tokens, JoinTokens, Secrets}
+var Nouns = []resource.Noun{Projects, Tokens, Sessions, JoinTokens, Secrets}
 
 // Writers is who writes what of this domain on a server. Nobody writes a status.
 type Writers struct {
 	Projects   *store.SpecWriter[ProjectSpec, ProjectStatus]
 	Tokens     *store.SpecWriter[TokenSpec, TokenStatus]
+	Sessions   *store.SpecWriter[SessionSpec, SessionStatus]
 	JoinTokens *store.SpecWriter[JoinTokenSpec, JoinTokenStatus]
 	Secrets    *store.SpecWriter[SecretSpec, SecretStatus]
 }
@@ -28,6 +30,7 @@ func NewWriters(l *store.Registry) Writers {
 	return Writers{
 		Projects:   store.Specs(l, Projects, "api"),
 		Tokens:     store.Specs(l, Tokens, "api"),
+		Sessions:   store.Specs(l, Sessions, "api"),
 		JoinTokens: store.Specs(l, JoinTokens, "api"),
 		Secrets:    store.Specs(l, Secrets, "api and key rotation"),
 	}
@@ -37,6 +40,7 @@ func NewWriters(l *store.Registry) Writers {
 type ServerDeps struct {
 	DB      *store.DB // for the loops
 	Writers Writers
+	Auth    *Authenticator
 	Own     Contents
 	Gate    Gate
 	Audit   *Audit
@@ -49,11 +53,13 @@ func Server(d ServerDeps) part.Part {
 	return part.Part{
 		Loops: []*reconcile.Loop{NewProjectLoop(d.DB), secrets},
 		Chores: []part.Chore{
-			{Name: "identity/audit", Every: time.Hour, Do: func(ctx context.Context) error { return d.Audit.Forget(ctx, d.DB) }},
+			{Name: "identity/audit", Every: time.Hour, Do: func(ctx context.Context) error {
+				return errors.Join(d.Audit.Forget(ctx, d.DB), forgetExpired(ctx, d.DB, d.Writers))
+			}},
 			{Name: "identity/secretkeys", Every: time.Minute, Do: func(ctx context.Context) error { return rewrap(ctx, d.DB, d.Ring, secrets.Step) }},
 		},
 		Routes: func(a *httpapi.API) {
-			Register(a, d.Writers, d.Own, d.DB.Catalog().Totals())
+			Register(a, d.Writers, d.Auth, d.Own, d.DB.Catalog().Totals())
 			RegisterGate(a, d.Writers, d.Gate)
 			registerSecrets(a, d.Writers, d.Ring)
 			d.Audit.Register(a)

@@ -16,7 +16,7 @@ import (
 
 // Register offers projects, what is used of their quotas, tokens, and who one is. Own goes with a
 // project that is deleted; totals are what a quota may limit.
-func Register(a *httpapi.API, w Writers, own Contents, totals []string) {
+func Register(a *httpapi.API, w Writers, auth *Authenticator, own Contents, totals []string) {
 	httpapi.Register(a, Projects, httpapi.Routes[ProjectSpec, ProjectStatus]{
 		Specs: w.Projects, Holders: []string{projectHolder}, Reading: httpapi.Known,
 		Visible:  func(c httpapi.Caller, p *Project) bool { return c.Project == "" || c.Project == p.ID },
@@ -33,6 +33,7 @@ func Register(a *httpapi.API, w Writers, own Contents, totals []string) {
 	registerTokenCreate(a, w)
 	registerUsage(a, totals)
 	registerWhoAmI(a)
+	registerSessions(a, w, auth)
 }
 
 func checkProject(s *ProjectSpec, totals []string) (out []fault.Detail) {
@@ -49,11 +50,11 @@ func checkProject(s *ProjectSpec, totals []string) (out []fault.Detail) {
 
 // deletingToken keeps the last administrator's token: without it only root on a server could get in.
 func deletingToken(_ context.Context, c *httpapi.Call, t *Token) error {
-	if t.Spec.Role != Admin {
+	if t.Spec.Role != Admin || t.Spec.Purpose == SignIn {
 		return nil
 	}
 	for _, other := range store.Every(c.Snapshot, Tokens) {
-		lasting := other.Spec.Expires == nil || other.Spec.Expires.After(c.Now())
+		lasting := other.Spec.Purpose != SignIn && !other.Spec.over(c.Now())
 		if other.ID != t.ID && other.Spec.Role == Admin && other.Deleting == nil && lasting {
 			return nil
 		}
@@ -67,7 +68,8 @@ type TokenRequest struct {
 	User      string      `json:"user" minLength:"1" maxLength:"128" doc:"The person or program that the token stands for."`
 	Role      Role        `json:"role" enum:"admin,member,viewer" doc:"What it may do."`
 	ProjectID resource.ID `json:"projectID,omitempty" ref:"project" doc:"Limits a member or viewer to a project, by its name or id."`
-	Expires   *time.Time  `json:"expires,omitempty" doc:"Ends it; none: never."`
+	Purpose   Purpose     `json:"purpose,omitempty" enum:"requests,sign-in" doc:"What it is for: requests (the default), each of which shows it, or sign-in, a link that begins one session of a browser."`
+	Expires   *time.Time  `json:"expires,omitempty" doc:"Ends it; none: never, and a sign-in link after ten minutes."`
 }
 
 // TokenReply shows a new token.
@@ -88,6 +90,10 @@ func registerTokenCreate(a *httpapi.API, w Writers) {
 		if r.Name == "" {
 			r.Name = r.User
 		}
+		if r.Purpose == SignIn && r.Expires == nil {
+			end := c.Now().Add(linkFor)
+			r.Expires = &end
+		}
 		if err := httpapi.CheckName(r.Name); err != nil {
 			return nil, err
 		}
@@ -97,7 +103,7 @@ func registerTokenCreate(a *httpapi.API, w Writers) {
 		if store.Named(c.Snapshot, Tokens, "", r.Name) != nil {
 			return nil, fault.New(fault.Exists, "token %q is there already; pick another name", r.Name)
 		}
-		t, secret := newToken(r.Name, TokenSpec{User: r.User, Role: r.Role, ProjectID: r.ProjectID, Expires: r.Expires})
+		t, secret := newToken(r.Name, TokenSpec{User: r.User, Role: r.Role, ProjectID: r.ProjectID, Purpose: r.Purpose, Expires: r.Expires})
 		w.Tokens.Create(c.Batch, t)
 		c.Note("create", &t.Meta)
 		return &tokenOut{TokenReply{Token: Tokens.Seen(t, c.Sight(""), ""), Secret: secret}}, nil
@@ -143,16 +149,21 @@ type WhoAmI struct {
 	Right     string      `json:"right" enum:"read,write,admin" doc:"The highest right."`
 	ProjectID resource.ID `json:"projectID,omitempty" doc:"Limits the right to a project; none: everywhere."`
 	Project   string      `json:"project,omitempty" doc:"The name of that project."`
+	Session   resource.ID `json:"sessionID,omitempty" doc:"The session that asks; none: a token, a certificate or the socket was shown."`
 }
 
 func registerWhoAmI(a *httpapi.API) {
 	type answer struct{ Body WhoAmI }
 	op := httpapi.Op{ID: "who-am-i", Action: "self.read", Method: http.MethodGet, Path: "/v1/whoami", Right: httpapi.Known, Tag: "tokens", Summary: "Say who asks, and what they may do"}
 	httpapi.Handle(a, op, func(_ context.Context, c *httpapi.Call, _ *struct{}) (*answer, error) {
-		me := WhoAmI{User: c.User, Right: string(c.Right), ProjectID: c.Caller.Project}
-		if me.ProjectID != "" {
-			me.Project = c.Snapshot.NameOf(me.ProjectID)
-		}
-		return &answer{me}, nil
+		return &answer{whoAmI(c)}, nil
 	})
+}
+
+func whoAmI(c *httpapi.Call) WhoAmI {
+	me := WhoAmI{User: c.User, Right: string(c.Right), ProjectID: c.Caller.Project, Session: c.Session}
+	if me.ProjectID != "" {
+		me.Project = c.Snapshot.NameOf(me.ProjectID)
+	}
+	return me
 }

@@ -16,6 +16,15 @@ const (
 	Viewer Role = "viewer" // read inside its one project
 )
 
+// Purpose says what a token is for.
+type Purpose string
+
+// The purposes.
+const (
+	Requests Purpose = "requests" // it is shown with each request; the default
+	SignIn   Purpose = "sign-in"  // a browser shows it once, and gets a session
+)
+
 // TokenSpec is a right to use the API.
 type TokenSpec struct {
 	// User is the person or program that the token stands for; it appears in events.
@@ -26,9 +35,14 @@ type TokenSpec struct {
 	ProjectID resource.ID `json:"projectID,omitempty" ref:"project"`
 	// Hash is the SHA-256 of the secret, in hex.
 	Hash string `json:"hash,omitempty"`
+	// Purpose is what it is for: requests, each of which shows it, or sign-in, which is a link that begins one session.
+	Purpose Purpose `json:"purpose,omitempty" enum:"requests,sign-in"`
 	// Expires ends it; none: never.
 	Expires *time.Time `json:"expires,omitempty"`
 }
+
+// over reports whether it has expired.
+func (t *TokenSpec) over(now time.Time) bool { return t.Expires != nil && !now.Before(*t.Expires) }
 
 // TokenStatus has nothing to observe.
 type TokenStatus struct{ resource.Observed }

@@ -54,6 +54,11 @@ func Allocate(s *store.Snapshot, p *Port, beside ...*Port) error {
 	if p.Spec.SubnetID != "" {
 		err = fault.New(fault.NotFound, "network %s has no subnet %q", n.Name, p.Spec.SubnetID)
 	}
+	groups, wrong := GroupsOrDefault(s, p.Project, p.Spec.SecurityGroupIDs)
+	if wrong != nil {
+		return wrong
+	}
+	p.Spec.SecurityGroupIDs = groups
 	subnets := store.Referring(s, Subnets, n.ID)
 	if p.Spec.SubnetID == "" && p.Spec.Address != "" && len(subnets) > 0 {
 		if subnets = slices.DeleteFunc(slices.Clone(subnets), func(x *Subnet) bool { return !x.Spec.has(p.Spec.Address) }); len(subnets) == 0 {

@@ -9,9 +9,11 @@ import (
 type Seeder struct {
 	Networks *store.SpecWriter[Spec, Status]
 	Subnets  *store.SpecWriter[SubnetSpec, SubnetStatus]
+	Groups   *store.SpecWriter[SecurityGroupSpec, SecurityGroupStatus]
 }
 
-// SeedDefaults creates the network that every project has from the first moment. Networks are
+// SeedDefaults creates the network that every project has from the first moment, and the security group of
+// ports that name none, which lets everything through until its rules are others. Networks are
 // apart by tenant, so that all projects can have the same range.
 func (w Seeder) SeedDefaults(b *store.Batch, project resource.ID) {
 	n := &Network{Meta: resource.Meta{ID: resource.NewID(), Name: DefaultNetwork, Project: project},
@@ -22,10 +24,18 @@ func (w Seeder) SeedDefaults(b *store.Batch, project resource.ID) {
 	subnet.Spec.Default()
 	w.Networks.Create(b, n, Holder)
 	w.Subnets.Create(b, subnet, Holder)
+	group := &SecurityGroup{Meta: resource.Meta{Name: DefaultGroup, Project: project},
+		Spec: SecurityGroupSpec{Description: "made with the project; ports that name no group are in it",
+			Rules: []SecurityRule{{Name: "in", Direction: Ingress}, {Name: "out", Direction: Egress}}}}
+	group.Spec.Default()
+	w.Groups.Create(b, group)
 }
 
 // Has reports whether a record is a part of a project's default network, as it was made.
 func (Seeder) Has(s *store.Snapshot, x resource.Object) bool {
+	if g, is := x.(*SecurityGroup); is {
+		return g.Name == DefaultGroup
+	}
 	n := store.Named(s, Networks, x.Head().Project, DefaultNetwork)
 	if n == nil {
 		return false
@@ -41,8 +51,11 @@ func (Seeder) Has(s *store.Snapshot, x resource.Object) bool {
 	return false
 }
 
-// Remove removes a project's default network; the loops do the rest.
+// Remove removes a project's default network and security group; the loops do the rest.
 func (w Seeder) Remove(b *store.Batch, s *store.Snapshot, project resource.ID) {
+	if g := store.Named(s, SecurityGroups, project, DefaultGroup); g != nil && g.Deleting == nil {
+		w.Groups.Delete(b, g)
+	}
 	n := store.Named(s, Networks, project, DefaultNetwork)
 	if n == nil || n.Deleting != nil {
 		return

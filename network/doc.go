@@ -6,6 +6,7 @@
 //	Port         API               network loop         pending, ready
 //	PortBinding  compute           the host's agent     waiting, ready, closed
 //	DNSZone      network loop      network loop         -
+//	SecurityGroup  API             network loop         pending, ready
 //
 // A Port is a place with a MAC and an IP address, both claimed in the same commit that creates
 // it, so that no address is ever in a network twice. A PortBinding is a port on a host: a tap on the

@@ -23,6 +23,9 @@ const (
 // DefaultNetwork is there from the first start, in every project.
 const DefaultNetwork = "default"
 
+// DefaultGroup is the security group of ports that name none, in every project from the first moment.
+const DefaultGroup = "default"
+
 // Spec is what is wanted of a network.
 type Spec struct {
 	// Description is for people.
@@ -112,6 +115,9 @@ type PortSpec struct {
 	// They may change at any time.
 	SendKbps    int64 `json:"sendKbps,omitempty"`
 	ReceiveKbps int64 `json:"receiveKbps,omitempty"`
+	// SecurityGroupIDs are the security groups that it is in; a request may name them. Empty in a request for a new
+	// port: the project's "default". They may change at any time.
+	SecurityGroupIDs []resource.ID `json:"securityGroupIDs,omitempty" ref:"securitygroup"`
 }
 
 // PortStatus is what is known of it.
@@ -136,9 +142,9 @@ var Ports = resource.Define("port", "ports", resource.Options[PortSpec, PortStat
 	Counts: map[string]func(*Port) int64{"ports": resource.One[PortSpec, PortStatus]},
 	Guards: map[string]resource.Sight{"status.hostIDs": resource.Operator},
 	Needs: func(p *Port) []resource.Need {
-		return []resource.Need{
+		return append([]resource.Need{
 			{Ref: resource.Ref{Kind: "network", Project: p.Project, ID: p.Spec.NetworkID}}, {Ref: resource.Ref{Kind: "subnet", Project: p.Project, ID: p.Status.SubnetID}},
-		}
+		}, GroupNeeds(p.Project, p.Spec.SecurityGroupIDs)...)
 	},
 	Takes: func(p *Port) []string {
 		return []string{addressIn(p.Spec.NetworkID, p.Status.Address), macIn(p.Spec.NetworkID, p.Status.MAC)}

@@ -31,10 +31,10 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	registry := store.NewRegistry()
-	catalog := resource.NewCatalog(network.Networks, network.Subnets, network.Ports, network.PortBindings, network.DNSZones, host.Hosts)
+	catalog := resource.NewCatalog(network.Networks, network.Subnets, network.Ports, network.PortBindings, network.DNSZones, network.SecurityGroups, host.Hosts)
 	db := store.NewDB(memory.New(), catalog)
 	w := network.NewWriters(registry)
-	out := &world{t: t, db: db, seed: network.Seeder{Networks: store.Specs(registry, network.Networks, "api"), Subnets: store.Specs(registry, network.Subnets, "api")},
+	out := &world{t: t, db: db, seed: network.Seeder{Networks: store.Specs(registry, network.Networks, "api"), Subnets: store.Specs(registry, network.Subnets, "api"), Groups: store.Specs(registry, network.SecurityGroups, "api")},
 		ports: store.Specs(registry, network.Ports, "api"), bindings: store.Specs(registry, network.PortBindings, "compute"),
 		loops: []*reconcile.Loop{network.NewNetworkLoop(db, w), network.NewSubnetLoop(db, w), network.NewPortLoop(db, w), zones(db, w)}}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -118,7 +118,7 @@ func TestTheDefaultNetworkGoesWithItsProject(t *testing.T) {
 	w.settle()
 	there := func(project resource.ID) (along, other int) {
 		s := w.db.Snapshot()
-		for _, kind := range []resource.Kind{network.Networks.Kind, network.Subnets.Kind, network.DNSZones.Kind} {
+		for _, kind := range []resource.Kind{network.Networks.Kind, network.Subnets.Kind, network.DNSZones.Kind, network.SecurityGroups.Kind} {
 			for x := range s.OfKind(kind) {
 				switch {
 				case x.Head().Project != project:
@@ -131,7 +131,7 @@ func TestTheDefaultNetworkGoesWithItsProject(t *testing.T) {
 		}
 		return along, other
 	}
-	if along, other := there("a"); along != 3 || other != 1 { // a network, its subnet and its DNS zone; what was made later
+	if along, other := there("a"); along != 4 || other != 1 { // a network, its subnet, its DNS zone and its security group; what was made later
 		t.Errorf("%d records go along, %d do not", along, other)
 	}
 	w.commit(func(b *store.Batch) { w.seed.Remove(b, w.db.Snapshot(), "a") })
@@ -139,7 +139,7 @@ func TestTheDefaultNetworkGoesWithItsProject(t *testing.T) {
 	if along, other := there("a"); along+other != 0 {
 		t.Errorf("%d and %d records are left", along, other)
 	}
-	if along, _ := there("b"); along != 3 || store.Find(w.db.Snapshot(), network.Networks, kept.ID).Deleting != nil {
+	if along, _ := there("b"); along != 4 || store.Find(w.db.Snapshot(), network.Networks, kept.ID).Deleting != nil {
 		t.Errorf("the other project has %d records", along)
 	}
 	before := w.db.Revision()
@@ -205,7 +205,9 @@ func TestADeletedNetworkGoesFromTheInsideOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		t.Errorf("%s is left", e.Key)
+		if e.Key.Kind != network.SecurityGroups.Kind && e.Key.ID != "securitygroup:"+network.DefaultGroup { // it is the project's
+			t.Errorf("%s is left", e.Key)
+		}
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // Nouns are the kinds of this domain.
-var Nouns = []resource.Noun{Networks, Subnets, Ports, PortBindings, DNSZones}
+var Nouns = []resource.Noun{Networks, Subnets, Ports, PortBindings, DNSZones, SecurityGroups}
 
 // NewAPIRights takes the rights of the API out of the registry. The specs of port bindings are
 // compute's.
@@ -18,6 +18,7 @@ func NewAPIRights(l *store.Registry) APIRights {
 		Networks: store.Specs(l, Networks, "api"),
 		Subnets:  store.Specs(l, Subnets, "api"),
 		Ports:    store.Specs(l, Ports, "api"),
+		Groups:   store.Specs(l, SecurityGroups, "api"),
 	}
 }
 
@@ -27,6 +28,7 @@ type Writers struct {
 	Subnets  *store.StatusWriter[SubnetSpec, SubnetStatus]
 	Ports    *store.StatusWriter[PortSpec, PortStatus]
 	DNSZones *store.SpecWriter[DNSZoneSpec, DNSZoneStatus]
+	Groups   *store.StatusWriter[SecurityGroupSpec, SecurityGroupStatus]
 }
 
 // NewWriters takes the rights from the registry.
@@ -36,11 +38,14 @@ func NewWriters(l *store.Registry) *Writers {
 		Subnets:  store.Statuses(l, Subnets, Holder),
 		Ports:    store.Statuses(l, Ports, Holder),
 		DNSZones: store.Specs(l, DNSZones, Holder),
+		Groups:   store.Statuses(l, SecurityGroups, Holder),
 	}
 }
 
 // Seeder gives what makes and removes the network of a project.
-func (w APIRights) Seeder() Seeder { return Seeder{Networks: w.Networks, Subnets: w.Subnets} }
+func (w APIRights) Seeder() Seeder {
+	return Seeder{Networks: w.Networks, Subnets: w.Subnets, Groups: w.Groups}
+}
 
 // Server is the servers' half, besides OVN (ovn.Server).
 func Server(db *store.DB, api APIRights, loops *Writers) part.Part {

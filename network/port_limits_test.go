@@ -25,10 +25,10 @@ func TestLimitsOfAPortAreJudged(t *testing.T) {
 
 func TestLimitsOfAPortChangeAndItsPlaceDoesNot(t *testing.T) {
 	old := &Port{Spec: PortSpec{NetworkID: "n"}}
-	if err := changePort(t.Context(), nil, old, &PortSpec{NetworkID: "n", SendKbps: 500, ReceiveKbps: 900}); err != nil {
+	if err := changePort(t.Context(), newMoment(t).call(), old, &PortSpec{NetworkID: "n", SendKbps: 500, ReceiveKbps: 900}); err != nil {
 		t.Error(err)
 	}
-	if err := changePort(t.Context(), nil, old, &PortSpec{NetworkID: "other", SendKbps: 500}); err == nil {
+	if err := changePort(t.Context(), newMoment(t).call(), old, &PortSpec{NetworkID: "other", SendKbps: 500}); err == nil {
 		t.Error("a port went to another network")
 	}
 }

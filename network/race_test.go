@@ -20,8 +20,8 @@ type moment struct {
 
 func newMoment(t *testing.T) *moment {
 	l := store.NewRegistry()
-	m := &moment{T: t, api: APIRights{Networks: store.Specs(l, Networks, "api"), Subnets: store.Specs(l, Subnets, "api"), Ports: store.Specs(l, Ports, "api")}}
-	m.db = store.NewDB(memory.New(), resource.NewCatalog(Networks, Subnets, Ports, PortBindings, DNSZones))
+	m := &moment{T: t, api: APIRights{Networks: store.Specs(l, Networks, "api"), Subnets: store.Specs(l, Subnets, "api"), Ports: store.Specs(l, Ports, "api"), Groups: store.Specs(l, SecurityGroups, "api")}}
+	m.db = store.NewDB(memory.New(), resource.NewCatalog(Networks, Subnets, Ports, PortBindings, DNSZones, SecurityGroups))
 	m.db.Inline = true
 	n := &Network{Meta: resource.Meta{Name: "lan", Project: "p"}}
 	n.Spec.Default()

@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -17,9 +18,10 @@ type APIRights struct {
 	Networks *store.SpecWriter[Spec, Status]
 	Subnets  *store.SpecWriter[SubnetSpec, SubnetStatus]
 	Ports    *store.SpecWriter[PortSpec, PortStatus]
+	Groups   *store.SpecWriter[SecurityGroupSpec, SecurityGroupStatus]
 }
 
-// Register offers networks, subnets and ports, and shows port bindings and DNS zones.
+// Register offers networks, subnets, ports and security groups, and shows port bindings and DNS zones.
 func Register(a *httpapi.API, w APIRights) {
 	httpapi.Register(a, Networks, httpapi.Routes[Spec, Status]{
 		Specs: w.Networks, Holders: []string{Holder}, Default: (*Spec).Default, Check: (*Spec).Check, Deleting: w.deleteNetwork,
@@ -35,6 +37,10 @@ func Register(a *httpapi.API, w APIRights) {
 	httpapi.Register(a, Ports, httpapi.Routes[PortSpec, PortStatus]{
 		Specs: w.Ports, Holders: []string{Holder}, Default: (*PortSpec).Default, Check: (*PortSpec).Check,
 		Creating: createPort, Changing: changePort, Deleting: deletePort,
+	})
+	httpapi.Register(a, SecurityGroups, httpapi.Routes[SecurityGroupSpec, SecurityGroupStatus]{
+		Specs: w.Groups, Default: (*SecurityGroupSpec).Default, Check: (*SecurityGroupSpec).Check, Creating: createGroup, Changing: changeGroup, Deleting: deleteGroup,
+		Renaming: httpapi.Named[SecurityGroupSpec, SecurityGroupStatus]("ports that name none are put into it by its name; change its rules instead", DefaultGroup),
 	})
 	httpapi.Register(a, PortBindings, httpapi.Routes[PortBindingSpec, PortBindingStatus]{})
 	httpapi.Register(a, DNSZones, httpapi.Routes[DNSZoneSpec, DNSZoneStatus]{})
@@ -83,9 +89,9 @@ func createPort(_ context.Context, c *httpapi.Call, p *Port) error {
 	return fault.Wrap(Allocate(c.Snapshot, p), "create port %s", p.Name)
 }
 
-func changePort(_ context.Context, _ *httpapi.Call, old *Port, spec *PortSpec) error {
+func changePort(_ context.Context, c *httpapi.Call, old *Port, spec *PortSpec) error {
 	fixed := old.Spec
-	fixed.Hostname, fixed.SendKbps, fixed.ReceiveKbps = spec.Hostname, spec.SendKbps, spec.ReceiveKbps
+	fixed.Hostname, fixed.SendKbps, fixed.ReceiveKbps, fixed.SecurityGroupIDs = spec.Hostname, spec.SendKbps, spec.ReceiveKbps, spec.SecurityGroupIDs
 	// What it was given may be written down as what it must have.
 	for _, x := range []struct {
 		is            string
@@ -98,10 +104,10 @@ func changePort(_ context.Context, _ *httpapi.Call, old *Port, spec *PortSpec) e
 			*x.fixed = *x.wanted
 		}
 	}
-	if fixed != *spec {
-		return fault.New(fault.Invalid, "change port %s: only its host name and its limits can be changed; make another port", old.Name)
+	if !reflect.DeepEqual(fixed, *spec) {
+		return fault.New(fault.Invalid, "change port %s: only its host name, its limits and its security groups can be changed; make another port", old.Name)
 	}
-	return nil
+	return CheckGroups(c.Snapshot, "change port "+old.Name, old.Project, spec.SecurityGroupIDs)
 }
 
 func deletePort(_ context.Context, c *httpapi.Call, p *Port) error {
@@ -119,19 +125,47 @@ func deletePort(_ context.Context, c *httpapi.Call, p *Port) error {
 	return nil
 }
 
+func createGroup(_ context.Context, c *httpapi.Call, g *SecurityGroup) error {
+	return checkRules(c.Snapshot, "create security group "+g.Name, g, &g.Spec)
+}
+
+func changeGroup(_ context.Context, c *httpapi.Call, old *SecurityGroup, spec *SecurityGroupSpec) error {
+	return checkRules(c.Snapshot, "change security group "+old.Name, old, spec)
+}
+
+// deleteGroup says who is in a group, or speaks of it.
+func deleteGroup(_ context.Context, c *httpapi.Call, g *SecurityGroup) error {
+	refuse := func(who string) error {
+		return fault.New(fault.Precondition, "delete security group %s: %s", g.Name, who)
+	}
+	if names := namesOf(store.Referring(c.Snapshot, Ports, g.ID)); names != "" {
+		return refuse("its members are " + names + "; put those into another one first: virga port set NAME --security-group GROUP")
+	}
+	others := slices.DeleteFunc(slices.Clone(store.Referring(c.Snapshot, SecurityGroups, g.ID)), func(x *SecurityGroup) bool { return x.ID == g.ID })
+	if names := namesOf(others); names != "" {
+		return refuse("rules of " + names + " speak of it; remove those rules first")
+	}
+	return nil
+}
+
 // portsIn says in words which ports keep a network or a subnet from being deleted.
 func portsIn(s *store.Snapshot, id resource.ID) string {
-	var names []string
-	for _, p := range store.Referring(s, Ports, id) {
-		names = append(names, p.Name)
+	if names := namesOf(store.Referring(s, Ports, id)); names != "" {
+		return fmt.Sprintf("its addresses are in use by %s; delete those, or the VMs that they belong to, first", names)
 	}
-	if len(names) == 0 {
-		return ""
+	return ""
+}
+
+// namesOf names some of the records, and says how many more there are.
+func namesOf[S, T any](all []*resource.Record[S, T]) string {
+	var names []string
+	for _, r := range all {
+		names = append(names, r.Name)
 	}
 	slices.Sort(names)
 	shown := strings.Join(names[:min(3, len(names))], ", ")
 	if more := len(names) - 3; more > 0 {
 		shown += fmt.Sprintf(" and %d more", more)
 	}
-	return fmt.Sprintf("its addresses are in use by %s; delete those, or the VMs that they belong to, first", shown)
+	return shown
 }

@@ -12,7 +12,7 @@ import (
 // records restored: bring them back, as another life. Guests that they do not know count as orphans.
 // records settled: somebody has looked.
 func backup(t *teller, _ args) (err error) {
-	t.c.truth.backup, _, err = t.c.truth.memory.List(context.Background())
+	t.c.truth.backup, err = store.Held(context.Background(), t.c.truth.memory)
 	return err
 }
 
@@ -31,7 +31,7 @@ func records(t *teller, a args) error {
 func (c *Cluster) restore() error {
 	t, running := c.truth, c.server.up()
 	c.server.end()
-	present, _, err := t.memory.List(context.Background())
+	present, err := store.Held(context.Background(), t.memory)
 	if err != nil {
 		return err
 	}

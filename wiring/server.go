@@ -78,7 +78,7 @@ func NewServer(d ServerDeps) *Server {
 	s.Remover = &host.Remover{Hosts: r.Host.Hosts, Removals: r.Host.Removals, Home: d.Home, User: compute.UserOfHost(d.API.Catalog()),
 		Leaving: func(b *store.Batch, snap *store.Snapshot, h *host.Host) { r.Storage.Leave(b, snap, h.ID) }}
 	s.Parts = []part.Part{
-		identity.Server(identity.ServerDeps{DB: d.Leader, Writers: r.Identity, Own: r.Network.Seeder(), Gate: identity.Gate{
+		identity.Server(identity.ServerDeps{DB: d.Leader, Writers: r.Identity, Auth: identity.NewAuthenticator(d.API, host.Refused), Own: r.Network.Seeder(), Gate: identity.Gate{
 			Authority: d.Authority, Addresses: d.Addresses, Network: d.Overlay, NewHost: r.letIn, Removed: host.Refused,
 		}, Audit: s.Audit, Ring: d.Ring}),
 		host.Server(host.ServerDeps{DB: d.Leader, Rights: r.Host, Listener: d.Listener, Relay: s.Relay, Remover: s.Remover, Events: s.Events, Held: []host.Held{

@@ -16,11 +16,17 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/etcd"
+	"github.com/virga-cloud/virga/identity"
 	"github.com/virga-cloud/virga/wiring"
 )
 
 // What is said of a server's own records is said on its host, by root, to the daemon if it runs: these
 // requests are no part of the API, and are answered on the unix socket only.
+
+// signInLink is a way into the console, once.
+type signInLink struct {
+	Secret string `json:"secret"`
+}
 
 // localRequest asks for it.
 type localRequest struct {
@@ -63,6 +69,11 @@ func (s *server) local(mux *http.ServeMux, authenticate func(*http.Request) (htt
 			return struct{}{}, deleteUnreadable(ctx, s.store, in.Delete)
 		}
 		return examine(ctx, s.store, in.Repair == "yes")
+	})
+	handle("/local/sign-in", func(ctx context.Context, _ localRequest) (any, error) {
+		b := s.db.Begin()
+		secret := identity.SignInLink(b, s.cloud.Identity, "root", s.db.Now())
+		return signInLink{secret}, s.db.Commit(ctx, b)
 	})
 	handle("/local/settle", func(ctx context.Context, _ localRequest) (any, error) {
 		return struct{}{}, store.Settle(ctx, s.store)
@@ -169,7 +180,7 @@ func said(f store.Finding) finding {
 
 // examine looks at all records, and repairs what is safe to.
 func examine(ctx context.Context, s store.Store, repair bool) ([]finding, error) {
-	entries, _, err := s.List(ctx)
+	entries, err := store.Held(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +204,7 @@ func deleteUnreadable(ctx context.Context, s store.Store, record string) error {
 	if !ok {
 		return fault.New(fault.Invalid, "delete the record %s: name it by kind and id, like vm/0190a0b0-0000-7000-8000-000000000000", record)
 	}
-	entries, _, err := s.List(ctx)
+	entries, err := store.Held(ctx, s)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/virga-cloud/virga/identity"
 	"github.com/virga-cloud/virga/identity/ca"
 	"github.com/virga-cloud/virga/observe"
+	"github.com/virga-cloud/virga/web"
 )
 
 // routes makes the API of everything that the parts offer.
@@ -35,7 +36,7 @@ func (s *server) note(c *httpapi.Call, verb string, about *resource.Meta) {
 	s.cloud.Events.Record(c.Batch, about.Ref(), about.Name, observe.Info, verb, c.User+" asked: "+verb+" "+string(about.Kind)+" "+about.Name, c.User)
 }
 
-// handler is the API, the agents' way to their records, and a mark that the server is ready.
+// handler is the API, the console, the agents' way to their records, and a mark that the server is ready.
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
 	auth := identity.NewAuthenticator(s.db, host.Refused)
@@ -56,7 +57,7 @@ func (s *server) handler() http.Handler {
 	})
 	mux.Handle("/v1/agent/heartbeat", s.life.said(s.api))
 	s.local(mux, auth.Authenticate)
-	mux.Handle("/", s.api)
+	mux.Handle("/", web.Console(s.api))
 	return mux
 }
 

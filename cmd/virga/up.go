@@ -207,7 +207,7 @@ func up(ctx context.Context, cmd *cobra.Command, h *hostFlags) error {
 		if before := c.text(); h.fill(c, cmd) != nil || c.text() != before {
 			return fault.New(fault.Precondition, "Virga runs already on host %s (process %d), and what you have said now changes nothing: first virga down", c.Name, pid)
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "Virga runs already on host %s (process %d). %s\n", c.Name, pid, c.atBoot())
+		fmt.Fprintf(cmd.OutOrStdout(), "Virga runs already on host %s (process %d). %s\n%s", c.Name, pid, c.atBoot(), c.console(ctx))
 		return nil
 	}
 	if h.newCloud {
@@ -260,9 +260,23 @@ func up(ctx context.Context, cmd *cobra.Command, h *hostFlags) error {
 	if c.Server == "yes" {
 		secret = ", token " + c.in("admin.token")
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "Virga is up on host %s after %.1f s. API: https://%s (CA %s%s)\n%s\n", c.Name,
-		time.Since(begun).Seconds(), c.Servers[0], c.in("ca/ca.crt"), secret, c.atBoot())
+	fmt.Fprintf(cmd.OutOrStdout(), "Virga is up on host %s after %.1f s. API: https://%s (CA %s%s)\n%s\n%s", c.Name,
+		time.Since(begun).Seconds(), c.Servers[0], c.in("ca/ca.crt"), secret, c.atBoot(), c.console(ctx))
 	return nil
+}
+
+// console says where the web console is, and how root gets in. The secret is behind the #, which no browser
+// sends to anybody.
+func (c *config) console(ctx context.Context) string {
+	if c.Server != "yes" {
+		return ""
+	}
+	where := "https://" + c.Servers[0] + "/"
+	var link signInLink
+	if err := c.ask(ctx, "/local/sign-in", localRequest{}, &link); err != nil {
+		return fmt.Sprintf("Console: %s (no sign-in link: %v)\n", where, err)
+	}
+	return fmt.Sprintf("Console: %ssign-in#%s (good once, for ten minutes; virga up shows another)\n", where, link.Secret)
 }
 
 // endUnreachable ends a daemon whose run folder was emptied, or is another: nobody can reach it there.

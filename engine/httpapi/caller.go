@@ -31,6 +31,7 @@ type Caller struct {
 	Right   Right       // the highest of Read, Write, Admin; empty: none
 	Project resource.ID // limits Right to one project; empty: everywhere, and the cloud itself
 	Shown   string      // by what they are known: a token's name, a certificate, a socket
+	Session resource.ID // of a browser, that the request came by
 	Host    resource.ID // the host that showed its certificate
 	Server  bool        // another server of the cloud, which has admitted whom it asks for
 	vouched vouched     // by that server
@@ -91,3 +92,14 @@ func (a *API) admit(r *http.Request, action string, project resource.ID, called 
 	}
 	return c, a.authorize(c, action, project, called)
 }
+
+// Become says, in a route that everybody may call, who has shown now who they are: events and the audit log name them.
+func (c *Call) Become(who Caller) {
+	c.Caller = who
+	if c.trail != nil {
+		c.trail.said.User, c.trail.said.Shown = short(who.User), who.Shown
+	}
+}
+
+// From is the address that the request came from; empty: the unix socket.
+func (c *Call) From() string { return addressOf(c.request) }

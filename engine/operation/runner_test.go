@@ -153,7 +153,7 @@ func TestAnEndedOperationIsKeptForAWeek(t *testing.T) {
 	if b.find(id) != nil {
 		t.Fatal("it is kept for ever")
 	}
-	if entries, _, _ := b.db.Store().List(t.Context()); len(entries) != 2 {
+	if entries, _ := store.Held(t.Context(), b.db.Store()); len(entries) != 2 {
 		t.Errorf("%d entries are left, want the note and its name", len(entries))
 	}
 }

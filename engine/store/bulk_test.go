@@ -26,6 +26,10 @@ func indexed(p *picture) (out []string) {
 			return true
 		})
 	}
+	p.taken.Scan(func(t taking) bool {
+		out = append(out, fmt.Sprintf("taken %s %s %d", t.word, t.by.Head().ID, t.by.Head().Revision))
+		return true
+	})
 	p.totals.Scan(func(t total) bool {
 		if t.sum != 0 {
 			out = append(out, fmt.Sprintf("total %q %d", t.key, t.sum))
@@ -74,11 +78,18 @@ func TestIndexesAreTheSameHoweverTheyWereMade(t *testing.T) {
 	var all []Delta
 	one, bulk := newPicture(), newPicture()
 	for i := range 3 * parallel {
-		x := &lamp{Meta: resource.Meta{Kind: "lamp", ID: resource.ID(fmt.Sprint(i)), Name: fmt.Sprint("n", i)}, Spec: lampSpec{HostIDs: []resource.ID{resource.ID(fmt.Sprint("h", i%7))}}}
+		// Some have the names of others, as no store should have them: the later has it.
+		x := &lamp{Meta: resource.Meta{Kind: "lamp", ID: resource.ID(fmt.Sprintf("%08d", i)), Name: fmt.Sprint("n", i%(2*parallel))}, Spec: lampSpec{HostIDs: []resource.ID{resource.ID(fmt.Sprint("h", i%7)), "h9"}}}
 		all = append(all, Delta{New: x})
 		one.put(catalog, all[i:])
 	}
 	bulk.put(catalog, all)
+	backwards, back := slices.Clone(all), newPicture()
+	slices.Reverse(backwards)
+	back.put(catalog, backwards)
+	if !slices.Equal(indexed(back), indexed(bulk)) {
+		t.Error("the indexes are others when the records come in another order")
+	}
 	if !slices.Equal(indexed(one), indexed(bulk)) {
 		t.Error("all at once makes other indexes than one by one")
 	}

@@ -34,7 +34,7 @@ func sound(t *testing.T) *world {
 
 func examined(t *testing.T, w *world) []store.Finding {
 	t.Helper()
-	entries, _, err := w.memory.List(t.Context())
+	entries, err := store.Held(t.Context(), w.memory)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestRecordThatCannotBeReadIsGivenUpWithWhatItHolds(t *testing.T) {
 		t.Fatalf("found %+v", found)
 	}
 	entries := func() []store.Entry {
-		out, _, err := w.memory.List(t.Context())
+		out, err := store.Held(t.Context(), w.memory)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -87,7 +87,7 @@ func StampedHosts(value []byte) []resource.ID {
 // HostsOf lists the hosts whose agents may see a stored record: by its kind, or where that is not understood
 // by what is written beside it.
 func HostsOf(catalog *resource.Catalog, e Entry) []resource.ID {
-	if e.Value == nil || e.Key.Kind == NameKind || e.Key.Kind == JournalKind {
+	if e.Value == nil || !IsRecord(e.Key.Kind) {
 		return nil
 	}
 	kind, known := catalog.Lookup(e.Key.Kind)

@@ -26,6 +26,7 @@ var lamps = resource.Define("lamp", "lamps", resource.Options[lampSpec, struct{}
 		}
 		return out
 	},
+	Takes: func(l *lamp) []string { return []string{"lamp:" + l.Name} },
 })
 
 // What the view has read tells the same hosts as reading it again, whatever happens to the records; also
@@ -55,7 +56,12 @@ func TestWhoIsConcernedIsKnownWithoutReadingAgain(t *testing.T) {
 				there[ref] = e.Value
 				c.Events = append(c.Events, e)
 			}
-			read := v.apply(c.Revision, c.Events, v.decode, func(before int64, _ resource.Ref) (int64, bool) { return revision, before < revision })
+			read := map[resource.Ref]Delta{}
+			var readings []reading
+			for _, e := range c.Events {
+				readings = append(readings, v.readEvent(e, revision))
+			}
+			v.apply(revision, readings, read)
 			fromView += len(read)
 			if got, want := narrow(v.catalog, c, read), narrow(v.catalog, c, nil); !reflect.DeepEqual(got, want) {
 				t.Fatalf("revision %d concerns %v, read again %v", revision, got, want)

@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"iter"
-	"slices"
 	"sync"
 
 	"github.com/tidwall/btree"
@@ -37,37 +36,16 @@ type tie struct {
 	from resource.Object
 }
 
-// order compares records.
-type order func(a, b *resource.Meta) int
-
-func byID(a, b *resource.Meta) int { return cmp.Compare(a.ID, b.ID) }
-
-func byKind(a, b *resource.Meta) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), byID(a, b)) }
-
-func byPlace(a, b *resource.Meta) int {
-	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Project, b.Project), byID(a, b))
-}
-
-func byName(a, b *resource.Meta) int {
-	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Project, b.Project), cmp.Compare(a.Name, b.Name))
-}
-
-func (o order) tree() *btree.BTreeG[resource.Object] {
-	return newTree(func(a, b resource.Object) bool { return o(a.Head(), b.Head()) < 0 })
-}
-
-func newTree[T any](less func(a, b T) bool) *btree.BTreeG[T] {
-	return btree.NewBTreeGOptions(less, btree.Options{NoLocks: true}) // one writes, in its own copy
-}
-
 func newPicture() *picture {
-	ties := func(a, b tie) bool { return cmp.Or(cmp.Compare(a.to, b.to), byKind(a.from.Head(), b.from.Head())) < 0 }
 	return &picture{
-		ids: order(byID).tree(), kinds: order(byKind).tree(), places: order(byPlace).tree(), names: order(byName).tree(),
-		refs: newTree(ties), hosts: newTree(ties),
-		taken:  newTree(func(a, b taking) bool { return a.word < b.word }),
-		totals: newTree(func(a, b total) bool { return a.key < b.key }),
+		ids: newTree(byID), kinds: newTree(byKind), places: newTree(byPlace), names: newTree(byName),
+		refs: newTree(byTie), hosts: newTree(byTie), taken: newTree(byWord), totals: newTree(byTotal),
 	}
+}
+
+func newTree[T any](by func(a, b T) int) *btree.BTreeG[T] {
+	less := func(a, b T) bool { return by(a, b) < 0 }
+	return btree.NewBTreeGOptions(less, btree.Options{NoLocks: true}) // one writes, in its own copy
 }
 
 func (p *picture) copy() *picture {
@@ -82,82 +60,47 @@ const parallel = 1000
 
 // put brings all indexes up to date with changes, each of another record, in their order.
 func (p *picture) put(catalog *resource.Catalog, deltas []Delta) {
-	kinds := make([]resource.Descriptor, len(deltas))
+	kinds := make([]*resource.Descriptor, len(deltas))
+	known := map[resource.Kind]*resource.Descriptor{}
+	if p.ids.Len() == 0 && len(deltas) >= parallel {
+		deltas = inOrder(deltas, func(d Delta) string { return idOf(d.New) })
+	}
 	for i, d := range deltas {
-		kinds[i], _ = catalog.Lookup(cmp.Or(d.New, d.Old).Head().Kind)
+		kind := cmp.Or(d.New, d.Old).Head().Kind
+		if known[kind] == nil {
+			found, _ := catalog.Lookup(kind)
+			known[kind] = &found
+		}
+		kinds[i] = known[kind]
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for _, keep := range []func(resource.Descriptor, Delta){
-		keepOne(p.ids, byID), keepOne(p.kinds, byKind), keepOne(p.places, byPlace), keepOne(p.names, byName),
-		keepTies(p.refs, func(kind resource.Descriptor, x resource.Object) (out []resource.ID) {
-			for _, ref := range kind.Refs(x) {
-				out = append(out, ref.ID)
-			}
-			return out
-		}),
-		keepTies(p.hosts, resource.Descriptor.Hosts), p.keepTaken, p.count,
-	} {
-		all := func() {
-			for i, d := range deltas {
-				keep(kinds[i], d)
-			}
-		}
+	for _, put := range p.puts() {
 		if len(deltas) < parallel {
-			all()
+			put(kinds, deltas)
 		} else {
-			wg.Go(all)
+			wg.Go(func() { put(kinds, deltas) })
 		}
 	}
 }
 
-// keepOne keeps a tree in which each record stands once, at a place of its own.
-func keepOne(tree *btree.BTreeG[resource.Object], by order) func(resource.Descriptor, Delta) {
-	return func(_ resource.Descriptor, d Delta) {
-		if d.Old != nil && (d.New == nil || by(d.Old.Head(), d.New.Head()) != 0) {
-			there, _ := tree.Get(d.Old)
-			if there != nil && there.Head().ID == d.Old.Head().ID { // else the place is another's already: a name
-				tree.Delete(d.Old)
-			}
-		}
-		if d.New != nil {
-			tree.Set(d.New)
-		}
-	}
-}
-
-// keepTies keeps an index of others' ids.
-func keepTies(tree *btree.BTreeG[tie], of func(resource.Descriptor, resource.Object) []resource.ID) func(resource.Descriptor, Delta) {
-	return func(kind resource.Descriptor, d Delta) {
-		var now []resource.ID
-		if d.New != nil {
-			now = of(kind, d.New)
-		}
-		if d.Old != nil {
-			for _, id := range of(kind, d.Old) {
-				if !slices.Contains(now, id) {
-					tree.Delete(tie{id, d.Old})
-				}
-			}
-		}
-		for _, id := range now {
-			tree.Set(tie{id, d.New})
-		}
-	}
-}
-
-func (p *picture) keepTaken(kind resource.Descriptor, d Delta) {
-	if d.Old != nil {
-		for _, word := range kind.Takes(d.Old) {
-			if t, there := p.taken.Get(taking{word: word}); there && t.by.Head().ID == d.Old.Head().ID { // as with names
-				p.taken.Delete(t)
-			}
-		}
-	}
-	if d.New != nil {
-		for _, word := range kind.Takes(d.New) {
-			p.taken.Set(taking{word, d.New})
-		}
+// puts brings changes into each index.
+func (p *picture) puts() []func([]*resource.Descriptor, []Delta) {
+	type (
+		byWords = []func(resource.Object) string
+		one     = index[resource.Object]
+		many    = index[tie]
+	)
+	ties := []func(tie) string{tie.fromKind, tie.toID}
+	return []func([]*resource.Descriptor, []Delta){
+		one{p.ids, byID, itself, nil, same}.put,
+		one{p.kinds, byKind, itself, byWords{kindOf}, same}.put,
+		one{p.places, byPlace, itself, byWords{projectOf, kindOf}, same}.put,
+		one{p.names, byName, itself, byWords{nameOf, projectOf, kindOf}, same}.put,
+		many{p.refs, byTie, refsOf, ties, tie.record}.put,
+		many{p.hosts, byTie, hostsOf, ties, tie.record}.put,
+		index[taking]{p.taken, byWord, takenBy, []func(taking) string{taking.theWord}, taking.record}.put,
+		p.count,
 	}
 }
 

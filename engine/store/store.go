@@ -93,7 +93,7 @@ type Watch interface {
 type Store interface {
 	// Get reads one entry; fault.NotFound if there is none. It is linearizable.
 	Get(ctx context.Context, key resource.Ref) (Entry, error)
-	// List reads all entries of the kinds (of all kinds when none is named) at one revision.
+	// List reads all entries of the kinds at one revision; when none is named, all records, and nothing else.
 	List(ctx context.Context, kinds ...resource.Kind) ([]Entry, int64, error)
 	// Commit makes all changes at one revision, which other commits may share, or none: fault.Conflict if an expectation fails
 	// (fault.Exists if Absent was expected of a Put). A commit of nothing returns the present revision.
@@ -116,8 +116,7 @@ func ClaimKey(project resource.ID, what string) resource.Ref {
 	return resource.Ref{Kind: NameKind, Project: project, ID: resource.ID(what)}
 }
 
-// The pseudo kinds of the keys by which references are held. They are hidden: a list or a watch of
-// everything does not tell of them.
+// The pseudo kinds of the keys by which references are held. They are hidden: a watch does not tell of them.
 const (
 	MarkKind  resource.Kind = "mark"  // there while a record is being deleted
 	TouchKind resource.Kind = "touch" // written by all that begins to need a record
@@ -129,6 +128,25 @@ func Hidden(kind resource.Kind) bool { return kind == MarkKind || kind == TouchK
 // Beside reports whether a kind is no record but goes along with the commit of one: marks, touches, entries
 // of a journal.
 func Beside(kind resource.Kind) bool { return Hidden(kind) || kind == JournalKind }
+
+// IsRecord reports whether a kind is one of records: neither claims nor what goes along with commits.
+func IsRecord(kind resource.Kind) bool { return !Beside(kind) && kind != NameKind }
+
+// Held lists the records, and the claims that they hold.
+func Held(ctx context.Context, s Store) ([]Entry, error) {
+	records, _, err := s.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	claims, _, err := s.List(ctx, NameKind)
+	return append(records, claims...), err
+}
+
+// Streaming is a Store that gives its records piece by piece, all at one revision, so that one is made use of while the
+// next is read. It is fault.TooLate when that revision was forgotten meanwhile.
+type Streaming interface {
+	Stream(ctx context.Context, each func([]Entry)) (int64, error)
+}
 
 // MarkKey is there while a record is being deleted.
 func MarkKey(ref resource.Ref) resource.Ref { return aboutKey(MarkKind, ref) }

@@ -8,26 +8,36 @@ type total struct {
 	sum int64
 }
 
-// count brings the totals up to date with one change: nobody has to count ten thousand records to
-// let one more in.
-func (p *picture) count(kind resource.Descriptor, d Delta) {
-	diff := map[string]int64{}
-	for sign, x := range map[int64]resource.Object{-1: d.Old, 1: d.New} {
-		if x == nil {
-			continue
-		}
-		head := x.Head()
-		diff[string(head.Project)+"\x00"+ofKind(head.Kind)] += sign
-		for _, name := range kind.Totals {
-			diff[string(head.Project)+"\x00"+name] += sign * kind.Count(x, name)
-		}
+// count brings the totals up to date with changes: nobody has to count ten thousand records to let one more in.
+func (p *picture) count(kinds []*resource.Descriptor, deltas []Delta) {
+	diff := map[totalKey]int64{}
+	for i, d := range deltas {
+		addTotals(diff, kinds[i], d.Old, -1)
+		addTotals(diff, kinds[i], d.New, 1)
 	}
-	for key, n := range diff {
+	for k, n := range diff {
 		if n == 0 {
 			continue
 		}
+		key := string(k.project) + "\x00" + k.name
 		there, _ := p.totals.Get(total{key: key})
 		p.totals.Set(total{key, there.sum + n})
+	}
+}
+
+type totalKey struct {
+	project resource.ID
+	name    string
+}
+
+func addTotals(diff map[totalKey]int64, kind *resource.Descriptor, x resource.Object, sign int64) {
+	if x == nil {
+		return
+	}
+	project := x.Head().Project
+	diff[totalKey{project, ofKind(x.Head().Kind)}] += sign
+	for _, name := range kind.Totals {
+		diff[totalKey{project, name}] += sign * kind.Count(x, name)
 	}
 }
 

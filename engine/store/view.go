@@ -128,37 +128,43 @@ func (v *View) CatchUp(ctx context.Context) error {
 // relist makes the view equal to what the store holds now, whatever it showed before: the store
 // may even have been restored to an older state.
 func (v *View) relist(ctx context.Context) error {
-	entries, revision, err := v.store.List(ctx)
+	all, revision, err := v.readAll(ctx)
 	if err != nil {
 		return fault.Wrap(err, "list all records")
 	}
-	revisions := make(map[resource.Ref]int64, len(entries))
-	for _, e := range entries {
-		revisions[e.Key] = e.Revision
-	}
-	var events []Event
-	for x := range v.Snapshot().all() {
-		if ref := x.Head().Ref(); revisions[ref] == 0 {
-			events = append(events, Event{Key: ref})
-		}
-	}
-	for _, e := range entries {
-		events = append(events, Event{Key: e.Key, Value: e.Value})
-	}
+	gone := v.missing(all)
 	v.mu.Lock()
-	for id, x := range v.strange {
-		if revisions[x.Key] == 0 {
-			delete(v.strange, id)
-		}
+	for _, r := range gone {
+		delete(v.strange, r.Key.ID)
 	}
 	v.revision = min(v.revision, revision)
 	v.mu.Unlock()
-	read := v.decodeNew(entries)
 	v.fanOut.restart(revision) // first: whoever waits for the revision finds its watchers ready
-	v.apply(revision, events, read, func(there int64, k resource.Ref) (int64, bool) {
-		return revisions[k], there != revisions[k]
-	})
+	v.apply(revision, append(gone, all...), nil)
 	return nil
+}
+
+// missing tells of what the view knows and a list does not have.
+func (v *View) missing(all []reading) (gone []reading) {
+	known := map[resource.Ref]bool{}
+	for x := range v.Snapshot().all() {
+		known[x.Head().Ref()] = true
+	}
+	v.mu.Lock()
+	for _, x := range v.strange {
+		known[x.Key] = true
+	}
+	v.mu.Unlock()
+	if len(known) == 0 {
+		return nil
+	}
+	for _, r := range all {
+		delete(known, r.Key)
+	}
+	for ref := range known {
+		gone = append(gone, reading{Event: Event{Key: ref}})
+	}
+	return gone
 }
 
 func (v *View) follow(ctx context.Context) error {
@@ -182,36 +188,32 @@ func (v *View) follow(ctx context.Context) error {
 // Apply brings one revision's changes into the view. Run calls it; the simulator, which has no
 // goroutines, calls it itself.
 func (v *View) Apply(c Changes) {
-	read := v.apply(c.Revision, c.Events, v.decode, func(there int64, _ resource.Ref) (int64, bool) {
-		return c.Revision, there < c.Revision
-	})
+	readings := make([]reading, len(c.Events))
+	for i, e := range c.Events {
+		readings[i] = v.readEvent(e, c.Revision)
+	}
+	read := make(map[resource.Ref]Delta, len(c.Events))
+	v.apply(c.Revision, readings, read)
 	v.fanOut.add(c, v.concerned(c, read))
 }
 
-// news tells the revision that an event brings for a key of which the view shows another one,
-// and whether that is news.
-type news func(there int64, key resource.Ref) (revision int64, isNew bool)
-
-// decoder makes a record of its stored form.
-type decoder func(e Event, revision int64) (resource.Object, error)
-
-// apply gives what it read of the events, as far as it showed before what was there before.
-func (v *View) apply(revision int64, events []Event, decode decoder, isNews news) map[resource.Ref]Delta {
-	var deltas []Delta
-	read := make(map[resource.Ref]Delta, len(events))
+// apply brings what was read into the view. In read, if not nil, it enters that of which the view showed before
+// what was there before.
+func (v *View) apply(revision int64, readings []reading, read map[resource.Ref]Delta) {
+	deltas := make([]Delta, 0, len(readings))
 	// Removals first: a name that passes from one record to another within one revision must
 	// not be dropped from the index after its new owner has entered it.
 	for _, removals := range []bool{true, false} {
-		for _, e := range events {
-			if (e.Value == nil) != removals {
+		for _, r := range readings {
+			if (r.Value == nil) != removals {
 				continue
 			}
-			d, changed, sure := v.applyOne(e, decode, isNews)
+			d, changed, sure := v.applyOne(r)
 			if changed {
 				deltas = append(deltas, d)
 			}
-			if changed && sure {
-				read[e.Key] = d
+			if changed && sure && read != nil {
+				read[r.Key] = d
 			}
 		}
 	}
@@ -228,52 +230,44 @@ func (v *View) apply(revision int64, events []Event, decode decoder, isNews news
 			fn(deltas)
 		}
 	}
-	return read
 }
 
 // applyOne reports whether an event changes the view, and whether what the view shows before is what was there.
-func (v *View) applyOne(e Event, decode decoder, isNews news) (d Delta, changed, sure bool) {
-	if e.Key.Kind == NameKind || e.Key.Kind == JournalKind {
+func (v *View) applyOne(r reading) (d Delta, changed, sure bool) {
+	if !IsRecord(r.Key.Kind) {
 		return d, false, false
 	}
-	var there int64
-	if old, _ := v.next.ids.Get(&resource.Meta{ID: e.Key.ID}); old != nil {
-		d.Old, there = old, old.Head().Revision
+	if old, _ := v.next.ids.Get(&resource.Meta{ID: r.Key.ID}); old != nil {
+		d.Old = old
 	}
-	if e.Value == nil {
-		sure = !v.forget(e.Key)
-		if d.Old == nil || d.Old.Head().Ref() != e.Key {
-			return d, false, false
-		}
-		return d, true, sure
-	}
-	revision, isNew := isNews(there, e.Key)
-	if !isNew {
+	switch {
+	case r.Value == nil:
+		sure = !v.forget(r.Key)
+		return d, d.Old != nil && d.Old.Head().Ref() == r.Key, sure
+	case !r.isNews:
+		return d, false, false
+	case r.err != nil:
+		v.remember(r.Event, r.revision, r.err)
 		return d, false, false
 	}
-	x, err := decode(e, revision)
-	if err != nil {
-		v.remember(e, revision, err)
-		return d, false, false
-	}
-	sure = !v.forget(e.Key)
-	d.New = x
+	sure = !v.forget(r.Key)
+	d.New = r.object
 	return d, true, sure
 }
 
-func (v *View) decode(e Event, revision int64) (resource.Object, error) {
-	kind, known := v.catalog.Lookup(e.Key.Kind)
-	if Damaged(e.Value) {
+func (v *View) decode(key resource.Ref, value []byte, revision int64) (resource.Object, error) {
+	kind, known := v.catalog.Lookup(key.Kind)
+	if Damaged(value) {
 		return nil, errDamaged
 	}
 	if !known {
-		return nil, notYet("this version of virga knows no kind " + string(e.Key.Kind))
+		return nil, notYet("this version of virga knows no kind " + string(key.Kind))
 	}
-	x, err := kind.Decode(e.Value, revision)
+	x, err := kind.Decode(value, revision)
 	if err != nil {
 		return nil, err
 	}
-	if ref := x.Head().Ref(); ref != e.Key {
+	if ref := x.Head().Ref(); ref != key {
 		return nil, errors.New("it calls itself " + ref.String())
 	}
 	if why := resource.Strange(x); why != "" {

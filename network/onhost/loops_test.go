@@ -29,7 +29,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	registry := store.NewRegistry()
-	db := store.NewDB(memory.New(), resource.NewCatalog(network.Networks, network.Subnets, network.Ports, network.PortBindings, network.DNSZones, host.Hosts))
+	db := store.NewDB(memory.New(), resource.NewCatalog(network.Networks, network.Subnets, network.Ports, network.PortBindings, network.DNSZones, network.SecurityGroups, host.Hosts))
 	b := &bench{t: t, db: db, sw: fake.New(), bindings: store.Specs(registry, network.PortBindings, "compute")}
 	b.loop = onhost.NewPortBindingLoop(db, here, store.Statuses(registry, network.PortBindings, "agent"), b.sw)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -33,6 +33,7 @@ type Cloud struct {
 	Subnets      []*network.Subnet
 	Ports        []*network.Port
 	PortBindings []*network.PortBinding
+	Groups       []*network.SecurityGroup
 	Hosts        []*host.Host
 	Lives        []*host.Liveness
 }
@@ -42,7 +43,7 @@ func Read(s *store.Snapshot) Cloud {
 	return Cloud{
 		Networks: store.Every(s, network.Networks), Subnets: store.Every(s, network.Subnets),
 		Ports: store.Every(s, network.Ports), PortBindings: store.Every(s, network.PortBindings),
-		Hosts: store.Every(s, host.Hosts), Lives: store.Every(s, host.Livenesses),
+		Groups: store.Every(s, network.SecurityGroups), Hosts: store.Every(s, host.Hosts), Lives: store.Every(s, host.Livenesses),
 	}
 }
 
@@ -101,13 +102,11 @@ func (k *compiler) makeNetwork(n *network.Network) {
 	for _, s := range k.subnets {
 		options[s.ID] = k.subnet(n, s, ls, lr)
 	}
-	// A port that no host has needs no row: of the ports of stopped VMs OVN would only make flows that nobody uses.
-	for _, p := range k.ports {
-		if dhcp, known := options[p.Status.SubnetID]; known && len(k.bindings[p.ID]) > 0 {
-			ls.Ports = append(ls.Ports, k.port(p, dhcp))
-			k.limits(p, ls)
-		}
+	for _, p := range k.onHosts() {
+		ls.Ports = append(ls.Ports, k.port(p, options[p.Status.SubnetID]))
+		k.limits(p, ls)
 	}
+	k.firewalls(n)
 	if len(options) > 0 {
 		ls.Ports = append(ls.Ports, k.service(n))
 	}
@@ -158,8 +157,22 @@ func (k *compiler) dhcp(n *network.Network, s *network.Subnet, mac string) map[s
 	return out
 }
 
+// onHosts are the ports that have rows. One that no host has needs none: of the ports of stopped VMs OVN would only
+// make flows that nobody uses.
+func (k *compiler) onHosts() (out []*network.Port) {
+	for _, p := range k.ports {
+		known := slices.ContainsFunc(k.subnets, func(s *network.Subnet) bool { return s.ID == p.Status.SubnetID })
+		if known && len(k.bindings[p.ID]) > 0 {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func portKey(id resource.ID) string { return "lsp/" + string(id) }
+
 func (k *compiler) port(p *network.Port, dhcp string) string {
-	key := "lsp/" + string(p.ID)
+	key := portKey(p.ID)
 	addresses := p.Status.MAC + " " + p.Status.Address
 	row := &nbdb.LogicalSwitchPort{
 		Name: string(p.ID), Addresses: []string{addresses}, PortSecurity: []string{addresses},
@@ -226,13 +239,17 @@ func left(p *network.PortBinding) int {
 	return 0
 }
 
+// services are the addresses of DNS and metadata.
+func (k *compiler) services() (out []string) {
+	for _, s := range k.subnets {
+		out = append(out, s.Spec.Service)
+	}
+	return append(out, network.MetadataAddress)
+}
+
 func (k *compiler) service(n *network.Network) string {
 	key := "lsp/service-" + string(n.ID)
-	words := []string{network.ServiceMAC(n.ID)}
-	for _, s := range k.subnets {
-		words = append(words, s.Spec.Service)
-	}
-	words = append(words, network.MetadataAddress)
+	words := append([]string{network.ServiceMAC(n.ID)}, k.services()...)
 	return k.add(key, &nbdb.LogicalSwitchPort{
 		Name: string(network.ServicePortID(n.ID)), Type: "localport",
 		Addresses: []string{strings.Join(words, " ")}, ExternalIDs: marked(key),

@@ -50,7 +50,7 @@ func (n *Northbound) Step(ctx context.Context) error {
 			return n.reportTrouble(ctx, cloud, err)
 		}
 	}
-	return n.reportReady(ctx, snap, want)
+	return n.reportReady(ctx, snap, cloud, want)
 }
 
 func (n *Northbound) reportTrouble(ctx context.Context, c Cloud, trouble error) error {

@@ -40,11 +40,12 @@ type north struct {
 
 func newNorth(t *testing.T) *north {
 	l := store.NewRegistry()
-	db := store.NewDB(memory.New(), resource.NewCatalog(network.Networks, network.Subnets, network.Ports, network.PortBindings, network.DNSZones, host.Hosts, host.Livenesses))
+	db := store.NewDB(memory.New(), resource.NewCatalog(network.Networks, network.Subnets, network.Ports, network.PortBindings, network.DNSZones, network.SecurityGroups, host.Hosts, host.Livenesses))
 	db.Inline = true
 	w := network.NewWriters(l)
+	groups := store.Specs(l, network.SecurityGroups, "api")
 	n := &north{T: t, db: db, sink: new(taker), networks: w.Networks,
-		seed:     network.Seeder{Networks: store.Specs(l, network.Networks, "api"), Subnets: store.Specs(l, network.Subnets, "api")},
+		seed:     network.Seeder{Networks: store.Specs(l, network.Networks, "api"), Subnets: store.Specs(l, network.Subnets, "api"), Groups: groups},
 		ports:    store.Specs(l, network.Ports, "api"),
 		bindings: store.Specs(l, network.PortBindings, "compute"),
 	}
@@ -173,7 +174,7 @@ func TestAReportThatFailedIsMadeAgain(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	snap := n.db.Snapshot()
-	if err := n.it.reportReady(ctx, snap, n.it.compiler.Compile(Read(snap))); err == nil {
+	if err := n.it.reportReady(ctx, snap, Read(snap), n.it.compiler.Compile(Read(snap))); err == nil {
 		t.Fatal("a commit without time did not fail")
 	}
 	n.settle()

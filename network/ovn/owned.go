@@ -8,11 +8,11 @@ import (
 	"github.com/virga-cloud/virga/network"
 )
 
-// Owned is the rows of one owner: a network, or what all networks share. They refer to no rows of another
+// Owned is the rows of one owner: a network, a security group, or what all networks share. They refer to no rows of another
 // owner, so that each can be compiled, compared and sent without the others. It is never changed: other
 // rows are another Owned.
 type Owned struct {
-	Owner resource.ID // of the network; empty for what is shared
+	Owner resource.ID // of the network or the group; empty for what is shared
 	Rows  []Row
 
 	facts facts
@@ -21,18 +21,21 @@ type Owned struct {
 // facts is all that the rows of an owner are made of. A record that changes is another record in the next
 // snapshot, so that facts are the same when their records are.
 type facts struct {
-	network *network.Network // nil for what is shared
+	network *network.Network
 	subnets []*network.Subnet
-	ports   []*network.Port
+	ports   []*network.Port // of a network, or the members of a security group
 	bound   []*network.PortBinding
-	ways    []resource.ID // the hosts that it goes out by
+	groups  []*network.SecurityGroup // those that its ports are in
+	ways    []resource.ID            // the hosts that it goes out by
+
+	group *network.SecurityGroup // whose members others speak of
 
 	routers []resource.ID // of what is shared: the networks that go out
 	hosts   []string      // of what is shared: the addresses of all hosts
 }
 
 func (f facts) same(g facts) bool {
-	return f.network == g.network && slices.Equal(f.subnets, g.subnets) && slices.Equal(f.ports, g.ports) &&
+	return f.network == g.network && f.group == g.group && slices.Equal(f.groups, g.groups) && slices.Equal(f.subnets, g.subnets) && slices.Equal(f.ports, g.ports) &&
 		slices.Equal(f.bound, g.bound) && slices.Equal(f.ways, g.ways) &&
 		slices.Equal(f.hosts, g.hosts) && slices.Equal(f.routers, g.routers)
 }
@@ -107,27 +110,33 @@ func factsOf(c Cloud) []facts {
 	for _, f := range all { // guests are told of all of a network, in an order that stays
 		slices.SortFunc(f.subnets, func(a, b *network.Subnet) int { return cmp.Compare(a.ID, b.ID) })
 	}
-	return all
+	return groupFacts(c, all, at)
 }
 
 func (f facts) owner() resource.ID {
-	if f.network == nil {
-		return ""
+	switch {
+	case f.network != nil:
+		return f.network.ID
+	case f.group != nil:
+		return f.group.ID
 	}
-	return f.network.ID
+	return ""
 }
 
 func (f facts) rows() []Row {
 	k := &compiler{facts: f, bindings: map[resource.ID][]*network.PortBinding{}}
-	if f.network == nil {
-		k.outside(f.routers)
-		k.guard(f.hosts)
-		return k.rows
-	}
 	for _, b := range f.bound {
 		k.bindings[b.Spec.PortID] = append(k.bindings[b.Spec.PortID], b)
 	}
-	k.makeNetwork(f.network)
+	switch {
+	case f.network != nil:
+		k.makeNetwork(f.network)
+	case f.group != nil:
+		k.members(f.group)
+	default:
+		k.outside(f.routers)
+		k.guard(f.hosts)
+	}
 	return k.rows
 }
 

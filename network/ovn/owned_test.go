@@ -17,9 +17,9 @@ import (
 // oneChange gives a cloud in which one record is another, has gone or has come.
 func oneChange(t *rapid.T, c Cloud) Cloud {
 	next := Cloud{Networks: slices.Clone(c.Networks), Subnets: slices.Clone(c.Subnets), Ports: slices.Clone(c.Ports),
-		PortBindings: slices.Clone(c.PortBindings), Hosts: slices.Clone(c.Hosts), Lives: slices.Clone(c.Lives)}
+		PortBindings: slices.Clone(c.PortBindings), Groups: slices.Clone(c.Groups), Hosts: slices.Clone(c.Hosts), Lives: slices.Clone(c.Lives)}
 	pick := func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "which") }
-	switch what := rapid.SampledFrom([]string{"port", "no port", "no binding", "no subnet", "network", "no network", "host", "new network", "nothing"}).Draw(t, "what"); {
+	switch what := rapid.SampledFrom([]string{"port", "no port", "no binding", "no subnet", "network", "no network", "host", "new network", "rules", "member", "no group", "nothing"}).Draw(t, "what"); {
 	case what == "port" && len(c.Ports) > 0:
 		i := pick(len(c.Ports))
 		next.Ports[i] = resource.Copy(c.Ports[i])
@@ -44,10 +44,24 @@ func oneChange(t *rapid.T, c Cloud) Cloud {
 	case what == "no network" && len(c.Networks) > 0:
 		i := pick(len(c.Networks))
 		next.Networks = slices.Delete(next.Networks, i, i+1)
+	case what == "rules" && len(c.Groups) > 0:
+		i := pick(len(c.Groups))
+		next.Groups[i] = resource.Copy(c.Groups[i])
+		next.Groups[i].Spec.Rules = append(next.Groups[i].Spec.Rules, network.SecurityRule{Name: fmt.Sprint("more", len(c.Groups[i].Spec.Rules)), Direction: network.Ingress, Protocol: network.ICMP, CIDR: network.Anywhere})
+	case what == "member" && len(c.Groups)*len(c.Ports) > 0:
+		i := pick(len(c.Ports))
+		next.Ports[i] = resource.Copy(c.Ports[i])
+		next.Ports[i].Spec.SecurityGroupIDs = []resource.ID{c.Groups[pick(len(c.Groups))].ID}
+	case what == "no group" && len(c.Groups) > 0:
+		next.Groups = slices.Delete(next.Groups, 0, 1)
 	case what == "host":
 		next.Hosts = append(next.Hosts, &host.Host{Meta: resource.Meta{ID: resource.ID(fmt.Sprint("new", len(c.Hosts)))}, Status: host.Status{Address: "192.0.2.99:1"}})
 	case what == "new network":
-		n := aNetwork(fmt.Sprint("new", len(c.Networks)), "p", network.NAT, fmt.Sprintf("100.64.8.%d", len(c.Networks)+2))
+		id := "new"
+		for slices.ContainsFunc(c.Networks, func(x *network.Network) bool { return string(x.ID) == id }) {
+			id += "er"
+		}
+		n := aNetwork(id, "p", network.NAT, fmt.Sprintf("100.64.8.%d", len(c.Networks)+2))
 		next.Networks, next.Subnets = append(next.Networks, n), append(next.Subnets, aSubnet("new-"+string(n.ID), n, "10.9.0.0/24"))
 	}
 	return next

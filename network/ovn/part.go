@@ -15,7 +15,7 @@ func Server(db *store.DB, north Sink, south ChassisRemover, w *network.Writers) 
 		Loops: []*reconcile.Loop{NewChassisLoop(db, south)},
 		Chores: []part.Chore{{
 			Name: "network/northbound", Every: relook, Together: together, Do: NewNorthbound(db, north, w).Step,
-			Wakes: []resource.Kind{network.Networks.Kind, network.Subnets.Kind, network.Ports.Kind, network.PortBindings.Kind,
+			Wakes: []resource.Kind{network.Networks.Kind, network.Subnets.Kind, network.Ports.Kind, network.PortBindings.Kind, network.SecurityGroups.Kind,
 				host.Hosts.Kind, host.Livenesses.Kind},
 		}},
 	}

@@ -30,6 +30,8 @@ var tables = []table{
 	{name: nbdb.NATTable, columns: []string{"type", "external_ip", "logical_ip", "external_ids"}},
 	{name: nbdb.GatewayChassisTable, columns: []string{"name", "chassis_name", "priority", "external_ids"}},
 	{name: nbdb.DHCPOptionsTable, columns: []string{"cidr", "options", "external_ids"}, root: true},
+	{name: nbdb.PortGroupTable, columns: []string{"name", "ports", "acls", "external_ids"}, refs: []string{"ports", "acls"}, root: true},
+	{name: nbdb.ACLTable, columns: []string{"priority", "direction", "match", "action", "external_ids"}},
 	{name: nbdb.AddressSetTable, columns: []string{"name", "addresses", "external_ids"}, root: true},
 	{name: nbdb.StaticMACBindingTable, columns: []string{"logical_port", "ip", "mac", "override_dynamic_mac"}, root: true},
 }
@@ -190,6 +192,8 @@ var tableNames = map[reflect.Type]string{
 	reflect.TypeFor[*nbdb.LogicalRouterStaticRoute](): nbdb.LogicalRouterStaticRouteTable,
 	reflect.TypeFor[*nbdb.LogicalRouterPolicy]():      nbdb.LogicalRouterPolicyTable,
 	reflect.TypeFor[*nbdb.AddressSet]():               nbdb.AddressSetTable,
+	reflect.TypeFor[*nbdb.PortGroup]():                nbdb.PortGroupTable,
+	reflect.TypeFor[*nbdb.ACL]():                      nbdb.ACLTable,
 	reflect.TypeFor[*nbdb.NAT]():                      nbdb.NATTable,
 	reflect.TypeFor[*nbdb.GatewayChassis]():           nbdb.GatewayChassisTable,
 	reflect.TypeFor[*nbdb.DHCPOptions]():              nbdb.DHCPOptionsTable,

@@ -33,11 +33,18 @@ func (r *reports) close(all []*Owned) {
 	}
 }
 
-func (n *Northbound) reportReady(ctx context.Context, snap *store.Snapshot, want []*Owned) error {
+func (n *Northbound) reportReady(ctx context.Context, snap *store.Snapshot, c Cloud, want []*Owned) error {
 	var writes []func(*store.Batch)
 	for _, o := range n.reports.open(n.db.Now(), want) {
 		if o.facts.network != nil {
 			writes = append(writes, n.report(snap, o.facts)...)
+		}
+	}
+	for _, g := range c.Groups {
+		if g.Status.Phase != network.Ready || g.Status.SeenGeneration != g.Generation {
+			writes = append(writes, func(b *store.Batch) {
+				n.w.Groups.Set(b, g, func(st *network.SecurityGroupStatus) { st.Phase, st.Observed = network.Ready, seen(g.Generation) })
+			})
 		}
 	}
 	for part := range slices.Chunk(writes, perCommit) {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -132,7 +131,7 @@ func Restore(ctx context.Context, dir, snapshot string, made, now time.Time) err
 	}
 	records := 0
 	for key := range before {
-		if strings.HasPrefix(key, root) && !strings.HasPrefix(key, prefix(store.JournalKind)) {
+		if ref, err := decode(key); err == nil && store.IsRecord(ref.Kind) {
 			records++
 		}
 	}
@@ -188,7 +187,7 @@ func startOnce(ctx context.Context, dir string, want int) error {
 		return err
 	}
 	if len(entries) < want {
-		return fault.New(fault.Internal, "bring back the records: of %d entries only %d are there", want, len(entries))
+		return fault.New(fault.Internal, "bring back the records: of %d only %d are there", want, len(entries))
 	}
 	_, err = s.Commit(ctx) // it takes commits
 	return err

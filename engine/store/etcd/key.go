@@ -39,8 +39,11 @@ func decode(key string) (resource.Ref, error) {
 	if !known {
 		rest, known = strings.CutPrefix(key, hidden)
 	}
-	parts := strings.Split(rest, "/")
-	if !known || len(parts) != 3 {
+	var parts [3]string
+	var whole, second bool
+	parts[0], rest, whole = strings.Cut(rest, "/")
+	parts[1], parts[2], second = strings.Cut(rest, "/")
+	if !known || !whole || !second || strings.Contains(parts[2], "/") {
 		return resource.Ref{}, fault.New(fault.Internal, "%q is no key of a record", key)
 	}
 	if parts[1] == "-" {

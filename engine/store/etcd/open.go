@@ -16,9 +16,11 @@ import (
 	"sync"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc"
 
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/store"
@@ -77,7 +79,8 @@ type Store struct {
 	config   Config
 	server   *embed.Etcd
 	client   *clientv3.Client
-	sockets  string // a folder to remove at the end; empty if it is the run folder
+	reads    pb.KVServer // what the client calls too; it has no way to read piece by piece
+	sockets  string      // a folder to remove at the end; empty if it is the run folder
 	guard    diskGuard
 	together together
 
@@ -134,7 +137,7 @@ func (s *Store) start(ctx context.Context) error {
 	case <-ctx.Done():
 		return fault.New(fault.Unavailable, "start the state store in %s: %w", s.config.Dir, ctx.Err())
 	}
-	s.client = v3client.New(s.server.Server)
+	s.client, s.reads = v3client.New(s.server.Server), v3rpc.NewKVServer(s.server.Server)
 	s.guard.begin(s.server.Server.Backend().Size())
 	return nil
 }
@@ -206,6 +209,8 @@ func (s *Store) etcdConfig() (*embed.Config, error) {
 		// Nobody is told by a tick that we lead, and each wakes the processor; but a start waits one
 		// to five of them for its own election.
 		c.TickMs, c.ElectionMs = 100, 500
+		// No member lags behind that would want the last commits, which lie in memory for it.
+		c.SnapshotCatchUpEntries = 100
 		// etcd binds a peer's listener to the host part alone: with the path where it belongs it
 		// would open an abstract socket, which every user of the host can reach.
 		c.ListenPeerUrls = []url.URL{{Scheme: "unix", Host: s.socketPath("peer")}}

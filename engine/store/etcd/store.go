@@ -4,99 +4,12 @@ import (
 	"context"
 	"errors"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/virga-cloud/virga/engine/fault"
-	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 )
-
-// page is how many entries are read at once. To find where one ends etcd walks over all keys up to the end of
-// what is asked for, so that small pages of a large store cost its square.
-const page = 100_000
-
-// Get implements store.Store.
-func (s *Store) Get(ctx context.Context, key resource.Ref) (store.Entry, error) {
-	ctx, leave, err := s.call(ctx)
-	if err != nil {
-		return store.Entry{}, err
-	}
-	defer leave()
-	r, err := s.client.Get(ctx, encode(key))
-	if err != nil {
-		return store.Entry{}, s.failed(err, "read %s", key)
-	}
-	if len(r.Kvs) == 0 {
-		return store.Entry{}, fault.New(fault.NotFound, "no %s with id %q", key.Kind, key.ID)
-	}
-	return store.Entry{Key: key, Value: store.Open(r.Kvs[0].Value), Revision: r.Kvs[0].ModRevision}, nil
-}
-
-// List implements store.Store.
-func (s *Store) List(ctx context.Context, kinds ...resource.Kind) ([]store.Entry, int64, error) {
-	ctx, leave, err := s.call(ctx)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer leave()
-	journals := prefix(store.JournalKind)
-	spans := []span{{root, journals}, {clientv3.GetPrefixRangeEnd(journals), clientv3.GetPrefixRangeEnd(root)}}
-	if len(kinds) > 0 {
-		spans = nil
-		for _, k := range kinds {
-			spans = append(spans, span{prefix(k), clientv3.GetPrefixRangeEnd(prefix(k))})
-		}
-	}
-	for range 5 {
-		entries, revision, err := s.list(ctx, spans)
-		if errors.Is(err, rpctypes.ErrCompacted) {
-			continue // so slow that the revision was forgotten meanwhile
-		}
-		if err != nil {
-			return nil, 0, s.failed(err, "list")
-		}
-		return entries, revision, nil
-	}
-	return nil, 0, fault.New(fault.Unavailable, "list: the store forgets faster than it is read; try again")
-}
-
-// span is all keys from one on, up to another that is not in it.
-type span struct{ from, to string }
-
-func (s *Store) list(ctx context.Context, spans []span) ([]store.Entry, int64, error) {
-	var out []store.Entry
-	var revision int64
-	for _, p := range spans {
-		for from := p.from; ; {
-			r, err := s.client.Get(ctx, from, clientv3.WithRange(p.to), clientv3.WithLimit(page), clientv3.WithRev(revision))
-			if err != nil {
-				return nil, 0, err
-			}
-			if revision == 0 {
-				revision = r.Header.Revision
-			}
-			for _, kv := range r.Kvs {
-				e, err := entry(kv)
-				if err != nil {
-					return nil, 0, err
-				}
-				out = append(out, e)
-			}
-			if !r.More {
-				break
-			}
-			from = string(r.Kvs[len(r.Kvs)-1].Key) + "\x00"
-		}
-	}
-	return out, revision, nil
-}
-
-func entry(kv *mvccpb.KeyValue) (store.Entry, error) {
-	ref, err := decode(string(kv.Key))
-	return store.Entry{Key: ref, Value: store.Open(kv.Value), Revision: kv.ModRevision}, err
-}
 
 // alone makes one transaction of a commit.
 func (s *Store) alone(ctx context.Context, changes []store.Change) (int64, error) {

@@ -56,7 +56,7 @@ func (s *Store) List(_ context.Context, kinds ...resource.Kind) ([]store.Entry, 
 	}
 	var out []store.Entry
 	for key, e := range s.entries {
-		if len(kinds) == 0 && !store.Beside(key.Kind) || wanted[key.Kind] {
+		if len(kinds) == 0 && store.IsRecord(key.Kind) || wanted[key.Kind] {
 			e.Value = store.Open(e.Value)
 			out = append(out, e)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -167,8 +168,43 @@ func listAtOneRevision(s *suite) {
 	if all, _, err := s.List(s.ctx); err != nil || len(all) < many+2 {
 		s.Errorf("the list of all kinds has %d entries: %v", len(all), err)
 	}
+	name := store.Change{Key: store.NameKey("thing", "p", "counter"), Op: store.Put, Value: value("counter")}
+	s.commit(name)
+	all, _, err := s.List(s.ctx)
+	if err != nil || slices.ContainsFunc(all, func(e store.Entry) bool { return !store.IsRecord(e.Key.Kind) }) {
+		s.Errorf("the list of all records has others too: %v", err)
+	}
+	if held, err := store.Held(s.ctx, s); err != nil || len(held) < many+3 || held[len(held)-1].Key != name.Key {
+		s.Errorf("of records and a name %d are held: %v", len(held), err)
+	}
+	s.inPieces(many + 2)
 	if two, _, err := s.List(s.ctx, "other", "none"); err != nil || len(two) != 1 {
 		s.Errorf("the list of two kinds has %d entries: %v", len(two), err)
+	}
+}
+
+// inPieces reads all records piece by piece, where the store can, while others write: at one revision.
+func (s *suite) inPieces(want int) {
+	streaming, is := s.Store.(store.Streaming)
+	if !is {
+		return
+	}
+	var all []store.Entry
+	pieces := 0
+	revision, err := streaming.Stream(s.ctx, func(some []store.Entry) { all, pieces = append(all, some...), pieces+1 })
+	if err != nil || pieces < 2 || len(all) < want || revision == 0 {
+		s.Fatalf("%d records come in %d pieces at revision %d: %v", len(all), pieces, revision, err)
+	}
+	found := map[resource.Ref]store.Entry{}
+	for _, e := range all {
+		found[e.Key] = e
+		if e.Revision > revision || !store.IsRecord(e.Key.Kind) {
+			s.Errorf("%s at revision %d is told of revision %d", e.Key, e.Revision, revision)
+		}
+	}
+	first, last := found[resource.Ref{Kind: "thing", ID: "00000"}], found[resource.Ref{Kind: "thing", ID: "zzzzz"}]
+	if len(found) != len(all) || first.Revision != last.Revision {
+		s.Errorf("%d of %d records are different ones, the first at revision %d, the last at %d", len(found), len(all), first.Revision, last.Revision)
 	}
 }
 

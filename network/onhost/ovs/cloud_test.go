@@ -32,6 +32,7 @@ type cloud struct {
 	ports    *store.SpecWriter[network.PortSpec, network.PortStatus]
 	bindings *store.SpecWriter[network.PortBindingSpec, network.PortBindingStatus]
 	hosts    *store.SpecWriter[host.Spec, host.Status]
+	groups   *store.SpecWriter[network.SecurityGroupSpec, network.SecurityGroupStatus]
 }
 
 type node struct {
@@ -47,11 +48,11 @@ func newCloud(t *testing.T, configs map[*space]ovs.Config, order []*space, centr
 	ctx, cancel := context.WithCancel(t.Context())
 	registry := store.NewRegistry()
 	mem := memory.New()
-	catalog := resource.NewCatalog(network.Networks, network.Subnets, network.Ports, network.PortBindings, network.DNSZones, host.Hosts, host.Livenesses)
+	catalog := resource.NewCatalog(network.Networks, network.Subnets, network.Ports, network.PortBindings, network.DNSZones, network.SecurityGroups, host.Hosts, host.Livenesses)
 	c := &cloud{t: t, ctx: ctx, dir: folder(t), db: store.NewDB(mem, catalog),
 		networks: store.Specs(registry, network.Networks, "test"), subnets: store.Specs(registry, network.Subnets, "test"),
 		ports: store.Specs(registry, network.Ports, "test"), bindings: store.Specs(registry, network.PortBindings, "test"),
-		hosts: store.Specs(registry, host.Hosts, "test")}
+		hosts: store.Specs(registry, host.Hosts, "test"), groups: store.Specs(registry, network.SecurityGroups, "test")}
 	cc := ovn.CentralConfig{}
 	if len(central) > 0 {
 		cc = central[0]

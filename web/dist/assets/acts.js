@@ -1,0 +1,2 @@
+import{I as e}from"./antd.js";import{t}from"./react.js";import{a as n}from"./Failure.js";function r(){let{message:r,notification:i}=e.useApp(),{t:a}=t();return async(e,t)=>{try{return await e,t&&r.success(t),!0}catch(e){let t=e instanceof n?(e.problem.errors??[]).map(e=>`${e.field}: ${e.message}`):[];return i.error({title:a(`failure.act`),description:[e instanceof Error?e.message:String(e),...t].join(`
+`),duration:0,style:{whiteSpace:`pre-line`}}),!1}}}export{r as t};

@@ -1,0 +1,1 @@
+function e(e,n,r){let i=new WebSocket(t(e,n,r),[`binary`]);return i.binaryType=`arraybuffer`,i}var t=(e,t,n)=>`${location.protocol===`http:`?`ws`:`wss`}://${location.host}/v1/projects/${encodeURIComponent(e)}/vms/${t}/${n}`;export{e as n,t};

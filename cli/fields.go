@@ -43,6 +43,7 @@ var (
 	volumeOf        = model[client.Volume]()
 	securityGroupOf = model[client.SecurityGroup]()
 	snapshotOf      = model[client.VolumeSnapshot]()
+	userOf          = model[client.User]()
 )
 
 // spot is where a field of a model lies, and what it is: a struct begins where its first field does.

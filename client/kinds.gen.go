@@ -33,6 +33,7 @@ var (
 	Subnets         = Kind[Subnet]{"subnet", "subnets", true}
 	Tasks           = Kind[Task]{"task", "tasks", true}
 	Tokens          = Kind[Token]{"token", "tokens", false}
+	Users           = Kind[User]{"user", "users", false}
 	VMs             = Kind[VM]{"vm", "vms", true}
 	VMSnapshots     = Kind[VMSnapshot]{"vmsnapshot", "vmsnapshots", true}
 	Volumes         = Kind[Volume]{"volume", "volumes", true}

@@ -1276,6 +1276,27 @@ func (e TokenSpecRole) Valid() bool {
 	}
 }
 
+// Defines values for UserSpecRole.
+const (
+	UserSpecRoleAdmin  UserSpecRole = "admin"
+	UserSpecRoleMember UserSpecRole = "member"
+	UserSpecRoleViewer UserSpecRole = "viewer"
+)
+
+// Valid indicates whether the value is a known member of the UserSpecRole enum.
+func (e UserSpecRole) Valid() bool {
+	switch e {
+	case UserSpecRoleAdmin:
+		return true
+	case UserSpecRoleMember:
+		return true
+	case UserSpecRoleViewer:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for VMSnapshotStatusPhase.
 const (
 	VMSnapshotStatusPhasePending VMSnapshotStatusPhase = "pending"
@@ -4324,6 +4345,15 @@ type Outgoing struct {
 	Token string `json:"token"`
 }
 
+// PasswordRequest PasswordRequest changes one's own password.
+type PasswordRequest struct {
+	// Current The password until now.
+	Current string `json:"current"`
+
+	// Password The new one, of 12 characters or more.
+	Password string `json:"password"`
+}
+
 // Pool Pool is a resource pool.
 type Pool struct {
 	// Created Created is when the record was first stored.
@@ -5547,6 +5577,9 @@ type SessionSpec struct {
 
 	// User User is the person; it appears in events.
 	User string `json:"user"`
+
+	// UserID UserID is the user who signed in by a password: the session has their rights, and ends with them.
+	UserID string `json:"userID,omitempty,omitzero"`
 }
 
 // SessionSpecRole Role is what they may do.
@@ -5561,10 +5594,16 @@ type SessionStatus struct {
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
-// SignInRequest SignInRequest shows who is there.
+// SignInRequest SignInRequest shows who is there: by a secret, or by a name and a password.
 type SignInRequest struct {
+	// Password The user's password.
+	Password string `json:"password,omitempty,omitzero"`
+
 	// Secret The secret of a token, or of a sign-in link.
-	Secret string `json:"secret"`
+	Secret string `json:"secret,omitempty,omitzero"`
+
+	// User The name of a user.
+	User string `json:"user,omitempty,omitzero"`
 }
 
 // SnapshotDisk SnapshotDisk is what is kept of one disk.
@@ -5997,6 +6036,120 @@ type UnreadableRecord struct {
 type UsageList struct {
 	// Items The projects, by name.
 	Items []ProjectUsage `json:"items"`
+}
+
+// User User is a person who may sign in.
+type User struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders name who still has something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Owner Ref is the full address of a record.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec UserSpec is a person who signs in by a password. The record's name is the user's.
+	Spec UserSpec `json:"spec"`
+
+	// Status UserStatus has nothing to observe.
+	Status UserStatus `json:"status"`
+}
+
+// UserChange Change is the request for a changed record, in the same shape.
+type UserChange struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Spec UserSpec is a person who signs in by a password. The record's name is the user's.
+	Spec UserSpec `json:"spec"`
+}
+
+// UserDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
+type UserDraft struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Unique within the kind and the project: lower case letters, digits and dashes, at most 63.
+	Name string `json:"name"`
+
+	// Spec UserSpec is a person who signs in by a password. The record's name is the user's.
+	Spec UserSpec `json:"spec"`
+}
+
+// UserList Page is a part of a list.
+type UserList struct {
+	// Items The records, in the order of their making.
+	Items []User `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// UserSpec UserSpec is a person who signs in by a password. The record's name is the user's.
+type UserSpec struct {
+	// Description Description is for people.
+	Description string `json:"description,omitempty,omitzero"`
+
+	// Password Password is given in a request, and never kept or shown. Empty: it stays; of a new user: a link alone lets them in.
+	Password string `json:"password,omitempty,omitzero"`
+
+	// PasswordHash PasswordHash is made of it by Argon2id.
+	PasswordHash string `json:"passwordHash,omitempty,omitzero"`
+
+	// ProjectID ProjectID limits a member or viewer to one project; the user goes with it. A request may name it.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
+
+	// Role Role is what they may do.
+	Role UserSpecRole `json:"role"`
+}
+
+// UserSpecRole Role is what they may do.
+type UserSpecRole string
+
+// UserStatus UserStatus has nothing to observe.
+type UserStatus struct {
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
 }
 
 // VM VM is a virtual machine, as the user wants it.

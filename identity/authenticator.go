@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -25,12 +26,14 @@ const TokenProtocol = "virga.token."
 type Authenticator struct {
 	db      *store.DB
 	removed func(*store.Snapshot, resource.ID) error
+
+	passwords *passwords
 }
 
 // NewAuthenticator makes one. Removed says why a host that has a certificate is not let in any more;
 // nil: it may be.
 func NewAuthenticator(db *store.DB, removed func(*store.Snapshot, resource.ID) error) *Authenticator {
-	return &Authenticator{db: db, removed: removed}
+	return &Authenticator{db: db, removed: removed, passwords: newPasswords(func() time.Time { return db.Now() })}
 }
 
 // Authenticate is the hook of the API.
@@ -132,7 +135,15 @@ func (a *Authenticator) bySession(r *http.Request, secret string) (httpapi.Calle
 	if err := sameSite(r); err != nil {
 		return httpapi.Caller{}, err
 	}
-	c := CallerOf(&TokenSpec{User: s.Spec.User, Role: s.Spec.Role, ProjectID: s.Spec.ProjectID})
+	as := TokenSpec{User: s.Spec.User, Role: s.Spec.Role, ProjectID: s.Spec.ProjectID}
+	if s.Spec.UserID != "" { // a user has the rights of now, whatever they were at sign-in
+		u := store.Find(snap, Users, s.Spec.UserID)
+		if u == nil || u.Deleting != nil {
+			return httpapi.Caller{}, over
+		}
+		as = rightsOf(u)
+	}
+	c := CallerOf(&as)
 	c.Shown, c.Session = s.Name, s.ID
 	return c, nil
 }

@@ -2,7 +2,7 @@
 // is asking, join tokens let a new host in once, and the cloud's own certificate authority
 // (identity/ca) names hosts and servers.
 //
-// Nouns: Project, Token, Session, JoinToken, Secret. All are written by the API alone, but that the loop of secrets
+// Nouns: Project, User, Token, Session, JoinToken, Secret. All are written by the API alone, but that the loop of secrets
 // wraps them with the newest key. A secret's value is sealed by identity/keyring before it is in a batch,
 // and shown by its action reveal alone. A token is stored as the
 // SHA-256 of a 256-bit random secret (a fast hash is right for a secret that cannot be guessed).

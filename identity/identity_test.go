@@ -66,7 +66,7 @@ type cloud struct {
 
 func newCloud(t *testing.T) *cloud {
 	t.Helper()
-	db := store.NewDB(memory.New(), resource.NewCatalog(Projects, Tokens, Sessions, JoinTokens, Secrets, things, hosts))
+	db := store.NewDB(memory.New(), resource.NewCatalog(Projects, Users, Tokens, Sessions, JoinTokens, Secrets, things, hosts))
 	y := &cloud{t: t, db: db, writers: NewWriters(store.NewRegistry())}
 	db.Now = func() time.Time { return time.Now().Add(time.Duration(y.ahead.Load())) }
 	ctx, stop := context.WithCancel(context.Background())

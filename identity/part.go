@@ -14,12 +14,13 @@ import (
 )
 
 // Nouns are the kinds of this domain.
-var Nouns = []resource.Noun{Projects, Tokens, Sessions, JoinTokens, Secrets}
+var Nouns = []resource.Noun{Projects, Users, Tokens, Sessions, JoinTokens, Secrets}
 
 // Writers is who writes what of this domain on a server. Nobody writes a status.
 type Writers struct {
 	Projects   *store.SpecWriter[ProjectSpec, ProjectStatus]
 	Tokens     *store.SpecWriter[TokenSpec, TokenStatus]
+	Users      *store.SpecWriter[UserSpec, UserStatus]
 	Sessions   *store.SpecWriter[SessionSpec, SessionStatus]
 	JoinTokens *store.SpecWriter[JoinTokenSpec, JoinTokenStatus]
 	Secrets    *store.SpecWriter[SecretSpec, SecretStatus]
@@ -30,6 +31,7 @@ func NewWriters(l *store.Registry) Writers {
 	return Writers{
 		Projects:   store.Specs(l, Projects, "api"),
 		Tokens:     store.Specs(l, Tokens, "api"),
+		Users:      store.Specs(l, Users, "api"),
 		Sessions:   store.Specs(l, Sessions, "api"),
 		JoinTokens: store.Specs(l, JoinTokens, "api"),
 		Secrets:    store.Specs(l, Secrets, "api and key rotation"),

@@ -78,9 +78,9 @@ func empty(db *store.DB, s *store.Snapshot, p *Project, along func(*store.Snapsh
 	return fault.New(fault.Precondition, "project %s still has %s; delete them first", p.Name, strings.Join(there, ", "))
 }
 
-// deletingProject takes along what was made with the project, in the same commit, and the tokens and
-// sessions that are limited to it. Whoever puts something into the project, or makes a token for it, at this moment makes it
-// fail, or fails.
+// deletingProject takes along what was made with the project, in the same commit, and the tokens, users
+// and sessions that are limited to it. Whoever puts something into the project, or makes a token for it, at
+// this moment makes it fail, or fails.
 func deletingProject(w Writers, own Contents) func(context.Context, *httpapi.Call, *Project) error {
 	return func(_ context.Context, c *httpapi.Call, p *Project) error {
 		if p.Name == DefaultProject {
@@ -92,6 +92,9 @@ func deletingProject(w Writers, own Contents) func(context.Context, *httpapi.Cal
 		own.Remove(c.Batch, c.Snapshot, p.ID)
 		for _, t := range store.Referring(c.Snapshot, Tokens, p.ID) {
 			w.Tokens.Delete(c.Batch, t)
+		}
+		for _, u := range store.Referring(c.Snapshot, Users, p.ID) {
+			w.Users.Delete(c.Batch, u)
 		}
 		for _, s := range store.Referring(c.Snapshot, Sessions, p.ID) {
 			w.Sessions.Delete(c.Batch, s)

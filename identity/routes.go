@@ -34,6 +34,7 @@ func Register(a *httpapi.API, w Writers, auth *Authenticator, own Contents, tota
 	registerUsage(a, totals)
 	registerWhoAmI(a)
 	registerSessions(a, w, auth)
+	registerUsers(a, w, auth)
 }
 
 func checkProject(s *ProjectSpec, totals []string) (out []fault.Detail) {

@@ -16,6 +16,8 @@ type SessionSpec struct {
 	ProjectID resource.ID `json:"projectID,omitempty" ref:"project"`
 	// TokenID is the token that was shown to sign in: the session ends with it. Empty: a sign-in link was followed.
 	TokenID resource.ID `json:"tokenID,omitempty"`
+	// UserID is the user who signed in by a password: the session has their rights, and ends with them.
+	UserID resource.ID `json:"userID,omitempty" ref:"user"`
 	// Hash is the SHA-256 of the secret in the browser's cookie, in hex.
 	Hash string `json:"hash,omitempty"`
 	// Expires ends it.
@@ -36,7 +38,9 @@ type Session = resource.Record[SessionSpec, SessionStatus]
 var Sessions = resource.Define("session", "sessions", resource.Options[SessionSpec, SessionStatus]{
 	Doc: "A sign-in of a person by a browser. Who deletes it signs that browser out.", Scope: resource.InCloud,
 	// A session of a project that goes is deleted with it, in the same commit, as its tokens are.
-	Needs:  func(t *Session) []resource.Need { return []resource.Need{{Ref: projectRef(t.Spec.ProjectID)}} },
+	Needs: func(s *Session) []resource.Need {
+		return []resource.Need{{Ref: projectRef(s.Spec.ProjectID)}, {Ref: resource.Ref{Kind: "user", ID: s.Spec.UserID}}}
+	},
 	Guards: map[string]resource.Sight{"spec.hash": resource.Nobody},
 })
 

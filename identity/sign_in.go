@@ -15,9 +15,11 @@ import (
 // no other host.
 const SessionCookie = "__Host-virga"
 
-// SignInRequest shows who is there.
+// SignInRequest shows who is there: by a secret, or by a name and a password.
 type SignInRequest struct {
-	Secret string `json:"secret" minLength:"1" maxLength:"512" doc:"The secret of a token, or of a sign-in link."`
+	Secret   string `json:"secret,omitempty" maxLength:"512" doc:"The secret of a token, or of a sign-in link."`
+	User     string `json:"user,omitempty" maxLength:"128" doc:"The name of a user."`
+	Password string `json:"password,omitempty" maxLength:"256" doc:"The user's password."`
 }
 
 type signInIn struct {
@@ -40,18 +42,15 @@ func registerSessions(a *httpapi.API, w Writers, auth *Authenticator) {
 	})
 	in := httpapi.Op{ID: "sign-in", Action: "self.sign-in", Method: http.MethodPost, Path: "/v1/sign-in", Right: httpapi.Public, Tag: "sessions",
 		Summary: "Begin a session of a browser", Doc: "A sign-in link is good for one session; a token stays, and its sessions end with it."}
-	httpapi.Handle(a, in, func(_ context.Context, c *httpapi.Call, in *signInIn) (*signInOut, error) {
-		t, err := auth.shown(c.Snapshot, in.Body.Secret)
+	httpapi.Handle(a, in, func(ctx context.Context, c *httpapi.Call, in *signInIn) (*signInOut, error) {
+		s, who, err := auth.begin(ctx, c, w, &in.Body)
 		if err != nil {
 			return nil, err
 		}
-		c.Become(callerOf(t))
-		s, secret := newSession(t, c.Now())
+		c.Become(who)
+		secret := open(s, c.Now())
 		s.Spec.From, s.Spec.Browser = c.From(), shortened(in.Browser, 300)
 		w.Sessions.Create(c.Batch, s)
-		if t.Spec.Purpose == SignIn {
-			w.Tokens.Delete(c.Batch, t) // who follows the link at the same moment fails
-		}
 		c.Note("sign in", &s.Meta)
 		return &signInOut{cookie(secret, s.Spec.Expires.Sub(c.Now())), whoAmI(c)}, nil
 	})
@@ -76,16 +75,43 @@ func mine(c httpapi.Caller, s *Session) bool {
 	return c.May(httpapi.Admin, "") || c.User == s.Spec.User && c.Project == s.Spec.ProjectID
 }
 
-func newSession(t *Token, now time.Time) (*Session, string) {
-	s := &Session{Spec: SessionSpec{User: t.Spec.User, Role: t.Spec.Role, ProjectID: t.Spec.ProjectID, Expires: now.Add(sessionFor)}}
-	if t.Spec.Purpose != SignIn {
+// begin decides whose session it is that a browser asks for.
+func (a *Authenticator) begin(ctx context.Context, c *httpapi.Call, w Writers, in *SignInRequest) (*Session, httpapi.Caller, error) {
+	if in.User != "" {
+		u := store.Named(c.Snapshot, Users, "", in.User)
+		hash := ""
+		if u != nil && u.Deleting == nil {
+			hash = u.Spec.PasswordHash
+		}
+		if err := a.passwords.prove(ctx, in.User, c.From(), in.Password, hash); err != nil {
+			return nil, httpapi.Caller{}, err
+		}
+		rights := rightsOf(u)
+		who := CallerOf(&rights)
+		who.Shown = "password"
+		return &Session{Spec: SessionSpec{User: u.Name, Role: rights.Role, ProjectID: rights.ProjectID, UserID: u.ID}}, who, nil
+	}
+	t, err := a.shown(c.Snapshot, in.Secret)
+	if err != nil {
+		return nil, httpapi.Caller{}, err
+	}
+	s := &Session{Spec: SessionSpec{User: t.Spec.User, Role: t.Spec.Role, ProjectID: t.Spec.ProjectID}}
+	if t.Spec.Purpose == SignIn {
+		w.Tokens.Delete(c.Batch, t) // who follows the link at the same moment fails
+	} else {
 		s.Spec.TokenID = t.ID
 	}
+	return s, callerOf(t), nil
+}
+
+// open gives a session its name, its end and its secret.
+func open(s *Session, now time.Time) (secret string) {
+	s.Spec.Expires = now.Add(sessionFor)
 	s.Kind, s.ID = Sessions.Kind, resource.NewID()
 	s.Name = unnamed("session", s.ID)
-	secret := NewSecret(s.ID)
+	secret = NewSecret(s.ID)
 	s.Spec.Hash = HashSecret(secret)
-	return s, secret
+	return secret
 }
 
 // unnamed is a name for what nobody has named: its kind, and the random end of its id.

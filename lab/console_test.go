@@ -1,6 +1,8 @@
 package lab
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -59,6 +61,22 @@ func TestAPersonRunsVMsFromABrowser(t *testing.T) {
 	b.press("Sign out")
 	b.sees("Sign in to Virga")
 	b.open("/vms")
+	b.sees("Sign in to Virga")
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("four words and one more\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.Exec("sh", "-c", c.binary+" user create ann --role viewer --run "+h.Run+" < "+password)
+	b.types("#user", "ann")
+	b.types("#password", "a wrong one")
+	b.press("Sign in")
+	b.sees("the name or the password is wrong")
+	b.types("#password", "four words and one more")
+	b.press("Sign in")
+	b.sees("ann")
+	b.within(patience, "the page that was asked for is shown", func() bool { return b.address() == "/vms" })
+	b.press("ann")
+	b.press("Sign out")
 	b.sees("Sign in to Virga")
 	if out := h.Must("session", "list", "-o", "name"); strings.TrimSpace(out) != "" {
 		t.Errorf("who has signed out still has a session: %s", out)

@@ -50,7 +50,7 @@ func compare(t *testing.T, daemon, simulated []string) {
 
 // unwritten are the halves that nobody writes, because there is nothing to say.
 var unwritten = []string{
-	"project status", "token status", "session status", "jointoken status", "claim status", "cluster status", "event status", "dnszone status", "secret status",
+	"project status", "token status", "session status", "user status", "jointoken status", "claim status", "cluster status", "event status", "dnszone status", "secret status",
 }
 
 // TestEveryHalfOfEveryKindHasOneWriter asks both roles: what a server may write no agent may, and

@@ -56,10 +56,11 @@ const vm = createRoute({
 
 const hosts = createRoute({ getParentRoute: () => inside, path: '/hosts', component: lazyRouteComponent(() => import('./pages/Hosts'), 'Hosts') })
 const operations = createRoute({ getParentRoute: () => inside, path: '/operations', component: lazyRouteComponent(() => import('./pages/Operations'), 'Operations') })
+const users = createRoute({ getParentRoute: () => inside, path: '/users', component: lazyRouteComponent(() => import('./pages/Users'), 'Users') })
 const sessions = createRoute({ getParentRoute: () => inside, path: '/sessions', component: lazyRouteComponent(() => import('./pages/Sessions'), 'Sessions') })
 
 export const router = createRouter({
-  routeTree: root.addChildren([signIn, inside.addChildren([overview, vms, vm, hosts, operations, sessions])]),
+  routeTree: root.addChildren([signIn, inside.addChildren([overview, vms, vm, hosts, operations, users, sessions])]),
   defaultErrorComponent: ({ error }) => <Failure error={error} />,
 })
 

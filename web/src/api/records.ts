@@ -18,16 +18,17 @@ export interface Kinds {
   event: Schemas['Event']
   project: Schemas['Project']
   session: Schemas['Session']
+  user: Schemas['User']
 }
 export type KindName = keyof Kinds
 
 const lists: Record<KindName, string> = {
   vm: '/v1/vms', host: '/v1/hosts', liveness: '/v1/livenesses', image: '/v1/images', volume: '/v1/volumes', network: '/v1/networks',
-  subnet: '/v1/subnets', port: '/v1/ports', datastore: '/v1/datastores', operation: '/v1/operations', event: '/v1/events', project: '/v1/projects', session: '/v1/sessions',
+  subnet: '/v1/subnets', port: '/v1/ports', datastore: '/v1/datastores', operation: '/v1/operations', event: '/v1/events', project: '/v1/projects', session: '/v1/sessions', user: '/v1/users',
 }
 
 // What a project's member does not see at all: an empty list is not asked for.
-const operators = new Set<KindName>(['host', 'liveness', 'datastore'])
+const operators = new Set<KindName>(['host', 'liveness', 'datastore', 'user'])
 
 export interface Listed<K extends KindName> {
   items: Kinds[K][]

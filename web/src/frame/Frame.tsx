@@ -1,8 +1,8 @@
-import { CloudServerOutlined, DashboardOutlined, DesktopOutlined, LogoutOutlined, MoonOutlined, SunOutlined, TranslationOutlined, UnorderedListOutlined, UserOutlined } from '@ant-design/icons'
+import { CloudServerOutlined, DashboardOutlined, DesktopOutlined, LogoutOutlined, MoonOutlined, SunOutlined, TeamOutlined, TranslationOutlined, UnorderedListOutlined, UserOutlined } from '@ant-design/icons'
 import { useQueryClient } from '@tanstack/react-query'
 import { Link, Outlet, useLocation, useNavigate } from '@tanstack/react-router'
 import { Button, Dropdown, Flex, Grid, Layout, Menu, theme } from 'antd'
-import { useEffect, useSyncExternalStore } from 'react'
+import { useEffect, useState, useSyncExternalStore } from 'react'
 import { useTranslation } from 'react-i18next'
 import { answered, api, onSessionOver } from '../api/client'
 import { useWho } from '../api/records'
@@ -10,6 +10,7 @@ import { speak, type Language } from '../words'
 import { appearance, type Appearance } from './appearance'
 import { Name } from './Name'
 import { useAct } from './acts'
+import { ChangePassword } from './ChangePassword'
 
 // Frame is around every page of who is signed in.
 export function Frame() {
@@ -33,6 +34,7 @@ export function Frame() {
     [go, queries],
   )
 
+  const [changing, setChanging] = useState(false)
   const signOut = async () => {
     if (await act(answered(api.POST('/v1/sign-out')))) {
       queries.clear()
@@ -45,6 +47,7 @@ export function Frame() {
     { key: '/vms', icon: <DesktopOutlined />, label: <Link to="/vms">{t('menu.vms')}</Link> },
     ...(operator ? [{ key: '/hosts', icon: <CloudServerOutlined />, label: <Link to="/hosts">{t('menu.hosts')}</Link> }] : []),
     { key: '/operations', icon: <UnorderedListOutlined />, label: <Link to="/operations">{t('menu.operations')}</Link> },
+    ...(operator ? [{ key: '/users', icon: <TeamOutlined />, label: <Link to="/users">{t('menu.users')}</Link> }] : []),
     { key: '/sessions', icon: <UserOutlined />, label: <Link to="/sessions">{t('menu.sessions')}</Link> },
   ]
   const here = where.pathname.includes('/vms') ? '/vms' : '/' + where.pathname.split('/')[1]
@@ -76,7 +79,7 @@ export function Frame() {
           >
             <Button type="text" icon={dark ? <MoonOutlined /> : <SunOutlined />} aria-label={t('frame.appearance')} />
           </Dropdown>
-          <Dropdown trigger={['click']} menu={{ items: [{ key: 'out', icon: <LogoutOutlined />, label: t('frame.signOut'), onClick: () => void signOut() }] }}>
+          <Dropdown trigger={['click']} menu={{ items: [{ key: 'password', label: t('frame.password'), onClick: () => setChanging(true) }, { key: 'out', icon: <LogoutOutlined />, label: t('frame.signOut'), onClick: () => void signOut() }] }}>
             <Button type="text" icon={<UserOutlined />} aria-label={t('frame.account')}>
               {wide && <Name of={who.data?.user} />}
             </Button>
@@ -93,6 +96,7 @@ export function Frame() {
           </main>
         </Layout.Content>
       </Layout>
+      {changing && <ChangePassword close={() => setChanging(false)} />}
     </Layout>
   )
 }

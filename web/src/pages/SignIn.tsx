@@ -3,7 +3,7 @@ import { useRouter, useSearch } from '@tanstack/react-router'
 import { Alert, Button, Card, Flex, Form, Input, Typography } from 'antd'
 import { useEffect, useRef, useState } from 'react'
 import { useTranslation } from 'react-i18next'
-import { answered, api } from '../api/client'
+import { answered, api, type Schemas } from '../api/client'
 
 // inner is the address of a page of ours; what somebody else's link says is not followed.
 function inner(next: string | undefined): string {
@@ -23,13 +23,14 @@ export function SignIn() {
   const queries = useQueryClient()
   const [why, setWhy] = useState<string>()
   const [busy, setBusy] = useState(false)
+  const [byToken, setByToken] = useState(false)
   const followed = useRef(false)
 
-  const signIn = async (secret: string) => {
+  const signIn = async (shown: Schemas['SignInRequest']) => {
     setBusy(true)
     setWhy(undefined)
     try {
-      await answered(api.POST('/v1/sign-in', { body: { secret: secret.trim() } }))
+      await answered(api.POST('/v1/sign-in', { body: shown }))
       queries.clear()
       await router.invalidate()
       router.history.push(inner(next))
@@ -45,7 +46,7 @@ export function SignIn() {
     if (!secret || followed.current) return
     followed.current = true // a link is good once
     history.replaceState(history.state, '', location.pathname + location.search)
-    void signIn(secret)
+    void signIn({ secret })
   })
 
   return (
@@ -55,11 +56,23 @@ export function SignIn() {
           <Typography.Title level={1} style={{ fontSize: 22, marginTop: 0 }}>{t('signIn.title')}</Typography.Title>
           <Typography.Paragraph type="secondary">{t('signIn.how')}</Typography.Paragraph>
           {why && <Alert type="error" title={why} showIcon style={{ marginBottom: 16 }} role="alert" />}
-          <Form layout="vertical" requiredMark={false} onFinish={({ secret }: { secret: string }) => void signIn(secret)}>
-            <Form.Item name="secret" label={t('signIn.token')} rules={[{ required: true, message: t('signIn.needed') }]}>
-              <Input.Password autoComplete="off" autoFocus spellCheck={false} />
-            </Form.Item>
+          <Form layout="vertical" requiredMark={false} onFinish={(shown: Schemas['SignInRequest']) => void signIn(byToken ? { secret: shown.secret?.trim() } : shown)}>
+            {byToken ? (
+              <Form.Item key="secret" name="secret" label={t('signIn.token')} rules={[{ required: true, message: t('signIn.needed') }]}>
+                <Input.Password autoComplete="off" autoFocus spellCheck={false} />
+              </Form.Item>
+            ) : (
+              <>
+                <Form.Item key="user" name="user" label={t('signIn.user')} rules={[{ required: true, message: t('signIn.neededUser') }]}>
+                  <Input autoComplete="username" autoFocus spellCheck={false} />
+                </Form.Item>
+                <Form.Item key="password" name="password" label={t('signIn.password')} rules={[{ required: true, message: t('signIn.neededPassword') }]}>
+                  <Input.Password autoComplete="current-password" />
+                </Form.Item>
+              </>
+            )}
             <Button type="primary" htmlType="submit" block loading={busy}>{t('signIn.go')}</Button>
+            <Button type="link" block style={{ marginTop: 8 }} onClick={() => setByToken(!byToken)}>{t(byToken ? 'signIn.byPassword' : 'signIn.byToken')}</Button>
           </Form>
         </Card>
       </main>

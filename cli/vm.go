@@ -164,15 +164,15 @@ func (s *session) said(cmd *cobra.Command, op *record, p *patience, f format, do
 }
 
 func (s *session) vmResize(n *noun) *cobra.Command {
-	var cpus int64
+	var cpus, maxCPUs int64
 	var memory sizeFlag
 	var most memoryPart
 	var policy cpuFlags
 	var share memoryFlags
 	var pool string
 	c := &cobra.Command{Use: "resize NAME [--cpus N] [--memory SIZE]", Short: "Change the size of a stopped VM, or its part of its host", Args: exactly("NAME"),
-		Long: "CPUs change while the VM is stopped, and so does memory, but that it may grow to what the VM was started for\n" +
-			"(--max-memory). Shares, reservation and limit change while it runs too:\n" +
+		Long: "CPUs and memory change while the VM is stopped, but that they may grow to what the VM was started for\n" +
+			"(--max-cpus, --max-memory). Shares, reservation and limit change while it runs too:\n" +
 			"where processors or memory are short, reservations are kept first, what is left is divided by shares, and\n" +
 			"nobody gets more than its limit. A VM in a resource pool divides what that gets; --pool none takes it out.",
 		Example: "  virga vm resize web --cpus 4 --memory 2GiB\n  virga vm resize web --cpu-shares 4000 --cpu-reservation 500 --cpu-limit 2000\n" +
@@ -182,6 +182,7 @@ func (s *session) vmResize(n *noun) *cobra.Command {
 	c.Flags().Int64Var(&cpus, "cpus", 0, "number of virtual CPUs")
 	c.Flags().Var(&memory, "memory", "memory, for example 512MiB")
 	c.Flags().Var(&most, "max-memory", maxMemoryText)
+	c.Flags().Int64Var(&maxCPUs, "max-cpus", 0, maxCPUsText)
 	c.Flags().StringVar(&pool, "pool", "", "the resource pool that it is in; none: in none")
 	s.completeFlag(c, "pool", "resourcepool")
 	addDryRun(c)
@@ -207,7 +208,7 @@ func (s *session) vmResize(n *noun) *cobra.Command {
 			value int64
 		}{
 			"cpu-shares": {key(&vmOf.Spec.CPUShares), policy.shares}, "cpu-reservation": {key(&vmOf.Spec.CPUReservationMHz), policy.reservation}, "cpu-limit": {key(&vmOf.Spec.CPULimitMHz), policy.limit},
-			"memory-shares": {key(&vmOf.Spec.MemoryShares), share.shares}, "memory-reservation": {key(&vmOf.Spec.MemoryReservationMiB), share.reservation.mib}, "memory-limit": {key(&vmOf.Spec.MemoryLimitMiB), share.limit.mib}, "max-memory": {key(&vmOf.Spec.MaxMemoryMiB), most.mib},
+			"memory-shares": {key(&vmOf.Spec.MemoryShares), share.shares}, "memory-reservation": {key(&vmOf.Spec.MemoryReservationMiB), share.reservation.mib}, "memory-limit": {key(&vmOf.Spec.MemoryLimitMiB), share.limit.mib}, "max-memory": {key(&vmOf.Spec.MaxMemoryMiB), most.mib}, "max-cpus": {key(&vmOf.Spec.MaxCPUs), maxCPUs},
 		} {
 			if cmd.Flags().Changed(flag) {
 				spec[is.field] = is.value

@@ -38,8 +38,11 @@ type memoryFlags struct {
 	reservation, limit memoryPart
 }
 
-// maxMemoryText is of a flag of several commands.
-const maxMemoryText = "how much memory it can be given while it runs, from its next boot on; 0: none"
+// The texts of flags of several commands.
+const (
+	maxMemoryText = "how much memory it can be given while it runs, from its next boot on; 0: none"
+	maxCPUsText   = "how many virtual CPUs it can have while it runs, from its next boot on; 0: no more than it has"
+)
 
 // memoryPart is a size that may be none.
 type memoryPart struct{ sizeFlag }
@@ -73,7 +76,7 @@ type createFlags struct {
 	bootOrder                                                         []string
 	policy                                                            cpuFlags
 	share                                                             memoryFlags
-	cpus, stopTimeout                                                 int64
+	cpus, maxCPUs, stopTimeout                                        int64
 	memory                                                            sizeFlag
 	most                                                              memoryPart
 	disks, networks, addresses, keys, groups                          []string
@@ -100,6 +103,7 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 	w.policy.flags(f)
 	f.Var(&w.memory, "memory", "memory, for example 1GiB (default 512MiB)")
 	f.Var(&w.most, "max-memory", maxMemoryText)
+	f.Int64Var(&w.maxCPUs, "max-cpus", 0, maxCPUsText)
 	w.share.flags(f)
 	f.StringArrayVar(&w.disks, "disk", nil, "a disk, for example 10GiB; may be repeated (default: as large as the image)")
 	f.StringSliceVar(&w.groups, "security-group", nil, "a security group that its ports are in; may be repeated (default: default)")
@@ -152,7 +156,7 @@ func (w *createFlags) spec(cmd *cobra.Command) (*client.VMSpec, error) {
 	}
 	spec := &client.VMSpec{
 		ImageID: images().spelled(w.image), CPUs: w.cpus, CPUShares: w.policy.shares, CPUReservationMHz: w.policy.reservation, CPULimitMHz: w.policy.limit,
-		MemoryMiB: w.memory.mib, MaxMemoryMiB: w.most.mib, MemoryShares: w.share.shares, MemoryReservationMiB: w.share.reservation.mib, MemoryLimitMiB: w.share.limit.mib, PoolID: w.pool, HostID: w.host, Hostname: w.hostname,
+		MemoryMiB: w.memory.mib, MaxMemoryMiB: w.most.mib, MaxCPUs: w.maxCPUs, MemoryShares: w.share.shares, MemoryReservationMiB: w.share.reservation.mib, MemoryLimitMiB: w.share.limit.mib, PoolID: w.pool, HostID: w.host, Hostname: w.hostname,
 		RestartPolicy: client.VMSpecRestartPolicy(w.restart), StopTimeoutSeconds: w.stopTimeout, Description: w.description,
 		NUMA: client.VMSpecNUMA(w.numa), Os: client.VMSpecOs(w.os), HugePages: client.VMSpecHugePages(w.hugePages), Firmware: client.VMSpecFirmware(w.firmware),
 		Watchdog: client.VMSpecWatchdog(w.watchdog), BootOrder: w.bootOrder,

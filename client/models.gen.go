@@ -3522,6 +3522,9 @@ type InstanceSpec struct {
 	// Boot Boot is the VM's boot that it belongs to.
 	Boot int64 `json:"boot"`
 
+	// BootCPUs BootCPUs is how many it had when its guest booted, and MaxCPUs what CPUs may become while the guest lives; 0: CPUs stays as it is. Both are fixed for the life of the instance and its successors in a migration.
+	BootCPUs int64 `json:"bootCPUs,omitempty,omitzero"`
+
 	// BootMemoryMiB BootMemoryMiB is what it had when its guest booted, and MaxMemoryMiB what MemoryMiB may become while the guest lives; 0: MemoryMiB stays as it is. Both are fixed for the life of the instance and its successors in a migration.
 	BootMemoryMiB int64 `json:"bootMemoryMiB,omitempty,omitzero"`
 
@@ -3563,6 +3566,9 @@ type InstanceSpec struct {
 
 	// MachineType MachineType and CPUModel are fixed for the life of the instance and its successors in a migration.
 	MachineType string `json:"machineType"`
+
+	// MaxCPUs BootCPUs is how many it had when its guest booted, and MaxCPUs what CPUs may become while the guest lives; 0: CPUs stays as it is. Both are fixed for the life of the instance and its successors in a migration.
+	MaxCPUs int64 `json:"maxCPUs,omitempty,omitzero"`
 
 	// MaxMemoryMiB BootMemoryMiB is what it had when its guest booted, and MaxMemoryMiB what MemoryMiB may become while the guest lives; 0: MemoryMiB stays as it is. Both are fixed for the life of the instance and its successors in a migration.
 	MaxMemoryMiB int64 `json:"maxMemoryMiB,omitempty,omitzero"`
@@ -6438,6 +6444,9 @@ type VMSpec struct {
 
 	// KillInstanceID KillInstanceID is the instance that is not waited for when it has to end: its guest gets no time.
 	KillInstanceID string `json:"killInstanceID,omitempty,omitzero"`
+
+	// MaxCPUs MaxCPUs is how many virtual CPUs it can have while it runs, for which they are plugged in; 0: their number changes while it is stopped. It holds from the next boot on.
+	MaxCPUs int64 `json:"maxCPUs,omitempty,omitzero"`
 
 	// MaxMemoryMiB MaxMemoryMiB is how much memory it can be given while it runs, in MiB, for which its guest needs a driver of virtio-mem; 0: its memory changes while it is stopped. It holds from the next boot on.
 	MaxMemoryMiB int64 `json:"maxMemoryMiB,omitempty,omitzero"`

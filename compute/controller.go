@@ -64,7 +64,7 @@ func (c *Controller) newInstance(b *store.Batch, snap *store.Snapshot, vm *VM, h
 	}
 	i := &Instance{Spec: InstanceSpec{
 		VMID: vm.ID, VMName: vm.Name, Hostname: Hostname(vm), HostID: hostID, Boot: Boot(vm), Epoch: epoch,
-		StopTimeoutSeconds: vm.Spec.StopTimeoutSeconds, CPUs: vm.Spec.CPUs, MemoryMiB: vm.Spec.MemoryMiB, BootMemoryMiB: vm.Spec.MemoryMiB, MaxMemoryMiB: vm.Spec.MaxMemoryMiB, CPUPolicy: vm.Spec.CPUPolicy, MemoryPolicy: vm.Spec.MemoryPolicy,
+		StopTimeoutSeconds: vm.Spec.StopTimeoutSeconds, CPUs: vm.Spec.CPUs, BootCPUs: vm.Spec.CPUs, MaxCPUs: vm.Spec.MaxCPUs, MemoryMiB: vm.Spec.MemoryMiB, BootMemoryMiB: vm.Spec.MemoryMiB, MaxMemoryMiB: vm.Spec.MaxMemoryMiB, CPUPolicy: vm.Spec.CPUPolicy, MemoryPolicy: vm.Spec.MemoryPolicy,
 		MachineType: h.Status.Profile.MachineType, CPUModel: cpuModel(h.Status.Profile.Accelerator),
 		Accelerator: h.Status.Profile.Accelerator, UID: vm.Status.UID, SSHKeys: vm.Spec.SSHKeys, UserData: vm.Spec.UserData,
 		RootPorts: rootPorts(devices), Hardware: vm.Spec.Hardware, PoolID: vm.Spec.PoolID,

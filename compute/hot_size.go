@@ -18,6 +18,9 @@ func checkGrowth(s *VMSpec) (out []fault.Detail) {
 	wrong := func(field, format string, args ...any) {
 		out = append(out, fault.Detail{Field: field, Message: fmt.Sprintf(format, args...)})
 	}
+	if s.MaxCPUs != 0 && (s.MaxCPUs < s.CPUs || s.MaxCPUs > MaxCPUs) {
+		wrong("spec.maxCPUs", "%d is not between cpus, which is %d, and %d; leave it out for processors whose number changes while the VM is stopped", s.MaxCPUs, s.CPUs, MaxCPUs)
+	}
 	switch {
 	case s.MaxMemoryMiB == 0:
 	case s.MaxMemoryMiB < s.MemoryMiB || s.MaxMemoryMiB > MaxMemoryMiB:
@@ -32,13 +35,17 @@ func checkGrowth(s *VMSpec) (out []fault.Detail) {
 	return out
 }
 
-// hotSize refuses what cannot change of a VM's size while it runs. Its guest may be given memory, up to what it was
-// started for; it gives back none, but by its balloon.
+// hotSize refuses what cannot change of a VM's size while it runs. Its guest may be given memory and processors, up to what it was
+// started for; it gives back none, but memory by its balloon.
 func hotSize(old *VM, spec *VMSpec, i *Instance) error {
 	stop := fmt.Sprintf("stop it first: virga vm stop %s --wait", old.Name)
 	switch {
-	case spec.CPUs != old.Spec.CPUs:
-		return fault.New(fault.Precondition, "change the processors of VM %s: it runs; %s", old.Name, stop)
+	case spec.CPUs < old.Spec.CPUs:
+		return fault.New(fault.Precondition, "take processors from VM %s: it runs, and a guest gives back none; limit what it gets of its host's (virga vm resize %s --cpu-limit), or %s", old.Name, old.Name, stop)
+	case spec.CPUs > old.Spec.CPUs && (i == nil || i.Spec.MaxCPUs == 0):
+		return fault.New(fault.Precondition, "give processors to VM %s: it runs, and was not started for more; %s, and say how many it may have then (--max-cpus)", old.Name, stop)
+	case spec.CPUs > old.Spec.CPUs && spec.CPUs > i.Spec.MaxCPUs:
+		return fault.New(fault.Precondition, "give VM %s %d processors: it runs, and was started for %d at most; %s", old.Name, spec.CPUs, i.Spec.MaxCPUs, stop)
 	case spec.HugePages != old.Spec.HugePages:
 		return fault.New(fault.Precondition, "change the pages of VM %s: it runs; %s", old.Name, stop)
 	case spec.MemoryMiB == old.Spec.MemoryMiB:
@@ -55,12 +62,12 @@ func hotSize(old *VM, spec *VMSpec, i *Instance) error {
 	return nil
 }
 
-// grownTo is the memory of an instance that its VM was given more of.
-func grownTo(s *InstanceSpec, memoryMiB int64) int64 {
-	if memoryMiB > s.MemoryMiB && memoryMiB <= s.MaxMemoryMiB {
-		return memoryMiB
+// grownTo is what an instance has that its VM was given more of.
+func grownTo(has, wanted, most int64) int64 {
+	if wanted > has && wanted <= most {
+		return wanted
 	}
-	return s.MemoryMiB
+	return has
 }
 
 // booted is the memory that its guest had when it booted, in MiB: what its memory nodes have.

@@ -35,9 +35,17 @@ func TestHowFarAVMMayGrowIsJudged(t *testing.T) {
 	}
 }
 
+func TestHowManyProcessorsAVMMayHaveIsJudged(t *testing.T) {
+	for most, good := range map[int64]bool{0: true, 2: true, 4: true, MaxCPUs: true, 1: false, -1: false, MaxCPUs + 1: false} {
+		if got := checkGrowth(&VMSpec{CPUs: 2, MaxCPUs: most}); (len(got) == 0) != good {
+			t.Errorf("%d: %v", most, got)
+		}
+	}
+}
+
 func TestSizeOfAVMThatRunsOnlyGrowsAsFarAsItWasStartedFor(t *testing.T) {
 	old := &VM{Meta: resource.Meta{Name: "web"}, Spec: VMSpec{CPUs: 2, MemoryMiB: 512, MaxMemoryMiB: 4096}}
-	started := &Instance{Spec: InstanceSpec{MemoryMiB: 512, BootMemoryMiB: 512, MaxMemoryMiB: 2048}}
+	started := &Instance{Spec: InstanceSpec{MemoryMiB: 512, BootMemoryMiB: 512, MaxMemoryMiB: 2048, MaxCPUs: 4}}
 	for name, c := range map[string]struct {
 		cpus, memory, most int64
 		instance           *Instance
@@ -52,7 +60,11 @@ func TestSizeOfAVMThatRunsOnlyGrowsAsFarAsItWasStartedFor(t *testing.T) {
 		"not started yet":          {2, 1024, 4096, nil, "was not started for more"},
 		"a piece too small":        {2, 1022, 4096, started, "must be a multiple of 4 MiB"},
 		"less memory":              {2, 256, 4096, started, "a guest gives back none; limit what it gets of its host's (virga vm resize web --memory-limit 256MiB), or stop it first"},
-		"more processors":          {4, 512, 4096, started, "change the processors of VM web: it runs; stop it first"},
+		"more processors":          {4, 512, 4096, started, ""},
+		"too many processors":      {5, 512, 4096, started, "give VM web 5 processors: it runs, and was started for 4 at most; stop it first"},
+		"processors, not started":  {3, 512, 4096, nil, "was not started for more"},
+		"processors for none":      {3, 512, 4096, &Instance{}, "and say how many it may have then (--max-cpus)"},
+		"fewer processors":         {1, 512, 4096, started, "take processors from VM web: it runs, and a guest gives back none"},
 	} {
 		err := hotSize(old, &VMSpec{CPUs: c.cpus, MemoryMiB: c.memory, MaxMemoryMiB: c.most}, c.instance)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
@@ -98,12 +110,12 @@ func TestMemoryInHugePagesIsWholePagesAndDoesNotGrow(t *testing.T) {
 func TestInstanceGrowsWithItsVMAndNeverShrinks(t *testing.T) {
 	s := InstanceSpec{MemoryMiB: 1024, BootMemoryMiB: 512, MaxMemoryMiB: 2048}
 	for wanted, want := range map[int64]int64{512: 1024, 1024: 1024, 1536: 1536, 2048: 2048, 4096: 1024} {
-		if got := grownTo(&s, wanted); got != want {
+		if got := grownTo(s.MemoryMiB, wanted, s.MaxMemoryMiB); got != want {
 			t.Errorf("its VM has %d, and it gets %d, want %d", wanted, got, want)
 		}
 	}
 	fixed := InstanceSpec{MemoryMiB: 1024, CPUs: 1}
-	if got := grownTo(&fixed, 2048); got != 1024 {
+	if got := grownTo(fixed.MemoryMiB, 2048, fixed.MaxMemoryMiB); got != 1024 {
 		t.Errorf("one that cannot grow gets %d", got)
 	}
 	// Its memory nodes keep the size that its guest has seen, wherever it moves.

@@ -98,6 +98,10 @@ type InstanceSpec struct {
 	// CPUs, MemoryMiB are the VM's size.
 	CPUs      int64 `json:"cpus"`
 	MemoryMiB int64 `json:"memoryMiB"`
+	// BootCPUs is how many it had when its guest booted, and MaxCPUs what CPUs may become while the guest lives;
+	// 0: CPUs stays as it is. Both are fixed for the life of the instance and its successors in a migration.
+	BootCPUs int64 `json:"bootCPUs,omitempty"`
+	MaxCPUs  int64 `json:"maxCPUs,omitempty"`
 	// BootMemoryMiB is what it had when its guest booted, and MaxMemoryMiB what MemoryMiB may become while the guest
 	// lives; 0: MemoryMiB stays as it is. Both are fixed for the life of the instance and its successors in a migration.
 	BootMemoryMiB int64 `json:"bootMemoryMiB,omitempty"`

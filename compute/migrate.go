@@ -167,6 +167,7 @@ func (c *Controller) reserve(ctx context.Context, r *operation.Run) error {
 			s.NUMA = on.NUMA
 			s.Incoming = &Incoming{HostID: m.source.Spec.HostID, Token: rand.Text()}
 			s.RootPorts, s.Hardware = m.source.Spec.RootPorts, m.source.Spec.Hardware
+			s.BootCPUs, s.MaxCPUs = m.source.Spec.BootCPUs, m.source.Spec.MaxCPUs
 			s.BootMemoryMiB, s.MaxMemoryMiB = m.source.Spec.BootMemoryMiB, m.source.Spec.MaxMemoryMiB
 			s.CPUs, s.MemoryMiB, s.SSHKeys, s.UserData = m.source.Spec.CPUs, m.source.Spec.MemoryMiB, m.source.Spec.SSHKeys, m.source.Spec.UserData
 		})

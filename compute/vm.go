@@ -89,6 +89,9 @@ type VMSpec struct {
 	Description string `json:"description,omitempty"`
 	// CPUs is the number of virtual CPUs.
 	CPUs int64 `json:"cpus"`
+	// MaxCPUs is how many virtual CPUs it can have while it runs, for which they are plugged in; 0: their number changes
+	// while it is stopped. It holds from the next boot on.
+	MaxCPUs int64 `json:"maxCPUs,omitempty"`
 	// CPUPolicy is what the VM gets of its host's processors; it may change while it runs.
 	CPUPolicy
 	// MemoryMiB is the guest's memory, in MiB.

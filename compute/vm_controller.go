@@ -284,7 +284,8 @@ func (c *Controller) tell(b *store.Batch, snap *store.Snapshot, f facts, p plan,
 		s.Run, s.StopTimeoutSeconds, s.Outgoing, s.CPUPolicy, s.MemoryPolicy = p.run, vm.Spec.StopTimeoutSeconds, nil, cpu, memory
 		s.PoolID = vm.Spec.PoolID
 		if refused == nil {
-			s.MemoryMiB = grownTo(s, vm.Spec.MemoryMiB)
+			s.MemoryMiB = grownTo(s.MemoryMiB, vm.Spec.MemoryMiB, s.MaxMemoryMiB)
+			s.CPUs = grownTo(s.CPUs, vm.Spec.CPUs, s.MaxCPUs)
 		}
 		for n := range s.Disks {
 			s.Disks[n].SizeMiB = max(s.Disks[n].SizeMiB, diskSize(snap, s.Disks[n].VolumeID))

@@ -30,6 +30,7 @@ import (
 //	given web 1024 | less web 1024: what its balloon leaves a guest, in MiB
 //	evacuation h1 emptying|blocked|empty|none    evacuation h1 leaves web because "words"
 //	snapshot one ready|pending|gone               layers web-disk0 2
+//	cpus web 2
 //	empty
 func (c *Cluster) holds(words []string) (bool, string) {
 	a := args{c, words}
@@ -74,6 +75,9 @@ func (c *Cluster) holds(words []string) (bool, string) {
 		return c.holdsSnapshot(a.word(1), a.word(2))
 	case "layers":
 		return c.holdsLayers(a.word(1), a.word(2))
+	case "cpus": // cpus web 2: what its guest has
+		g, _ := c.livingGuest(a.word(1))
+		return fmt.Sprint(g.vm.CPUs) == a.word(2), fmt.Sprint(g.vm.CPUs)
 	case "given", "less":
 		return c.holdsMemory(a.word(1), a.word(2), a.word(0) == "less")
 	case "problem":

@@ -56,6 +56,7 @@ var (
 	_ computeon.Ballooner  = (*guestDriver)(nil)
 
 	_ computeon.MemoryGrower = (*guestDriver)(nil)
+	_ computeon.CPUGrower    = (*guestDriver)(nil)
 )
 
 // OfVM implements computeon.Kin.
@@ -180,6 +181,14 @@ func (d *guestDriver) GrowMemory(ctx context.Context, id resource.ID, mib int64)
 		return nil // a look is no effect
 	}
 	return d.h.does("GrowMemory", func() error { return d.h.guests.GrowMemory(ctx, id, mib) })
+}
+
+// GrowCPUs implements computeon.CPUGrower.
+func (d *guestDriver) GrowCPUs(ctx context.Context, id resource.ID, cpus int64) error {
+	if m, there := d.h.guests.VM(id); there && m.CPUs >= cpus {
+		return nil // a look is no effect
+	}
+	return d.h.does("GrowCPUs", func() error { return d.h.guests.GrowCPUs(ctx, id, cpus) })
 }
 
 // GrownMemory implements computeon.MemoryGrower.

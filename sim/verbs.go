@@ -107,8 +107,10 @@ func vmVerb(t *teller, a args) error {
 		return t.c.withVM(name, t.c.deleteVM)
 	case "attach", "detach": // vm attach web data
 		return t.c.changeDisk(name, a.word(2), a.word(0) == "attach")
-	case "grow": // vm grow web memory=2GiB
-		return t.c.change(name, func(s *compute.VMSpec) { s.MemoryMiB = a.number("memory", "0") })
+	case "grow": // vm grow web memory=2GiB cpus=2
+		return t.c.change(name, func(s *compute.VMSpec) {
+			s.MemoryMiB, s.CPUs = a.number("memory", fmt.Sprint(s.MemoryMiB)), a.number("cpus", fmt.Sprint(s.CPUs))
+		})
 	case "reserve": // vm reserve web mhz=3000
 		return t.c.change(name, func(s *compute.VMSpec) { s.CPUReservationMHz = a.number("mhz", "0") })
 	}
@@ -121,6 +123,7 @@ func (t *teller) createVM(name string, a args) error {
 		RestartPolicy: compute.RestartPolicy(a.value("policy", "")), StopTimeoutSeconds: a.number("timeout", "0"),
 		HostID: idOf(t.c, host.Hosts, "", a.value("host", "")), Power: compute.Power(a.value("power", "")),
 	}
+	in.MaxCPUs = a.number("max-cpus", "0")
 	in.CPUReservationMHz, in.MaxMemoryMiB = a.number("reserve", "0"), a.number("max-memory", "0")
 	disk := compute.Disk{DatastoreID: idOf(t.c, storage.Datastores, "", a.value("datastore", "")), SizeMiB: a.number("disk", "0")}
 	if disk.SizeMiB == 0 && in.ImageID == "" {

@@ -233,6 +233,12 @@ type MemoryGrower interface {
 	GrownMemory(ctx context.Context, id resource.ID) (int64, error)
 }
 
+// CPUGrower is a hypervisor that can give virtual CPUs to a guest that lives, where it was started for that.
+type CPUGrower interface {
+	// GrowCPUs gives a guest so many altogether. One that has them, or more, is left alone.
+	GrowCPUs(ctx context.Context, id resource.ID, cpus int64) error
+}
+
 // GroupOf is the control group that an instance starts in.
 func GroupOf(id resource.ID) string { return "vm-" + string(id) }
 

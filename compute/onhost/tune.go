@@ -8,7 +8,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 )
 
-// tune makes the memory and the disks of a guest as large as specified, and holds disks to their limits, once for each change
+// tune makes memory, virtual CPUs and disks of a guest as large as specified, and holds disks to their limits, once for each change
 // of the desired state. A guest that moves is left alone meanwhile: its target opens the same files, and is
 // asked after the switch. If we die after QEMU has done it, the next one finds it done.
 func (k *Supervisor) tune(ctx context.Context, i *compute.Instance, g Guest) error {
@@ -16,7 +16,7 @@ func (k *Supervisor) tune(ctx context.Context, i *compute.Instance, g Guest) err
 	if !open || i.Spec.Outgoing != nil || g.Transfer.State == TransferActive || k.isTuned(i) {
 		return nil
 	}
-	met := []error{k.growMemory(ctx, i)}
+	met := []error{k.growMemory(ctx, i), k.growCPUs(ctx, i)}
 	fits := true
 	for _, d := range i.Spec.Disks {
 		err := k.tuneDisk(ctx, i.ID, d)
@@ -41,6 +41,15 @@ func (k *Supervisor) growMemory(ctx context.Context, i *compute.Instance) error 
 		return nil
 	}
 	return fault.Wrap(hv.GrowMemory(ctx, i.ID, i.Spec.MemoryMiB), "give instance %s %d MiB of memory", i.ID, i.Spec.MemoryMiB)
+}
+
+// growCPUs gives a guest the virtual CPUs that it was not started with.
+func (k *Supervisor) growCPUs(ctx context.Context, i *compute.Instance) error {
+	hv, can := k.hv.(CPUGrower)
+	if !can || i.Spec.MaxCPUs == 0 {
+		return nil
+	}
+	return fault.Wrap(hv.GrowCPUs(ctx, i.ID, i.Spec.CPUs), "give instance %s %d virtual CPUs", i.ID, i.Spec.CPUs)
 }
 
 func (k *Supervisor) tuneDisk(ctx context.Context, id resource.ID, d compute.InstanceDisk) error {

@@ -35,6 +35,9 @@ type VMConfig struct {
 	NUMA      []NUMANode
 	CPUs      int64
 	MemoryMiB int64
+	// BootCPUs is what of CPUs it has from its boot on, and MaxCPUs what that may become while the guest lives;
+	// 0: it stays as it is.
+	BootCPUs, MaxCPUs int64
 	// BootMemoryMiB is what of MemoryMiB it has from its boot on, and MaxMemoryMiB what that may become while the
 	// guest lives; 0: it stays as it is.
 	BootMemoryMiB, MaxMemoryMiB int64
@@ -118,7 +121,7 @@ func Compile(i *compute.Instance, in Inputs) (VMConfig, []string, error) {
 	m := VMConfig{
 		ID: i.ID, VMID: s.VMID, Boot: s.Boot, Epoch: s.Epoch, Name: s.VMName, CPUs: s.CPUs, MemoryMiB: s.MemoryMiB,
 		MachineType: s.MachineType, CPUModel: s.CPUModel, Accelerator: s.Accelerator, UID: s.UID,
-		BootMemoryMiB: s.BootMemoryMiB, MaxMemoryMiB: s.MaxMemoryMiB,
+		BootCPUs: s.BootCPUs, MaxCPUs: s.MaxCPUs, BootMemoryMiB: s.BootMemoryMiB, MaxMemoryMiB: s.MaxMemoryMiB,
 		Incoming: s.Run == compute.RunIncoming, Screen: in.Screen, RootPorts: s.RootPorts, Hardware: s.Hardware,
 	}
 	if m.MachineType == "" {

@@ -67,6 +67,7 @@ var (
 	_ onhost.Ballooner  = (*Hypervisor)(nil)
 
 	_ onhost.MemoryGrower = (*Hypervisor)(nil)
+	_ onhost.CPUGrower    = (*Hypervisor)(nil)
 )
 
 // New makes a hypervisor without guests.

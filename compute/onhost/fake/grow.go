@@ -74,3 +74,14 @@ func (h *Hypervisor) GrownMemory(_ context.Context, id resource.ID) (mib int64, 
 	})
 	return mib, err
 }
+
+// GrowCPUs implements onhost.CPUGrower.
+func (h *Hypervisor) GrowCPUs(_ context.Context, id resource.ID, cpus int64) error {
+	return h.alive(id, func(g *guest) error {
+		if cpus > max(g.vm.CPUs, g.vm.MaxCPUs) {
+			return fault.New(fault.Precondition, "instance %s was started for %d virtual CPUs at most", id, max(g.vm.CPUs, g.vm.MaxCPUs))
+		}
+		g.vm.CPUs = max(g.vm.CPUs, cpus)
+		return nil
+	})
+}

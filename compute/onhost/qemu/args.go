@@ -47,7 +47,8 @@ func Arguments(m onhost.VMConfig, p Place) []string {
 	a := &arguments{place: p}
 	a.add("-name", "guest="+GuestName(m.ID)+",debug-threads=on", "-uuid", string(m.VMID))
 	a.machine(m)
-	a.add("-smp", fmt.Sprint(m.CPUs), "-m", memorySize(m))
+	a.add("-smp", processors(m), "-m", memorySize(m))
+	a.givenCPUs(m)
 	a.memory(m)
 	a.add("-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-S", "-sandbox", sandbox)
 	// QEMU of a guest that ended stays, so that an agent that was away sees how it ended.
@@ -83,7 +84,11 @@ func (a *arguments) memory(m onhost.VMConfig) {
 		}
 		a.add("-object", object)
 		if len(nodes) > 1 {
-			a.add("-numa", fmt.Sprintf("node,nodeid=%d,memdev=m%d,cpus=%d-%d", i, i, first, first+n.CPUs-1))
+			last := first + n.CPUs - 1
+			if i == len(nodes)-1 {
+				last = max(last, m.MaxCPUs-1) // those to come are of the last
+			}
+			a.add("-numa", fmt.Sprintf("node,nodeid=%d,memdev=m%d,cpus=%d-%d", i, i, first, last))
 		}
 		first += n.CPUs
 	}

@@ -78,9 +78,11 @@ func TestTheCommandLineIsAsInTheGoldenFiles(t *testing.T) {
 	old.Disks[1].Model, old.Disks[1].Address, old.Disks[1].BootIndex = compute.CDROM, onhost.Address{Bus: compute.AHCI, Slot: 1}, 1
 	growing, grown, huge := goldenVM(), one, two
 	huge.HugePages = compute.HugePages2MiB
+	more := two
+	more.BootCPUs, more.MaxCPUs = 4, 8
 	growing.BootMemoryMiB, growing.MaxMemoryMiB = growing.MemoryMiB, 4096
 	grown.BootMemoryMiB, grown.MaxMemoryMiB, grown.MemoryMiB, grown.Incoming = 128, 1024, 512, true
-	for name, m := range map[string]onhost.VMConfig{"huge": huge, "growing": growing, "growing-moved": grown, "full": goldenVM(), "windows": windows, "old": old, "throughput": throughput, "incoming": incoming, "kvm": kvm, "bare": bare, "models": models, "numa-one": one, "numa-two": two, "numa-moved": moved} {
+	for name, m := range map[string]onhost.VMConfig{"huge": huge, "more-cpus": more, "growing": growing, "growing-moved": grown, "full": goldenVM(), "windows": windows, "old": old, "throughput": throughput, "incoming": incoming, "kvm": kvm, "bare": bare, "models": models, "numa-one": one, "numa-two": two, "numa-moved": moved} {
 		var b strings.Builder
 		here := place
 		switch name {

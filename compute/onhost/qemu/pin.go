@@ -23,6 +23,9 @@ func threadsOf(m onhost.VMConfig) (out [][]int) {
 	if !pinned {
 		return nil
 	}
+	for int64(len(out)) < m.MaxCPUs { // those to come are of the last node
+		out = append(out, m.NUMA[len(m.NUMA)-1].Threads)
+	}
 	return out
 }
 

@@ -34,7 +34,7 @@ func (f *Front) Change(snap *store.Snapshot, b *store.Batch, old *VM, spec *VMSp
 	}
 	after := *old
 	after.Spec = *spec
-	if err := admitVM(snap, old, &after); err != nil {
+	if err := admitVM(snap, b, old, &after); err != nil {
 		return err
 	}
 	f.tell(snap, b, old, Hostname(&after))
@@ -45,7 +45,7 @@ func (f *Front) Change(snap *store.Snapshot, b *store.Batch, old *VM, spec *VMSp
 		return fault.Wrap(err, "change VM %s", old.Name)
 	}
 	if says("spec", "power") {
-		return f.Power(snap, old, spec)
+		return f.Power(snap, b, old, spec)
 	}
 	return nil
 }

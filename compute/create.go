@@ -60,7 +60,7 @@ func (f *Front) Create(snap *store.Snapshot, b *store.Batch, vm *VM) error {
 		}
 	}
 	vm.Status.Disks, vm.Status.NICs = d.disks, d.nics
-	if err := admitVM(snap, nil, vm); err != nil {
+	if err := admitVM(snap, b, nil, vm); err != nil {
 		return err
 	}
 	if vm.Spec.Power != Stopped {

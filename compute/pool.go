@@ -89,7 +89,7 @@ func CheckPool(s *PoolSpec) []fault.Detail {
 func poolReady(p *Pool) (bool, error) { return p.Status.SeenGeneration >= p.Generation, nil }
 
 // createPool gives a new pool its cluster and judges it beside the others.
-func createPool(snap *store.Snapshot, p *Pool) error {
+func createPool(snap *store.Snapshot, b *store.Batch, p *Pool) error {
 	parent := store.Find(snap, Pools, p.Spec.ParentID)
 	switch {
 	case p.Spec.ParentID != "" && parent == nil:
@@ -113,11 +113,11 @@ func createPool(snap *store.Snapshot, p *Pool) error {
 	if depth > MaxPoolDepth {
 		return fault.New(fault.Invalid, "create resource pool %s: at most %d pools lie in each other; put it into one that lies less deep", p.Name, MaxPoolDepth)
 	}
-	return admitPool(snap, p, &p.Spec)
+	return admitPool(snap, b, p, &p.Spec)
 }
 
 // changePool judges a changed spec beside the other pools and the VMs.
-func changePool(snap *store.Snapshot, old *Pool, spec *PoolSpec) error {
+func changePool(snap *store.Snapshot, b *store.Batch, old *Pool, spec *PoolSpec) error {
 	if spec.ClusterID == "" {
 		spec.ClusterID = old.Spec.ClusterID
 	}
@@ -130,5 +130,5 @@ func changePool(snap *store.Snapshot, old *Pool, spec *PoolSpec) error {
 				old.Name, vm.Name, snap.NameOf(vm.Project), vm.Name, snap.NameOf(vm.Project))
 		}
 	}
-	return admitPool(snap, old, spec)
+	return admitPool(snap, b, old, spec)
 }

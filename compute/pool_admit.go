@@ -16,6 +16,9 @@ func (r reserved) plus(c CPUPolicy, m MemoryPolicy) reserved {
 	return reserved{r.mhz + c.CPUReservationMHz, r.mib + m.MemoryReservationMiB}
 }
 
+// less reports whether less is promised of anything.
+func (r reserved) less(than reserved) bool { return r.mhz < than.mhz || r.mib < than.mib }
+
 // counts reports whether a VM's reservation is to be kept: one that is stopped has none.
 func counts(vm *VM) bool { return vm.Spec.Power != Stopped && vm.Deleting == nil }
 
@@ -58,8 +61,9 @@ func clusterHas(snap *store.Snapshot, clusterID, without resource.ID) (has, take
 }
 
 // admitPool refuses a pool whose reservation its parent, or its cluster, has not, or that has less than those in
-// it have. What it has already is never refused, though its host went away.
-func admitPool(snap *store.Snapshot, p *Pool, spec *PoolSpec) error {
+// it have. What it has already is never refused, though its host went away. Who takes of the same, or gives
+// less of it, goes one after the other, as each is judged by what the others have.
+func admitPool(snap *store.Snapshot, b *store.Batch, p *Pool, spec *PoolSpec) error {
 	inside := reservedIn(snap, p.ID, "")
 	if inside.mhz > spec.CPUReservationMHz && spec.CPUReservationMHz < p.Spec.CPUReservationMHz ||
 		inside.mib > spec.MemoryReservationMiB && spec.MemoryReservationMiB < p.Spec.MemoryReservationMiB {
@@ -71,7 +75,18 @@ func admitPool(snap *store.Snapshot, p *Pool, spec *PoolSpec) error {
 	if p.Revision != 0 {
 		had = had.plus(p.Spec.CPUPolicy, p.Spec.MemoryPolicy)
 	}
-	if parent := store.Find(snap, Pools, spec.ParentID); parent != nil {
+	if wanted.less(had) {
+		b.InTurn(p.Ref(), snap)
+	}
+	parent := store.Find(snap, Pools, spec.ParentID)
+	if had.less(wanted) {
+		of := resource.Ref{Kind: "cluster", ID: spec.ClusterID}
+		if parent != nil {
+			of = parent.Ref()
+		}
+		b.InTurn(of, snap)
+	}
+	if parent != nil {
 		return within("resource pool "+p.Name, parent, wanted, had, reservedIn(snap, parent.ID, p.ID))
 	}
 	has, taken := clusterHas(snap, spec.ClusterID, p.ID)
@@ -110,7 +125,8 @@ func within(who string, pool *Pool, wanted, had, others reserved) error {
 }
 
 // admitVM refuses a VM in a pool that is not there for it, or that has not left what the VM reserves.
-func admitVM(snap *store.Snapshot, old, vm *VM) error {
+// Those who begin to reserve of one pool go one after the other.
+func admitVM(snap *store.Snapshot, b *store.Batch, old, vm *VM) error {
 	if vm.Spec.PoolID == "" {
 		return nil
 	}
@@ -130,5 +146,9 @@ func admitVM(snap *store.Snapshot, old, vm *VM) error {
 	if old != nil && old.Spec.PoolID == vm.Spec.PoolID && counts(old) {
 		had = had.plus(old.Spec.CPUPolicy, old.Spec.MemoryPolicy)
 	}
-	return within("VM "+vm.Name, pool, reserved{}.plus(vm.Spec.CPUPolicy, vm.Spec.MemoryPolicy), had, reservedIn(snap, pool.ID, vm.ID))
+	wanted := reserved{}.plus(vm.Spec.CPUPolicy, vm.Spec.MemoryPolicy)
+	if had.less(wanted) {
+		b.InTurn(pool.Ref(), snap)
+	}
+	return within("VM "+vm.Name, pool, wanted, had, reservedIn(snap, pool.ID, vm.ID))
 }

@@ -166,9 +166,9 @@ func inPools(f poolFacts) map[resource.ID]int64 {
 func RegisterPools(a *httpapi.API, w *store.SpecWriter[PoolSpec, PoolStatus]) {
 	httpapi.Register(a, Pools, httpapi.Routes[PoolSpec, PoolStatus]{
 		Specs: w, Check: CheckPool, Ready: poolReady,
-		Creating: func(_ context.Context, c *httpapi.Call, p *Pool) error { return createPool(c.Snapshot, p) },
+		Creating: func(_ context.Context, c *httpapi.Call, p *Pool) error { return createPool(c.Snapshot, c.Batch, p) },
 		Changing: func(_ context.Context, c *httpapi.Call, old *Pool, spec *PoolSpec) error {
-			return changePool(c.Snapshot, old, spec)
+			return changePool(c.Snapshot, c.Batch, old, spec)
 		},
 	})
 }

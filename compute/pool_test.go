@@ -76,7 +76,7 @@ func (w *poolWorld) pool(id, parent resource.ID, change func(*PoolSpec)) error {
 	return w.try(func(snap *store.Snapshot, b *store.Batch) error {
 		p := &Pool{Meta: resource.Meta{ID: id, Name: string(id)}, Spec: PoolSpec{ParentID: parent}}
 		change(&p.Spec)
-		if err := createPool(snap, p); err != nil {
+		if err := createPool(snap, b, p); err != nil {
 			return err
 		}
 		w.pools.Specs.Create(b, p)
@@ -102,7 +102,7 @@ func (w *poolWorld) vm(id, pool, on resource.ID, cpu CPUPolicy) error {
 	return w.try(func(snap *store.Snapshot, b *store.Batch) error {
 		vm := &VM{Meta: resource.Meta{ID: id, Name: string(id), Project: "p"}, Spec: VMSpec{CPUs: 2, MemoryMiB: 1024, PoolID: pool, Power: Running, CPUPolicy: cpu}}
 		vm.Status.HostID = on
-		if err := admitVM(snap, nil, vm); err != nil {
+		if err := admitVM(snap, b, nil, vm); err != nil {
 			return err
 		}
 		w.vms.Create(b, vm)
@@ -117,7 +117,7 @@ func (w *poolWorld) change(id resource.ID, change func(*PoolSpec)) error {
 		old := store.Find(snap, Pools, id)
 		spec := old.Spec
 		change(&spec)
-		if err := changePool(snap, old, &spec); err != nil {
+		if err := changePool(snap, b, old, &spec); err != nil {
 			return err
 		}
 		w.pools.Specs.Set(b, old, func(s *PoolSpec) { *s = spec })
@@ -210,7 +210,7 @@ func TestAVMReservesOfItsPool(t *testing.T) {
 		snap := w.db.Snapshot()
 		stopped := *store.Find(snap, VMs, "a")
 		stopped.Spec.Power = Stopped
-		w.must(admitVM(snap, store.Find(snap, VMs, "a"), &stopped))
+		w.must(admitVM(snap, w.db.Begin(), store.Find(snap, VMs, "a"), &stopped))
 		w.commit(func(_ *store.Snapshot, b *store.Batch) error {
 			w.vms.Set(b, store.Find(w.db.Snapshot(), VMs, "a"), func(s *VMSpec) { s.Power = Stopped })
 			return nil
@@ -219,14 +219,14 @@ func TestAVMReservesOfItsPool(t *testing.T) {
 		snap = w.db.Snapshot()
 		started := *store.Find(snap, VMs, "a")
 		started.Spec.Power = Running
-		refuses(t, admitVM(snap, store.Find(snap, VMs, "a"), &started), fault.Exhausted, "500 are free")
+		refuses(t, admitVM(snap, w.db.Begin(), store.Find(snap, VMs, "a"), &started), fault.Exhausted, "500 are free")
 	})
 	t.Run("a pool of another project is none", func(t *testing.T) {
 		w.must(w.pool("theirs", "", func(s *PoolSpec) { s.CPUShares = 5 }))
 		snap := w.db.Snapshot()
 		theirs := *store.Find(snap, Pools, "theirs")
-		refuses(t, changePool(snap, store.Find(snap, Pools, "gold"), &PoolSpec{ClusterID: "core", ProjectID: "other", CPUPolicy: CPUPolicy{CPUReservationMHz: 3000}}), fault.Precondition, "is in it")
-		w.must(changePool(snap, &theirs, &PoolSpec{ClusterID: "core", ProjectID: "other"}))
+		refuses(t, changePool(snap, w.db.Begin(), store.Find(snap, Pools, "gold"), &PoolSpec{ClusterID: "core", ProjectID: "other", CPUPolicy: CPUPolicy{CPUReservationMHz: 3000}}), fault.Precondition, "is in it")
+		w.must(changePool(snap, w.db.Begin(), &theirs, &PoolSpec{ClusterID: "core", ProjectID: "other"}))
 	})
 	t.Run("one that runs on a host of another cluster", func(t *testing.T) {
 		w.commit(func(snap *store.Snapshot, b *store.Batch) error {
@@ -236,7 +236,7 @@ func TestAVMReservesOfItsPool(t *testing.T) {
 		snap := w.db.Snapshot()
 		vm := *store.Find(snap, VMs, "c")
 		vm.Status.InstanceID = "i-c"
-		refuses(t, admitVM(snap, store.Find(snap, VMs, "c"), &vm), fault.Precondition, "cluster default", "virga vm stop c")
+		refuses(t, admitVM(snap, w.db.Begin(), store.Find(snap, VMs, "c"), &vm), fault.Precondition, "cluster default", "virga vm stop c")
 	})
 }
 

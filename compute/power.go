@@ -11,19 +11,12 @@ import (
 // Power makes a spec's power true that was asked for: a VM that is to run and whose boot is used up, or
 // that waits after a crash, gets the next boot. It is what start does, and a request that says power.
 // Asking for what is so already changes nothing.
-func (f *Front) Power(snap *store.Snapshot, vm *VM, spec *VMSpec) error {
+func (f *Front) Power(snap *store.Snapshot, b *store.Batch, vm *VM, spec *VMSpec) error {
 	if spec.Power == Stopped || spec.BootToken != vm.Spec.BootToken {
 		return nil
 	}
-	asked := *vm
-	asked.Spec = *spec
-	if err := admitVM(snap, vm, &asked); err != nil {
+	if err := f.admit(snap, b, vm, spec); err != nil {
 		return err
-	}
-	if vm.Status.InstanceID == "" {
-		if err := f.capacityFor(snap, &asked); err != nil {
-			return err
-		}
 	}
 	over := vm.Spec.Power == Stopped || vm.Status.EndedBoot >= Boot(vm)
 	waiting := vm.Status.Crashes > 0 && vm.Status.InstanceID == ""
@@ -31,6 +24,16 @@ func (f *Front) Power(snap *store.Snapshot, vm *VM, spec *VMSpec) error {
 		spec.BootToken = newToken()
 	}
 	return nil
+}
+
+// admit refuses a VM that asks to run where its pool or the hosts have not what it reserves.
+func (f *Front) admit(snap *store.Snapshot, b *store.Batch, vm *VM, spec *VMSpec) error {
+	asked := *vm
+	asked.Spec = *spec
+	if err := admitVM(snap, b, vm, &asked); err != nil || vm.Status.InstanceID != "" {
+		return err
+	}
+	return f.capacityFor(snap, &asked)
 }
 
 // newToken asks for another boot.
@@ -44,7 +47,7 @@ func (f *Front) Start(snap *store.Snapshot, b *store.Batch, vm *VM) error {
 	}
 	spec := vm.Spec
 	spec.Power = Running
-	if err := f.Power(snap, vm, &spec); err != nil {
+	if err := f.Power(snap, b, vm, &spec); err != nil {
 		return err
 	}
 	f.VMs.Set(b, vm, func(s *VMSpec) { s.Power, s.BootToken = spec.Power, spec.BootToken })
@@ -66,7 +69,7 @@ func (f *Front) Stop(b *store.Batch, vm *VM, force bool) error {
 }
 
 // Restart asks for the next boot. A request that comes twice with one token asks for one.
-func (f *Front) Restart(b *store.Batch, vm *VM, force bool, token string) error {
+func (f *Front) Restart(snap *store.Snapshot, b *store.Batch, vm *VM, force bool, token string) error {
 	if err := usable(vm, "restart"); err != nil {
 		return err
 	}
@@ -75,6 +78,11 @@ func (f *Front) Restart(b *store.Batch, vm *VM, force bool, token string) error 
 	}
 	if token == vm.Spec.BootToken {
 		return nil
+	}
+	spec := vm.Spec
+	spec.Power = Running
+	if err := f.admit(snap, b, vm, &spec); err != nil {
+		return err
 	}
 	f.VMs.Set(b, vm, func(s *VMSpec) {
 		s.Power, s.BootToken = Running, token

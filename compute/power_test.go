@@ -52,7 +52,7 @@ func TestPowerAsksForTheNextBootOnlyWhereOneIsNeeded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			spec := c.vm.Spec
 			spec.Power = c.want
-			if err := (&Front{Placer: gate{}}).Power(db.Snapshot(), c.vm, &spec); err != nil {
+			if err := (&Front{Placer: gate{}}).Power(db.Snapshot(), db.Begin(), c.vm, &spec); err != nil {
 				t.Fatal(err)
 			}
 			after := *c.vm
@@ -61,7 +61,7 @@ func TestPowerAsksForTheNextBootOnlyWhereOneIsNeeded(t *testing.T) {
 				t.Errorf("it is in boot %d, want %d", got, c.boot)
 			}
 			again := spec
-			if err := (&Front{Placer: gate{}}).Power(db.Snapshot(), &after, &again); err != nil || Boot(&VM{Spec: again, Status: after.Status}) != c.boot && after.Status.InstanceID != "" {
+			if err := (&Front{Placer: gate{}}).Power(db.Snapshot(), db.Begin(), &after, &again); err != nil || Boot(&VM{Spec: again, Status: after.Status}) != c.boot && after.Status.InstanceID != "" {
 				t.Errorf("asked again it is in another boot: %v %+v", err, again)
 			}
 		})
@@ -73,11 +73,14 @@ func TestPowerIsRefusedWhereNoHostHasCapacity(t *testing.T) {
 	f := &Front{Placer: gate{fault.New(fault.Exhausted, "no host has 4 CPUs left")}}
 	vm := &VM{Meta: resource.Meta{ID: "vm", Name: "web"}, Spec: VMSpec{Power: Stopped}}
 	spec := VMSpec{Power: Running}
-	if err := f.Power(db.Snapshot(), vm, &spec); !fault.Is(err, fault.Exhausted) || spec.BootToken != "" {
+	if err := f.Power(db.Snapshot(), db.Begin(), vm, &spec); !fault.Is(err, fault.Exhausted) || spec.BootToken != "" {
 		t.Errorf("%v %+v", err, spec)
 	}
+	if err := f.Restart(db.Snapshot(), db.Begin(), vm, false, ""); !fault.Is(err, fault.Exhausted) {
+		t.Errorf("a restart of one that is stopped starts it: %v", err)
+	}
 	vm.Status.InstanceID = "i" // it has its place
-	if err := f.Power(db.Snapshot(), vm, &spec); err != nil {
+	if err := f.Power(db.Snapshot(), db.Begin(), vm, &spec); err != nil {
 		t.Error(err)
 	}
 }
@@ -103,13 +106,13 @@ func TestARestartThatIsRepeatedRestartsOnce(t *testing.T) {
 	}
 	commit(nil)
 	for range 2 {
-		vm := commit(func(b *store.Batch, vm *VM) error { return f.Restart(b, vm, true, "mine") })
+		vm := commit(func(b *store.Batch, vm *VM) error { return f.Restart(db.Snapshot(), b, vm, true, "mine") })
 		if Boot(vm) != 2 || vm.Generation != 2 || vm.Spec.KillInstanceID != "i" {
 			t.Errorf("boot %d, generation %d, killed %q", Boot(vm), vm.Generation, vm.Spec.KillInstanceID)
 		}
 	}
 	// Without a token each request is another; the boot counts when the loop has begun it.
-	if vm := commit(func(b *store.Batch, vm *VM) error { return f.Restart(b, vm, false, "") }); vm.Spec.BootToken == "mine" {
+	if vm := commit(func(b *store.Batch, vm *VM) error { return f.Restart(db.Snapshot(), b, vm, false, "") }); vm.Spec.BootToken == "mine" {
 		t.Error("the second restart is lost")
 	}
 }
@@ -127,7 +130,7 @@ func TestVerbsOfPowerAreRefusedWhereTheyMakeNoSense(t *testing.T) {
 	for verb, do := range map[string]func(*VM) error{
 		"start":   func(vm *VM) error { return f.Start(db.Snapshot(), db.Begin(), vm) },
 		"stop":    func(vm *VM) error { return f.Stop(db.Begin(), vm, false) },
-		"restart": func(vm *VM) error { return f.Restart(db.Begin(), vm, false, "") },
+		"restart": func(vm *VM) error { return f.Restart(db.Snapshot(), db.Begin(), vm, false, "") },
 		"pause":   func(vm *VM) error { return f.Pause(db.Begin(), vm) },
 		"resume":  func(vm *VM) error { return f.Resume(db.Begin(), vm) },
 	} {

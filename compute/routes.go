@@ -49,7 +49,7 @@ func (f *Front) Register(a *httpapi.API) {
 		{"start", "Start a VM", func(c *httpapi.Call, vm *VM, _ *PowerRequest) error { return f.Start(c.Snapshot, c.Batch, vm) }},
 		{"stop", "Stop a VM: the guest is asked, and gets its time", func(c *httpapi.Call, vm *VM, in *PowerRequest) error { return f.Stop(c.Batch, vm, in.Force) }},
 		{"restart", "Restart a VM", func(c *httpapi.Call, vm *VM, in *PowerRequest) error {
-			return f.Restart(c.Batch, vm, in.Force, in.Token)
+			return f.Restart(c.Snapshot, c.Batch, vm, in.Force, in.Token)
 		}},
 		{"pause", "Hold a VM in memory", func(c *httpapi.Call, vm *VM, _ *PowerRequest) error { return f.Pause(c.Batch, vm) }},
 		{"resume", "Let a paused VM go on", func(c *httpapi.Call, vm *VM, _ *PowerRequest) error { return f.Resume(c.Batch, vm) }},

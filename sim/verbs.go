@@ -98,7 +98,9 @@ func vmVerb(t *teller, a args) error {
 	case "stop":
 		return simple(func(b *store.Batch, vm *compute.VM) error { return front.Stop(b, vm, a.has("force")) })
 	case "restart":
-		return simple(func(b *store.Batch, vm *compute.VM) error { return front.Restart(b, vm, a.has("force"), "") })
+		return t.c.withVM(name, func(snap *store.Snapshot, b *store.Batch, vm *compute.VM) error {
+			return front.Restart(snap, b, vm, a.has("force"), "")
+		})
 	case "pause":
 		return simple(front.Pause)
 	case "resume":

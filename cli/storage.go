@@ -21,12 +21,13 @@ func storages() *noun {
 }
 
 func storageCommands(s *session, n *noun) []*cobra.Command {
-	var folder string
+	var folder, of string
 	var onHosts []string
 	c := &cobra.Command{Use: "create NAME --folder PATH --host HOST...", Short: "Create a storage backend: a folder that hosts reach", Args: exactly("NAME"), ValidArgsFunction: cobra.NoFileCompletions,
-		Long:    "A folder is on a local disk, or a share that every host has mounted at the same path. The cloud\nfinds out by itself whether several hosts see the same folder.",
+		Long:    "A folder is on a local disk, or a share that every host has mounted at the same path. The cloud\nfinds out by itself whether several hosts see the same folder. In one of type plain-folder volumes lie\nas they are, with all their space set aside: they cannot start from images, and keep no snapshots.",
 		Example: "  virga storage create nas --folder /mnt/nas --host h1 --host h2\n  virga datastore create fast --storage nas --wait"}
 	c.Flags().StringVar(&folder, "folder", "", "path of the folder on each of the hosts")
+	c.Flags().StringVar(&of, "type", "folder", "folder or plain-folder")
 	c.Flags().StringSliceVar(&onHosts, "host", nil, "a host that reaches it; may be repeated")
 	s.completeFlag(c, "host", "host")
 	m := addMaking(c)
@@ -38,7 +39,7 @@ func storageCommands(s *session, n *noun) []*cobra.Command {
 		if err != nil {
 			return fmt.Errorf("%s: %w", called(cmd), err)
 		}
-		return s.create(cmd, n, args[0], map[string]any{key(&backendOf.Spec.Type): "folder", key(&backendOf.Spec.Path): path, key(&backendOf.Spec.HostIDs): onHosts}, m)
+		return s.create(cmd, n, args[0], map[string]any{key(&backendOf.Spec.Type): of, key(&backendOf.Spec.Path): path, key(&backendOf.Spec.HostIDs): onHosts}, m)
 	}
 	return []*cobra.Command{c, s.storageHost(n, "add-host", "Let a host reach a storage backend too", "is reached from", "would be reached from"),
 		s.storageHost(n, "remove-host", "Let a host reach a storage backend no more", "is not reached any more from", "would not be reached any more from")}

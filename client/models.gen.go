@@ -72,13 +72,16 @@ func (e AuditedOutcome) Valid() bool {
 
 // Defines values for BackendSpecType.
 const (
-	BackendSpecTypeFolder BackendSpecType = "folder"
+	BackendSpecTypeFolder      BackendSpecType = "folder"
+	BackendSpecTypePlainFolder BackendSpecType = "plain-folder"
 )
 
 // Valid indicates whether the value is a known member of the BackendSpecType enum.
 func (e BackendSpecType) Valid() bool {
 	switch e {
 	case BackendSpecTypeFolder:
+		return true
+	case BackendSpecTypePlainFolder:
 		return true
 	default:
 		return false
@@ -192,13 +195,16 @@ func (e DatastoreStatusPhase) Valid() bool {
 
 // Defines values for DeviceSpecType.
 const (
-	DeviceSpecTypeFolder DeviceSpecType = "folder"
+	DeviceSpecTypeFolder      DeviceSpecType = "folder"
+	DeviceSpecTypePlainFolder DeviceSpecType = "plain-folder"
 )
 
 // Valid indicates whether the value is a known member of the DeviceSpecType enum.
 func (e DeviceSpecType) Valid() bool {
 	switch e {
 	case DeviceSpecTypeFolder:
+		return true
+	case DeviceSpecTypePlainFolder:
 		return true
 	default:
 		return false

@@ -8,13 +8,19 @@ import (
 // BackendType is a way to reach storage.
 type BackendType string
 
-// Folder is a directory on the host: a local disk, or a share that the host has mounted.
-const Folder BackendType = "folder"
+// The types.
+const (
+	// Folder is a directory on the host: a local disk, or a share that the host has mounted.
+	Folder BackendType = "folder"
+	// PlainFolder is one in which volumes lie as they are, with all their space set aside: the least stands
+	// between a guest and the disk, and they have neither images nor snapshots.
+	PlainFolder BackendType = "plain-folder"
+)
 
 // BackendSpec says how storage is reached.
 type BackendSpec struct {
 	// Type is the way.
-	Type BackendType `json:"type" enum:"folder"`
+	Type BackendType `json:"type" enum:"folder,plain-folder"`
 	// Path is the folder on each of the hosts; a relative path, which only the cloud
 	// itself writes, is below the host's state folder.
 	Path string `json:"path"`
@@ -61,7 +67,7 @@ const (
 type DeviceSpec struct {
 	// BackendID is where it was found, Type the type of that.
 	BackendID resource.ID `json:"backendID"`
-	Type      BackendType `json:"type" enum:"folder"`
+	Type      BackendType `json:"type" enum:"folder,plain-folder"`
 	// HostID is who found it.
 	HostID resource.ID `json:"hostID"`
 	// Identity is the same wherever the same device is seen.

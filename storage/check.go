@@ -27,7 +27,7 @@ func CheckDigest(digest string) error {
 // checkNewBackend lists what is wrong with what somebody asks for. Only the cloud itself makes a
 // folder below the hosts' state folders.
 func checkNewBackend(s *BackendSpec) []fault.Detail {
-	if s.Type == Folder && !path.IsAbs(s.Path) {
+	if !path.IsAbs(s.Path) {
 		return []fault.Detail{{Field: "spec.path", Message: "must be absolute, like /mnt/nas: it is the folder's path on each of the hosts"}}
 	}
 	return CheckBackend(s)
@@ -36,8 +36,8 @@ func checkNewBackend(s *BackendSpec) []fault.Detail {
 // CheckBackend lists what is wrong with a storage backend.
 func CheckBackend(s *BackendSpec) []fault.Detail {
 	var out []fault.Detail
-	if s.Type != Folder {
-		out = append(out, fault.Detail{Field: "spec.type", Message: "must be folder"})
+	if s.Type != Folder && s.Type != PlainFolder {
+		out = append(out, fault.Detail{Field: "spec.type", Message: "must be folder or plain-folder"})
 	}
 	if plain := path.Clean(s.Path) == s.Path; !plain || s.Path == "/" || s.Path == "." || !path.IsAbs(s.Path) && !filepath.IsLocal(s.Path) {
 		out = append(out, fault.Detail{Field: "spec.path", Message: "must be the plain absolute path of a folder, or one below the host's state folder"})

@@ -65,8 +65,8 @@ type Question struct {
 	Policy      Policy
 }
 
-// Choose picks the datastore for a volume: the requested one, else of the fitting ones a shared one, else the
-// one with most free space. It fails with the reason for each that was refused.
+// Choose picks the datastore for a volume: the requested one, else of the fitting ones one whose volumes can do
+// most, else a shared one, else the one with most free space. It fails with the reason for each that was refused.
 func Choose(q Question) (*Datastore, error) {
 	var fitting []*Datastore
 	var reasons []string
@@ -87,9 +87,11 @@ func Choose(q Question) (*Datastore, error) {
 	}
 	if len(fitting) > 0 {
 		return slices.MaxFunc(fitting, func(a, b *Datastore) int {
+			// Who wants a plain volume names its datastore: the others shall be snapshotted later.
 			// A VM whose disks several hosts reach can be moved and survives its host; then the most
 			// free space; then the older of equals, so that the answer can be repeated.
-			return cmp.Or(cmp.Compare(min(len(a.Status.HostIDs), 2), min(len(b.Status.HostIDs), 2)),
+			return cmp.Or(cmp.Compare(len(a.Status.Abilities), len(b.Status.Abilities)),
+				cmp.Compare(min(len(a.Status.HostIDs), 2), min(len(b.Status.HostIDs), 2)),
 				cmp.Compare(a.Status.FreeMiB, b.Status.FreeMiB), cmp.Compare(b.ID, a.ID))
 		}), nil
 	}

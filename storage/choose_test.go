@@ -212,3 +212,21 @@ func TestAVolumeOnlyGrows(t *testing.T) {
 		t.Errorf("by default it has %d MiB", empty.SizeMiB)
 	}
 }
+
+func TestAPlainDatastoreIsTakenWhenItIsNamedOrNoOtherFits(t *testing.T) {
+	plain, all := store1("plain", DatastoreReady, 1000, 900, "h1", "h2"), store1("all", DatastoreReady, 1000, 500, "h1")
+	plain.Status.Abilities, all.Status.Abilities = []Ability{CanGrow}, []Ability{CanClone, CanGrow, CanSnapshot}
+	for want, q := range map[resource.ID]Question{
+		"all":   {SizeMiB: 10, HostIDs: []resource.ID{"h1"}},
+		"plain": {SizeMiB: 10, HostIDs: []resource.ID{"h1"}, DatastoreID: "plain"},
+	} {
+		q.Datastores, q.Policy, q.PromisedMiB = []*Datastore{plain, all}, Policy{}.orDefault(), func(resource.ID) int64 { return 0 }
+		if d, err := Choose(q); err != nil || d.ID != want {
+			t.Errorf("chose %+v, %v; want %s", d, err, want)
+		}
+		q.HostIDs = []resource.ID{"h2"}
+		if d, err := Choose(q); err != nil || d.ID != "plain" {
+			t.Errorf("chose %+v, %v, where no other is within reach", d, err)
+		}
+	}
+}

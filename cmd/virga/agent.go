@@ -47,7 +47,6 @@ import (
 	"github.com/virga-cloud/virga/network/onhost/metadata"
 	"github.com/virga-cloud/virga/network/onhost/ovs"
 	"github.com/virga-cloud/virga/network/ovn"
-	"github.com/virga-cloud/virga/storage"
 	storagehost "github.com/virga-cloud/virga/storage/onhost"
 	"github.com/virga-cloud/virga/storage/onhost/folder"
 	"github.com/virga-cloud/virga/storage/onhost/qcow2"
@@ -161,7 +160,7 @@ func (a *agent) wire(l *store.Registry) error {
 		DB: a.db, Registry: l, Hardware: probe.ThisHost(a.c.QEMU, a.c.state), Hypervisor: a.guests,
 		Self: self, Processors: groups, Memory: probe.Memory{}, MemoryGroups: groups,
 		Switch: a.network, Responders: []networkhost.Responder{a.names, a.facts},
-		Storage: storagehost.Options{Drivers: storagehost.Drivers{storage.Folder: folder.New(qcow2.Tool{})}, Fetch: a.fetch, Below: a.c.state},
+		Storage: storagehost.Options{Drivers: folder.Drivers(qcow2.Tool{}), Fetch: a.fetch, Below: a.c.state},
 		Current: a.current, Logs: a.guests, Gone: a.gone, Converter: a.converter(), Programs: a.programs(),
 	})
 	a.sweeper, a.work, a.figures = cloud.Sweeper, cloud.Tasks, cloud.Figures

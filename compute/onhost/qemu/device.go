@@ -17,10 +17,14 @@ import (
 
 // diskBackend is what is behind a disk. Direct opens it past the host's page cache.
 func diskBackend(d onhost.Disk, direct bool, aio string) map[string]any {
+	discard, zeroes := "unmap", "unmap"
+	if d.Source.Format == "raw" {
+		discard, zeroes = "ignore", "off" // its space was set aside, and stays so
+	}
 	return map[string]any{
-		"read-only": d.Model == compute.CDROM, "driver": d.Source.Format, "node-name": deviceName(compute.DiskDevice, d.ID), "discard": "unmap", "detect-zeroes": "unmap",
+		"read-only": d.Model == compute.CDROM, "driver": d.Source.Format, "node-name": deviceName(compute.DiskDevice, d.ID), "discard": discard, "detect-zeroes": zeroes,
 		"file": map[string]any{
-			"driver": "file", "filename": d.Source.Path, "discard": "unmap", "aio": aio, "cache": map[string]any{"direct": direct},
+			"driver": "file", "filename": d.Source.Path, "discard": discard, "aio": aio, "cache": map[string]any{"direct": direct},
 		},
 	}
 }

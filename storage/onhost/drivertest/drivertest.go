@@ -168,6 +168,7 @@ func left(t *testing.T, s Subject, at onhost.Place) {
 
 func base(t *testing.T, s Subject, at onhost.Place) {
 	v := onhost.Volume{Chain: one, ID: resource.NewID(), SizeMiB: 64, Base: &storage.Base{Digest: digest(s.Image), VirtualMiB: 16}}
+	cloner(t, s.One)
 	if _, err := s.One.EnsureVolume(t.Context(), at, v); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("a volume without its base: %v", err)
 	}
@@ -228,7 +229,7 @@ func epochs(t *testing.T, s Subject, at onhost.Place) {
 		ok     bool
 	}{{s.One, 3, true}, {s.One, 3, true}, {s.Two, 2, false}, {s.Two, 4, true}, {s.One, 3, false}, {s.One, 4, true}} {
 		o, _, err := step.driver.Open(t.Context(), at, onhost.Owner{Layer: one.Active, VolumeID: id, Epoch: step.epoch, UID: int64(os.Geteuid())})
-		if step.ok && (err != nil || o.Path == "" || o.Format != "qcow2") || !step.ok && !fault.Is(err, fault.Precondition) {
+		if step.ok && (err != nil || o.Path == "" || o.Format == "" || o.Layer != one.Active) || !step.ok && !fault.Is(err, fault.Precondition) {
 			t.Errorf("epoch %d: %+v, %v", step.epoch, o, err)
 		}
 	}

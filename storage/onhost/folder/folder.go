@@ -1,9 +1,10 @@
-// Package folder keeps volumes and images as qcow2 files in a folder: a local disk, or a share
+// Package folder keeps volumes, as qcow2 or raw files, and images in a folder: a local disk, or a share
 // that the host has mounted.
 //
 //	virga-datastore.json              the identity, made once
 //	images/sha256-<hex>.qcow2         content that volumes are backed by, never changed
 //	volumes/<id>/<layer>.qcow2        a layer of a volume
+//	volumes/<id>/<layer>.raw          the one layer of a plain volume
 //	volumes/<id>/epoch                the highest epoch that has opened it, and which instance that was
 //	owners/<id or digest>/epoch       the highest epoch of a host that looked after it
 //	.../lock                          held while that is compared and acted upon
@@ -51,6 +52,12 @@ var (
 
 // New makes a driver that works with this qemu-img.
 func New(tool qcow2.Tool) *Driver { return &Driver{tool: tool} }
+
+// Drivers are those for the folders of a host, by the types of storage backends.
+func Drivers(tool qcow2.Tool) onhost.Drivers {
+	d := New(tool)
+	return onhost.Drivers{storage.Folder: d, storage.PlainFolder: &Plain{folder: d}}
+}
 
 type identity struct {
 	ID string `json:"id"`
@@ -185,7 +192,7 @@ func (d *Driver) List(_ context.Context, at onhost.Place) ([]onhost.Item, error)
 			return onhost.Item{Kind: onhost.AnImage, Name: "sha256:" + hex, UsedMiB: used(filepath.Join(at.Path, "images", e.Name()))}
 		},
 		"volumes": func(e fs.DirEntry) onhost.Item {
-			files, _ := filepath.Glob(filepath.Join(at.Path, "volumes", e.Name(), "*"+layerSuffix))
+			files := layerFiles(filepath.Join(at.Path, "volumes", e.Name()))
 			if len(files) == 0 {
 				return onhost.Item{Kind: onhost.Leftover, Name: "volumes/" + e.Name()}
 			}

@@ -101,6 +101,11 @@ func (d *Driver) create(ctx context.Context, at onhost.Place, v onhost.Volume, l
 		return err
 	}
 	defer unused()
+	return makeBeside(ctx, at, file, func(temp string) error { return d.tool.Create(ctx, temp, v.SizeMiB*mib, backing) })
+}
+
+// makeBeside makes the file of a layer beside its place, and links it there.
+func makeBeside(ctx context.Context, at onhost.Place, file string, write func(temp string) error) error {
 	if err := folders(at, "volumes", partial); err != nil {
 		return err
 	}
@@ -115,7 +120,7 @@ func (d *Driver) create(ctx context.Context, at onhost.Place, v onhost.Volume, l
 	}
 	defer making.Close()
 	temp := filepath.Join(work, filepath.Base(file))
-	if err := d.tool.Create(ctx, temp, v.SizeMiB*mib, backing); err != nil {
+	if err := write(temp); err != nil {
 		return err
 	}
 	if err := os.Chmod(temp, 0o600); err != nil {
@@ -197,7 +202,6 @@ func (d *Driver) Open(ctx context.Context, at onhost.Place, o onhost.Owner) (sto
 	if err != nil {
 		return fail(err)
 	}
-	folder := filepath.Dir(file)
 	if _, err := os.Lstat(file); err != nil {
 		return fail(fault.New(fault.Unavailable, "its file %s is not there", file))
 	}
@@ -206,18 +210,29 @@ func (d *Driver) Open(ctx context.Context, at onhost.Place, o onhost.Owner) (sto
 	if err != nil {
 		return fail(err)
 	}
+	err = give(ctx, o, sources, func() error { return builtOn(at, onhost.Volume{ID: o.VolumeID}, o.Layer) })
+	if err != nil {
+		return fail(err)
+	}
+	return sources[0], sources[1:], nil
+}
+
+// give lets the user of an owner open the layers of a volume, itself first, if nobody has had it in a higher epoch.
+func give(ctx context.Context, o onhost.Owner, sources []storage.Source, allowed func() error) error {
+	file := sources[0].Path
+	folder := filepath.Dir(file)
 	lock, err := hold(ctx, folder, syscall.LOCK_EX)
 	if err == nil {
-		if err = builtOn(at, onhost.Volume{ID: o.VolumeID}, o.Layer); err == nil {
+		if err = allowed(); err == nil {
 			err = raise(folder, o.Epoch, o.InstanceID)
 		}
 		lock.Close()
 	}
 	if err != nil {
-		return fail(err)
+		return err
 	}
 	if closed := closedTo(file, o.UID); closed != "" {
-		return fail(fault.New(fault.Precondition, "folder %s is closed to user %d; run: chmod o+x %s", closed, o.UID, closed))
+		return fault.New(fault.Precondition, "folder %s is closed to user %d; run: chmod o+x %s", closed, o.UID, closed)
 	}
 	for _, s := range sources {
 		if s.Layer == "" {
@@ -227,10 +242,10 @@ func (d *Driver) Open(ctx context.Context, at onhost.Place, o onhost.Owner) (sto
 			continue
 		}
 		if err := os.Lchown(s.Path, int(o.UID), -1); err != nil {
-			return fail(explain(err, "give it to user %d", o.UID))
+			return explain(err, "give it to user %d", o.UID)
 		}
 	}
-	return sources[0], sources[1:], nil
+	return nil
 }
 
 // closedTo finds a folder on the way to a file that a user may not walk through; empty: none.
@@ -247,6 +262,13 @@ func closedTo(file string, uid int64) string {
 	return ""
 }
 
+// layerFiles are the files of layers in the folder of a volume, of whichever driver.
+func layerFiles(folder string) []string {
+	disks, _ := filepath.Glob(filepath.Join(folder, "*"+layerSuffix))
+	plain, _ := filepath.Glob(filepath.Join(folder, "*"+plainSuffix))
+	return append(disks, plain...)
+}
+
 // RemoveVolume implements onhost.Pool.
 func (d *Driver) RemoveVolume(ctx context.Context, at onhost.Place, v onhost.Volume) error {
 	if err := errors.Join(enter(at), checkID(v.ID)); err != nil {
@@ -256,8 +278,7 @@ func (d *Driver) RemoveVolume(ctx context.Context, at onhost.Place, v onhost.Vol
 	err := fenced(ctx, at, string(v.ID), v.Epoch, func() error {
 		// the layers first: a folder without one is a leftover, a layer without an epoch would be a danger
 		folder := filepath.Join(at.Path, "volumes", string(v.ID))
-		files, _ := filepath.Glob(filepath.Join(folder, "*"+layerSuffix))
-		for _, f := range files {
+		for _, f := range layerFiles(folder) {
 			if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}

@@ -67,7 +67,7 @@ func networkCommands(s *session, n *noun) []*cobra.Command {
 		}
 		return s.made(cmd, n, r, m)
 	}
-	return []*cobra.Command{c}
+	return []*cobra.Command{c, s.traceCommand()}
 }
 
 // texts makes a spec of what is not empty.

@@ -367,6 +367,42 @@ func (e EventSpecSeverity) Valid() bool {
 	}
 }
 
+// Defines values for HopAt.
+const (
+	HopAtHost          HopAt = "host"
+	HopAtNat           HopAt = "nat"
+	HopAtOutside       HopAt = "outside"
+	HopAtPort          HopAt = "port"
+	HopAtRouter        HopAt = "router"
+	HopAtSecurityGroup HopAt = "security group"
+	HopAtSwitch        HopAt = "switch"
+	HopAtTunnel        HopAt = "tunnel"
+)
+
+// Valid indicates whether the value is a known member of the HopAt enum.
+func (e HopAt) Valid() bool {
+	switch e {
+	case HopAtHost:
+		return true
+	case HopAtNat:
+		return true
+	case HopAtOutside:
+		return true
+	case HopAtPort:
+		return true
+	case HopAtRouter:
+		return true
+	case HopAtSecurityGroup:
+		return true
+	case HopAtSwitch:
+		return true
+	case HopAtTunnel:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HostSpecMode.
 const (
 	Active      HostSpecMode = "active"
@@ -2961,6 +2997,21 @@ type GoneRequest struct {
 	// VMIDs VMIDs are the VMs.
 	VMIDs []string `json:"vmIDs"`
 }
+
+// Hop Hop is one thing that a packet passes.
+type Hop struct {
+	// At At is what it is.
+	At HopAt `json:"at"`
+
+	// Drops Drops says that the packet goes no further, for the reason in the text.
+	Drops bool `json:"drops,omitempty,omitzero"`
+
+	// Text Text says what happens there.
+	Text string `json:"text"`
+}
+
+// HopAt At is what it is.
+type HopAt string
 
 // Host Host is a physical machine that runs workloads.
 type Host struct {
@@ -6018,6 +6069,21 @@ type TokenStatus struct {
 
 	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
 	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+}
+
+// Trace Trace is the way of the first packet of a connection, hop by hop.
+type Trace struct {
+	// Arrives Arrives says whether it gets there; if not, the last hop is where it ends.
+	Arrives bool `json:"arrives"`
+
+	// From From and To are the ends: a port with its address, or an address.
+	From string `json:"from"`
+
+	// Hops Hops are what it passes, in order.
+	Hops []Hop `json:"hops"`
+
+	// To From and To are the ends: a port with its address, or an address.
+	To string `json:"to"`
 }
 
 // UnreadableAnswerBody defines model for UnreadableAnswerBody.

@@ -8,6 +8,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/memory"
+	"github.com/virga-cloud/virga/host"
 )
 
 // moment is what the API sees of one network, and the requests of one moment all do.
@@ -21,7 +22,7 @@ type moment struct {
 func newMoment(t *testing.T) *moment {
 	l := store.NewRegistry()
 	m := &moment{T: t, api: APIRights{Networks: store.Specs(l, Networks, "api"), Subnets: store.Specs(l, Subnets, "api"), Ports: store.Specs(l, Ports, "api"), Groups: store.Specs(l, SecurityGroups, "api")}}
-	m.db = store.NewDB(memory.New(), resource.NewCatalog(Networks, Subnets, Ports, PortBindings, DNSZones, SecurityGroups))
+	m.db = store.NewDB(memory.New(), resource.NewCatalog(Networks, Subnets, Ports, PortBindings, DNSZones, SecurityGroups, host.Hosts))
 	m.db.Inline = true
 	n := &Network{Meta: resource.Meta{Name: "lan", Project: "p"}}
 	n.Spec.Default()

@@ -44,6 +44,7 @@ func Register(a *httpapi.API, w APIRights) {
 	})
 	httpapi.Register(a, PortBindings, httpapi.Routes[PortBindingSpec, PortBindingStatus]{})
 	httpapi.Register(a, DNSZones, httpapi.Routes[DNSZoneSpec, DNSZoneStatus]{})
+	registerTrace(a)
 }
 
 // deleteNetwork takes the empty subnets along: they are a part of it. Ports are not.

@@ -3,6 +3,7 @@ package ovs_test
 import (
 	"context"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -104,15 +105,32 @@ func TestRulesDecideWhichPacketsArrive(t *testing.T) {
 	serves(t, g2, web)
 	serves(t, g2, other)
 	serves(t, g1, p1.Status.Address+":80")
+	var said network.Trace
 	is := func(what string, want bool, ok func() bool) {
 		t.Helper()
+		said = network.Trace{Arrives: want}
+		defer func() {
+			if said.Arrives != want {
+				t.Errorf("%s: %v, and the trace says %+v", what, want, said)
+			}
+		}()
 		for end := time.Now().Add(8 * time.Second); ok() != want; time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("%s: %v, and should be %v", what, !want, want)
 			}
 		}
 	}
-	to := func(at string) func() bool { return func() bool { return connects(t, g1, at) } }
+	// What really happens, which is compared with what the trace says.
+	to := func(at string) func() bool {
+		end := must(netip.ParseAddrPort(at))
+		return func() bool {
+			came, s := connects(t, g1, at), c.db.Snapshot()
+			flow := network.Flow{Protocol: network.TCP, Port: int64(end.Port())}
+			trace := network.TraceFlow(s, store.Find(s, network.Ports, p1.ID), store.Find(s, network.Ports, p2.ID), end.Addr(), flow, true)
+			said = trace
+			return came
+		}
+	}
 	is("a port in no group is reached", true, to(web))
 
 	out := network.SecurityRule{Name: "out", Direction: network.Egress}

@@ -10,6 +10,7 @@ import (
 )
 
 type traceIn struct {
+	Project  string `path:"project" doc:"Name of the project."`
 	From     string `query:"from" required:"true" doc:"The port that sends, or the VM, by name or id."`
 	To       string `query:"to" required:"true" doc:"The port that receives, or the VM, by name or id; or an IPv4 address."`
 	Protocol string `query:"protocol" default:"icmp" enum:"tcp,udp,icmp" doc:"What the connection speaks."`

@@ -156,6 +156,8 @@ func hostCommands(s *session, n *noun) []*cobra.Command {
 		s.hostMode(n, "active", "activate", "Let a host take work again", "is active: it takes work"),
 		s.hostSet(n),
 		s.hostToken(),
+		s.hostUnregistered(n),
+		s.hostRegister(n),
 	}
 }
 

@@ -2290,6 +2290,24 @@ type ComputeDeviceKind string
 // ComputeDeviceState State is how far it is attached to the guest that runs: waiting, attached, detaching; empty: none runs.
 type ComputeDeviceState string
 
+// CopiesAnswer CopiesAnswer says which copies it is to have.
+type CopiesAnswer struct {
+	// Copies Copies are those that have changed.
+	Copies []RecordCopy `json:"copies"`
+
+	// Ids IDs are the VMs and volumes of which it keeps a copy. The others it may remove.
+	Ids []string `json:"ids"`
+
+	// More More: there are further ones; ask again.
+	More bool `json:"more,omitempty,omitzero"`
+}
+
+// CopiesRequest CopiesRequest says which copies a host has.
+type CopiesRequest struct {
+	// Digests Digests are those of its copies, by the id of the VM or volume.
+	Digests map[string]string `json:"digests"`
+}
+
 // DNSZone DNSZone is the names and services of one network, for the hosts that need them.
 type DNSZone struct {
 	// Created Created is when the record was first stored.
@@ -5111,6 +5129,21 @@ type ProjectUsage struct {
 	Used map[string]int64 `json:"used"`
 }
 
+// RecordCopy RecordCopy is what a host keeps of the records of one VM that it runs or whose disks it looks after, or of one volume that no VM has. Where a backup of the cloud is brought back that is older than the VM, it is registered by it.
+type RecordCopy struct {
+	// Content Content is a RecordSet as JSON, and Signature that of the cloud's authority, so that a host returns nothing but what it was given.
+	Content []byte `json:"content"`
+
+	// Digest Digest changes with each change of the records.
+	Digest string `json:"digest"`
+
+	// ID ID is the VM's or the volume's.
+	ID string `json:"id"`
+
+	// Signature Content is a RecordSet as JSON, and Signature that of the cloud's authority, so that a host returns nothing but what it was given.
+	Signature []byte `json:"signature"`
+}
+
 // RecoverRequest RecoverRequest asks for a certificate in the place of one that may have run out.
 type RecoverRequest struct {
 	// Certificate The last certificate of the host, in PEM; it may have run out.
@@ -5130,6 +5163,15 @@ type Ref struct {
 
 	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
 	ProjectID string `json:"projectID,omitempty,omitzero"`
+}
+
+// RegisterRequest RegisterRequest says what of a host is to be registered.
+type RegisterRequest struct {
+	// Name Name is what to call the one workload that is given; empty: what it was called.
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Workloads Workloads are VMs and volumes by name or id; none: all that the host has.
+	Workloads []string `json:"workloads,omitempty,omitzero"`
 }
 
 // RelayRequest RelayRequest names the hosts whose heartbeats another server took.
@@ -6108,6 +6150,30 @@ type UnreadableRecord struct {
 
 	// Why Why it cannot be read.
 	Why string `json:"why"`
+}
+
+// Unregistered Unregistered is a VM or a volume that a host has and the cloud does not know.
+type Unregistered struct {
+	// ID Kind is vm or volume; ID, Name and Project are what it was called.
+	ID string `json:"id"`
+
+	// Kind Kind is vm or volume; ID, Name and Project are what it was called.
+	Kind string `json:"kind"`
+
+	// Name Kind is vm or volume; ID, Name and Project are what it was called.
+	Name string `json:"name"`
+
+	// Project Kind is vm or volume; ID, Name and Project are what it was called.
+	Project string `json:"project"`
+
+	// Taken Taken is when the host was given its records.
+	Taken time.Time `json:"taken"`
+}
+
+// UnregisteredList UnregisteredList is what a host has and the cloud does not know.
+type UnregisteredList struct {
+	// Items Items are sorted by project and name.
+	Items []Unregistered `json:"items"`
 }
 
 // UsageList defines model for UsageList.

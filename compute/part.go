@@ -38,6 +38,9 @@ func NewWriters(l *store.Registry) Writers {
 	}
 }
 
+// NewReturner takes the right to put lost records back out of the registry.
+func NewReturner(l *store.Registry) *store.Returner { return store.Returns(l, "api") }
+
 // NewPoolWriters takes the rights to write resource pools out of the registry.
 func NewPoolWriters(l *store.Registry) PoolWriters {
 	return PoolWriters{Specs: store.Specs(l, Pools, "api"), Statuses: store.Statuses(l, Pools, "compute")}
@@ -51,6 +54,9 @@ type ServerDeps struct {
 	Pools   PoolWriters
 	Front   *Front
 	Events  Recorder
+	// Signer signs the copies of records that hosts keep, and Returner puts back what a restored backup lacks.
+	Signer   Signer
+	Returner *store.Returner
 	// Dial opens a secured connection to the agent of a host.
 	Dial func(ctx context.Context, hostID resource.ID) (net.Conn, error)
 }
@@ -68,7 +74,9 @@ func Server(d ServerDeps) part.Part {
 			RegisterGone(a)
 			RegisterPools(a, d.Pools.Specs)
 			people.Register(a)
-			(&Screens{DB: d.API, Dial: d.Dial}).Register(a)
+			screens := &Screens{DB: d.API, Dial: d.Dial}
+			screens.Register(a)
+			(&Registrar{Screens: screens, Returner: d.Returner, Signer: d.Signer, Events: d.Events}).Register(a)
 		},
 	}
 }

@@ -28,11 +28,11 @@ type Guest struct {
 }
 
 // Guest opens the console of a VM, as a person would.
-func (h *Host) Guest(name string) *Guest {
+func (h *Host) Guest(name string, flags ...string) *Guest {
 	t := h.cloud.t
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	g := &Guest{t: t, name: name, end: cancel, mark: fmt.Sprintf("%x.", time.Now().UnixNano()&0xffffff), cmd: h.Command(ctx, h.cloud.binary, "vm", "console", name, "--run", h.Run)}
+	g := &Guest{t: t, name: name, end: cancel, mark: fmt.Sprintf("%x.", time.Now().UnixNano()&0xffffff), cmd: h.Command(ctx, h.cloud.binary, append([]string{"vm", "console", name, "--run", h.Run}, flags...)...)}
 	var err error
 	if g.in, err = g.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)

@@ -183,7 +183,7 @@ func (c *Controller) keepVolume(b *store.Batch, snap *store.Snapshot, v *Volume,
 		}
 	}
 	lost := lostWith(snap, d) != ""
-	if a.Spec.Base != nil && a.Status.Phase != Ready && d != nil && !lost && !hasCopy(snap, a) {
+	if a.Spec.Base != nil && d != nil && !lost && !hasCopy(snap, a) { // also of one that came back without it
 		c.needCopy(b, snap, d, a.Spec.Base.Digest, a)
 	}
 	chain, reverted := c.layers(b, snap, v, a, using)

@@ -39,6 +39,10 @@ type HostDeps struct {
 	// Logs keeps serial logs; nil: none are kept. Gone asks a server which VMs were deleted.
 	Logs computehost.Logger
 	Gone func(context.Context, []resource.ID) ([]resource.ID, error)
+	// RecordsIn is the folder of the copies of records that this host keeps; empty: it keeps none. Copies asks a server
+	// for them.
+	RecordsIn string
+	Copies    func(context.Context, compute.CopiesRequest) (compute.CopiesAnswer, error)
 	// Converter converts what is staged for images on this host; nil: no server stages anything here.
 	Converter *image.Converter
 	// Programs are those of this host's tasks; they outlive the agent.
@@ -54,13 +58,15 @@ type Host struct {
 	Tasks *task.Runner
 	// Figures are what guests use of this host; nil: nobody looks.
 	Figures func(people bool) compute.HostFigures
+	// Records are the copies of records that are kept here; nil: none are.
+	Records *computehost.RecordCopies
 }
 
 // NewHost makes the agent of a host. It reads as the list of what an agent does.
 func NewHost(d HostDeps) *Host {
 	id := d.Self.HostID
 	guests := computehost.Host(d.Registry, computehost.HostDeps{
-		DB: d.DB, HostID: id, Hypervisor: d.Hypervisor, Current: d.Current, Logs: d.Logs, Gone: d.Gone,
+		DB: d.DB, HostID: id, Hypervisor: d.Hypervisor, Current: d.Current, Logs: d.Logs, Gone: d.Gone, RecordsIn: d.RecordsIn, Copies: d.Copies,
 		Processors: d.Processors, Memory: d.Memory, MemoryGroups: d.MemoryGroups, MaySharePages: func() bool { return sharesPages(d.DB, id) }, Inventory: func() host.Inventory { return inventory(d.DB, id) },
 		Options: computehost.InstanceOptions{Profile: func() host.Profile { return profile(d.DB, id) }},
 	})
@@ -68,7 +74,7 @@ func NewHost(d HostDeps) *Host {
 	d.Self.Inventoried, d.Storage.HostID = guests.Supervisor.Inventoried, id
 	d.Storage.Current = d.Current
 	known := reconcile.Knowledge{DB: d.DB, Current: d.Current}
-	h := &Host{Sweeper: guests.Sweeper, Figures: guests.Figures(), Parts: []part.Part{
+	h := &Host{Sweeper: guests.Sweeper, Figures: guests.Figures(), Records: guests.Records, Parts: []part.Part{
 		hosthost.Host(d.DB, d.Registry, d.Self, d.Hardware),
 		guests.Part,
 		networkhost.Host(known, d.Registry, id, d.Switch, d.Responders...),

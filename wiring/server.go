@@ -84,7 +84,7 @@ func NewServer(d ServerDeps) *Server {
 		host.Server(host.ServerDeps{DB: d.Leader, Rights: r.Host, Listener: d.Listener, Relay: s.Relay, Remover: s.Remover, Events: s.Events, Held: []host.Held{
 			host.HeldOf(compute.Instances), host.HeldOf(storage.Attachments), host.HeldOf(network.PortBindings), host.MadeBy(storage.Devices),
 		}}),
-		compute.Server(compute.ServerDeps{API: d.API, DB: d.Leader, Writers: r.Compute, Pools: r.Pools, Front: s.Front, Events: s.Events, Dial: d.Dial}),
+		compute.Server(compute.ServerDeps{API: d.API, DB: d.Leader, Writers: r.Compute, Pools: r.Pools, Front: s.Front, Events: s.Events, Signer: signer(d.Authority), Returner: r.Returner, Dial: d.Dial}),
 		storage.Server(d.Leader, r.Storage, r.StorageLoops),
 		network.Server(d.Leader, r.Network, r.NetworkLoops),
 		ovn.Server(d.Leader, d.North, d.South, r.NetworkLoops),
@@ -99,6 +99,14 @@ func NewServer(d ServerDeps) *Server {
 	}
 	s.Parts = append(s.Parts, operations(d.Leader, r, s.Events.Undone, d.Servers, s.Parts), tasks(d.Leader, r, d.Progress))
 	return s
+}
+
+// signer is the authority, where there is one.
+func signer(a *ca.Authority) compute.Signer {
+	if a == nil {
+		return nil
+	}
+	return a
 }
 
 // Routes offers everything that the cloud has.
@@ -121,6 +129,7 @@ type Rights struct {
 	VMSnapshots  *store.SpecWriter[compute.VMSnapshotSpec, compute.VMSnapshotStatus]
 	Compute      compute.Writers
 	Pools        compute.PoolWriters
+	Returner     *store.Returner
 	Evacuations  evacuation.Writers
 	Claims       *store.SpecWriter[placement.ClaimSpec, placement.ClaimStatus]
 	Storage      storage.APIRights
@@ -144,6 +153,7 @@ func newRights(l *store.Registry) Rights {
 		VMSnapshots:  compute.NewSnapshotRight(l),
 		Compute:      compute.NewWriters(l),
 		Pools:        compute.NewPoolWriters(l),
+		Returner:     compute.NewReturner(l),
 		Evacuations:  evacuation.NewWriters(l),
 		Claims:       placement.NewRight(l),
 		Storage:      storage.NewAPIRights(l),

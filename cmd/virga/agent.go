@@ -70,6 +70,7 @@ type agent struct {
 	sweeper *computehost.Sweeper
 	work    *task.Runner
 	figures func(people bool) compute.HostFigures // of the guests here; nil: nobody looks
+	records *computehost.RecordCopies
 	network *ovs.Switch
 	names   *dns.Responder
 	facts   *metadata.Responder
@@ -161,9 +162,9 @@ func (a *agent) wire(l *store.Registry) error {
 		Self: self, Processors: groups, Memory: probe.Memory{}, MemoryGroups: groups,
 		Switch: a.network, Responders: []networkhost.Responder{a.names, a.facts},
 		Storage: storagehost.Options{Drivers: folder.Drivers(qcow2.Tool{}), Fetch: a.fetch, Below: a.c.state},
-		Current: a.current, Logs: a.guests, Gone: a.gone, Converter: a.converter(), Programs: a.programs(),
+		Current: a.current, Logs: a.guests, Gone: a.gone, RecordsIn: a.c.in("records"), Copies: a.copies, Converter: a.converter(), Programs: a.programs(),
 	})
-	a.sweeper, a.work, a.figures = cloud.Sweeper, cloud.Tasks, cloud.Figures
+	a.sweeper, a.work, a.figures, a.records = cloud.Sweeper, cloud.Tasks, cloud.Figures, cloud.Records
 	a.runner.Store(part.NewRunner(a.db, cloud.Parts...))
 	return nil
 }
@@ -323,21 +324,32 @@ func (a *agent) fetch(ctx context.Context, digest string) (io.ReadCloser, int64,
 
 // gone asks a server which VMs were deleted.
 func (a *agent) gone(ctx context.Context, vms []resource.ID) ([]resource.ID, error) {
-	body, err := json.Marshal(compute.GoneRequest{VMIDs: vms})
+	var out compute.GoneAnswer
+	err := a.ask(ctx, "/v1/agent/gone-vms", compute.GoneRequest{VMIDs: vms}, &out)
+	return out.GoneIDs, err
+}
+
+// copies asks a server which copies of records this host is to keep.
+func (a *agent) copies(ctx context.Context, have compute.CopiesRequest) (out compute.CopiesAnswer, err error) {
+	err = a.ask(ctx, "/v1/agent/record-copies", have, &out)
+	return out, err
+}
+
+// ask asks a server for JSON.
+func (a *agent) ask(ctx context.Context, path string, in, out any) error {
+	body, err := json.Marshal(in)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	answer, err := a.post(ctx, "/v1/agent/gone-vms", body)
+	answer, err := a.post(ctx, path, body)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer answer.Body.Close()
-	var out compute.GoneAnswer
 	if answer.StatusCode != http.StatusOK {
-		return nil, errors.New("the server answered " + answer.Status)
+		return errors.New("the server answered " + answer.Status)
 	}
-	err = json.NewDecoder(answer.Body).Decode(&out)
-	return out.GoneIDs, err
+	return json.NewDecoder(answer.Body).Decode(out)
 }
 
 // dialTarget opens the way for a VM's memory to the agent of its target.
@@ -386,7 +398,7 @@ func (a *agent) serve(ctx context.Context, l net.Listener) {
 	secure := ca.ServerTLS(a.rotator, a.trust.RootCAs)
 	secure.ClientAuth = tls.RequireAndVerifyClientCert
 	streams := &computehost.Streams{
-		Hypervisor: a.guests, Peer: a.peer, Progress: a.work.Progress, Figures: a.figures,
+		Hypervisor: a.guests, Peer: a.peer, Progress: a.work.Progress, Figures: a.figures, Records: a.records,
 		Find:  func(id resource.ID) *compute.Instance { return store.Find(a.db.Snapshot(), compute.Instances, id) },
 		Reach: a.reach,
 	}

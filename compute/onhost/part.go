@@ -31,6 +31,10 @@ type HostDeps struct {
 	// Logs keeps serial logs; nil: none are kept. Gone asks a server which VMs were deleted.
 	Logs Logger
 	Gone func(context.Context, []resource.ID) ([]resource.ID, error)
+	// RecordsIn is the folder of the copies of records that this host keeps; empty: it keeps none. Copies asks a server
+	// for them.
+	RecordsIn string
+	Copies    func(context.Context, compute.CopiesRequest) (compute.CopiesAnswer, error)
 }
 
 // Half is the hosts' half. The agent writes the statuses of the instances of its host.
@@ -42,6 +46,8 @@ type Half struct {
 	Divider *Divider
 	// Memory is nil where memory is not divided.
 	Memory *MemoryDivider
+	// Records is nil where no copies of records are kept.
+	Records *RecordCopies
 }
 
 // Host makes the hosts' half.
@@ -65,6 +71,10 @@ func Host(l *store.Registry, d HostDeps) Half {
 	if d.Logs != nil {
 		logs := &LogSweeper{Known: reconcile.Knowledge{DB: d.DB, Current: d.Current}, Logs: d.Logs, Gone: d.Gone}
 		h.Chores = append(h.Chores, part.Chore{Name: "compute/onhost/logs", Every: logSweep, Do: logs.Sweep})
+	}
+	if d.RecordsIn != "" {
+		h.Records = &RecordCopies{Known: reconcile.Knowledge{DB: d.DB, Current: d.Current}, Dir: d.RecordsIn, Ask: d.Copies}
+		h.Chores = append(h.Chores, h.Records.Chore())
 	}
 	return h
 }

@@ -34,6 +34,8 @@ type Peer struct {
 //	GET /instances/{id}/memory      upgrade: the source's QEMU        the source's host, while the instance waits for it
 //	GET /figures                    what the guests use of the host   servers
 //	GET /tasks/{id}/progress        how far a task is, as JSON        servers
+//	GET /record-copies              what records are kept here        servers
+//	GET /record-copies/{id}         those of a VM or volume           servers
 //	GET /vms/{id}/log          what the serial line said here    servers, also when nothing runs
 type Streams struct {
 	Hypervisor Hypervisor
@@ -47,6 +49,8 @@ type Streams struct {
 	Progress func(resource.ID) (task.Progress, bool)
 	// Figures are what the guests use of this host; nil: nobody looks.
 	Figures func(people bool) compute.HostFigures
+	// Records are the copies of records that are kept here; nil: none are.
+	Records *RecordCopies
 }
 
 // Handler makes the routes.
@@ -62,6 +66,8 @@ func (s *Streams) Handler() http.Handler {
 	mux.HandleFunc("GET /instances/{id}/memory", s.memory)
 	mux.HandleFunc("GET /figures", s.forServers(s.figures))
 	mux.HandleFunc("GET /tasks/{id}/progress", s.forServers(s.progress))
+	mux.HandleFunc("GET /record-copies", s.forServers(s.recordCopies))
+	mux.HandleFunc("GET /record-copies/{id}", s.forServers(s.recordCopy))
 	mux.HandleFunc("GET /vms/{id}/log", s.forServers(s.log))
 	return mux
 }

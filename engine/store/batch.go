@@ -26,6 +26,7 @@ type work struct {
 	value          []byte // of object, as long as it is not changed again
 	wider          bool   // more of it may change than the status and the holders
 	gone           bool   // it goes whatever its holders
+	returned       bool   // it was lost: what it may outlive need not be there
 }
 
 // after is the record when the commit is done; nil: it goes.

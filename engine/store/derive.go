@@ -119,7 +119,7 @@ func (v *derivation) holdAll(kind resource.Descriptor, w *work) error {
 		}
 	}
 	for _, n := range kind.Needs(w.object) {
-		if slices.Contains(had, n) {
+		if slices.Contains(had, n) || w.returned && n.Tie == resource.Following && v.now(n.ID) == nil {
 			continue
 		}
 		if err := v.hold(w.object.Head(), n); err != nil {

@@ -187,6 +187,28 @@ func (a *Authority) issue(form *x509.Certificate, public crypto.PublicKey, life 
 	return append(certificatePEM(der), a.PEM()...), nil
 }
 
+// Sign signs content for a purpose; a signature is good for that alone.
+func (a *Authority) Sign(purpose string, content []byte) ([]byte, error) {
+	signature, err := ecdsa.SignASN1(rand.Reader, a.key, purposed(purpose, content))
+	if err != nil {
+		return nil, fault.New(fault.Internal, "sign by the cloud's authority: %w", err)
+	}
+	return signature, nil
+}
+
+// Signed reports whether this authority has signed content for a purpose.
+func (a *Authority) Signed(purpose string, content, signature []byte) bool {
+	return ecdsa.VerifyASN1(&a.key.PublicKey, purposed(purpose, content), signature)
+}
+
+// purposed is the sum that is signed. The purpose has no zero byte; a certificate begins with none of ours.
+func purposed(purpose string, content []byte) []byte {
+	h := sha256.New()
+	h.Write([]byte("virga signed content\x00" + purpose + "\x00"))
+	h.Write(content)
+	return h.Sum(nil)
+}
+
 // HostName is the DNS name in a host's certificate, for those who connect to it.
 func HostName(id resource.ID) string { return string(id) + ".host.virga" }
 

@@ -3,7 +3,6 @@ package lab
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -181,11 +180,14 @@ func (w *walk) astrayHosts(running int) (wrong []string) {
 func (w *walk) leftOver() (wrong []string) {
 	wrong = w.astray()
 	places := []string{filepath.Join(w.dir, "shared", ".partial")}
-	serial := 0
+	logged := map[string]bool{}
 	for _, h := range w.Hosts {
 		places = append(places, filepath.Join(h.State, "datastore", ".partial"), filepath.Join(h.State, "images", "staging"), filepath.Join(h.State, "datastore", "volumes"))
 		logs, _ := filepath.Glob(filepath.Join(h.State, "serial", "*.log"))
-		serial += len(logs)
+		for _, log := range logs { // of the latest run, and of the one before it
+			id, _, _ := strings.Cut(filepath.Base(log), ".")
+			logged[id] = true
+		}
 		for _, line := range describe(pids(h.NS)) {
 			if strings.Contains(line, "qemu-img") {
 				wrong = append(wrong, fmt.Sprintf("on %s runs %s", h.Name, line))
@@ -200,8 +202,31 @@ func (w *walk) leftOver() (wrong []string) {
 	if stored, _ := filepath.Glob(filepath.Join(w.h.State, "images", "sha256-*")); len(stored) != 1 {
 		wrong = append(wrong, fmt.Sprintf("all images have the same content, and there are the files %v", stored))
 	}
-	if serial < len(w.vms) || serial > 2*len(w.vms) { // one that moved has one on either host
-		wrong = append(wrong, fmt.Sprintf("there are %d serial logs of the VMs %v", serial, slices.Sorted(maps.Keys(w.vms))))
+	vms, err := read[vmSeen](w.h, "vm")
+	if err != nil {
+		return append(wrong, err.Error())
+	}
+	for _, vm := range vms {
+		if !logged[vm.ID] {
+			wrong = append(wrong, fmt.Sprintf("VM %s has no serial log", vm.Name))
+		}
+		delete(logged, vm.ID)
+	}
+	for id := range logged {
+		wrong = append(wrong, fmt.Sprintf("there is a serial log of VM %s, which was deleted", id))
+	}
+	tasks, err := read[struct {
+		ID       string
+		Deleting *time.Time
+		Holders  []string
+	}](w.h, "task")
+	if err != nil {
+		return append(wrong, err.Error())
+	}
+	for _, t := range tasks {
+		if t.Deleting != nil {
+			wrong = append(wrong, fmt.Sprintf("task %s is being deleted since %v, held by %v", t.ID, t.Deleting, t.Holders))
+		}
 	}
 	return wrong
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/engine/store/memory"
+	"github.com/virga-cloud/virga/engine/store/remote"
 	"github.com/virga-cloud/virga/engine/task"
 )
 
@@ -350,4 +351,12 @@ func TestTheTurnIsFair(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The servers let an agent let go of a record for a holder of its own name alone: a task that it may not let go of is
+// never gone.
+func TestAnAgentMayLetGoOfItsTasks(t *testing.T) {
+	if task.Holder != remote.AgentHolder {
+		t.Errorf("tasks are held by %q, and agents let go for %q", task.Holder, remote.AgentHolder)
+	}
 }

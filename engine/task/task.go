@@ -89,8 +89,9 @@ var Tasks = resource.Define("task", "tasks", resource.Options[Spec, Status]{
 // Kept is how long a task that has ended can still be looked at.
 const Kept = 24 * time.Hour
 
-// Holder holds a task until its host has stopped it and removed what was half made.
-const Holder = "task"
+// Holder holds a task until its host has stopped it and removed what was half made. An agent lets go for holders of
+// this name alone.
+const Holder = "agent"
 
 // Ended reports whether nothing works for it any more.
 func Ended(t *Task) bool {

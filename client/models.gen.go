@@ -2937,6 +2937,9 @@ type EventSpec struct {
 	// Message Message says it in a sentence.
 	Message string `json:"message"`
 
+	// Outside Outside is what is said instead to who does not run the cloud, where Message names hosts; none: Message.
+	Outside string `json:"outside,omitempty,omitzero"`
+
 	// Reason Reason is one word in kebab case: "started", "crashed".
 	Reason string `json:"reason"`
 
@@ -4400,6 +4403,9 @@ type OperationStatus struct {
 
 	// WhyKind WhyKind is the fault kind of Why.
 	WhyKind string `json:"whyKind,omitempty,omitzero"`
+
+	// WhyOutside WhyOutside is what is said instead to who does not run the cloud, where Why names hosts; none: Why.
+	WhyOutside string `json:"whyOutside,omitempty,omitzero"`
 }
 
 // OperationStatusCommitted Committed is "yes" after the point of no return.

@@ -28,7 +28,7 @@ type Writers struct {
 
 // Recorder tells people what happened, in the same commit.
 type Recorder interface {
-	Record(b *store.Batch, about resource.Ref, name, severity, reason, message, by string)
+	Record(b *store.Batch, about resource.Ref, name, severity, reason, message, by string, outside ...string)
 }
 
 // Controller keeps VMs true on the server: it makes and ends their instances, and moves them.

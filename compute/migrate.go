@@ -262,11 +262,16 @@ func (m move) healthy() error {
 	case m.source.Status.Phase == InstanceStopped:
 		return refuse("the VM ended meanwhile")
 	case host.StateOf(m.snap, m.target.Spec.HostID) == host.Lost:
-		return refuse("target host " + host.NameOf(m.snap, m.target.Spec.HostID) + " is unreachable")
+		return m.unreachable("target", m.target)
 	case host.StateOf(m.snap, m.source.Spec.HostID) == host.Lost:
-		return refuse("source host " + host.NameOf(m.snap, m.source.Spec.HostID) + " is unreachable")
+		return m.unreachable("source", m.source)
 	}
 	return nil
+}
+
+func (m move) unreachable(end string, i *Instance) error {
+	return fault.New(fault.Precondition, "migrate VM %s: %s host %s is unreachable", m.vm.Name, end, host.NameOf(m.snap, i.Spec.HostID)).
+		ForTenants("migrate VM %s: its %s host is unreachable; wait, or ask an operator", m.vm.Name, end)
 }
 
 func (c *Controller) receive(_ context.Context, r *operation.Run) error {
@@ -302,7 +307,8 @@ func (c *Controller) transfer(ctx context.Context, r *operation.Run) error {
 	s := m.source.Status
 	switch {
 	case s.OutgoingID == r.Operation.ID && s.OutgoingError != "":
-		return fault.New(fault.Precondition, "migrate VM %s: sending its memory failed: %s", m.vm.Name, s.OutgoingError)
+		return fault.New(fault.Precondition, "migrate VM %s: sending its memory failed: %s", m.vm.Name, s.OutgoingError).
+			ForTenants("migrate VM %s: sending its memory failed; try again, or ask an operator", m.vm.Name)
 	case s.OutgoingID == r.Operation.ID && s.Phase == InstanceSent && m.target.Status.Phase == InstanceReceived:
 		return nil
 	}
@@ -366,7 +372,7 @@ func (c *Controller) switchOver(_ context.Context, r *operation.Run) error {
 		c.w.PortBindings.Set(r.Batch, p, func(s *network.PortBindingSpec) { s.Left = true })
 	}
 	c.events.Record(r.Batch, m.vm.Ref(), m.vm.Name, "info", "migrated", "the VM moved from host "+host.NameOf(m.snap, m.source.Spec.HostID)+" to host "+
-		host.NameOf(m.snap, m.target.Spec.HostID), r.Operation.Spec.By)
+		host.NameOf(m.snap, m.target.Spec.HostID), r.Operation.Spec.By, "the VM moved to another host")
 	return nil
 }
 

@@ -51,7 +51,7 @@ type world struct {
 
 type silent struct{}
 
-func (silent) Record(*store.Batch, resource.Ref, string, string, string, string, string) {}
+func (silent) Record(*store.Batch, resource.Ref, string, string, string, string, string, ...string) {}
 
 func newWorld(t testing.TB) (*world, *operationtest.World) {
 	catalog := resource.NewCatalog(compute.VMs, compute.Instances, compute.Images, storage.Attachments, storage.Volumes, storage.Datastores,

@@ -170,10 +170,10 @@ func (s *Screens) said(ctx context.Context, vm *VM, options LogOptions) (*http.R
 	}
 	snap := s.DB.Snapshot()
 	if host.Removed(snap, vm.Status.HostID) {
-		return nil, fault.New(fault.NotFound, "the serial log of VM %s went with %s", vm.Name, host.Fate(snap, vm.Status.HostID))
+		return nil, fault.New(fault.NotFound, "the serial log of VM %s went with its host, which %s", vm.Name, host.EndOf(snap, vm.Status.HostID))
 	}
 	answer, err := s.get(ctx, vm.Status.HostID, "/vms/"+string(vm.ID)+"/log?"+options.Query())
-	return answer, fault.Wrap(err, "read the serial log of VM %s, which host %s keeps", vm.Name, host.NameOf(snap, vm.Status.HostID))
+	return answer, fault.Wrap(err, "read the serial log of VM %s, which its host keeps", vm.Name)
 }
 
 // ask asks the agent of a host.

@@ -117,7 +117,7 @@ func (h *hall) wants(status int, words, vm, query string) {
 func TestTheLogOfAVMIsReadWhereItLastRan(t *testing.T) {
 	h := newHall(t)
 	h.wants(409, "has not run yet", "new", "")
-	h.wants(503, "which host h1 keeps: its agent is not reached: no route to host; bring the host back", "web", "")
+	h.wants(503, "which its host keeps: its agent is not reached: no route to host; bring the host back", "web", "")
 	h.agent("h1-id", func(w http.ResponseWriter, asked string) { _, _ = io.WriteString(w, asked) })
 	h.wants(200, "/vms/web-id/log?follow=false&previous=false", "web", "")
 	h.on("h1-id", "") // stopped

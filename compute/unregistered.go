@@ -189,7 +189,7 @@ func (r *Registrar) register(ctx context.Context, c *httpapi.Call, h *host.Host,
 					root = x.Head().Ref()
 				}
 			}
-			r.Events.Record(c.Batch, root, cmp.Or(in.Name, u.Name), "info", "registered", "registered by the records that host "+h.Name+" has kept", c.User)
+			r.Events.Record(c.Batch, root, cmp.Or(in.Name, u.Name), "info", "registered", "registered by the records that host "+h.Name+" has kept", c.User, "registered by the records that its host has kept")
 		}
 	}
 	return &UnregisteredList{Items: wanted}, nil

@@ -151,7 +151,7 @@ func (c *lostCloud) call(caller httpapi.Caller, method, path string, in any) *ht
 	return answer
 }
 
-func (c *lostCloud) Record(_ *store.Batch, about resource.Ref, name, _, reason, message, by string) {
+func (c *lostCloud) Record(_ *store.Batch, about resource.Ref, name, _, reason, message, by string, _ ...string) {
 	c.told = append(c.told, fmt.Sprintf("%s %s %s: %s (%s)", about.Kind, name, reason, message, by))
 }
 

@@ -115,10 +115,9 @@ func (c *Controller) report(ctx context.Context, snap *store.Snapshot, vm *VM, p
 
 func (c *Controller) put(b *store.Batch, snap *store.Snapshot, vm *VM, phase string, problem error, more func(*VMStatus)) {
 	if problem == nil && phase == PhaseUnknown {
-		unreachable := fault.New(fault.Unavailable, "host %s is unreachable, so nobody knows whether the VM runs; %s",
-			host.NameOf(snap, vm.Status.HostID), host.WayOut(snap, vm.Status.HostID))
-		unreachable.Outside = "its host is unreachable, so nobody knows whether the VM runs; wait, or ask an operator"
-		problem = unreachable
+		problem = fault.New(fault.Unavailable, "host %s is unreachable, so nobody knows whether the VM runs; %s",
+			host.NameOf(snap, vm.Status.HostID), host.WayOut(snap, vm.Status.HostID)).
+			ForTenants("its host is unreachable, so nobody knows whether the VM runs; wait, or ask an operator")
 	}
 	c.w.VMStatuses.Set(b, vm, func(s *VMStatus) {
 		s.SeenGeneration, s.Phase, s.Addresses = vm.Generation, phase, addresses(snap, vm)
@@ -130,10 +129,7 @@ func (c *Controller) put(b *store.Batch, snap *store.Snapshot, vm *VM, phase str
 		if problem != nil {
 			kind, message = string(fault.KindOf(problem)), problem.Error()
 		}
-		s.Problems = resource.SetProblem(s.Problems, kind, message, c.db.Now())
-		if problem != nil {
-			s.Problems[0].Outside = fault.OutsideOf(problem)
-		}
+		s.Problems = resource.SetProblem(s.Problems, kind, message, c.db.Now(), fault.OutsideOf(problem))
 		more(s)
 	})
 }
@@ -220,7 +216,7 @@ func (c *Controller) notReady(snap *store.Snapshot, vm *VM) (phase string, why e
 		}
 	}
 	if host.Removed(snap, vm.Spec.HostID) {
-		return PhaseStopped, fault.New(fault.Precondition, "VM %s is pinned to %s; delete the VM, or make it anew", vm.Name, host.Fate(snap, vm.Spec.HostID))
+		return PhaseStopped, fault.New(fault.Precondition, "VM %s is pinned to its host, which %s; delete the VM, or make it anew", vm.Name, host.EndOf(snap, vm.Spec.HostID))
 	}
 	return "", nil
 }
@@ -306,7 +302,7 @@ func (c *Controller) tell(b *store.Batch, snap *store.Snapshot, f facts, p plan,
 		problem = refused
 	}
 	if vm.Status.Phase != PhaseRunning && p.phase == PhaseRunning {
-		c.events.Record(b, vm.Ref(), vm.Name, "info", "running", "the VM runs on host "+host.NameOf(snap, i.Spec.HostID), "compute")
+		c.events.Record(b, vm.Ref(), vm.Name, "info", "running", "the VM runs on host "+host.NameOf(snap, i.Spec.HostID), "compute", "the VM runs")
 	}
 	calm := i.Status.Phase == InstanceRunning && f.now.Sub(i.Status.StartedAt) > steady
 	c.put(b, snap, vm, p.phase, problem, func(s *VMStatus) {
@@ -345,7 +341,7 @@ func (c *Controller) renew(ctx context.Context, snap *store.Snapshot, f facts) e
 // it runs any more.
 func exitOf(snap *store.Snapshot, i *Instance) (exit Exit, message string) {
 	if i.Status.Phase != InstanceStopped && host.Removed(snap, i.Spec.HostID) {
-		return ExitLost, "it went with " + host.Fate(snap, i.Spec.HostID)
+		return ExitLost, "it went with its host, which " + host.EndOf(snap, i.Spec.HostID)
 	}
 	return i.Status.Exit, i.Status.ExitMessage
 }
@@ -439,7 +435,7 @@ func (c *Controller) stuck(snap *store.Snapshot, vm *VM) error {
 	for _, id := range hosts {
 		if host.StateOf(snap, id) == host.Lost && !host.Removed(snap, id) {
 			return fault.New(fault.Unavailable, "waits for host %s, which is unreachable, to let go of the VM; %s",
-				host.NameOf(snap, id), host.WayOut(snap, id))
+				host.NameOf(snap, id), host.WayOut(snap, id)).ForTenants("waits for a host, which is unreachable, to let go of the VM; wait, or ask an operator")
 		}
 	}
 	return nil

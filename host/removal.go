@@ -79,10 +79,19 @@ func (c Cause) words() string {
 
 // Fate says in words what became of a host that was removed: "host h2, which was declared dead".
 func Fate(s *store.Snapshot, id resource.ID) string {
-	if r := RemovalOf(s, id); r != nil && r.Spec.Cause == Dead {
-		return "host " + r.Spec.HostName + ", which was declared dead"
+	name := NameOf(s, id)
+	if r := RemovalOf(s, id); r != nil {
+		name = r.Spec.HostName
 	}
-	return "host " + NameOf(s, id) + ", which was removed"
+	return "host " + name + ", which " + EndOf(s, id)
+}
+
+// EndOf says how it ended: "was declared dead".
+func EndOf(s *store.Snapshot, id resource.ID) string {
+	if r := RemovalOf(s, id); r != nil && r.Spec.Cause == Dead {
+		return "was declared dead"
+	}
+	return "was removed"
 }
 
 // WayOut says what an operator can do about a host that is unreachable.

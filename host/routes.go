@@ -12,7 +12,7 @@ import (
 
 // Events tells people what happened.
 type Events interface {
-	Record(b *store.Batch, about resource.Ref, name, severity, reason, message, by string)
+	Record(b *store.Batch, about resource.Ref, name, severity, reason, message, by string, outside ...string)
 }
 
 // Register offers hosts: list, show, change of mode, zone and overcommitment, and removal. A host

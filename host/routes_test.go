@@ -42,7 +42,7 @@ func serve(t *testing.T, caller httpapi.Caller) (*world, func(method, path, body
 // events keeps the last that people are told.
 type events struct{ *world }
 
-func (e events) Record(_ *store.Batch, about resource.Ref, name, severity, reason, message, by string) {
+func (e events) Record(_ *store.Batch, about resource.Ref, name, severity, reason, message, by string, _ ...string) {
 	e.told = append(e.told, fmt.Sprint(about.Kind, " ", name, " ", severity, " ", reason, ": ", message, " (", by, ")"))
 }
 

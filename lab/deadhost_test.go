@@ -49,7 +49,7 @@ func TestADeadHostIsRemovedByForce(t *testing.T) {
 	if out := guest.Must(boot, "cat /data/file"); out != "kept" {
 		t.Errorf("the disk lost its content: %q", out)
 	}
-	if out := h.Must("explain", "vm", "pet"); !strings.Contains(out, "lay on datastore local-h2 of host h2, which was declared dead") {
+	if out := h.Must("explain", "vm", "pet"); !strings.Contains(out, "lay on datastore local-h2, whose host was declared dead") {
 		t.Errorf("the lost VM says: %s", out)
 	}
 	if out, err := h.Exec("ovn-sbctl", "--db=unix:"+filepath.Join(h.Run, "ovn", "sb.sock"), "--no-leader-only", "--bare", "--columns=hostname", "list", "Chassis"); err != nil || strings.Contains(out, "h2") || !strings.Contains(out, "h1") {

@@ -17,6 +17,8 @@ type EventSpec struct {
 	Reason string `json:"reason"`
 	// Message says it in a sentence.
 	Message string `json:"message"`
+	// Outside is what is said instead to who does not run the cloud, where Message names hosts; none: Message.
+	Outside string `json:"outside,omitempty"`
 	// Severity is info, warning or error.
 	Severity string `json:"severity" enum:"info,warning,error"`
 	// At is when.
@@ -26,6 +28,12 @@ type EventSpec struct {
 	// HostID is the host that saw it, if an agent did.
 	HostID resource.ID `json:"hostID,omitempty"`
 }
+
+// HasOutside reports whether there are other words for who does not run the cloud.
+func (s *EventSpec) HasOutside() bool { return s.Outside != "" }
+
+// SayOutside says those.
+func (s *EventSpec) SayOutside() { s.Message, s.Outside = s.Outside, "" }
 
 // EventStatus has nothing to observe.
 type EventStatus struct{ resource.Observed }

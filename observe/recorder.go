@@ -2,6 +2,7 @@ package observe
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,14 +52,15 @@ func NewRecorder(db *store.DB, specs *store.SpecWriter[EventSpec, EventStatus], 
 }
 
 // Record adds an event to the batch of the change that it speaks of: about whom (and that record's
-// name), how severe, the reason in one word, a sentence, and who did it or saw it.
-func (r *Recorder) Record(b *store.Batch, about resource.Ref, name, severity, reason, message, by string) {
+// name), how severe, the reason in one word, a sentence, and who did it or saw it. Outside is the sentence for
+// who does not run the cloud, where the other names hosts.
+func (r *Recorder) Record(b *store.Batch, about resource.Ref, name, severity, reason, message, by string, outside ...string) {
 	now := r.db.Now().UTC()
 	if !r.worthTelling(about.ID, reason, now) {
 		return
 	}
 	e := &Event{Spec: EventSpec{About: about, Subject: name, Reason: reason, Message: message, Severity: severity, At: now, By: by, HostID: r.hostID}}
-	e.Project = about.Project
+	e.Project, e.Spec.Outside = about.Project, strings.Join(outside, " ")
 	r.specs.Create(b, e)
 }
 
@@ -130,9 +132,12 @@ func (r *Recorder) Undone(b *store.Batch, o *operation.Operation, phase string) 
 	if x := r.db.Snapshot().Lookup(o.Spec.Target.ID); x != nil {
 		name = x.Head().Name
 	}
-	severity, message := Info, "was cancelled"
+	severity, message, outside := Info, o.Spec.Type+" "+name+" was cancelled", ""
 	if phase == operation.Failed {
-		severity, message = Warning, "failed: "+o.Status.Why
+		severity, message = Warning, o.Spec.Type+" "+name+" failed: "+o.Status.Why
+		if o.Status.WhyOutside != "" {
+			outside = o.Spec.Type + " " + name + " failed: " + o.Status.WhyOutside
+		}
 	}
-	r.Record(b, o.Spec.Target, name, severity, "operation-"+phase, o.Spec.Type+" "+name+" "+message, o.Spec.By)
+	r.Record(b, o.Spec.Target, name, severity, "operation-"+phase, message, o.Spec.By, outside)
 }

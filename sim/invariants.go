@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -61,6 +62,7 @@ func (c *Cluster) judge() {
 	c.judgeGuests(snap)
 	c.judgeHosts(snap)
 	if revision := c.all.Revision(); revision != c.invariants.revision {
+		c.judgeSight(snap)
 		c.invariants.revision = revision
 		c.judgeEpochs(snap)
 		c.judgeAddresses(snap)
@@ -320,4 +322,59 @@ func (c *Cluster) judgeKeys() {
 			c.fail("key %s belongs to %s, which is gone", e.Key, owner)
 		}
 	}
+}
+
+// judgeSight: what a member of a project reads names no host, by its name or its id, unless the member said it.
+func (c *Cluster) judgeSight(snap *store.Snapshot) {
+	for _, kind := range c.all.Catalog().All() {
+		if kind.Scope != resource.InProject {
+			continue
+		}
+		for x := range snap.OfKind(kind.Kind) {
+			if x.Head().Project == "" || x.Head().Revision <= c.invariants.revision { // an event of a host is the operator's
+				continue
+			}
+			text, err := json.Marshal(kind.See(x, resource.Reader, ""))
+			if err != nil {
+				c.fail("write down %s: %v", x.Head().Ref(), err)
+				return
+			}
+			for _, h := range c.hosts {
+				if name, told := h.toldIn(string(text)); told {
+					c.fail("a member of the project reads the host %s in %s", name, text)
+				}
+			}
+		}
+	}
+}
+
+// toldIn reports whether a text names a host. The datastore of its own is called after it, and may be named.
+func (h *Host) toldIn(text string) (string, bool) {
+	text = strings.ReplaceAll(text, "local-"+h.Name, "local")
+	text = strings.ReplaceAll(text, `"hostID":"`+string(h.ID)+`"`, "")
+	for _, word := range []string{h.Name, string(h.ID)} {
+		if hasWord(text, word) {
+			return word, true
+		}
+	}
+	return "", false
+}
+
+// hasWord reports whether a word stands in a text by itself.
+func hasWord(text, word string) bool {
+	inWord := func(b byte) bool {
+		return b == '-' || b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z'
+	}
+	for i := strings.Index(text, word); i >= 0; {
+		end := i + len(word)
+		if (i == 0 || !inWord(text[i-1])) && (end == len(text) || !inWord(text[end])) {
+			return true
+		}
+		next := strings.Index(text[end:], word)
+		if next < 0 {
+			return false
+		}
+		i = end + next
+	}
+	return false
 }

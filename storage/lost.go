@@ -21,14 +21,14 @@ func lostWith(snap *store.Snapshot, d *Datastore) resource.ID {
 	return r.Spec.HostIDs[0]
 }
 
-// LostWith says of a lost volume where it lay: "lay on datastore local-h2 of host h2, which was
-// declared dead".
+// LostWith says of a lost volume where it lay: "lay on datastore local-h2, whose host was declared
+// dead".
 func LostWith(snap *store.Snapshot, v *Volume) string {
 	d := store.Find(snap, Datastores, v.Status.DatastoreID)
 	if d == nil {
 		return "lay on a datastore that is gone"
 	}
-	return "lay on datastore " + d.Name + " of " + host.Fate(snap, lostWith(snap, d))
+	return "lay on datastore " + d.Name + ", whose host " + host.EndOf(snap, lostWith(snap, d))
 }
 
 // ownerHostOf chooses the host that looks after something on a datastore.

@@ -265,7 +265,7 @@ func problemOf(snap *store.Snapshot, a *Allocation, d *Datastore, using []resour
 	}
 	for _, id := range using {
 		if !slices.Contains(d.Status.HostIDs, id) {
-			return string(fault.Unavailable), "host " + host.NameOf(snap, id) + " does not reach datastore " + d.Name
+			return string(fault.Unavailable), "the host that is to use it does not reach datastore " + d.Name + "; virga datastore show " + d.Name + " says which do"
 		}
 	}
 	return "", ""

@@ -99,6 +99,12 @@ func New(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: err.Error(), cause: errors.Unwrap(err)}
 }
 
+// ForTenants says what is said instead to who does not run the cloud: a message that names no host.
+func (e *Error) ForTenants(format string, args ...any) *Error {
+	e.Outside = fmt.Sprintf(format, args...)
+	return e
+}
+
 // Fields makes an invalid error that lists every wrong field at once; nil if there is none.
 func Fields(what string, details []Detail) error {
 	if len(details) == 0 {

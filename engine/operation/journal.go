@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/virga-cloud/virga/engine/fault"
@@ -75,11 +76,19 @@ func (r *Runner) failed(ctx context.Context, o *Operation, step string, run *Run
 	}
 	if o.Status.Committed == "yes" || isTransient(err) || ctx.Err() != nil {
 		if ctx.Err() == nil && !fault.Is(err, fault.Conflict) {
-			_ = r.complain(ctx, o, string(fault.KindOf(err)), step+": "+err.Error()) // the error itself is returned below
+			_ = r.complain(ctx, o, string(fault.KindOf(err)), step+": "+err.Error(), outside(step, err)) // the error itself is returned below
 		}
 		return reconcile.Result{}, fault.Wrap(err, "operation %s, step %s", o.Name, step)
 	}
-	return reconcile.Result{}, r.turnBack(ctx, o, string(fault.KindOf(err)), step+": "+err.Error())
+	return reconcile.Result{}, r.turnBack(ctx, o, string(fault.KindOf(err)), step+": "+err.Error(), outside(step, err))
+}
+
+// outside is what is said of the failure of a step to who does not run the cloud; empty: what is said to everybody.
+func outside(step string, err error) string {
+	if words := fault.OutsideOf(err); words != "" {
+		return step + ": " + words
+	}
+	return ""
 }
 
 // keep stores the output of a step that waits.
@@ -95,9 +104,9 @@ func (r *Runner) keep(ctx context.Context, o *Operation, step string, given json
 }
 
 // turnBack begins the undoing. An empty kind means that somebody asked for it.
-func (r *Runner) turnBack(ctx context.Context, o *Operation, kind, why string) error {
+func (r *Runner) turnBack(ctx context.Context, o *Operation, kind, why string, outside ...string) error {
 	return r.write(ctx, o, r.db.Begin(), func(s *Status) {
-		s.Phase, s.Why, s.WhyKind = Undoing, why, kind
+		s.Phase, s.Why, s.WhyKind, s.WhyOutside = Undoing, why, kind, strings.Join(outside, " ")
 		if s.StartedAt.IsZero() {
 			s.StartedAt = r.db.Now()
 		}
@@ -143,7 +152,7 @@ func (r *Runner) notUndone(ctx context.Context, o *Operation, step string, run *
 		return reconcile.Result{After: after}, r.keep(ctx, o, step, run.given)
 	}
 	if ctx.Err() == nil && !fault.Is(err, fault.Conflict) {
-		_ = r.complain(ctx, o, string(fault.KindOf(err)), "undo of "+step+": "+err.Error())
+		_ = r.complain(ctx, o, string(fault.KindOf(err)), "undo of "+step+": "+err.Error(), outside("undo of "+step, err))
 	}
 	return reconcile.Result{}, fault.Wrap(err, "operation %s, undo of step %s", o.Name, step)
 }

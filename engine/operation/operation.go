@@ -104,12 +104,20 @@ type Status struct {
 	Journal []Entry `json:"journal,omitempty"`
 	// Why says why it failed or was undone.
 	Why string `json:"why,omitempty"`
+	// WhyOutside is what is said instead to who does not run the cloud, where Why names hosts; none: Why.
+	WhyOutside string `json:"whyOutside,omitempty"`
 	// WhyKind is the fault kind of Why.
 	WhyKind string `json:"whyKind,omitempty"`
 	// StartedAt and EndedAt frame it.
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	EndedAt   time.Time `json:"endedAt,omitzero"`
 }
+
+// HasOutside reports whether there are other words for who does not run the cloud.
+func (s *Status) HasOutside() bool { return s.WhyOutside != "" }
+
+// SayOutside says those.
+func (s *Status) SayOutside() { s.Why, s.WhyOutside = s.WhyOutside, "" }
 
 // Operation is finite work with a way back.
 type Operation = resource.Record[Spec, Status]

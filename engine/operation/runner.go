@@ -130,7 +130,7 @@ func (r *Runner) retain(ctx context.Context, o *Operation) (reconcile.Result, er
 	return reconcile.Result{}, r.db.Commit(ctx, b)
 }
 
-func (r *Runner) complain(ctx context.Context, o *Operation, kind, message string) error {
+func (r *Runner) complain(ctx context.Context, o *Operation, kind, message string, outside ...string) error {
 	now := r.db.Now()
 	if late(o, now) && o.Status.Committed == "yes" {
 		message += "; it is past its deadline, and goes on"
@@ -141,7 +141,7 @@ func (r *Runner) complain(ctx context.Context, o *Operation, kind, message strin
 	b := r.db.Begin()
 	r.statuses.Set(b, o, func(s *Status) {
 		s.SeenGeneration = o.Generation
-		s.Problems = resource.SetProblem(s.Problems, kind, message, now)
+		s.Problems = resource.SetProblem(s.Problems, kind, message, now, outside...)
 	})
 	return r.db.Commit(ctx, b)
 }

@@ -9,6 +9,7 @@ package resource
 import (
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -124,17 +125,18 @@ type Problem struct {
 }
 
 // SetProblem returns the problems with this one alone, keeping Since when it was there already.
-// An empty message clears them.
-func SetProblem(old []Problem, kind, message string, now time.Time) []Problem {
+// An empty message clears them. Outside is what is said instead to who does not run the cloud.
+func SetProblem(old []Problem, kind, message string, now time.Time, outside ...string) []Problem {
 	if message == "" {
 		return nil
 	}
+	one := Problem{Kind: kind, Message: message, Outside: strings.Join(outside, " "), Since: now}
 	for _, p := range old {
 		if p.Kind == kind && p.Message == message {
-			return []Problem{p}
+			one.Since = p.Since
 		}
 	}
-	return []Problem{{Kind: kind, Message: message, Since: now}}
+	return []Problem{one}
 }
 
 // Copy returns a deep copy of a record, made by way of its JSON.

@@ -62,7 +62,7 @@ func jsonField(t reflect.Type, word string) (reflect.StructField, bool) {
 // alone.
 func (t *Type[S, T]) Seen(r *Record[S, T], as Sight, project string) *Record[S, T] {
 	hidden := slices.DeleteFunc(slices.Clone(t.guards), func(g guard) bool { return g.least <= as })
-	inside := as < Operator && (r.stored != nil || hasOutside(r.problems()))
+	inside := as < Operator && (r.stored != nil || hasOutside(r.problems()) || len(r.outsiders()) > 0)
 	if len(hidden) == 0 && !inside && project == "" {
 		return r
 	}
@@ -90,8 +90,28 @@ func hasOutside(problems []Problem) bool {
 	return slices.ContainsFunc(problems, func(p Problem) bool { return p.Outside != "" })
 }
 
+// Outsider is a spec or a status that has other words for who does not run the cloud.
+type Outsider interface {
+	HasOutside() bool
+	// SayOutside replaces the words for the operator by those.
+	SayOutside()
+}
+
+// outsiders are the halves that have such words.
+func (r *Record[S, T]) outsiders() (out []Outsider) {
+	for _, half := range []any{&r.Spec, &r.Status} {
+		if o, ok := half.(Outsider); ok && o.HasOutside() {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
 // sayOutside replaces the words for the operator by those for others.
 func (r *Record[S, T]) sayOutside() {
+	for _, o := range r.outsiders() {
+		o.SayOutside()
+	}
 	mine := slices.Clone(r.problems())
 	for i, p := range mine {
 		if p.Outside != "" {

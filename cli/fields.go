@@ -11,6 +11,7 @@ import (
 // The generated models, whose fields name what is read of a record, as in at(&vmOf.Spec.CPUs): one that is
 // renamed, or goes, does not compile.
 var (
+	affinityRuleOf  = model[client.AffinityRule]()
 	allocationOf    = model[client.Allocation]()
 	attachmentOf    = model[client.Attachment]()
 	backendOf       = model[client.Backend]()

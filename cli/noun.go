@@ -55,7 +55,7 @@ var everyVerb = []string{"list", "show", "label", "delete"}
 
 // nouns are all of them, in the order of the help.
 func nouns() []*noun {
-	return []*noun{vms(), vmSnapshots(), images(), instances(), networks(), subnets(), ports(), securityGroups(), volumes(), snapshots(), datastores(), storages(), devices(),
+	return []*noun{vms(), vmSnapshots(), images(), instances(), affinityRules(), networks(), subnets(), ports(), securityGroups(), volumes(), snapshots(), datastores(), storages(), devices(),
 		hosts(), clusters(), pools(), projects(), users(), tokens(), sessions(), secrets(), operations(), tasks(), events(), claims(), livenesses(), evacuations(), removals(),
 		attachments(), allocations(), imageCopies(), portBindings(), dnsZones()}
 }

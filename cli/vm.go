@@ -30,7 +30,7 @@ func vms() *noun {
 			computed("Disks", disksText).only(), computed("Networks", nicsText).only(),
 			field("Power", at(&vmOf.Spec.Power)).wide(), field("Restart", at(&vmOf.Spec.RestartPolicy)).wide(), field("Accelerator", at(&vmOf.Status.Accelerator)).wide(),
 			since("Running", at(&vmOf.Status.StartedAt)).wide(), field("Crashes", at(&vmOf.Status.Crashes)).only(), field("Ended", at(&vmOf.Status.EndedWhy)).only(),
-			field("Hostname", at(&vmOf.Spec.Hostname)).only(), field("Boots", at(&vmOf.Status.Boot)).only(), name("Pool", "resourcepool", at(&vmOf.Spec.PoolID)).only(), name("Pinned to", "host", at(&vmOf.Spec.HostID)).only(), field("NUMA", at(&vmOf.Spec.NUMA)).only(),
+			field("Hostname", at(&vmOf.Spec.Hostname)).only(), field("Boots", at(&vmOf.Status.Boot)).only(), name("Pool", "resourcepool", at(&vmOf.Spec.PoolID)).only(), name("Affinity rules", "affinityrule", at(&vmOf.Spec.AffinityRuleIDs)).only(), name("Pinned to", "host", at(&vmOf.Spec.HostID)).only(), field("NUMA", at(&vmOf.Spec.NUMA)).only(),
 			name("Operation", "operation", at(&vmOf.Status.OperationID)).only(), field("Description", at(&vmOf.Spec.Description)).only(), trouble(),
 		}}
 }

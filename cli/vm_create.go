@@ -79,7 +79,7 @@ type createFlags struct {
 	cpus, maxCPUs, stopTimeout                                        int64
 	memory                                                            sizeFlag
 	most                                                              memoryPart
-	disks, networks, addresses, keys, groups                          []string
+	disks, networks, addresses, keys, groups, rules                   []string
 	stopped, noNetwork                                                bool
 }
 
@@ -107,6 +107,7 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 	w.share.flags(f)
 	f.StringArrayVar(&w.disks, "disk", nil, "a disk, for example 10GiB; may be repeated (default: as large as the image)")
 	f.StringSliceVar(&w.groups, "security-group", nil, "a security group that its ports are in; may be repeated (default: default)")
+	f.StringSliceVar(&w.rules, "affinity-rule", nil, "an affinity rule that it is in; may be repeated")
 	f.StringArrayVar(&w.networks, "network", nil, "a network to be in; may be repeated (default: default)")
 	f.StringArrayVar(&w.addresses, "address", nil, "its address in the network; repeated: one for each network in order")
 	f.BoolVar(&w.noNetwork, "no-network", false, "without any NIC")
@@ -126,7 +127,7 @@ func (s *session) vmCreate(n *noun) *cobra.Command {
 	f.BoolVar(&w.stopped, "stopped", false, "do not start it")
 	m := addMaking(c)
 	addWaitFor(c, n, m.patience)
-	for flag, kind := range map[string]string{"image": "image", "network": "network", "host": "host", "pool": "resourcepool", "security-group": "securitygroup"} {
+	for flag, kind := range map[string]string{"image": "image", "network": "network", "host": "host", "pool": "resourcepool", "security-group": "securitygroup", "affinity-rule": "affinityrule"} {
 		s.completeFlag(c, flag, kind)
 	}
 	fixed(c, "restart-policy", "on-failure", "always", "never")
@@ -172,7 +173,7 @@ func (w *createFlags) spec(cmd *cobra.Command) (*client.VMSpec, error) {
 		spec.Disks = append(spec.Disks, d)
 	}
 	var err error
-	spec.SecurityGroupIDs = w.groups
+	spec.SecurityGroupIDs, spec.AffinityRuleIDs = w.groups, w.rules
 	if spec.NICs, err = w.nics(); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ package client
 
 // The kinds of records.
 var (
+	AffinityRules   = Kind[AffinityRule]{"affinityrule", "affinityrules", true}
 	Allocations     = Kind[Allocation]{"allocation", "allocations", true}
 	Attachments     = Kind[Attachment]{"attachment", "attachments", true}
 	Claims          = Kind[Claim]{"claim", "claims", true}

@@ -7,6 +7,78 @@ import (
 	"time"
 )
 
+// Defines values for AffinityRuleSpecPolicy.
+const (
+	Affinity     AffinityRuleSpecPolicy = "affinity"
+	AntiAffinity AffinityRuleSpecPolicy = "anti-affinity"
+)
+
+// Valid indicates whether the value is a known member of the AffinityRuleSpecPolicy enum.
+func (e AffinityRuleSpecPolicy) Valid() bool {
+	switch e {
+	case Affinity:
+		return true
+	case AntiAffinity:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AffinityRuleSpecStrength.
+const (
+	Must   AffinityRuleSpecStrength = "must"
+	Should AffinityRuleSpecStrength = "should"
+)
+
+// Valid indicates whether the value is a known member of the AffinityRuleSpecStrength enum.
+func (e AffinityRuleSpecStrength) Valid() bool {
+	switch e {
+	case Must:
+		return true
+	case Should:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AffinityRuleSpecTopology.
+const (
+	AffinityRuleSpecTopologyHost AffinityRuleSpecTopology = "host"
+	AffinityRuleSpecTopologyZone AffinityRuleSpecTopology = "zone"
+)
+
+// Valid indicates whether the value is a known member of the AffinityRuleSpecTopology enum.
+func (e AffinityRuleSpecTopology) Valid() bool {
+	switch e {
+	case AffinityRuleSpecTopologyHost:
+		return true
+	case AffinityRuleSpecTopologyZone:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AffinityRuleStatusPhase.
+const (
+	Satisfied AffinityRuleStatusPhase = "satisfied"
+	Violated  AffinityRuleStatusPhase = "violated"
+)
+
+// Valid indicates whether the value is a known member of the AffinityRuleStatusPhase enum.
+func (e AffinityRuleStatusPhase) Valid() bool {
+	switch e {
+	case Satisfied:
+		return true
+	case Violated:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AllocationStatusPhase.
 const (
 	AllocationStatusPhaseFailed  AllocationStatusPhase = "failed"
@@ -1633,6 +1705,132 @@ func (e WhoAmIRight) Valid() bool {
 	}
 }
 
+// AffinityRule AffinityRule keeps VMs together, or apart.
+type AffinityRule struct {
+	// Created Created is when the record was first stored.
+	Created time.Time `json:"created"`
+
+	// Deleting Deleting is when deletion was asked for. The record goes when the last holder has let go.
+	Deleting time.Time `json:"deleting,omitempty,omitzero"`
+
+	// Generation Generation rises by one with every change of the spec.
+	Generation int64 `json:"generation"`
+
+	// Holders Holders name who still has something to undo before the record may go.
+	Holders []string `json:"holders,omitempty,omitzero"`
+
+	// ID ID names the record for ever; minted by the API.
+	ID string `json:"id"`
+
+	// Kind Kind is the noun, in the singular.
+	Kind string `json:"kind"`
+
+	// Labels Labels are free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Name is unique within the kind and the project; lower case letters, digits and dashes.
+	Name string `json:"name"`
+
+	// Owner Ref is the full address of a record.
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
+	// Project ProjectName is the name that the project has when the record is shown. It is never stored, for a project may be renamed.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// ProjectID Project is the id of the tenant that owns the record; empty for what belongs to the cloud as a whole.
+	ProjectID string `json:"projectID,omitempty,omitzero"`
+
+	// Revision Revision is the store's revision of the last change, the token for compare-and-swap.
+	Revision int64 `json:"revision"`
+
+	// Spec AffinityRuleSpec keeps VMs together, or apart. Its members are the VMs that name it.
+	Spec AffinityRuleSpec `json:"spec"`
+
+	// Status AffinityRuleStatus is what is known of a rule.
+	Status AffinityRuleStatus `json:"status"`
+}
+
+// AffinityRuleChange Change is the request for a changed record, in the same shape.
+type AffinityRuleChange struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Another name; unique within the kind and the project.
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Spec AffinityRuleSpec keeps VMs together, or apart. Its members are the VMs that name it.
+	Spec AffinityRuleSpec `json:"spec"`
+}
+
+// AffinityRuleDraft Draft is the request for a new record. It has the shape in which records are read: what the cloud itself says in one (its id, its status, …) is accepted and left out.
+type AffinityRuleDraft struct {
+	// Labels Free words for people and selectors.
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Name Unique within the kind and the project: lower case letters, digits and dashes, at most 63.
+	Name string `json:"name"`
+
+	// Spec AffinityRuleSpec keeps VMs together, or apart. Its members are the VMs that name it.
+	Spec AffinityRuleSpec `json:"spec"`
+}
+
+// AffinityRuleList Page is a part of a list.
+type AffinityRuleList struct {
+	// Items The records, in the order of their making.
+	Items []AffinityRule `json:"items"`
+
+	// NextPage The token of the next page; none: this is the last.
+	NextPage string `json:"nextPage,omitempty,omitzero"`
+
+	// Revision The revision of the store that the list is of; a watch goes on from it.
+	Revision int64 `json:"revision"`
+
+	// Total How many records the whole list has at this moment.
+	Total int64 `json:"total"`
+}
+
+// AffinityRuleSpec AffinityRuleSpec keeps VMs together, or apart. Its members are the VMs that name it.
+type AffinityRuleSpec struct {
+	// Description Description is for people.
+	Description string `json:"description,omitempty,omitzero"`
+
+	// Policy Policy is affinity (its members are together) or anti-affinity (they are apart).
+	Policy AffinityRuleSpecPolicy `json:"policy"`
+
+	// Strength Strength is must (a host that would break it is refused) or should (it is taken if no better one is left).
+	Strength AffinityRuleSpecStrength `json:"strength"`
+
+	// Topology Topology is host or zone: whether they share a host, or an availability zone.
+	Topology AffinityRuleSpecTopology `json:"topology"`
+}
+
+// AffinityRuleSpecPolicy Policy is affinity (its members are together) or anti-affinity (they are apart).
+type AffinityRuleSpecPolicy string
+
+// AffinityRuleSpecStrength Strength is must (a host that would break it is refused) or should (it is taken if no better one is left).
+type AffinityRuleSpecStrength string
+
+// AffinityRuleSpecTopology Topology is host or zone: whether they share a host, or an availability zone.
+type AffinityRuleSpecTopology string
+
+// AffinityRuleStatus AffinityRuleStatus is what is known of a rule.
+type AffinityRuleStatus struct {
+	// Members Members is how many of its VMs have a place on a host.
+	Members int64 `json:"members"`
+
+	// Phase Phase is satisfied, or violated: problems say by which of its members.
+	Phase AffinityRuleStatusPhase `json:"phase,omitempty,omitzero"`
+
+	// Problems Problems are what keeps the record from being as specified; empty when all is well.
+	Problems []ResourceProblem `json:"problems,omitempty,omitzero"`
+
+	// SeenGeneration SeenGeneration is the generation of the spec that this status speaks of.
+	SeenGeneration int64 `json:"seenGeneration,omitempty,omitzero"`
+}
+
+// AffinityRuleStatusPhase Phase is satisfied, or violated: problems say by which of its members.
+type AffinityRuleStatusPhase string
+
 // Allocation Allocation is the space of one volume on one datastore.
 type Allocation struct {
 	// Created Created is when the record was first stored.
@@ -2106,6 +2304,9 @@ type ClaimList struct {
 
 // ClaimSpec ClaimSpec is capacity that is promised to a workload on a host.
 type ClaimSpec struct {
+	// AffinityRuleIDs AffinityRuleIDs are the affinity rules that the workload is in.
+	AffinityRuleIDs []string `json:"affinityRuleIDs,omitempty,omitzero"`
+
 	// CPUReservationMHz CPUReservationMHz is what it gets of the host's processors however busy they are, in MHz.
 	CPUReservationMHz int64 `json:"cpuReservationMHz,omitempty,omitzero"`
 
@@ -6547,6 +6748,9 @@ type VMSnapshotStatusPhase string
 
 // VMSpec VMSpec is what the user wants.
 type VMSpec struct {
+	// AffinityRuleIDs AffinityRuleIDs are the affinity rules that it is in; a request may name them. They may change at any time: a VM that runs stays where it is.
+	AffinityRuleIDs []string `json:"affinityRuleIDs,omitempty,omitzero"`
+
 	// BootOrder BootOrder names the disks that it boots from, the first that has something to boot; empty: its first disk. It holds from the next start on.
 	BootOrder []string `json:"bootOrder,omitempty,omitzero"`
 

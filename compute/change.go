@@ -32,6 +32,9 @@ func (f *Front) Change(snap *store.Snapshot, b *store.Batch, old *VM, spec *VMSp
 			return err
 		}
 	}
+	if err := ruled(snap, old.Project, spec); err != nil {
+		return fault.Wrap(err, "change VM %s", old.Name)
+	}
 	after := *old
 	after.Spec = *spec
 	if err := admitVM(snap, b, old, &after); err != nil {

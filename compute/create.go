@@ -2,7 +2,9 @@ package compute
 
 import (
 	"fmt"
+	"slices"
 
+	"github.com/virga-cloud/virga/cluster/placement"
 	"github.com/virga-cloud/virga/engine/fault"
 	"github.com/virga-cloud/virga/engine/operation"
 	"github.com/virga-cloud/virga/engine/resource"
@@ -26,6 +28,20 @@ type Front struct {
 	Placer     Placer
 }
 
+// ruled refuses affinity rules that are not the project's own, or are named twice.
+func ruled(snap *store.Snapshot, project resource.ID, spec *VMSpec) error {
+	for n, id := range spec.AffinityRuleIDs {
+		r := store.Find(snap, placement.AffinityRules, id)
+		if r == nil || r.Project != project {
+			return fault.New(fault.NotFound, "there is no affinity rule %q in project %s; virga affinity-rule list shows them", id, snap.NameOf(project))
+		}
+		if slices.Contains(spec.AffinityRuleIDs[:n], id) {
+			return fault.New(fault.Invalid, "affinity rule %s is named twice; name it once", r.Name)
+		}
+	}
+	return nil
+}
+
 // Create makes the disks and ports of a new VM, whose spec was judged by itself, and puts them into the
 // batch. What is wrong is said before anything is written.
 func (f *Front) Create(snap *store.Snapshot, b *store.Batch, vm *VM) error {
@@ -35,6 +51,9 @@ func (f *Front) Create(snap *store.Snapshot, b *store.Batch, vm *VM) error {
 	}
 	if id := vm.Spec.HostID; id != "" && store.Find(snap, host.Hosts, id) == nil {
 		return fault.New(fault.NotFound, "create VM %s: no host %q; see virga host list", vm.Name, id)
+	}
+	if err := ruled(snap, vm.Project, &vm.Spec); err != nil {
+		return fault.Wrap(err, "create VM %s", vm.Name)
 	}
 	vm.Status.UID = UIDFor(vm.ID, 0)
 	model, _ := vm.Spec.models()

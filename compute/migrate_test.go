@@ -55,7 +55,7 @@ func (silent) Record(*store.Batch, resource.Ref, string, string, string, string,
 
 func newWorld(t testing.TB) (*world, *operationtest.World) {
 	catalog := resource.NewCatalog(compute.VMs, compute.Instances, compute.Images, storage.Attachments, storage.Volumes, storage.Datastores,
-		network.PortBindings, network.Ports, network.Networks, network.Subnets, host.Hosts, host.Livenesses, placement.Claims, operation.Operations,
+		network.PortBindings, network.Ports, network.Networks, network.Subnets, host.Hosts, host.Livenesses, placement.Claims, placement.AffinityRules, operation.Operations,
 		storage.Allocations, cluster.Clusters)
 	db := store.NewDB(memory.New(), catalog)
 	db.Inline = true

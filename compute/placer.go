@@ -23,6 +23,8 @@ type Placer interface {
 	Resize(ctx context.Context, c *placement.Claim, name string, to placement.Demand, fill func(*store.Batch) error) error
 	// CheckResize says whether there is as much on the claim's host now.
 	CheckResize(c *placement.Claim, name string, to placement.Demand) error
+	// SetRules says which affinity rules the workload of a claim is in now.
+	SetRules(b *store.Batch, c *placement.Claim, rules []resource.ID)
 	// Release gives back what the workload has claimed on hosts other than keep.
 	Release(b *store.Batch, workload resource.Ref, keep resource.ID)
 }
@@ -35,7 +37,7 @@ func placing(snap *store.Snapshot, vm *VM, beside ...*storage.Volume) placement.
 	r := placement.Request{
 		Workload: vm.Ref(), Name: "VM " + vm.Name,
 		Demand:      demandOf(&vm.Spec),
-		Constraints: placement.Constraints{OnHost: vm.Spec.HostID, NUMA: vm.Spec.NUMA, ClusterID: clusterOf(snap, vm)},
+		Constraints: placement.Constraints{OnHost: vm.Spec.HostID, NUMA: vm.Spec.NUMA, ClusterID: clusterOf(snap, vm), Rules: placement.RulesOf(snap, vm.Spec.AffinityRuleIDs)},
 	}
 	for _, d := range vm.Status.Disks {
 		v := store.Find(snap, storage.Volumes, d.VolumeID)

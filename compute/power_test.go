@@ -24,6 +24,7 @@ func (gate) Resize(context.Context, *placement.Claim, string, placement.Demand, 
 }
 func (g gate) CheckResize(*placement.Claim, string, placement.Demand) error { return g.err }
 func (gate) Release(*store.Batch, resource.Ref, resource.ID)                {}
+func (gate) SetRules(*store.Batch, *placement.Claim, []resource.ID)         {}
 
 func TestPowerAsksForTheNextBootOnlyWhereOneIsNeeded(t *testing.T) {
 	db := store.NewDB(memory.New(), resource.NewCatalog(VMs, storage.Volumes))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/virga-cloud/virga/cluster/placement"
 	"github.com/virga-cloud/virga/engine/resource"
 	"github.com/virga-cloud/virga/host"
 	"github.com/virga-cloud/virga/host/numa"
@@ -103,6 +104,9 @@ type VMSpec struct {
 	MemoryPolicy
 	// PoolID is the resource pool that it is in; a request may name it. Empty: in none. It may change while the VM runs.
 	PoolID resource.ID `json:"poolID,omitempty" ref:"resourcepool"`
+	// AffinityRuleIDs are the affinity rules that it is in; a request may name them. They may change at any time: a VM
+	// that runs stays where it is.
+	AffinityRuleIDs []resource.ID `json:"affinityRuleIDs,omitempty" ref:"affinityrule"`
 	// Hardware is what the guest finds besides.
 	Hardware
 	// BootOrder names the disks that it boots from, the first that has something to boot; empty: its first disk.
@@ -251,6 +255,7 @@ var VMs = resource.Define("vm", "vms", resource.Options[VMSpec, VMStatus]{
 		for _, n := range v.Status.NICs {
 			out = append(out, resource.Need{Ref: resource.Ref{Kind: "port", Project: v.Project, ID: n.PortID}, Tie: resource.Alone})
 		}
+		out = append(out, placement.RuleNeeds(v.Project, v.Spec.AffinityRuleIDs)...)
 		return append(out, network.GroupNeeds(v.Project, v.Spec.SecurityGroupIDs)...)
 	},
 	Takes: func(v *VM) []string {

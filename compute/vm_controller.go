@@ -290,6 +290,9 @@ func (c *Controller) tell(b *store.Batch, snap *store.Snapshot, f facts, p plan,
 			}
 		}
 	})
+	if claim := claimOn(snap, vm, i.Spec.HostID); claim != nil {
+		c.placer.SetRules(b, claim, vm.Spec.AffinityRuleIDs)
+	}
 	c.endOthers(b, snap, vm)
 	problem := diskTrouble(snap, vm)
 	if problem == nil && len(i.Status.Problems) > 0 {

@@ -89,7 +89,7 @@ func NewServer(d ServerDeps) *Server {
 		network.Server(d.Leader, r.Network, r.NetworkLoops),
 		ovn.Server(d.Leader, d.North, d.South, r.NetworkLoops),
 		cluster.Server(r.Clusters),
-		placement.Server(),
+		placement.Server(d.Leader, r.AffinityRules),
 		observe.Server(d.Leader, r.Events, compute.Remarks(), compute.Seen(d.Dial)),
 		evacuation.Server(d.Leader, r.Evacuations, s.Front, s.Events),
 	}
@@ -121,22 +121,24 @@ func (s *Server) Routes(a *httpapi.API) {
 // Rights is who writes what on a server: the rights of each domain, and those that belong to several.
 // Each is handed out once; a right that is asked for twice ends the start.
 type Rights struct {
-	Identity     identity.Writers
-	Host         host.Rights
-	Image        image.Rights
-	Clusters     *cluster.Writer
-	VMs          *store.SpecWriter[compute.VMSpec, compute.VMStatus]
-	VMSnapshots  *store.SpecWriter[compute.VMSnapshotSpec, compute.VMSnapshotStatus]
-	Compute      compute.Writers
-	Pools        compute.PoolWriters
-	Returner     *store.Returner
-	Evacuations  evacuation.Writers
-	Claims       *store.SpecWriter[placement.ClaimSpec, placement.ClaimStatus]
-	Storage      storage.APIRights
-	StorageLoops storage.Writers
-	Network      network.APIRights
-	NetworkLoops *network.Writers
-	Events       *store.SpecWriter[observe.EventSpec, observe.EventStatus]
+	Identity    identity.Writers
+	Host        host.Rights
+	Image       image.Rights
+	Clusters    *cluster.Writer
+	VMs         *store.SpecWriter[compute.VMSpec, compute.VMStatus]
+	VMSnapshots *store.SpecWriter[compute.VMSnapshotSpec, compute.VMSnapshotStatus]
+	Compute     compute.Writers
+	Pools       compute.PoolWriters
+	Returner    *store.Returner
+	// AffinityRules are written by the API, and looked at by a loop.
+	AffinityRules placement.RuleWriters
+	Evacuations   evacuation.Writers
+	Claims        *store.SpecWriter[placement.ClaimSpec, placement.ClaimStatus]
+	Storage       storage.APIRights
+	StorageLoops  storage.Writers
+	Network       network.APIRights
+	NetworkLoops  *network.Writers
+	Events        *store.SpecWriter[observe.EventSpec, observe.EventStatus]
 
 	Operations      *store.SpecWriter[operation.Spec, operation.Status]
 	OperationStatus *store.StatusWriter[operation.Spec, operation.Status]
@@ -145,22 +147,24 @@ type Rights struct {
 
 func newRights(l *store.Registry) Rights {
 	return Rights{
-		Identity:     identity.NewWriters(l),
-		Host:         host.NewRights(l),
-		Image:        image.NewRights(l),
-		Clusters:     cluster.NewRight(l),
-		VMs:          compute.NewAPIRight(l),
-		VMSnapshots:  compute.NewSnapshotRight(l),
-		Compute:      compute.NewWriters(l),
-		Pools:        compute.NewPoolWriters(l),
-		Returner:     compute.NewReturner(l),
-		Evacuations:  evacuation.NewWriters(l),
-		Claims:       placement.NewRight(l),
-		Storage:      storage.NewAPIRights(l),
-		StorageLoops: storage.Rights(l, "storage loops"),
-		Network:      network.NewAPIRights(l),
-		NetworkLoops: network.NewWriters(l),
-		Events:       observe.NewRight(l),
+		Identity:    identity.NewWriters(l),
+		Host:        host.NewRights(l),
+		Image:       image.NewRights(l),
+		Clusters:    cluster.NewRight(l),
+		VMs:         compute.NewAPIRight(l),
+		VMSnapshots: compute.NewSnapshotRight(l),
+		Compute:     compute.NewWriters(l),
+		Pools:       compute.NewPoolWriters(l),
+		Returner:    compute.NewReturner(l),
+
+		AffinityRules: placement.NewRuleWriters(l),
+		Evacuations:   evacuation.NewWriters(l),
+		Claims:        placement.NewRight(l),
+		Storage:       storage.NewAPIRights(l),
+		StorageLoops:  storage.Rights(l, "storage loops"),
+		Network:       network.NewAPIRights(l),
+		NetworkLoops:  network.NewWriters(l),
+		Events:        observe.NewRight(l),
 
 		Operations:      store.Specs(l, operation.Operations, "api"),
 		OperationStatus: store.Statuses(l, operation.Operations, "operation runner"),

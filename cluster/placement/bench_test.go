@@ -51,7 +51,7 @@ func place(b *testing.B, hosts int, plain bool) {
 			on = c.HostID
 		}
 		id := resource.NewID()
-		f.Reserve(id, on, r.Demand, nil)
+		f.Reserve(id, Choice{HostID: on}, r)
 		claim := &Claim{Spec: ClaimSpec{HostID: on, Demand: Demand{CPUs: r.CPUs, MemoryMiB: r.MemoryMiB}}}
 		claim.ID = id
 		f.Apply([]store.Delta{{New: claim}})

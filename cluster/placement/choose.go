@@ -18,6 +18,8 @@ type Score struct {
 
 // scores are compared in this order; a later one counts where the earlier ones are equal.
 var scores = []Score{
+	// The host that keeps more of the affinity rules that should be kept.
+	{Name: "affinity", Of: affinity},
 	// The host where it lies on the fewest memory nodes: what is near is fast, and no free space is.
 	{Name: "numa", Of: narrowness},
 	// The host that keeps the largest share of its scarcer resource free: workloads spread out.

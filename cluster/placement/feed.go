@@ -17,6 +17,8 @@ type claimed struct {
 	demand   Demand
 	parts    []host.NUMAPart
 	reserved bool
+	workload resource.ID
+	rules    []resource.ID
 	// before is what the claim was until it was resized; nil: there was none.
 	before *claimed
 }
@@ -40,7 +42,7 @@ type Feed struct {
 }
 
 // Kinds are those that the answer depends on.
-var Kinds = []resource.Kind{cluster.Clusters.Kind, host.Hosts.Kind, host.Livenesses.Kind, host.Removals.Kind, Claims.Kind, storage.Datastores.Kind, storage.Allocations.Kind}
+var Kinds = []resource.Kind{cluster.Clusters.Kind, host.Hosts.Kind, host.Livenesses.Kind, host.Removals.Kind, Claims.Kind, storage.Datastores.Kind, storage.Allocations.Kind, AffinityRules.Kind}
 
 // MayFree reports whether who was refused has a reason to ask again, now that a record of these kinds has
 // changed: a promise that was made frees nothing, but a claim that was resized may.
@@ -50,6 +52,8 @@ func MayFree(snap *store.Snapshot, x resource.Object) bool {
 		return head.Generation > 1 || snap.Lookup(head.ID) == nil
 	case storage.Allocations.Kind:
 		return snap.Lookup(head.ID) == nil
+	case AffinityRules.Kind:
+		return head.Generation > 1
 	}
 	return true
 }
@@ -94,7 +98,7 @@ func (f *Feed) apply(d store.Delta) {
 	case *Claim:
 		f.uncount(r.ID)
 		if !gone {
-			f.count(r.ID, claimed{hostID: r.Spec.HostID, demand: r.Spec.Demand, parts: r.Spec.NUMA})
+			f.count(r.ID, claimed{hostID: r.Spec.HostID, demand: r.Spec.Demand, parts: r.Spec.NUMA, workload: r.Spec.Workload.ID, rules: r.Spec.AffinityRuleIDs})
 		}
 	case *storage.Datastore:
 		f.datastore(r, gone)
@@ -105,7 +109,7 @@ func (f *Feed) apply(d store.Delta) {
 
 func (f *Feed) host(h *host.Host, gone bool) {
 	n := f.node(h.ID)
-	n.name, n.clusterID, n.known = h.Name, h.Spec.ClusterID, !gone && h.Deleting == nil
+	n.name, n.clusterID, n.zone, n.known = h.Name, h.Spec.ClusterID, h.Spec.Zone, !gone && h.Deleting == nil
 	n.mode, n.machineType, n.version = h.Spec.Mode, h.Status.Profile.MachineType, machineVersion(h.Status.Profile.MachineType)
 	if f.hosts[h.ID] = h; gone {
 		delete(f.hosts, h.ID)
@@ -151,19 +155,21 @@ func (f *Feed) cluster(c *cluster.Cluster, gone bool) {
 func (f *Feed) count(id resource.ID, c claimed) {
 	f.claims[id] = c
 	f.Claim(c.hostID, c.demand, c.parts)
+	f.join(c.rules, member{c.workload, c.hostID})
 }
 
 func (f *Feed) uncount(id resource.ID) {
 	if c, there := f.claims[id]; there {
 		f.Free(c.hostID, c.demand, c.parts)
+		f.leave(c.rules, member{c.workload, c.hostID})
 		delete(f.claims, id)
 	}
 }
 
 // Reserve counts a claim that is about to be committed. Cancel takes it back if the commit failed; a
 // claim that was seen in the view meanwhile stays.
-func (f *Feed) Reserve(id, hostID resource.ID, d Demand, parts []host.NUMAPart) {
-	f.count(id, claimed{hostID: hostID, demand: d, parts: parts, reserved: true})
+func (f *Feed) Reserve(id resource.ID, on Choice, r *Request) {
+	f.count(id, claimed{hostID: on.HostID, demand: r.Demand, parts: on.NUMA, workload: r.Workload.ID, rules: r.ruleIDs(), reserved: true})
 }
 
 // Resize counts a claim as large as it was and as it is about to be, until its commit is seen. Cancel takes
@@ -171,7 +177,7 @@ func (f *Feed) Reserve(id, hostID resource.ID, d Demand, parts []host.NUMAPart) 
 func (f *Feed) Resize(id resource.ID, to Demand) {
 	before := f.claims[id]
 	f.uncount(id)
-	f.count(id, claimed{hostID: before.hostID, demand: before.demand.most(to), parts: before.parts, reserved: true, before: &before})
+	f.count(id, claimed{hostID: before.hostID, demand: before.demand.most(to), parts: before.parts, workload: before.workload, rules: before.rules, reserved: true, before: &before})
 }
 
 // Cancel takes back what was counted before its commit.

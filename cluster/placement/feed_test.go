@@ -25,6 +25,7 @@ import (
 // world is a view with hosts in it, and the gate that follows it.
 type world struct {
 	db          *store.DB
+	registry    *store.Registry
 	gate        *Gate
 	claims      *store.SpecWriter[ClaimSpec, ClaimStatus]
 	clusters    *cluster.Writer
@@ -36,9 +37,9 @@ type world struct {
 
 func newWorld() *world {
 	l := store.NewRegistry()
-	db := store.NewDB(memory.New(), resource.NewCatalog(cluster.Clusters, host.Hosts, host.Livenesses, host.Removals, Claims, storage.Datastores, storage.Allocations))
+	db := store.NewDB(memory.New(), resource.NewCatalog(cluster.Clusters, host.Hosts, host.Livenesses, host.Removals, Claims, AffinityRules, storage.Datastores, storage.Allocations))
 	db.Inline, db.Now = true, func() time.Time { return time.Unix(1_700_000_000, 0) }
-	w := &world{db: db, clusters: cluster.NewRight(l), claims: NewRight(l), hosts: store.Specs(l, host.Hosts, "t"), lives: store.Specs(l, host.Livenesses, "t"),
+	w := &world{db: db, registry: l, clusters: cluster.NewRight(l), claims: NewRight(l), hosts: store.Specs(l, host.Hosts, "t"), lives: store.Specs(l, host.Livenesses, "t"),
 		stores: store.Specs(l, storage.Datastores, "t"), allocations: store.Specs(l, storage.Allocations, "t")}
 	w.gate = NewGate(db, w.claims)
 	return w
@@ -79,6 +80,11 @@ func shown(s *State) map[string]any {
 		}
 		out["host "+string(s.nodes[i].id)] = fmt.Sprintf("%+v %v", n, reached)
 	}
+	for rule, members := range s.members {
+		members = slices.Clone(members)
+		slices.SortFunc(members, func(a, b member) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+		out["rule "+string(rule)] = members
+	}
 	for _, d := range s.stores {
 		if d.known {
 			out["store "+string(d.id)] = d
@@ -98,7 +104,7 @@ func TestFeedEqualsARebuildAfterAnyChanges(t *testing.T) {
 			clusters := store.Every(snap, cluster.Clusters)
 			stores, allocations := store.Every(snap, storage.Datastores), store.Every(snap, storage.Allocations)
 			pick := func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "which") }
-			act := rapid.IntRange(0, 13).Draw(t, "act")
+			act := rapid.IntRange(0, 14).Draw(t, "act")
 			switch {
 			case act == 0 || len(hosts) == 0:
 				w.addHost(name, rapid.SampledFrom([]host.LifeState{host.Alive, host.Lost, ""}).Draw(t, "life"))
@@ -106,9 +112,12 @@ func TestFeedEqualsARebuildAfterAnyChanges(t *testing.T) {
 				_ = w.gate.Place(context.Background(), Request{Workload: resource.Ref{Kind: "vm", ID: resource.ID(name)}, Demand: Demand{CPUs: 1, MemoryMiB: 512}},
 					func(*store.Batch, Choice) error { return nil })
 			case act == 2:
+				rules := rapid.SliceOfNDistinct(rapid.SampledFrom([]resource.ID{"r1", "r2", "r3"}), 0, 3, rapid.ID[resource.ID]).Draw(t, "rules")
 				w.do(func(b *store.Batch) {
-					w.claims.Create(b, &Claim{Spec: ClaimSpec{HostID: hosts[pick(len(hosts))].ID, Demand: Demand{CPUs: 2, MemoryMiB: 100}}})
+					w.claims.Create(b, &Claim{Spec: ClaimSpec{HostID: hosts[pick(len(hosts))].ID, Demand: Demand{CPUs: 2, MemoryMiB: 100}, AffinityRuleIDs: rules}})
 				})
+			case act == 14 && len(claims) > 0:
+				w.do(func(b *store.Batch) { w.gate.SetRules(b, claims[pick(len(claims))], []resource.ID{"r2"}) })
 			case act == 3 && len(claims) > 0:
 				w.do(func(b *store.Batch) { w.claims.Delete(b, claims[pick(len(claims))]) })
 			case act == 4:

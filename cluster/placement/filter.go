@@ -53,6 +53,9 @@ var filters = []Filter{
 			}
 			return "in maintenance"
 		}},
+	{Name: "affinity rule",
+		Passes: func(s *State, n *node, r *Request) bool { return s.broken(n, r) == nil },
+		Why:    func(s *State, n *node, r *Request) string { return s.broken(n, r).refusal() }},
 	{Name: "hypervisor",
 		Passes: func(_ *State, n *node, _ *Request) bool { return n.machineType != "" },
 		Why: func(_ *State, n *node, _ *Request) string {

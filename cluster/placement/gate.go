@@ -59,7 +59,7 @@ func (g *Gate) Place(ctx context.Context, r Request, fill func(*store.Batch, Cho
 	}
 	b := g.db.Begin()
 	claim := &Claim{Spec: ClaimSpec{
-		Workload: r.Workload, HostID: chosen.HostID, Demand: r.Demand, NUMA: chosen.NUMA, Epoch: r.Epoch,
+		Workload: r.Workload, HostID: chosen.HostID, Demand: r.Demand, NUMA: chosen.NUMA, AffinityRuleIDs: r.ruleIDs(), Epoch: r.Epoch,
 		Why: fmt.Sprintf("%s; %s had capacity (%d of %d vCPUs, %d of %d MiB free before)", r.Why, chosen.Host,
 			chosen.Free.CPUs, chosen.Total.CPUs, chosen.Free.MemoryMiB, chosen.Total.MemoryMiB),
 	}}
@@ -82,7 +82,7 @@ func (g *Gate) reserve(id resource.ID, r *Request) (Choice, error) {
 	defer g.mu.Unlock()
 	chosen, err := g.feed.Choose(r)
 	if err == nil {
-		g.feed.Reserve(id, chosen.HostID, r.Demand, chosen.NUMA)
+		g.feed.Reserve(id, chosen, r)
 	}
 	return chosen, err
 }
@@ -123,6 +123,11 @@ func (g *Gate) resize(c *Claim, name string, to Demand, reserve bool) error {
 		g.feed.Resize(c.ID, to)
 	}
 	return err
+}
+
+// SetRules says which affinity rules the workload of a claim is in now. A host that it has is not taken from it.
+func (g *Gate) SetRules(b *store.Batch, c *Claim, rules []resource.ID) {
+	g.claims.Set(b, c, func(s *ClaimSpec) { s.AffinityRuleIDs = rules })
 }
 
 // Release gives back what a workload has claimed on hosts other than keep.

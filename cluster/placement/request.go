@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/virga-cloud/virga/engine/resource"
+	"github.com/virga-cloud/virga/engine/store"
 	"github.com/virga-cloud/virga/host"
 	"github.com/virga-cloud/virga/host/numa"
 )
@@ -76,6 +77,8 @@ type Constraints struct {
 	Parts []host.NUMAPart
 	// Disks must be within reach.
 	Disks []Disk
+	// Rules are the affinity rules that it is in.
+	Rules []Rule
 }
 
 // Request asks for a host. Who asks is any workload: placement has never heard of a VM.
@@ -89,6 +92,24 @@ type Request struct {
 	Why string
 	Demand
 	Constraints
+}
+
+// ruleIDs are those of its affinity rules.
+func (r *Request) ruleIDs() (out []resource.ID) {
+	for i := range r.Rules {
+		out = append(out, r.Rules[i].ID)
+	}
+	return out
+}
+
+// RulesOf gives the affinity rules that a workload names, for a request.
+func RulesOf(snap *store.Snapshot, ids []resource.ID) (out []Rule) {
+	for _, id := range ids {
+		if r := store.Find(snap, AffinityRules, id); r != nil {
+			out = append(out, Rule{ID: id, Name: r.Name, AffinityRuleSpec: r.Spec})
+		}
+	}
+	return out
 }
 
 // machineVersion orders versioned machine types: pc-q35-7.2 is 702, pc-q35-10.0 is 1000.

@@ -17,6 +17,8 @@ type node struct {
 	name string
 	// clusterID is the cluster that it is of.
 	clusterID resource.ID
+	// zone is the availability zone that it is in; empty: in none.
+	zone string
 	// known: its record is there and is not being deleted. Claims may speak of a host that is not.
 	known, removed bool
 	mode           host.Mode
@@ -61,17 +63,19 @@ type State struct {
 	stores   []datastore
 	storeAt  map[resource.ID]int
 	nextNode int // where the next search begins
+	// members are the claims that are in an affinity rule, by the rule.
+	members map[resource.ID][]member
 }
 
 func newState() *State {
-	return &State{nodeAt: map[resource.ID]int{}, storeAt: map[resource.ID]int{}}
+	return &State{nodeAt: map[resource.ID]int{}, storeAt: map[resource.ID]int{}, members: map[resource.ID][]member{}}
 }
 
 // Clone gives a state of its own, which shares nothing that either of them changes.
 func (s *State) Clone() *State {
 	c := *s
 	c.nodes, c.stores = slices.Clone(s.nodes), slices.Clone(s.stores)
-	c.nodeAt, c.storeAt = maps.Clone(s.nodeAt), maps.Clone(s.storeAt)
+	c.nodeAt, c.storeAt, c.members = maps.Clone(s.nodeAt), maps.Clone(s.storeAt), maps.Clone(s.members)
 	return &c
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/virga-cloud/virga/cluster/evacuation"
+	"github.com/virga-cloud/virga/cluster/placement"
 	"github.com/virga-cloud/virga/compute"
 	"github.com/virga-cloud/virga/engine/operation"
 	"github.com/virga-cloud/virga/engine/resource"
@@ -21,6 +22,7 @@ import (
 //	vm web running [on h1] | vm web gone        host h1 alive|lost|unknown|gone
 //	guest web running on h1 | guest web nowhere  guests of web 1 (ever seen running)
 //	migration web succeeded|failed|cancelled|ended
+//	rule apart satisfied|violated
 //	problem vm web contains "words" | no problem vm web | no CONDITION
 //	event web crashed                            error contains "words"
 //	volume web-disk0 ready                       orphans 1
@@ -80,6 +82,8 @@ func (c *Cluster) holds(words []string) (bool, string) {
 		return fmt.Sprint(g.vm.CPUs) == a.word(2), fmt.Sprint(g.vm.CPUs)
 	case "given", "less":
 		return c.holdsMemory(a.word(1), a.word(2), a.word(0) == "less")
+	case "rule":
+		return c.holdsRule(a.word(1), a.word(2))
 	case "problem":
 		said := c.problems(a.word(1), a.word(2))
 		return strings.Contains(said, a.word(4)), "problems: " + said
@@ -202,6 +206,15 @@ func (c *Cluster) holdsMigration(a args) (bool, string) {
 		saw += fmt.Sprintf("; %s %s", e.Step, e.State)
 	}
 	return op.Status.Phase == a.word(2) || a.word(2) == "ended" && operation.Ended(op), saw
+}
+
+// holdsRule: rule apart violated.
+func (c *Cluster) holdsRule(name, phase string) (bool, string) {
+	r := store.Named(c.all.Snapshot(), placement.AffinityRules, project, name)
+	if r == nil {
+		return false, "there is none"
+	}
+	return r.Status.Phase == phase, r.Status.Phase
 }
 
 // problems are the words of what is wrong with a record.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/virga-cloud/virga/cluster/placement"
 	"github.com/virga-cloud/virga/compute"
 	computeon "github.com/virga-cloud/virga/compute/onhost"
 	"github.com/virga-cloud/virga/engine/fault"
@@ -24,7 +25,7 @@ var verbs map[string]verb
 
 func init() { // a map that refers to itself by way of "after"
 	verbs = map[string]verb{
-		"hosts": makeHosts, "host": hostVerb, "datastore": makeDatastore, "volume": makeVolume, "image": makeImage,
+		"hosts": makeHosts, "host": hostVerb, "datastore": makeDatastore, "volume": makeVolume, "image": makeImage, "rule": makeRule,
 		"vm": vmVerb, "guest": guestVerb, "agent": agentVerb, "server": serverVerb, "orphan": makeOrphan, "resize": resize, "snapshot": snapshotVerb,
 		"partition": partition, "heal": heal, "advance": advance, "clock": clock, "fault": planFault,
 		"migrate": migrate, "cancel": cancel, "maintenance": mode(host.Maintenance), "cordon": mode(host.Cordoned), "active": mode(host.Active),
@@ -60,6 +61,22 @@ func makeImage(t *teller, a args) error {
 	}
 	t.c.addImage(a.word(0), phase, a.has("missing"))
 	return nil
+}
+
+// makeRule: rule apart [affinity] [should]; VMs are put into it by rule=apart.
+func makeRule(t *teller, a args) error {
+	r := &placement.AffinityRule{Meta: resource.Meta{Name: a.word(0), Project: project}}
+	if a.has("affinity") {
+		r.Spec.Policy = placement.Affinity
+	}
+	if a.has("should") {
+		r.Spec.Strength = placement.Should
+	}
+	placement.DefaultRule(&r.Spec)
+	return t.c.request(func(_ *store.Snapshot, b *store.Batch) error {
+		t.c.server.AffinityRules.Specs.Create(b, r)
+		return nil
+	})
 }
 
 // makeVolume: volume data, which is of no VM.
@@ -126,6 +143,9 @@ func (t *teller) createVM(name string, a args) error {
 		HostID: idOf(t.c, host.Hosts, "", a.value("host", "")), Power: compute.Power(a.value("power", "")),
 	}
 	in.MaxCPUs = a.number("max-cpus", "0")
+	if rule := a.value("rule", ""); rule != "" {
+		in.AffinityRuleIDs = []resource.ID{idOf(t.c, placement.AffinityRules, project, rule)}
+	}
 	in.CPUReservationMHz, in.MaxMemoryMiB = a.number("reserve", "0"), a.number("max-memory", "0")
 	disk := compute.Disk{DatastoreID: idOf(t.c, storage.Datastores, "", a.value("datastore", "")), SizeMiB: a.number("disk", "0")}
 	if disk.SizeMiB == 0 && in.ImageID == "" {
